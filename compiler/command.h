@@ -1,0 +1,132 @@
+/* The command line: words -> a compiled model, a run, a table of results. Only main.c and the command files print to
+ * the terminal or decide exit codes; everything under them is a library. */
+#ifndef SPM_COMMAND_H
+#define SPM_COMMAND_H
+
+#include "compiler.h"
+
+#include "runtime/data.h"
+#include "runtime/error.h"
+
+#include <argp.h>
+
+enum { EXIT_FINE = 0, EXIT_USER = 1, EXIT_USAGE = 2, EXIT_INTERNAL = 3 };
+
+enum { MAX_FILES = 32, MAX_OVERRIDES = 64, MAX_DUMPS = 8 };
+
+typedef struct NamedFile { /* --data x=FILE */
+  const char *name, *path;
+} NamedFile;
+
+typedef struct Arguments { /* of all commands; each accepts those it lists */
+  const char *command;
+  const char *target; /* MODEL.spm or RUN */
+  NamedFile data[MAX_FILES], valid[MAX_FILES], test[MAX_FILES];
+  int data_count, valid_count, test_count;
+  Override overrides[MAX_OVERRIDES];
+  int override_count;
+  const char *dumps[MAX_DUMPS];
+  int dump_count;
+  const char *out;
+  long epochs, batch, threads, elements; /* -1: not given */
+  bool seed_given;
+  unsigned long long seed;
+  bool resume, force, json, quiet, plain;
+  bool color; /* of messages, decided from --color, NO_COLOR and whether stderr is a terminal */
+} Arguments;
+
+/* Which options a command accepts (command_options.c). */
+enum {
+  OPTION_DATA = 1,
+  OPTION_TRAIN = 2,  /* --valid --test --out --epochs --batch --resume --force */
+  OPTION_DUMP = 4,
+  OPTION_JSON = 8,
+  OPTION_SEED = 16,
+  OPTION_THREADS = 32,
+  OPTION_OVERRIDE = 64, /* NAME=VALUE */
+  OPTION_ELEMENTS = 128
+};
+
+typedef struct Command {
+  const char *name;
+  unsigned options;
+  const char *arguments; /* "MODEL.spm", for --help */
+  const char *summary;   /* one line */
+  const char *help;      /* the rest of `spmc COMMAND --help` */
+  int (*run)(const Arguments *);
+} Command;
+extern const Command commands[]; /* ends with a name of NULL */
+
+/* Parses what stands after the command's name. Returns an exit code, or -1 to go on; *done: --help was answered. */
+int arguments_parse(const Command *, int argc, char **argv, Arguments *);
+
+int command_train(const Arguments *);
+int command_eval(const Arguments *);
+int command_check(const Arguments *);
+int command_diagnose(const Arguments *);
+
+/* ---- messages (command_model.c) -------------------------------------------------------------------------------- */
+
+/* "spmc: error: ..." on stderr; returns EXIT_USER. */
+int fail_user(const Arguments *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "spmc: internal error: ..." and how to report it; returns EXIT_INTERNAL. */
+int fail_internal(const Arguments *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What the compilation has to say and has not said yet; with --json an array on standard output. */
+void print_diagnostics(const Arguments *, Compilation *);
+/* Prints them and returns the exit code of a compilation with errors. */
+int fail_diagnostics(const Arguments *, Compilation *);
+
+/* ---- data (command_data.c) ------------------------------------------------------------------------------------- */
+
+/* The files of one data set, read whole. */
+typedef struct DataSet {
+  const NamedFile *files;
+  int count;
+  struct spm_table tables[MAX_FILES];
+} DataSet;
+
+int dataset_read(const Arguments *, const NamedFile *files, int count, DataSet *); /* exit code or -1 */
+void dataset_free(DataSet *);
+/* Row shapes, for `dim D;`. */
+int dataset_shapes(const DataSet *, DataShape *shapes);
+
+/* ---- models (command_model.c) ---------------------------------------------------------------------------------- */
+
+struct spm_model;
+struct spm_host;
+struct spm_rows;
+typedef struct Loaded { /* a spec on its way to a callable */
+  Compilation *compilation;
+  Model *model;
+  Jit *jit;
+  const struct spm_model *descriptor;
+  double compile_seconds;
+} Loaded;
+
+/* Reads and checks the spec, printing what there is to say. Exit code, or -1 to go on. Frees nothing on failure:
+ * loaded_free does. */
+int loaded_check(const Arguments *, const char *path, const CompileOptions *, Loaded *);
+int loaded_dump(const Arguments *, Loaded *);
+int loaded_compile(const Arguments *, Loaded *, bool use_double);
+void loaded_free(Loaded *);
+
+/* Pairs a data set with the model's declarations (array of data_count tables, the caller's) and checks shapes, numbers
+ * of rows and declared ranges, citing file and declaration. Exit code, or -1 to go on. */
+int loaded_bind(const Arguments *, Loaded *, const DataSet *, const struct spm_table **tables, struct spm_rows *rows);
+
+double command_clock(void); /* seconds */
+/* Before any thread runs. A warning if there is no BLAS; -1. */
+int open_blas(const Arguments *);
+
+/* ---- results ----------------------------------------------------------------------------------------------------- */
+
+struct spm_columns;
+/* "  elbo   -243.12" for each column. */
+void print_results(const struct spm_columns *, const double *means);
+void print_results_json(const struct spm_columns *, const double *means, long rows, unsigned long long seed);
+/* figures/ of a run: reconstructions of test rows, dictionaries of 2-D parameters. Problems are told, not fatal. */
+void draw_figures(const Arguments *, Loaded *, struct spm_host *, const struct spm_rows *, const char *directory);
+void draw_curve(const Arguments *, const char *directory, const char *name, const double *train, const double *valid, long count);
+
+#endif

@@ -1,0 +1,139 @@
+/* --data NAME=FILE -> tables that are known to fit the model's declarations, or messages that cite both. */
+#include "command.h"
+
+#include "runtime/host.h"
+#include "runtime/words.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- files --------------------------------------------------------------------------------------------------- */
+
+int dataset_read(const Arguments *a, const NamedFile *files, int count, DataSet *set) {
+  struct spm_error error;
+  set->files = files;
+  for (set->count = 0; set->count < count; set->count++)
+    if (spm_table_read(&set->tables[set->count], files[set->count].path, &error) != 0) {
+      int code = fail_user(a, "%s", error.message);
+      dataset_free(set);
+      return code;
+    }
+  return -1;
+}
+
+void dataset_free(DataSet *set) {
+  for (int i = 0; i < set->count; i++) spm_table_free(&set->tables[i]);
+  set->count = 0;
+}
+
+int dataset_shapes(const DataSet *set, DataShape *shapes) {
+  for (int i = 0; i < set->count; i++) {
+    const struct spm_table *table = &set->tables[i];
+    shapes[i] = (DataShape){.name = set->files[i].name, .rank = table->rank > 0 ? table->rank - 1 : 0};
+    for (int d = 1; d < table->rank; d++) shapes[i].dims[d - 1] = table->shape[d];
+  }
+  return set->count;
+}
+
+/* ---- declarations -------------------------------------------------------------------------------------------- */
+
+static int find_data(const struct spm_model *model, const char *name) {
+  if (!name[0]) return model->data_count == 1 ? 0 : -1;
+  for (int d = 0; d < model->data_count; d++)
+    if (strcmp(model->data[d].name, name) == 0) return d;
+  return -1;
+}
+
+static int unknown_data(const Arguments *a, const struct spm_model *model, const NamedFile *file) {
+  Suggestion nearest = {.name = file->name};
+  char names[256] = "";
+  for (int d = 0; d < model->data_count; d++) {
+    suggestion_consider(&nearest, model->data[d].name);
+    snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", d ? ", " : "", model->data[d].name);
+  }
+  if (!file->name[0]) return fail_user(a, "%s: say which data it is for, as in %s=%s (the model has %s)", file->path, model->data_count ? model->data[0].name : "x", file->path, names[0] ? names : "no data");
+  if (nearest.best) return fail_user(a, "%s: the model has no data called '%s'; did you mean '%s'?", file->path, file->name, nearest.best);
+  return fail_user(a, "%s: the model has no data called '%s' (it has %s)", file->path, file->name, names[0] ? names : "none");
+}
+
+/* Where a data declaration stands in the spec. */
+static Span declaration(const Loaded *l, int d) { return model_signature(l->model)->data[d].span; }
+
+static void check_shape(Loaded *l, int d, const struct spm_table *table) {
+  struct spm_error error;
+  const struct spm_tensor *data = &l->descriptor->data[d];
+  if (spm_table_fits(table, data->size, &error) == 0) return;
+  Diagnostic *diagnostic = error_at(l->compilation, "data-shape", declaration(l, d), "%s, but %s is declared with %s a row",
+                                    error.message, data->name,
+                                    data->rank == 0 ? "a single number" : spm_shape(data->rank, data->shape).text);
+  help_with(diagnostic, "rows are read row-major wherever the counts of entries agree, so 28 x 28 serves [784]; a `dim D;` "
+                        "without a value is read off the data");
+}
+
+static const char *range_text(const struct spm_tensor *data, char *text, size_t size) {
+  const char *whole = data->integer ? " whole" : "";
+  if (isinf(data->low) && isinf(data->high)) snprintf(text, size, "the%s numbers", whole);
+  else if (isinf(data->high)) snprintf(text, size, "the%s numbers from %s", whole, spm_number_short(data->low).text);
+  else if (isinf(data->low)) snprintf(text, size, "the%s numbers to %s", whole, spm_number_short(data->high).text);
+  else snprintf(text, size, "[%s, %s]", spm_number_short(data->low).text, spm_number_short(data->high).text);
+  return text;
+}
+
+static void check_values(Loaded *l, int d, const struct spm_table *table) {
+  const struct spm_tensor *data = &l->descriptor->data[d];
+  struct spm_check found;
+  char range[160];
+  spm_table_check(table, data->low, data->high, data->integer, spm_reading_of(data), &found);
+  const char *total = NULL;
+  struct spm_words total_words = spm_count(found.total);
+  total = total_words.text;
+  if (found.outside > 0) {
+    bool above = found.largest > data->high;
+    Diagnostic *diagnostic = error_at(l->compilation, "data-range", declaration(l, d), "%s: %s of %s values of %s lie outside %s; the %s is %s", table->path,
+             spm_count(found.outside).text, total, data->name, range_text(data, range, sizeof range), above ? "largest" : "smallest",
+             spm_number_short(above ? found.largest : found.smallest).text);
+    note_at(diagnostic, (Span){0}, "the first one is %s, in row %ld, entry %ld (counted from 0)", spm_number_short(found.first_value).text, found.first_row, found.first_column);
+    if (data->low == 0 && data->high == 1 && found.smallest >= 0 && found.largest <= 255)
+      help_with(diagnostic, "files of unsigned bytes are divided by 255 for `unit` data; other files have to be scaled before");
+  }
+  if (found.fractional > 0)
+    error_at(l->compilation, "data-range", declaration(l, d), "%s: %s of %s values of %s are not whole numbers; the first is %s, in row %ld, entry %ld (counted from 0)", table->path,
+             spm_count(found.fractional).text, total, data->name, spm_number_short(found.first_value).text, found.first_row, found.first_column);
+  if (found.missing > 0 && !data->missing_ok)
+    help_with(error_at(l->compilation, "data-missing", declaration(l, d), "%s: %s of %s values of %s are missing (NaN)", table->path, spm_count(found.missing).text, total, data->name),
+              "`missing_ok` after the type says that values may be missing");
+}
+
+static int check_counts(const Arguments *a, const Loaded *l, const struct spm_table **tables, struct spm_rows *rows) {
+  const struct spm_model *model = l->descriptor;
+  int first = -1;
+  for (int d = 0; d < model->data_count; d++) {
+    if (!tables[d]) return fail_user(a, "no file was given for the data '%s': --data %s=FILE", model->data[d].name, model->data[d].name);
+    if (first < 0) first = d;
+    if (tables[d]->rows != tables[first]->rows)
+      return fail_user(a, "%s has %s rows and %s has %s: row i of both belongs to the same datum", tables[first]->path,
+                       spm_count(tables[first]->rows).text, tables[d]->path, spm_count(tables[d]->rows).text);
+  }
+  if (first < 0) return fail_user(a, "%s: the model declares no data", a->target);
+  rows->tables = tables;
+  rows->count = tables[first]->rows;
+  return -1;
+}
+
+int loaded_bind(const Arguments *a, Loaded *l, const DataSet *set, const struct spm_table **tables, struct spm_rows *rows) {
+  const struct spm_model *model = l->descriptor;
+  for (int d = 0; d < model->data_count; d++) tables[d] = NULL;
+  for (int i = 0; i < set->count; i++) {
+    int d = find_data(model, set->files[i].name);
+    if (d < 0) return unknown_data(a, model, &set->files[i]);
+    if (tables[d]) return fail_user(a, "%s and %s were both given for %s", tables[d]->path, set->files[i].path, model->data[d].name);
+    tables[d] = &set->tables[i];
+    int errors = l->compilation->error_count;
+    check_shape(l, d, tables[d]);
+    if (l->compilation->error_count == errors) check_values(l, d, tables[d]);
+  }
+  if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
+  return check_counts(a, l, tables, rows);
+}

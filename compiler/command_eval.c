@@ -1,0 +1,110 @@
+/* spmc eval: a run directory and data -> the objective, its terms and the metrics over all rows. */
+#include "command_run.h"
+
+#include "runtime/files.h"
+#include "runtime/saved.h"
+#include "runtime/words.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct Evaluating {
+  const Arguments *a;
+  RunRecord record;
+  char *spec;
+  Loaded loaded;
+  DataSet data;
+  const struct spm_table **tables;
+  struct spm_rows rows;
+  struct spm_host host;
+  struct spm_columns columns;
+} Evaluating;
+
+static int compile(Evaluating *e) {
+  const Arguments *a = e->a;
+  int code = run_read(a, a->target, &e->record);
+  if (code >= 0) return code;
+  e->spec = spm_path_join(a->target, "model.spm");
+  if (!e->spec) return fail_user(a, "out of memory");
+  CompileOptions options = {.overrides = e->record.overrides, .override_count = e->record.override_count,
+                            .data = e->record.shapes, .data_count = e->record.shape_count};
+  code = loaded_check(a, e->spec, &options, &e->loaded);
+  if (code < 0) code = loaded_compile(a, &e->loaded, false);
+  return code;
+}
+
+static int bind(Evaluating *e) {
+  const Arguments *a = e->a;
+  int code = dataset_read(a, a->data, a->data_count, &e->data);
+  if (code >= 0) return code;
+  e->tables = calloc((size_t)e->loaded.descriptor->data_count + 1, sizeof *e->tables);
+  if (!e->tables) return fail_user(a, "out of memory");
+  return loaded_bind(a, &e->loaded, &e->data, e->tables, &e->rows);
+}
+
+/* The finished model, or what there is of one that is still being trained. */
+static int load(Evaluating *e) {
+  const Arguments *a = e->a;
+  struct spm_error error;
+  struct saved_run saved;
+  cpu_set_t set;
+  int threads = a->threads > 0 ? (int)a->threads : sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  if (spm_host_create(&e->host, e->loaded.descriptor, 0, threads, 0, &error) != 0) return fail_user(a, "%s", error.message);
+  char *path = spm_path_join(a->target, "model.safetensors");
+  if (path && access(path, F_OK) != 0) {
+    char *checkpoint = spm_path_join(a->target, "checkpoints/last.safetensors");
+    if (checkpoint && access(checkpoint, F_OK) == 0) {
+      if (!a->quiet) fprintf(stderr, "spmc: warning: %s is not there yet; evaluating %s\n", path, checkpoint);
+      free(path);
+      path = checkpoint;
+    } else {
+      free(checkpoint);
+    }
+  }
+  int status = path ? saved_read(path, &e->host, &saved, NULL, &error) : spm_fail(&error, "out of memory");
+  free(path);
+  if (status != 0) return fail_user(a, "%s", error.message);
+  e->host.seed = a->seed_given ? a->seed : saved.seed;
+  e->host.total_rows = saved.rows;
+  return -1;
+}
+
+static int evaluate(Evaluating *e) {
+  const Arguments *a = e->a;
+  struct spm_error error;
+  const struct spm_program *program = spm_find_program(e->loaded.descriptor, "evaluate");
+  if (!program) return fail_internal(a, "the model has no program to evaluate");
+  if (spm_columns_create(&e->columns, program, &error) != 0) return fail_user(a, "%s", error.message);
+  double *means = calloc((size_t)e->columns.count + 1, sizeof *means);
+  if (!means) return fail_user(a, "out of memory");
+  int status = spm_host_evaluate(&e->host, &e->rows, &e->columns, means, &error);
+  if (status == 0 && a->json) print_results_json(&e->columns, means, e->rows.count, e->host.seed);
+  if (status == 0 && !a->json) {
+    printf("%s (%s rows, seed %llu), nats a datum:\n", a->target, spm_count(e->rows.count).text, e->host.seed);
+    print_results(&e->columns, means);
+  }
+  free(means);
+  return status == 0 ? EXIT_FINE : fail_user(a, "%s", error.message);
+}
+
+int command_eval(const Arguments *a) {
+  Evaluating *e = calloc(1, sizeof *e);
+  if (!e) return fail_user(a, "out of memory");
+  e->a = a;
+  int code = open_blas(a);
+  if (code < 0) code = compile(e);
+  if (code < 0) code = bind(e);
+  if (code < 0) code = load(e);
+  if (code < 0) code = evaluate(e);
+  if (e->host.model) spm_host_free(&e->host);
+  spm_columns_free(&e->columns);
+  dataset_free(&e->data);
+  free(e->tables);
+  free(e->spec);
+  loaded_free(&e->loaded);
+  free(e);
+  return code;
+}

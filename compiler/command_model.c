@@ -1,0 +1,122 @@
+/* A path and options -> a checked model, its dumps, a callable; and how a command says that something is wrong. */
+#include "command.h"
+
+#include "runtime/blas.h"
+#include "runtime/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+double command_clock(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------------ */
+
+static void say(const Arguments *a, const char *kind, const char *format, va_list list) {
+  fflush(stdout);
+  fprintf(stderr, a->color ? "spmc: \x1b[1;31m%s:\x1b[0m " : "spmc: %s: ", kind);
+  vfprintf(stderr, format, list);
+  fprintf(stderr, "\n");
+}
+
+int fail_user(const Arguments *a, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  say(a, "error", format, list);
+  va_end(list);
+  return EXIT_USER;
+}
+
+int fail_internal(const Arguments *a, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  say(a, "internal error", format, list);
+  va_end(list);
+  fprintf(stderr,
+          "This is a mistake in spmc, not in the spec. Please open an issue with the spec (%s and the files it uses),\n"
+          "the whole command, this message, and what `spmc --version` prints.\n",
+          a->target);
+  return EXIT_INTERNAL;
+}
+
+int fail_diagnostics(const Arguments *a, Compilation *c) {
+  const char *internal = NULL;
+  for (const Diagnostic *d = c->first_diagnostic; d; d = d->next)
+    if (d->severity == SEVERITY_ERROR && strcmp(d->code, "internal") == 0) internal = d->message;
+  print_diagnostics(a, c);
+  return internal ? fail_internal(a, "%s", internal) : EXIT_USER;
+}
+
+int open_blas(const Arguments *a) {
+  char problem[512];
+  if (spm_blas_open(problem, sizeof problem) != 0 && !a->quiet)
+    fprintf(stderr, "spmc: warning: %s; matrix products run in plain loops, many times slower\n", problem);
+  return -1;
+}
+
+/* ---- compiling ----------------------------------------------------------------------------------------------- */
+
+void print_diagnostics(const Arguments *a, Compilation *c) {
+  fflush(stdout);
+  if (a->json) {
+    diagnostics_print_json(c, stdout);
+    printf("\n");
+  } else {
+    diagnostics_print(c, stderr, a->color);
+  }
+  c->first_diagnostic = NULL;
+  c->last_diagnostic = &c->first_diagnostic;
+}
+
+int loaded_check(const Arguments *a, const char *path, const CompileOptions *options, Loaded *l) {
+  double start = command_clock();
+  *l = (Loaded){.compilation = compilation_create()};
+  Compilation *c = l->compilation;
+  if (!c) return fail_user(a, "out of memory");
+  l->model = compile_check(c, path, options);
+  l->compile_seconds = command_clock() - start;
+  if (c->error_count > 0) return fail_diagnostics(a, c);
+  if (!a->json) print_diagnostics(a, c);
+  if (!l->model) return fail_internal(a, "%s: no model and no error", path);
+  return -1;
+}
+
+int loaded_dump(const Arguments *a, Loaded *l) {
+  for (int i = 0; i < a->dump_count; i++) {
+    Text text = {.compilation = l->compilation};
+    if (setjmp(l->compilation->failure)) return fail_user(a, "%s: out of memory", a->target);
+    l->compilation->failure_set = true;
+    bool known = compile_dump(l->model, a->dumps[i], &text);
+    l->compilation->failure_set = false;
+    if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
+    if (!known) return fail_internal(a, "the stage '%s' leaves nothing to print", a->dumps[i]);
+    fwrite(text.bytes, 1, text.length, stdout);
+  }
+  return -1;
+}
+
+int loaded_compile(const Arguments *a, Loaded *l, bool use_double) {
+  char message[1024] = "";
+  double start = command_clock();
+  if (setjmp(l->compilation->failure)) return fail_user(a, "%s: out of memory", a->target);
+  l->compilation->failure_set = true;
+  l->jit = compile_jit(l->model, use_double, message, sizeof message);
+  l->compilation->failure_set = false;
+  l->compile_seconds += command_clock() - start;
+  if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
+  if (!l->jit) return fail_internal(a, "%s", message[0] ? message : "the model could not be compiled");
+  l->descriptor = jit_model(l->jit);
+  if (l->descriptor->abi != SPM_ABI) return fail_internal(a, "the compiled model has version %d of the contract, %d is wanted", l->descriptor->abi, SPM_ABI);
+  return -1;
+}
+
+void loaded_free(Loaded *l) {
+  if (l->jit) jit_destroy(l->jit);
+  if (l->compilation) compilation_destroy(l->compilation);
+  *l = (Loaded){0};
+}

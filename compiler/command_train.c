@@ -1,0 +1,394 @@
+/* spmc train: a spec and data -> a run directory with a trained model. */
+#include "command_run.h"
+#include "front.h"
+
+#include "runtime/blas.h"
+#include "runtime/files.h"
+#include "runtime/saved.h"
+#include "runtime/train.h"
+#include "runtime/words.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t stop_signal;
+
+static void note_signal(int number) { stop_signal = number; }
+
+/* The first one ends the run in order; SA_RESETHAND lets a second one end it at once. */
+static void watch_signals(void) {
+  struct sigaction action = {.sa_handler = note_signal, .sa_flags = (int)SA_RESETHAND};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+}
+
+typedef struct Run { /* one `spmc train` */
+  const Arguments *a;
+  Loaded loaded;
+  DataSet data, valid, test;
+  const struct spm_table **tables; /* three arrays of data_count: data, valid, test */
+  struct spm_rows data_rows, valid_rows, test_rows;
+  struct spm_training training;
+  struct spm_host host;
+  struct spm_columns train_columns, evaluate_columns;
+  struct train_state state;
+  bool resumed;
+  char *checkpoint;
+  struct report_progress progress;
+  struct report_metrics metrics;
+  const char **names; /* of the metrics' columns */
+  double *row;        /* of the metrics */
+  double *train_curve, *valid_curve; /* the objective by epoch */
+  long curve_count;
+} Run;
+
+/* ---- settings ------------------------------------------------------------------------------------------------ */
+
+static bool spec_sets(const Model *model, const char *setting) {
+  for (int i = 0; i < model->items.count; i++) {
+    const Item *item = model->items.items[i];
+    for (int s = 0; item->kind == ITEM_TRAIN && s < item->setting_count; s++)
+      if (strcmp(item->settings[s].name, setting) == 0) return true;
+  }
+  return false;
+}
+
+static long available_threads(void) {
+  cpu_set_t set;
+  int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return count > SPM_MAX_THREADS ? SPM_MAX_THREADS : count;
+}
+
+static unsigned long long draw_seed(void) {
+  uint32_t seed; /* short enough to be read out and typed in */
+  if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) seed = (uint32_t)getpid();
+  return seed;
+}
+
+static void list_settings(const Run *run, Settings *s) {
+  const Arguments *a = run->a;
+  const Model *model = run->loaded.model;
+  const struct spm_training *t = &run->training;
+  bool adam = strcmp(t->optimizer, "adam") == 0, optimizer = !spec_sets(model, "optimizer");
+  bool schedule = spm_find_output(run->train_columns.program, SPM_VALUE, "lr") != NULL;
+  setting_text(s, "spec", a->target, false);
+  setting_text(s, "model", run->loaded.descriptor->name, false);
+  char name[96];
+  const struct { const char *kind; const DataSet *set; } sets[] = {{"data", &run->data}, {"valid", &run->valid}, {"test", &run->test}};
+  for (int k = 0; k < 3; k++)
+    for (int i = 0; i < sets[k].set->count; i++) {
+      snprintf(name, sizeof name, "%s%s%.60s", sets[k].kind, sets[k].set->files[i].name[0] ? " " : "", sets[k].set->files[i].name);
+      setting_text(s, name, sets[k].set->files[i].path, false);
+    }
+  settings_model(s, a, &run->data);
+  setting_text(s, "optimizer", t->optimizer, optimizer);
+  if (schedule) setting_text(s, "lr", "a schedule of the spec", false);
+  else setting_number(s, "lr", t->lr, optimizer);
+  if (adam) setting_number(s, "beta1", t->beta1, optimizer);
+  if (adam) setting_number(s, "beta2", t->beta2, optimizer);
+  if (adam) setting_number(s, "epsilon", t->epsilon, optimizer);
+  if (!adam) setting_number(s, "momentum", t->momentum, optimizer);
+  setting_number(s, "weight_decay", t->weight_decay, optimizer);
+  setting_whole(s, "batch", train_batch_rows(t, run->data_rows.count), a->batch < 0 && !spec_sets(model, "batch"));
+  setting_whole(s, "epochs", t->epochs, a->epochs < 0 && !spec_sets(model, "epochs"));
+  if (t->steps > 0) setting_whole(s, "steps", t->steps, false);
+  setting_flag(s, "shuffle", t->shuffle, !spec_sets(model, "shuffle"));
+  snprintf(s->seed_text, sizeof s->seed_text, "%llu", run->host.seed);
+  setting_text(s, "seed", s->seed_text, false);
+  setting_whole(s, "rows", run->data_rows.count, false);
+  setting_whole(s, "threads", run->host.threads, a->threads < 0);
+}
+
+/* ---- what training tells ------------------------------------------------------------------------------------- */
+
+static int shown_columns(const struct spm_columns *columns, const char **names, const double *values, double *shown) {
+  int count = 0;
+  for (int i = 0; i < columns->count && count < 8; i++) {
+    if (columns->roles[i] != SPM_OBJECTIVE && columns->roles[i] != SPM_TERM) continue;
+    names[count] = columns->names[i];
+    shown[count++] = values[i];
+  }
+  return count;
+}
+
+static void on_step(void *context, const struct train_state *state, const double *values) {
+  Run *run = context;
+  const char *names[8];
+  double shown[8];
+  int count = shown_columns(&run->train_columns, names, values, shown);
+  long batch = state->batch;
+  report_progress_step(&run->progress, state->epoch, batch, names, shown, count);
+}
+
+static int objective_column(const struct spm_columns *columns) {
+  for (int i = 0; i < columns->count; i++)
+    if (columns->roles[i] == SPM_OBJECTIVE) return i;
+  return -1;
+}
+
+static void add_to_curves(Run *run, const double *means, const double *valid) {
+  double *train_curve = realloc(run->train_curve, sizeof(double) * (size_t)(run->curve_count + 1));
+  if (train_curve) run->train_curve = train_curve;
+  double *valid_curve = realloc(run->valid_curve, sizeof(double) * (size_t)(run->curve_count + 1));
+  if (valid_curve) run->valid_curve = valid_curve;
+  if (!train_curve || !valid_curve) return;
+  int train = objective_column(&run->train_columns), other = objective_column(&run->evaluate_columns);
+  train_curve[run->curve_count] = train >= 0 ? means[train] : (double)NAN;
+  valid_curve[run->curve_count++] = valid && other >= 0 ? valid[other] : (double)NAN;
+}
+
+static int on_epoch(void *context, const struct train_state *state, const double *means, const double *valid, struct spm_error *error) {
+  Run *run = context;
+  const char *names[16];
+  double shown[16];
+  char valid_names[8][128];
+  int count = shown_columns(&run->train_columns, names, means, shown);
+  if (valid) {
+    const char *plain[8];
+    int more = shown_columns(&run->evaluate_columns, plain, valid, shown + count);
+    for (int i = 0; i < more; i++) {
+      snprintf(valid_names[i], sizeof *valid_names, "valid %s", plain[i]);
+      names[count + i] = valid_names[i];
+    }
+    count += more;
+  }
+  report_progress_epoch(&run->progress, state->epoch, names, shown, count);
+  add_to_curves(run, means, valid);
+  int column = 0;
+  run->row[column++] = (double)state->epoch;
+  run->row[column++] = (double)state->step;
+  for (int i = 0; i < run->train_columns.count; i++) run->row[column++] = means[i];
+  for (int i = 0; valid && i < run->evaluate_columns.count; i++) run->row[column++] = valid[i];
+  return report_metrics_row(&run->metrics, run->row, error);
+}
+
+static void on_skipped(void *context, const struct train_state *state, const char *culprit) {
+  Run *run = context;
+  report_progress_clear(&run->progress);
+  fprintf(stderr, "spmc: warning: step %ld was skipped: %s\n", state->step, culprit);
+}
+
+/* ---- stages of the command ----------------------------------------------------------------------------------- */
+
+static int read_data(Run *run) {
+  const Arguments *a = run->a;
+  int code = dataset_read(a, a->data, a->data_count, &run->data);
+  if (code < 0) code = dataset_read(a, a->valid, a->valid_count, &run->valid);
+  if (code < 0) code = dataset_read(a, a->test, a->test_count, &run->test);
+  return code;
+}
+
+static int compile(Run *run) {
+  const Arguments *a = run->a;
+  DataShape shapes[MAX_FILES];
+  CompileOptions options = {.overrides = a->overrides, .override_count = a->override_count, .data = shapes};
+  options.data_count = dataset_shapes(&run->data, shapes);
+  options.invent_dims = a->dump_count > 0;
+  int code = loaded_check(a, a->target, &options, &run->loaded);
+  if (code >= 0) return code;
+  if (model_is_library(run->loaded.model)) return fail_user(a, "%s: holds no `model`: there is nothing to train", a->target);
+  if (a->dump_count > 0) return (code = loaded_dump(a, &run->loaded)) >= 0 ? code : EXIT_FINE;
+  return loaded_compile(a, &run->loaded, false);
+}
+
+static int bind(Run *run) {
+  const Arguments *a = run->a;
+  int count = run->loaded.descriptor->data_count;
+  run->tables = calloc((size_t)(3 * count) + 1, sizeof *run->tables);
+  if (!run->tables) return fail_user(a, "out of memory");
+  int code = loaded_bind(a, &run->loaded, &run->data, run->tables, &run->data_rows);
+  if (code < 0 && run->valid.count > 0) code = loaded_bind(a, &run->loaded, &run->valid, run->tables + count, &run->valid_rows);
+  if (code < 0 && run->test.count > 0) code = loaded_bind(a, &run->loaded, &run->test, run->tables + 2 * count, &run->test_rows);
+  return code;
+}
+
+static int choose_training(Run *run) {
+  const Arguments *a = run->a;
+  const struct spm_model *model = run->loaded.descriptor;
+  if (model->training_count < 1) return fail_internal(a, "the model has no training");
+  run->training = model->trainings[0];
+  if (a->epochs >= 0) run->training.epochs = a->epochs;
+  if (a->batch >= 0) run->training.batch = a->batch;
+  struct spm_error error;
+  const struct spm_program *train = spm_find_program(model, "train"), *evaluate = spm_find_program(model, "evaluate");
+  if (!train || !evaluate) return fail_internal(a, "the model has no program to %s", train ? "evaluate" : "train");
+  if (spm_columns_create(&run->train_columns, train, &error) != 0 || spm_columns_create(&run->evaluate_columns, evaluate, &error) != 0 ||
+      train_state_create(&run->state, run->train_columns.count, &error) != 0)
+    return fail_user(a, "%s", error.message);
+  return -1;
+}
+
+/* Is there a checkpoint to go on from, and was it made with these data and this batch? */
+static int look_for_checkpoint(Run *run, unsigned long long *seed) {
+  const Arguments *a = run->a;
+  struct spm_error error;
+  struct saved_run saved;
+  long batch = train_batch_rows(&run->training, run->data_rows.count);
+  char *directory = spm_path_join(a->out, "checkpoints");
+  run->checkpoint = directory ? spm_path_join(directory, "last.safetensors") : NULL;
+  free(directory);
+  if (!run->checkpoint) return fail_user(a, "out of memory");
+  if (!a->resume) return -1;
+  if (access(run->checkpoint, F_OK) != 0) {
+    fprintf(stderr, "spmc: warning: %s does not exist yet; the run begins from its start\n", run->checkpoint);
+    return -1;
+  }
+  if (saved_read_run(run->checkpoint, &saved, &error) != 0) return fail_user(a, "%s", error.message);
+  if (a->seed_given && a->seed != saved.seed) return fail_user(a, "%s: the run's seed is %llu, and --seed says %llu", a->out, saved.seed, a->seed);
+  if (saved.rows != run->data_rows.count)
+    return fail_user(a, "%s: the run was made on %s rows, and the data now have %s", a->out, spm_count(saved.rows).text, spm_count(run->data_rows.count).text);
+  if (saved.batch != batch) return fail_user(a, "%s: the run's batches have %ld rows; to go on, they cannot have %ld", a->out, saved.batch, batch);
+  *seed = saved.seed;
+  run->resumed = true;
+  return -1;
+}
+
+static int open_directory(Run *run) {
+  const Arguments *a = run->a;
+  struct spm_error error;
+  int found = report_directory_open(a->out, a->force, &error);
+  if (found < 0) return fail_user(a, "%s%s", error.message, strstr(error.message, "no run of ours") ? "; --force writes there all the same" : "");
+  if (found == REPORT_DIRECTORY_OURS && !a->force && !a->resume)
+    return fail_user(a, "%s: already holds a run; --resume goes on with it, --force begins anew", a->out);
+  return -1;
+}
+
+static int create_host(Run *run, unsigned long long seed) {
+  const Arguments *a = run->a;
+  struct spm_error error;
+  struct saved_run saved;
+  long batch = train_batch_rows(&run->training, run->data_rows.count);
+  if (spm_host_create(&run->host, run->loaded.descriptor, batch, (int)(a->threads > 0 ? a->threads : available_threads()), seed, &error) != 0)
+    return fail_user(a, "%s", error.message);
+  run->host.total_rows = run->data_rows.count;
+  int status = run->resumed ? saved_read(run->checkpoint, &run->host, &saved, &run->state, &error) : spm_host_initialise(&run->host, &error);
+  return status == 0 ? -1 : fail_user(a, "%s", error.message);
+}
+
+static int open_metrics(Run *run) {
+  struct spm_error error;
+  int count = 2 + run->train_columns.count + (run->valid_rows.count > 0 ? run->evaluate_columns.count : 0), column = 0;
+  run->names = calloc((size_t)count, sizeof *run->names);
+  run->row = calloc((size_t)count, sizeof *run->row);
+  char (*valid_names)[128] = arena_allocate(run->loaded.compilation, sizeof *valid_names * (size_t)(run->evaluate_columns.count + 1));
+  if (!run->names || !run->row) return fail_user(run->a, "out of memory");
+  run->names[column++] = "epoch";
+  run->names[column++] = "step";
+  for (int i = 0; i < run->train_columns.count; i++) run->names[column++] = run->train_columns.names[i];
+  for (int i = 0; run->valid_rows.count > 0 && i < run->evaluate_columns.count; i++) {
+    snprintf(valid_names[i], sizeof *valid_names, "valid.%s", run->evaluate_columns.names[i]);
+    run->names[column++] = valid_names[i];
+  }
+  int status = report_metrics_open(&run->metrics, run->a->out, run->names, count, run->state.epoch, &error);
+  return status == 0 ? -1 : fail_user(run->a, "%s", error.message);
+}
+
+static int open_run(Run *run) {
+  const Arguments *a = run->a;
+  struct spm_error error;
+  unsigned long long seed = a->seed_given ? a->seed : draw_seed();
+  int code = open_directory(run);
+  if (code < 0) code = look_for_checkpoint(run, &seed);
+  if (code < 0) code = create_host(run, seed);
+  if (code >= 0) return code;
+  Settings *settings = arena_new(run->loaded.compilation, Settings);
+  list_settings(run, settings);
+  if (report_config_write(a->out, SPM_VERSION, settings->items, settings->count, &error) != 0) return fail_user(a, "%s", error.message);
+  if (!a->quiet) {
+    report_config_print(stdout, settings->items, settings->count);
+    printf("compiled in %s, %s parameters\n", spm_duration(run->loaded.compile_seconds).text, spm_count(run->loaded.descriptor->parameter_size).text);
+    if (run->resumed) printf("resumed after epoch %ld, step %ld\n", run->state.epoch, run->state.step);
+    fflush(stdout);
+  }
+  code = run_copy_spec(a, run->loaded.compilation, a->out);
+  return code < 0 ? open_metrics(run) : code;
+}
+
+static int train(Run *run) {
+  const Arguments *a = run->a;
+  struct spm_error error;
+  struct train_options options = {.training = run->training, .data = run->data_rows, .valid = run->valid_rows, .checkpoint = run->checkpoint,
+                                  .train_columns = &run->train_columns, .valid_columns = &run->evaluate_columns,
+                                  .stop = &stop_signal, .checkpoint_interval = 1};
+  struct train_events events = {run, on_step, on_epoch, on_skipped};
+  enum report_mode mode = a->quiet ? REPORT_QUIET : a->plain ? REPORT_PLAIN : REPORT_AUTO;
+  report_progress_open(&run->progress, stdout, mode, run->training.epochs, train_epoch_steps(&run->training, run->data_rows.count),
+                       (double)train_batch_rows(&run->training, run->data_rows.count), run->state.epoch);
+  watch_signals();
+  report_progress_start(&run->progress);
+  int status = train_run(&run->host, &options, &run->state, &events, &error);
+  report_progress_close(&run->progress);
+  struct spm_error closing;
+  if (report_metrics_close(&run->metrics, &closing) != 0 && status != TRAIN_FAILED) return fail_user(a, "%s", closing.message);
+  if (status == TRAIN_FAILED) return fail_user(a, "%s", error.message);
+  if (status == TRAIN_FINISHED) return -1;
+  fprintf(stderr, "spmc: stopped by %s after step %ld; %s holds everything, and the same command with --resume goes on\n",
+          stop_signal == SIGTERM ? "SIGTERM" : "SIGINT", run->state.step, run->checkpoint);
+  return 128 + stop_signal;
+}
+
+static int finish(Run *run) {
+  const Arguments *a = run->a;
+  struct spm_error error;
+  struct saved_run saved = {.seed = run->host.seed, .batch = train_batch_rows(&run->training, run->data_rows.count), .rows = run->data_rows.count};
+  char *path = spm_path_join(a->out, "model.safetensors");
+  int status = path ? saved_write(path, &run->host, &saved, NULL, &error) : spm_fail(&error, "out of memory");
+  free(path);
+  if (status != 0) return fail_user(a, "%s", error.message);
+  if (run->state.skipped > 0) fprintf(stderr, "spmc: warning: %ld of %ld steps were skipped\n", run->state.skipped, run->state.step);
+  const struct spm_rows *shown = run->test_rows.count > 0 ? &run->test_rows : run->valid_rows.count > 0 ? &run->valid_rows : &run->data_rows;
+  draw_figures(a, &run->loaded, &run->host, shown, a->out);
+  draw_curve(a, a->out, "objective", run->train_curve, run->valid_rows.count > 0 ? run->valid_curve : NULL, run->curve_count);
+  if (run->test_rows.count == 0) return EXIT_FINE;
+  double *means = calloc((size_t)run->evaluate_columns.count + 1, sizeof *means);
+  if (!means) return fail_user(a, "out of memory");
+  status = spm_host_evaluate(&run->host, &run->test_rows, &run->evaluate_columns, means, &error);
+  if (status == 0) {
+    printf("test (%s rows, seed %llu), nats a datum:\n", spm_count(run->test_rows.count).text, run->host.seed);
+    print_results(&run->evaluate_columns, means);
+  }
+  free(means);
+  return status == 0 ? EXIT_FINE : fail_user(a, "%s", error.message);
+}
+
+static void release(Run *run) {
+  struct spm_error ignored;
+  report_metrics_close(&run->metrics, &ignored);
+  if (run->host.model) spm_host_free(&run->host);
+  spm_columns_free(&run->train_columns);
+  spm_columns_free(&run->evaluate_columns);
+  train_state_free(&run->state);
+  free(run->checkpoint);
+  free(run->names);
+  free(run->row);
+  free(run->train_curve);
+  free(run->valid_curve);
+  free(run->tables);
+  dataset_free(&run->data);
+  dataset_free(&run->valid);
+  dataset_free(&run->test);
+  loaded_free(&run->loaded);
+}
+
+int command_train(const Arguments *a) {
+  Run *run = calloc(1, sizeof *run);
+  if (!run) return fail_user(a, "out of memory");
+  run->a = a;
+  int code = open_blas(a);
+  if (code < 0) code = read_data(run);
+  if (code < 0) code = compile(run);
+  if (code < 0) code = bind(run);
+  if (code < 0) code = choose_training(run);
+  if (code < 0) code = open_run(run);
+  if (code < 0) code = train(run);
+  if (code < 0) code = finish(run);
+  release(run);
+  free(run);
+  return code;
+}

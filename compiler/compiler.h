@@ -1,0 +1,77 @@
+/* The compiler as a library: every stage's one public function, in the order they run. compile.c is this page in code.
+ *
+ *   stage         function            requires                       leaves
+ *   parse         parse               a source                       syntax tree (ast.h)
+ *   resolve       resolve             a path                         Model: merged declarations, dims with values
+ *   check         check               a Model                        the same, every expression typed once; errors counted
+ *   derive        derive              a checked Model, a program     Graph: that program's values and outputs (ir.h)
+ *   differentiate differentiate       a Graph                        the same with adjoints (called by derive)
+ *   simplify      simplify            a Graph                        an equal, smaller Graph
+ *   schedule      schedule            a simplified Graph             Plan: phases, loops, memory (plan.h)
+ *   emit          emit                Plans                          C text of one model
+ *   jit           jit_compile         C text                         a callable struct spm_model (runtime/model.h)
+ */
+#ifndef SPM_COMPILER_H
+#define SPM_COMPILER_H
+
+#include "ast.h"
+#include "ir.h"
+#include "jit.h"
+#include "plan.h"
+
+typedef struct Model Model;
+
+typedef struct Override { /* NAME=VALUE on the command line */
+  const char *name;
+  double value;
+} Override;
+
+typedef struct DataShape { /* shape of one row of the file given for a data declaration: values for `dim D;` */
+  const char *name;
+  int rank;
+  long dims[8];
+} DataShape;
+
+typedef struct CompileOptions {
+  const Override *overrides;
+  int override_count;
+  const DataShape *data;
+  int data_count;
+  bool invent_dims; /* dims without a value become small numbers (check, diagnose: LANGUAGE rule 33) */
+} CompileOptions;
+
+/* Programs of a model, in the order they are emitted. */
+typedef enum ProgramKind {
+  PROGRAM_INITIALISE,
+  PROGRAM_TRAIN,
+  PROGRAM_EVALUATE,
+  PROGRAM_ENCODE,
+  PROGRAM_RECONSTRUCT,
+  PROGRAM_EXPORT,
+  PROGRAM_PROJECT,
+  PROGRAM_COUNT
+} ProgramKind;
+extern const char *const program_names[PROGRAM_COUNT];
+
+/* text -> checked model. NULL, or errors counted in the compilation, when the spec is wrong; a file that holds no
+ * `model` is a library and is checked as one (model_is_library). */
+Model *compile_check(Compilation *, const char *path, const CompileOptions *);
+bool model_is_library(const Model *);
+const char *model_name(const Model *);
+const Signature *model_signature(const Model *);
+const Training *model_training(const Model *);
+/* Additive terms of the objective and how each expectation and KL is taken: lines for people. */
+void model_describe(Text *, Model *);
+
+/* A program's graph: derived, differentiated (train) and simplified. NULL if the model has no such program. */
+Graph *model_graph(Model *, ProgramKind);
+/* checked model -> C text of all programs. */
+bool compile_emit(Model *, Rendering, Text *);
+/* checked model -> callable. NULL with a message (an internal error) on failure. */
+Jit *compile_jit(Model *, bool use_double, char *message, size_t message_size);
+/* What leaves a stage, printed: ast, check, derive, differentiate (with derive), simplify, schedule, c, strips.
+ * False if there is no such stage. */
+bool compile_dump(Model *, const char *stage, Text *);
+extern const char *const dump_stages[]; /* NULL-terminated */
+
+#endif

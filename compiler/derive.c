@@ -1,0 +1,290 @@
+/* derive: a checked Model -> the IR graph of one program: the objective with its terms and gradients (train), the
+ * metrics (evaluate), codes, reconstructions, initial values. check walks the same way once, for the diagnostics alone. */
+#include "front.h"
+
+#include <string.h>
+
+const Expr *learning_rate(const Model *);
+
+const char *const program_names[PROGRAM_COUNT] = {"initialise", "train", "evaluate", "encode", "reconstruct", "export", "project"};
+
+/* ---- outputs shared by train and evaluate ---------------------------------------------------------------------------- */
+
+static const Item *objective_item(const Model *m) {
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_OBJECTIVE || m->items.items[i]->kind == ITEM_MINIMIZE) return m->items.items[i];
+  return NULL;
+}
+
+/* There is an ELBO to report: a likelihood, and a prior for each latent. */
+static bool has_elbo(const Model *m) {
+  bool likelihood = false, priors = true;
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *item = m->items.items[i];
+    likelihood |= item->kind == ITEM_LIKELIHOOD;
+    if (item->kind == ITEM_LATENT) priors &= model_find(m, ITEM_PRIOR, item->name) != NULL;
+  }
+  return likelihood && priors;
+}
+
+static bool has_output(const Graph *g, Name name) {
+  for (int i = 0; i < g->output_count; i++)
+    if (g->outputs[i].name == name) return true;
+  return false;
+}
+
+/* The batch's mean as a scalar step value; NULL after reporting. */
+static Node *batch_mean(Elaborator *e, Value v, Name name, Span span) {
+  if (v.kind == VALUE_ERROR) return NULL;
+  Node *node = value_node(e, &v);
+  if (!node) return NULL;
+  if (node->shape.rank > 0) {
+    Diagnostic *d = error_at(e->c, "shape", span, "%s must be one number a datum; this is %s", name, value_text(e->c, &v));
+    help_with(d, "write sum(...) or mean(...) around it");
+    return NULL;
+  }
+  v = mean_over_batch(e, value_tensor(node, 0, span), span);
+  return value_node(e, &v);
+}
+
+/* Terms are reported by their own value; the objective is the sum of sign x weight x value. */
+static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
+  Value objective = value_number(0);
+  bool ok = true;
+  for (int i = 0; i < terms->count; i++) {
+    const Term *t = &terms->items[i];
+    Node *mean = batch_mean(e, t->value, t->name, t->value.span.source ? t->value.span : span);
+    Node *weight = value_node(e, &t->weight);
+    if (!mean || !weight) {
+      ok = false;
+      continue;
+    }
+    if (weight->axes || weight->shape.rank) {
+      error_at(e->c, "shape", span, "the weight of %s must be one number a step", t->name);
+      ok = false;
+      continue;
+    }
+    if (!has_output(e->graph, t->name)) graph_output(e->graph, OUTPUT_TERM, t->name, -1, mean);
+    Value v = apply2(e, IR_mul, t->weight, value_tensor(mean, 0, span), span);
+    objective = apply2(e, t->sign < 0 ? IR_sub : IR_add, objective, v, span);
+  }
+  return ok ? value_node(e, &objective) : NULL;
+}
+
+static Node *derive_objective(Elaborator *e) {
+  const Item *item = objective_item(e->model);
+  Terms terms = {0};
+  Span span = item ? item->expr->span : e->model->span;
+  e->describe = e->program == PROGRAM_TRAIN;
+  if (!item) elbo_terms(e, KL_BEST, value_number(1), span, &terms);
+  else {
+    e->path = "objective";
+    objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, &terms);
+  }
+  e->path = "";
+  e->describe = false;
+  Node *objective = output_terms(e, &terms, span);
+  if (!objective) return NULL;
+  graph_output(e->graph, OUTPUT_OBJECTIVE, intern(e->c, "objective"), -1, objective);
+  return objective;
+}
+
+/* Unweighted, whatever the objective's weights are (rule 10). */
+static void output_elbo(Elaborator *e) {
+  if (!has_elbo(e->model) || e->c->error_count) return;
+  Terms terms = {0};
+  elbo_terms(e, KL_BEST, value_number(1), e->model->span, &terms);
+  Value sum = value_number(0);
+  for (int i = 0; i < terms.count; i++) {
+    Node *mean = batch_mean(e, terms.items[i].value, terms.items[i].name, e->model->span);
+    if (!mean) return;
+    if (!has_output(e->graph, terms.items[i].name)) graph_output(e->graph, OUTPUT_METRIC, terms.items[i].name, -1, mean);
+    sum = apply2(e, terms.items[i].sign < 0 ? IR_sub : IR_add, sum, value_tensor(mean, 0, e->model->span), e->model->span);
+  }
+  Node *elbo = value_node(e, &sum);
+  if (elbo) graph_output(e->graph, OUTPUT_METRIC, intern(e->c, "elbo"), -1, elbo);
+}
+
+static void output_metrics(Elaborator *e) {
+  const Model *m = e->model;
+  for (int i = 0; i < m->items.count; i++) {
+    Item *item = m->items.items[i];
+    if (item->kind != ITEM_METRIC) continue;
+    e->path = item->name;
+    Node *mean = batch_mean(e, elaborate(e, item->expr), item->name, item->expr->span);
+    e->path = "";
+    if (mean) graph_output(e->graph, OUTPUT_METRIC, item->name, -1, mean);
+  }
+}
+
+static void output_schedules(Elaborator *e) {
+  const Model *m = e->model;
+  for (int i = 0; i < m->items.count; i++) {
+    Item *item = m->items.items[i];
+    if (item->kind != ITEM_SCHEDULE) continue;
+    Value v = model_value(e, item, item->name_span);
+    Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+    if (node && node->axes == 0 && node->shape.rank == 0) graph_output(e->graph, OUTPUT_VALUE, item->name, -1, node);
+    else if (node) error_at(e->c, "schedule", item->expr->span, "a schedule is one number a step, made of epoch, step and numbers");
+  }
+  const Expr *rate = e->program == PROGRAM_TRAIN ? learning_rate(m) : NULL;
+  Value v = rate ? elaborate(e, rate) : value_error();
+  if (v.kind == VALUE_TENSOR) graph_output(e->graph, OUTPUT_VALUE, intern(e->c, "lr"), -1, v.node);
+}
+
+/* ---- programs ----------------------------------------------------------------------------------------------------------- */
+
+static bool depends_on_anything(const Node *n) {
+  while (n->op == IR_expand || n->op == IR_reshape || n->op == IR_spread) n = n->operands[0];
+  return !(n->op == IR_constant && n->number == 0);
+}
+
+static void output_gradients(Elaborator *e, Node *objective) {
+  Graph *g = e->graph;
+  int count = g->signature->parameter_count;
+  Node **leaves = arena_array(e->c, Node *, count), **adjoints = arena_array(e->c, Node *, count);
+  build_at(g, e->model->span);
+  for (int i = 0; i < count; i++) leaves[i] = build_parameter(g, i);
+  differentiate(g, build_map1(g, IR_neg, objective), leaves, count, adjoints);
+  for (int i = 0; i < count; i++) {
+    const Parameter *p = &g->signature->parameters[i];
+    if (!p->fixed && depends_on_anything(adjoints[i])) graph_output(g, OUTPUT_GRADIENT, p->name, i, adjoints[i]);
+  }
+}
+
+static void derive_train(Elaborator *e) {
+  Node *objective = derive_objective(e);
+  output_elbo(e);
+  output_metrics(e);
+  output_schedules(e);
+  if (!objective || e->c->error_count) return;
+  for (int i = 0; i < e->update_count; i++)
+    graph_output(e->graph, OUTPUT_STATE, e->graph->signature->states[e->updates[i].index].name, e->updates[i].index, e->updates[i].next);
+  output_gradients(e, objective);
+}
+
+static void derive_evaluate(Elaborator *e) {
+  derive_objective(e);
+  output_elbo(e);
+  output_metrics(e);
+}
+
+/* The mean of a statement's distribution where it declares one, else `otherwise`. */
+static Value mean_of(Elaborator *e, Item *statement, const Item *variable, Value otherwise) {
+  Value d = model_value(e, statement, statement->span);
+  if (d.kind != VALUE_DISTRIBUTION) return d;
+  Support support;
+  Shape shape;
+  bool missing;
+  if (!variable->type) shape = visible_shape(&otherwise);
+  else if (!read_support(e, variable->type, &support) || !read_shape(e, variable->type, &shape)) return value_error();
+  Value mean = distribution_field(e, &d, "mean", NULL, &shape, d.span, &missing);
+  return missing ? otherwise : mean;
+}
+
+static void output_rows(Elaborator *e, Name name, Value v) {
+  v = average_samples(e, v);
+  Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+  if (!node) return;
+  if (!(node->axes & AXIS_DATUM)) node = build_spread(e->graph, node, AXIS_DATUM);
+  graph_output(e->graph, OUTPUT_ROWS, name, -1, node);
+}
+
+static void derive_encode(Elaborator *e) {
+  const Model *m = e->model;
+  for (int i = 0; i < m->items.count; i++) {
+    Item *latent = m->items.items[i];
+    Item *posterior = latent->kind == ITEM_LATENT ? model_find(m, ITEM_POSTERIOR, latent->name) : NULL;
+    if (!posterior) continue;
+    Value draw = model_value(e, latent, latent->name_span);
+    output_rows(e, latent->name, mean_of(e, posterior, latent, draw));
+  }
+}
+
+static void derive_reconstruct(Elaborator *e) {
+  const Model *m = e->model;
+  for (int i = 0; i < m->items.count; i++) {
+    Item *likelihood = m->items.items[i];
+    if (likelihood->kind != ITEM_LIKELIHOOD) continue;
+    Item *variable = model_find_declaration(m, likelihood->name);
+    if (!variable || variable->kind != ITEM_DATA) continue;
+    Value d = model_value(e, likelihood, likelihood->span);
+    Value none = value_error();
+    none.kind = VALUE_WORD;
+    if (d.kind == VALUE_DISTRIBUTION) {
+      Value mean = mean_of(e, likelihood, variable, none);
+      if (mean.kind != VALUE_WORD) output_rows(e, variable->name, mean);
+    }
+  }
+}
+
+static void derive_parameters(Elaborator *e, OutputRole role, bool (*wanted)(const Parameter *), Value (*value)(Elaborator *, int)) {
+  for (int i = 0; i < e->graph->signature->parameter_count; i++) {
+    const Parameter *p = &e->graph->signature->parameters[i];
+    if (!wanted(p)) continue;
+    Value v = value(e, i);
+    Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+    if (node) graph_output(e->graph, role, e->graph->signature->parameters[i].name, i, node);
+  }
+}
+
+static bool every(const Parameter *p) { return p != NULL; }
+static bool constrained(const Parameter *p) { return p->constrained; }
+static bool projected(const Parameter *p) { return p->projected && !p->fixed; }
+
+static Graph *derive_with(Elaborator *e) {
+  switch (e->program) {
+  case PROGRAM_INITIALISE: derive_parameters(e, OUTPUT_INITIAL, every, raw_initial_value); break;
+  case PROGRAM_TRAIN: derive_train(e); break;
+  case PROGRAM_EVALUATE: derive_evaluate(e); break;
+  case PROGRAM_ENCODE: derive_encode(e); break;
+  case PROGRAM_RECONSTRUCT: derive_reconstruct(e); break;
+  case PROGRAM_EXPORT: derive_parameters(e, OUTPUT_EXPORT, constrained, exported_value); break;
+  case PROGRAM_PROJECT: derive_parameters(e, OUTPUT_EXPORT, projected, projected_value); break;
+  case PROGRAM_COUNT: break;
+  }
+  return e->graph;
+}
+
+Graph *derive(Model *m, ProgramKind program) {
+  if (program == PROGRAM_TRAIN) m->notes.length = 0;
+  Elaborator *e = elaborator_create(m, program, program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE ? m->samples : 1);
+  Graph *g = derive_with(e);
+  return g->output_count ? g : NULL;
+}
+
+/* ---- check ---------------------------------------------------------------------------------------------------------------- */
+
+static void check_network(Elaborator *e, Item *item) {
+  for (int i = 0; i < item->formals.count; i++) {
+    Name formal = item->formals.items[i].name;
+    if (item->formals.items[i].type || !model_find_declaration(e->model, formal)) return; /* checked where it is called */
+  }
+  network_of_names(e, item, item->name_span);
+}
+
+static void check_item(Elaborator *e, Item *item) {
+  if (is_network(item->kind)) check_network(e, item);
+  else if (item->kind == ITEM_LATENT || item->kind == ITEM_DATA || item->kind == ITEM_PARAM || item->kind == ITEM_DRAW || item->kind == ITEM_LET || item->kind == ITEM_SCHEDULE ||
+             item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR || item->kind == ITEM_LIKELIHOOD)
+    model_value(e, item, item->name ? item->name_span : item->span);
+}
+
+static void check_program(Model *m, ProgramKind program) {
+  Elaborator *e = elaborator_create(m, program, m->samples);
+  if (program == PROGRAM_TRAIN)
+    for (int i = 0; i < m->items.count; i++) check_item(e, m->items.items[i]);
+  derive_with(e);
+}
+
+/* Training mentions nearly everything and initial values the rest; other programs hold no further mistakes of the
+ * author's, and are walked so that they hold none of ours. */
+void check(Model *m) {
+  m->samples = count_samples(m);
+  read_training(m);
+  check_program(m, PROGRAM_TRAIN);
+  check_program(m, PROGRAM_INITIALISE);
+  for (int program = PROGRAM_EVALUATE; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++)
+    check_program(m, (ProgramKind)program);
+  m->checked = m->compilation->error_count == 0;
+}

@@ -1,0 +1,352 @@
+/* differentiate: reverse mode, tensor IR to tensor IR, one rule an op. Requires a scalar step value and the nodes with
+ * respect to which it is differentiated (inner ones wrapped in build_variable before they were used); appends their
+ * adjoints, made of ops that can be differentiated again.
+ *
+ * An adjoint has the shape and the axes of its primal: where an operand lacks an axis of the result, its adjoint is
+ * summed over it; where a rule's result lacks an axis of the operand, every row gets it. A product of an adjoint and a
+ * factor is 0 where the adjoint is 0, whatever the factor is (adjoint_times; a mul where the factor is provably
+ * finite), so that what was not selected never poisons a gradient. */
+#include <assert.h>
+
+#include "ir_parts.h"
+
+static const double largest_float = 3.4028234663852886e38;
+static const double two_over_root_pi = 1.1283791670955126;
+
+typedef struct Pass {
+  Graph *graph;
+  Node **adjoints; /* by id, of the nodes there were at the start; NULL: none yet */
+  bool *active;    /* by id: lies on a path from with_respect_to */
+} Pass;
+
+/* Adds to the adjoint of `node`, if anybody asks for it. */
+static void contribute(Pass *pass, Node *node, Node *value) {
+  if (!pass->active[node->id]) return;
+  assert(shapes_match(&value->shape, &node->shape));
+  value = build_sum_over(pass->graph, value, value->axes & ~node->axes);
+  value = build_with_axes(pass->graph, value, node->axes);
+  Node *before = pass->adjoints[node->id];
+  pass->adjoints[node->id] = before == NULL ? value : build_map2(pass->graph, IR_add, before, value);
+}
+
+/* --- short names for the rules --- */
+
+static Node *unary(Pass *pass, Op op, Node *a) {
+  return build_map1(pass->graph, op, a);
+}
+
+static Node *binary(Pass *pass, Op op, Node *a, Node *b) {
+  return build_map2(pass->graph, op, a, b);
+}
+
+static Node *number(Pass *pass, double value, const Node *like) {
+  return build_filled(pass->graph, value, &like->shape);
+}
+
+static Node *scaled(Pass *pass, double factor, Node *a) {
+  return binary(pass, IR_mul, a, number(pass, factor, a));
+}
+
+/* adjoint * factor, 0 where the adjoint is 0 */
+static Node *times(Pass *pass, Node *adjoint, Node *factor) {
+  return binary(pass, IR_adjoint_times, adjoint, factor);
+}
+
+/* adjoint / divisor, 0 where the adjoint is 0 */
+static Node *over(Pass *pass, Node *adjoint, Node *divisor) {
+  Node *inverse = binary(pass, IR_div, number(pass, 1, divisor), divisor);
+  if (inverse->facts.finite) return binary(pass, IR_div, adjoint, divisor);
+  return times(pass, adjoint, inverse);
+}
+
+static Node *where(Pass *pass, Node *condition, Node *value) {
+  return build_map3(pass->graph, IR_select, condition, value, number(pass, 0, value));
+}
+
+static Node *where_not(Pass *pass, Node *condition, Node *value) {
+  return build_map3(pass->graph, IR_select, condition, number(pass, 0, value), value);
+}
+
+static Node *is_positive(Pass *pass, Node *x) {
+  return binary(pass, IR_less, number(pass, 0, x), x);
+}
+
+/* x, with 0 for what is not finite. */
+static Node *finite_part(Pass *pass, Node *x) {
+  if (x->facts.finite) return x;
+  Node *limit = number(pass, largest_float, x);
+  return where(pass, binary(pass, IR_less_equal, unary(pass, IR_abs, x), limit), x);
+}
+
+/* --- elementwise ops of one operand: what the adjoint is multiplied by --- */
+
+static Node *one_minus_square(Pass *pass, Node *y) {
+  return binary(pass, IR_sub, number(pass, 1, y), binary(pass, IR_mul, y, y));
+}
+
+/* 1 / (2 sqrt(x)), but 0 at 0: so norm has gradient 0 there. */
+static Node *sqrt_factor(Pass *pass, Node *x, Node *y) {
+  return where(pass, is_positive(pass, x), binary(pass, IR_div, number(pass, 0.5, y), y));
+}
+
+static Node *erf_factor(Pass *pass, Node *x) {
+  Node *square = binary(pass, IR_mul, x, x);
+  return scaled(pass, two_over_root_pi, unary(pass, IR_exp, unary(pass, IR_neg, square)));
+}
+
+static void pull_unary(Pass *pass, Node *y, Node *g) {
+  Node *x = y->operands[0], *value = NULL;
+  switch (y->op) {
+  case IR_neg: value = unary(pass, IR_neg, g); break;
+  case IR_abs: value = times(pass, g, unary(pass, IR_sign, x)); break;
+  case IR_sqrt: value = times(pass, g, sqrt_factor(pass, x, y)); break;
+  case IR_exp: value = times(pass, g, y); break;
+  case IR_expm1: value = times(pass, g, unary(pass, IR_exp, x)); break;
+  case IR_log: value = over(pass, g, x); break;
+  case IR_log1p: value = over(pass, g, binary(pass, IR_add, x, number(pass, 1, x))); break;
+  case IR_sin: value = times(pass, g, unary(pass, IR_cos, x)); break;
+  case IR_cos: value = unary(pass, IR_neg, times(pass, g, unary(pass, IR_sin, x))); break;
+  case IR_tan: value = times(pass, g, binary(pass, IR_add, binary(pass, IR_mul, y, y), number(pass, 1, y))); break;
+  case IR_tanh: value = times(pass, g, one_minus_square(pass, y)); break;
+  case IR_sigmoid:
+    value = times(pass, g, binary(pass, IR_mul, y, binary(pass, IR_sub, number(pass, 1, y), y)));
+    break;
+  case IR_softplus: value = times(pass, g, unary(pass, IR_sigmoid, x)); break;
+  case IR_relu: value = where(pass, is_positive(pass, x), g); break;
+  case IR_erf: value = times(pass, g, erf_factor(pass, x)); break;
+  case IR_lgamma: value = times(pass, g, unary(pass, IR_digamma, x)); break;
+  case IR_digamma: value = times(pass, g, binary(pass, IR_polygamma, number(pass, 1, x), x)); break;
+  case IR_sign: case IR_floor: case IR_not: return;
+  case IR_add: case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_max: case IR_min: case IR_mod:
+  case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or:
+  case IR_adjoint_times: case IR_polygamma: case IR_select:
+  CASES_NOT_ELEMENTWISE: assert(false); return;
+  }
+  contribute(pass, x, value);
+}
+
+/* --- elementwise ops of two and three operands --- */
+
+static void pull_div(Pass *pass, Node *y, Node *g) {
+  Node *a = y->operands[0], *b = y->operands[1];
+  if (pass->active[a->id]) contribute(pass, a, over(pass, g, b));
+  if (pass->active[b->id]) contribute(pass, b, unary(pass, IR_neg, times(pass, g, binary(pass, IR_div, y, b))));
+}
+
+/* b * a^(b - 1) for a, and y * log(a) for an exponent that varies. At a = 0 a root's slope is infinite and, like that
+ * of sqrt, counts as 0. */
+static void pull_pow(Pass *pass, Node *y, Node *g) {
+  Node *a = y->operands[0], *b = y->operands[1];
+  if (pass->active[a->id]) {
+    Node *less = binary(pass, IR_sub, b, number(pass, 1, b));
+    Node *factor = binary(pass, IR_mul, b, binary(pass, IR_pow, a, less));
+    Node *sound = binary(pass, IR_or, binary(pass, IR_not_equal, a, number(pass, 0, a)),
+                         binary(pass, IR_less_equal, number(pass, 1, b), b));
+    contribute(pass, a, times(pass, g, where(pass, sound, factor)));
+  }
+  if (pass->active[b->id]) {
+    Node *factor = where(pass, is_positive(pass, a), binary(pass, IR_mul, y, unary(pass, IR_log, a)));
+    contribute(pass, b, times(pass, g, factor));
+  }
+}
+
+/* Ties go to the first operand. */
+static void pull_choice(Pass *pass, Node *y, Node *g) {
+  Node *a = y->operands[0], *b = y->operands[1];
+  Node *first = y->op == IR_max ? binary(pass, IR_less_equal, b, a) : binary(pass, IR_less_equal, a, b);
+  contribute(pass, a, where(pass, first, g));
+  contribute(pass, b, where_not(pass, first, g));
+}
+
+static void pull_mod(Pass *pass, Node *y, Node *g) {
+  Node *a = y->operands[0], *b = y->operands[1];
+  contribute(pass, a, g);
+  if (!pass->active[b->id]) return;
+  Node *whole = unary(pass, IR_floor, binary(pass, IR_div, a, b));
+  contribute(pass, b, unary(pass, IR_neg, times(pass, g, whole)));
+}
+
+/* y = a * b, 0 where a is 0. There b may be infinite: then the slope in a counts as 0, or it would poison sums further
+ * up; and the adjoint of b must not meet an infinite g. */
+static void pull_adjoint_times(Pass *pass, Node *y, Node *g) {
+  Node *a = y->operands[0], *b = y->operands[1];
+  if (pass->active[a->id]) contribute(pass, a, times(pass, g, finite_part(pass, b)));
+  if (pass->active[b->id]) contribute(pass, b, times(pass, a, g));
+}
+
+static void pull_mul(Pass *pass, Node *y, Node *g) {
+  Node *a = y->operands[0], *b = y->operands[1];
+  if (pass->active[a->id]) contribute(pass, a, times(pass, g, b));
+  if (pass->active[b->id]) contribute(pass, b, times(pass, g, a));
+}
+
+static void pull_polygamma(Pass *pass, Node *y, Node *g) {
+  Node *order = y->operands[0], *x = y->operands[1];
+  assert(!pass->active[order->id]);
+  Node *next = binary(pass, IR_add, order, number(pass, 1, order));
+  contribute(pass, x, times(pass, g, binary(pass, IR_polygamma, next, x)));
+}
+
+static void pull_several(Pass *pass, Node *y, Node *g) {
+  Node *a = y->operands[0], *b = y->operands[1];
+  switch (y->op) {
+  case IR_add: contribute(pass, a, g); contribute(pass, b, g); return;
+  case IR_sub: contribute(pass, a, g); contribute(pass, b, unary(pass, IR_neg, g)); return;
+  case IR_mul: pull_mul(pass, y, g); return;
+  case IR_div: pull_div(pass, y, g); return;
+  case IR_pow: pull_pow(pass, y, g); return;
+  case IR_max: case IR_min: pull_choice(pass, y, g); return;
+  case IR_mod: pull_mod(pass, y, g); return;
+  case IR_adjoint_times: pull_adjoint_times(pass, y, g); return;
+  case IR_polygamma: pull_polygamma(pass, y, g); return;
+  case IR_select:
+    contribute(pass, b, where(pass, a, g));
+    contribute(pass, y->operands[2], where_not(pass, a, g));
+    return;
+  case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or: return;
+  case IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p:
+  case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:
+  case IR_floor: case IR_lgamma: case IR_digamma: case IR_not:
+  CASES_NOT_ELEMENTWISE: assert(false); return;
+  }
+}
+
+/* --- views --- */
+
+static unsigned new_dims(const Node *expand) {
+  unsigned mask = (1u << expand->shape.rank) - 1;
+  for (int d = 0; d < expand->operands[0]->shape.rank; d++) mask &= ~(1u << expand->map[d]);
+  return mask;
+}
+
+static Node *unpermuted(Pass *pass, const Node *permute, Node *g) {
+  int inverse[MAX_RANK] = {0};
+  for (int d = 0; d < permute->shape.rank; d++) inverse[permute->map[d]] = d;
+  return build_permute(pass->graph, g, inverse);
+}
+
+static void pull_concat(Pass *pass, Node *y, Node *g) {
+  long start = 0;
+  for (int i = 0; i < y->operand_count; i++) {
+    Dim extent = y->operands[i]->shape.dims[y->dim];
+    if (pass->active[y->operands[i]->id])
+      contribute(pass, y->operands[i], build_slice(pass->graph, g, y->dim, start, extent));
+    start += (long)extent.size;
+  }
+}
+
+/* --- reductions --- */
+
+/* g with the dims back that were reduced away. */
+static Node *unreduced(Pass *pass, const Node *y, Node *g) {
+  int map[MAX_RANK] = {0}, kept = 0;
+  for (int d = 0; d < y->operands[0]->shape.rank; d++)
+    if (!(y->dims_mask >> d & 1)) map[kept++] = d;
+  return build_expand(pass->graph, g, &y->operands[0]->shape, map);
+}
+
+/* --- products --- */
+
+/* The adjoint of one operand of a contract is the contract of g with the other operand; the axes that this operand
+ * lacks are summed in the same product. Axes that were summed away and that neither has are spread by contribute. In a
+ * sum of products no single adjoint can rule out an infinite factor, so poles are taken out of the other operand; not
+ * what only an overflow could make infinite, since that would cost every product a copy of its operand. */
+static void pull_contract_operand(Pass *pass, Node *y, Node *g, int which) {
+  Node *x = y->operands[which];
+  if (!pass->active[x->id]) return;
+  Node *other = y->operands[1 - which];
+  if (!other->facts.pole_free) other = finite_part(pass, other);
+  const int *labels_x = which == 0 ? y->labels_a : y->labels_b, *labels_other = which == 0 ? y->labels_b : y->labels_a;
+  unsigned summed = (g->axes | other->axes) & ~x->axes;
+  contribute(pass, x,
+             build_contract(pass->graph, g, y->labels_out, other, labels_other, x->shape.rank, labels_x, summed));
+}
+
+/* --- the table: every op and how its adjoint reaches its operands --- */
+
+static void pull(Pass *pass, Node *y, Node *g) {
+  Graph *graph = pass->graph;
+  Node *x = y->operand_count > 0 ? y->operands[0] : NULL;
+  switch (y->op) {
+  case IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state: return;
+
+  case IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p:
+  case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:
+  case IR_floor: case IR_lgamma: case IR_digamma: case IR_not:
+    pull_unary(pass, y, g);
+    return;
+
+  case IR_add: case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_max: case IR_min: case IR_mod:
+  case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or:
+  case IR_adjoint_times: case IR_polygamma: case IR_select:
+    pull_several(pass, y, g);
+    return;
+
+  case IR_expand: contribute(pass, x, build_sum(graph, g, new_dims(y))); return;
+  case IR_reshape: contribute(pass, x, build_reshape(graph, g, &x->shape)); return;
+  case IR_permute: contribute(pass, x, unpermuted(pass, y, g)); return;
+  case IR_slice: contribute(pass, x, build_pad(graph, g, y->dim, y->start, x->shape.dims[y->dim])); return;
+  case IR_pad: contribute(pass, x, build_slice(graph, g, y->dim, y->start, x->shape.dims[y->dim])); return;
+  case IR_concat: pull_concat(pass, y, g); return;
+  case IR_spread: contribute(pass, x, g); return; /* summed over the new axes there */
+  case IR_stop: return;
+
+  case IR_sum: contribute(pass, x, unreduced(pass, y, g)); return;
+  case IR_max_of:
+    contribute(pass, x, where(pass, build_first_max_mask(graph, x, y->dims_mask), unreduced(pass, y, g)));
+    return;
+  case IR_first_max_mask: return;
+  case IR_cumsum: contribute(pass, x, build_cumsum(graph, g, y->dim, !y->reverse, y->exclusive)); return;
+
+  case IR_sum_over: contribute(pass, x, g); return; /* spread over the summed axes there */
+  case IR_max_over:
+    contribute(pass, x, where(pass, build_first_max_mask_over(graph, x, y->axes_attribute), g));
+    return;
+  case IR_first_max_mask_over: return;
+
+  case IR_contract:
+    pull_contract_operand(pass, y, g, 0);
+    pull_contract_operand(pass, y, g, 1);
+    return;
+
+  case IR_diagonal: contribute(pass, x, build_embed_diagonal(graph, g)); return;
+  case IR_embed_diagonal: contribute(pass, x, build_diagonal(graph, g)); return;
+  case IR_lower_part: contribute(pass, x, build_lower_part(graph, g)); return;
+  case OP_COUNT: break;
+  }
+  assert(false);
+}
+
+/* --- the pass --- */
+
+static void mark_active(Pass *pass, int count, Node **with_respect_to, int wanted) {
+  for (int i = 0; i < wanted; i++)
+    if (with_respect_to[i]->id < count) pass->active[with_respect_to[i]->id] = true;
+  for (int i = 0; i < count; i++) {
+    const Node *node = pass->graph->nodes[i];
+    for (int k = 0; k < node->operand_count && op_table[node->op].derivative == DERIVATIVE_CLOSED; k++)
+      pass->active[i] |= pass->active[node->operands[k]->id];
+  }
+}
+
+void differentiate(Graph *graph, Node *of, Node **with_respect_to, int count, Node **adjoints) {
+  assert(of->axes == 0 && of->shape.rank == 0);
+  int nodes = of->id + 1; /* later ones cannot matter */
+  Pass pass = {.graph = graph,
+               .adjoints = arena_array(graph->compilation, Node *, nodes),
+               .active = arena_array(graph->compilation, bool, nodes)};
+  mark_active(&pass, nodes, with_respect_to, count);
+  if (pass.active[of->id]) pass.adjoints[of->id] = build_constant(graph, 1);
+  Span here = graph->current;
+  for (int id = of->id; id >= 0; id--) {
+    Node *node = graph->nodes[id];
+    if (pass.adjoints[id] == NULL) continue;
+    build_at(graph, node->span);
+    pull(&pass, node, pass.adjoints[id]);
+  }
+  build_at(graph, here);
+  for (int i = 0; i < count; i++) {
+    Node *x = with_respect_to[i], *adjoint = x->id < nodes ? pass.adjoints[x->id] : NULL;
+    adjoints[i] = adjoint != NULL ? adjoint : build_filled_like(graph, 0, x);
+  }
+}

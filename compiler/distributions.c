@@ -1,0 +1,400 @@
+/* distributions: families declared in the language -> log densities, draws, entropies and closed-form KLs as IR.
+ * A distribution value is its declaration with one value for each parameter. Scalar families act elementwise on a
+ * variable of any shape; vector families on its trailing dims. */
+#include "front.h"
+
+#include <string.h>
+
+bool is_family(const Model *m, Name name) { return library_find(m, ITEM_DISTRIBUTION, name) != NULL; }
+
+static const Formal *event_formal(const Item *family) { return &family->formals.items[0]; }
+
+static int family_event_rank(const Item *family) {
+  const TypeExpr *type = event_formal(family)->type;
+  return type ? type->dim_count : 0;
+}
+
+int event_rank(const Value *d) { return family_event_rank(d->family); }
+
+/* ---- which parameterisation ---------------------------------------------------------------------------------------- */
+
+static bool takes(const Item *family, const Expr *call) {
+  int positional = positional_count(call), named = call->argument_count - positional;
+  if (positional + named > family->extra.count) return false;
+  for (int i = 0; i < call->argument_count; i++) {
+    if (!call->arguments[i].name) continue;
+    int at = -1;
+    for (int k = 0; k < family->extra.count; k++)
+      if (family->extra.items[k].name == call->arguments[i].name) at = k;
+    if (at < positional) return false;
+  }
+  for (int k = positional; k < family->extra.count; k++) {
+    bool given = family->extra.items[k].initial != NULL;
+    for (int i = 0; i < call->argument_count; i++) given |= call->arguments[i].name == family->extra.items[k].name;
+    if (!given) return false;
+  }
+  return true;
+}
+
+/* Two ways of equal standing to read the positional arguments: the family has no natural first one (rule 12). */
+static const Item *rival(const Model *m, const Item *chosen, const Expr *call) {
+  int positional = positional_count(call);
+  for (int i = 0; i < m->library.count; i++) {
+    const Item *other = m->library.items[i];
+    if (other == chosen || other->kind != ITEM_DISTRIBUTION || other->name != chosen->name || !other->has_block || !takes(other, call)) continue;
+    if (family_event_rank(other) != family_event_rank(chosen)) continue;
+    for (int k = 0; k < positional; k++)
+      if (other->extra.items[k].name != chosen->extra.items[k].name) return other;
+  }
+  return NULL;
+}
+
+static const char *family_text(Compilation *c, const Item *family) {
+  Text t = {.compilation = c};
+  text_append(&t, "%s(", family->name);
+  for (int i = 0; i < family->extra.count; i++) text_append(&t, "%s%s", i ? ", " : "", family->extra.items[i].name);
+  text_append(&t, ")");
+  return t.bytes;
+}
+
+static Item *choose_family(Elaborator *e, const Expr *call) {
+  const Model *m = e->model;
+  for (int i = 0; i < m->library.count; i++) {
+    Item *item = m->library.items[i];
+    if (item->kind != ITEM_DISTRIBUTION || item->name != call->name || !takes(item, call)) continue;
+    const Item *other = rival(m, item, call);
+    if (!other) return item;
+    Diagnostic *d = error_at(e->c, "parameterisation", call->span, "%s has no natural first parameterisation: name the parameter", call->name);
+    help_with(d, "write %s(%s = ...) or %s(%s = ...)", call->name, item->extra.items[0].name, call->name, other->extra.items[0].name);
+    return NULL;
+  }
+  Diagnostic *d = error_at(e->c, "parameterisation", call->span, "no declaration of %s takes these parameters", call->name);
+  for (int i = 0; i < m->library.count; i++) {
+    const Item *item = m->library.items[i];
+    if (item->kind != ITEM_DISTRIBUTION || item->name != call->name) continue;
+    if (e->c->sources[item->span.source].library) help_with(d, "it is declared as %s", family_text(e->c, item));
+    else note_at(d, item->name_span, "it is declared as %s", family_text(e->c, item));
+  }
+  return NULL;
+}
+
+Value make_distribution(Elaborator *e, const Expr *call) {
+  Item *family = choose_family(e, call);
+  if (!family) return value_error();
+  Value *values = arena_array(e->c, Value, family->extra.count);
+  if (!bind_arguments(e, call, &family->extra, family, values)) return value_error();
+  for (int i = 0; i < family->extra.count; i++)
+    if (!value_is_numeric(&values[i])) {
+      value_node(e, &values[i]);
+      return value_error();
+    }
+  if (family->has_block) return (Value){.kind = VALUE_DISTRIBUTION, .family = family, .elements = values, .count = family->extra.count, .span = call->span};
+  Scope *scope = scope_new(e, NULL); /* = other(...): a derived parameterisation */
+  for (int i = 0; i < family->extra.count; i++) scope_bind(e, scope, family->extra.items[i].name, values[i], values[i].span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  Value v = elaborate(e, family->fields ? family->fields[0].value : family->expr);
+  leave_callee(e, frame);
+  v.span = call->span;
+  return v;
+}
+
+/* ---- fields --------------------------------------------------------------------------------------------------------- */
+
+static const Field *find_field(const Item *family, const char *name) {
+  for (int i = 0; i < family->field_count; i++)
+    if (strcmp(family->fields[i].name, name) == 0) return &family->fields[i];
+  return NULL;
+}
+
+static bool expr_mentions(const Expr *x, Name name) {
+  if (!x) return false;
+  if (x->kind == EXPR_NAME && x->name == name) return true;
+  for (int i = 0; i < x->argument_count; i++)
+    if (expr_mentions(x->arguments[i].value, name)) return true;
+  for (int i = 0; i < x->element_count; i++)
+    if (expr_mentions(x->elements[i], name)) return true;
+  for (int i = 0; i < x->index_count; i++)
+    if (expr_mentions(x->indices[i].first, name) || expr_mentions(x->indices[i].last, name)) return true;
+  return expr_mentions(x->a, name) || expr_mentions(x->b, name) || expr_mentions(x->c, name);
+}
+
+/* Evaluates a field in a scope that holds formals; helper fields it mentions (r = solve(...)) are evaluated first. */
+static Value field_value(Elaborator *e, const Item *family, const Field *field) {
+  for (const Field *f = family->fields; f < field; f++)
+    if (!f->has_head && !scope_find(e->scope, f->name) && expr_mentions(field->value, f->name)) {
+      Value v = field_value(e, family, f);
+      if (v.kind == VALUE_ERROR) return v;
+      scope_bind(e, e->scope, f->name, v, f->name_span);
+    }
+  return elaborate(e, field->value);
+}
+
+static Shape leading_shape(const Item *family, const Shape *shape) {
+  Shape lead = *shape;
+  lead.rank -= family_event_rank(family);
+  if (lead.rank < 0) lead.rank = 0;
+  return lead;
+}
+
+/* Dim names of the event's type, bound to the variable's trailing dims. */
+static void bind_event_dims(Elaborator *e, const Item *family, const Shape *shape, Scope *scope) {
+  const TypeExpr *type = event_formal(family)->type;
+  int rank = family_event_rank(family);
+  for (int i = 0; i < rank && shape->rank >= rank; i++)
+    if (type->dims[i]->kind == EXPR_NAME && !scope_find(scope, type->dims[i]->name))
+      scope_bind(e, scope, type->dims[i]->name, value_dim(shape->dims[shape->rank - rank + i]), type->dims[i]->span);
+}
+
+/* Binds parameters (and the event, and noise) for one field. */
+static bool enter_family(Elaborator *e, const Value *d, const Value *z, const Formals *noise, Value *noise_values, const Shape *shape, Scope *scope, Span span) {
+  const Item *family = d->family;
+  int count = 0, total = d->count + 1 + (noise ? noise->count : 0);
+  const Formal **formals = arena_array(e->c, const Formal *, total);
+  Value *values = arena_array(e->c, Value, total);
+  if (z) {
+    formals[count] = event_formal(family);
+    values[count++] = *z;
+  }
+  for (int i = 0; i < d->count; i++) {
+    formals[count] = &family->extra.items[i];
+    values[count++] = d->elements[i];
+  }
+  for (int i = 0; noise && i < noise->count; i++) {
+    formals[count] = &noise->items[i];
+    values[count++] = noise_values[i];
+  }
+  bind_event_dims(e, family, shape, scope);
+  return map_arguments(e, formals, values, count, true, scope, span);
+}
+
+static Value expand_event(Elaborator *e, Value v, const Shape *shape, Span span) {
+  if (v.kind == VALUE_NUMBER && shape->rank == 0) return value_tensor(build_constant(e->graph, v.dim.size), 0, span);
+  if (v.kind == VALUE_ERROR) return v;
+  return expand_to(e, v, shape, span);
+}
+
+Value distribution_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span, bool *missing) {
+  const Field *field = find_field(d->family, name);
+  *missing = field == NULL;
+  if (!field) return value_error();
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  Value result = value_error();
+  bool entered = enter_family(e, d, z, NULL, NULL, shape, scope, span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
+  if (entered) result = field_value(e, d->family, field);
+  leave_callee(e, frame);
+  e->context_count = context;
+  result = unmap(e, result, context);
+  Shape lead = leading_shape(d->family, shape);
+  bool whole_event = strcmp(name, "mean") == 0 || strcmp(name, "variance") == 0;
+  return expand_event(e, result, whole_event ? shape : &lead, span);
+}
+
+/* ---- draws ----------------------------------------------------------------------------------------------------------- */
+
+static unsigned stream_of(const char *name) { /* FNV-1a: the same draw has the same stream in every program */
+  unsigned h = 2166136261u;
+  for (; *name; name++) h = (h ^ (unsigned char)*name) * 16777619u;
+  return h;
+}
+
+static int noise_index(Elaborator *e, const char *name, NoiseKind kind, const Shape *shape, unsigned axes) {
+  Signature *s = e->graph->signature;
+  for (int i = 0; i < s->noise_count; i++)
+    if (strcmp(s->noises[i].name, name) == 0 && s->noises[i].axes == axes) return i;
+  s->noises = arena_grow(e->c, s->noises, s->noise_count, sizeof *s->noises);
+  s->noises[s->noise_count] = (Noise){.name = intern(e->c, name), .kind = kind, .stream = stream_of(name), .shape = *shape, .axes = axes};
+  return s->noise_count++;
+}
+
+static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name variable, const Shape *shape, unsigned axes, Value *out) {
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  bool ok = enter_family(e, d, NULL, NULL, NULL, shape, scope, field->span);
+  e->context_count = context;
+  Frame frame = enter_callee(e, scope, false, e->path);
+  for (int i = 0; ok && i < field->head.count; i++) {
+    const Formal *f = &field->head.items[i];
+    Support support;
+    Shape own, full = leading_shape(d->family, shape);
+    ok = f->type && read_support(e, f->type, &support) && read_shape(e, f->type, &own);
+    if (ok && support.special != SPECIAL_NOISE_UNIFORM && support.special != SPECIAL_NOISE_NORMAL) ok = false;
+    if (!ok) {
+      error_at(e->c, "noise", f->span, "a sampler is a function of `uniform` and `standard_normal` noise: '%s' must be one of them", f->name);
+      break;
+    }
+    for (int k = 0; k < own.rank && full.rank < MAX_RANK; k++) full.dims[full.rank++] = own.dims[k];
+    NoiseKind kind = support.special == SPECIAL_NOISE_UNIFORM ? NOISE_UNIFORM : NOISE_NORMAL;
+    const char *name = arena_printf(e->c, "%s.%s", variable, f->name);
+    out[i] = value_tensor(build_noise(e->graph, noise_index(e, name, kind, &full, axes)), 0, f->span);
+  }
+  leave_callee(e, frame);
+  return ok;
+}
+
+Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
+  const Field *field = find_field(d->family, "sample");
+  if (!field) {
+    Diagnostic *x = error_at(e->c, "no-sampler", d->span, "%s has no `sample`, so %s cannot be drawn from it", d->family->name, variable);
+    if (!e->c->sources[d->family->span.source].library) note_at(x, d->family->name_span, "it is declared here");
+    help_with(x, "add `sample(u : uniform) = ...;` to its declaration");
+    return value_error();
+  }
+  Value *noise = arena_array(e->c, Value, field->head.count);
+  if (!make_noise(e, d, field, variable, shape, axes, noise)) return value_error();
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  Value result = value_error();
+  bool entered = enter_family(e, d, NULL, &field->head, noise, shape, scope, span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
+  if (entered) result = field_value(e, d->family, field);
+  leave_callee(e, frame);
+  e->context_count = context;
+  return expand_event(e, unmap(e, result, context), shape, span);
+}
+
+/* ---- closed-form KL --------------------------------------------------------------------------------------------------- */
+
+/* Does `pattern`, as in normal(m, s), match d? Its names and d's parameters are appended as formals and values. */
+static bool match_pattern(Elaborator *e, const Expr *pattern, const Value *d, Formal *formals, Value *values, int *count) {
+  if (pattern->kind != EXPR_CALL || pattern->name != d->family->name || !takes(d->family, pattern)) return false;
+  int next = 0;
+  for (int i = 0; i < pattern->argument_count; i++) {
+    const Argument *a = &pattern->arguments[i];
+    int at = a->name ? -1 : next++;
+    for (int k = 0; a->name && k < d->family->extra.count; k++)
+      if (d->family->extra.items[k].name == a->name) at = k;
+    const Value *actual = &d->elements[at];
+    if (a->value->kind == EXPR_NAME) {
+      formals[*count] = d->family->extra.items[at];
+      formals[*count].name = a->value->name;
+      values[(*count)++] = *actual;
+      continue;
+    }
+    Value wanted = elaborate(e, a->value);
+    bool number = actual->kind == VALUE_NUMBER || (actual->kind == VALUE_TENSOR && actual->node->op == IR_constant);
+    if (wanted.kind != VALUE_NUMBER || !number) return false;
+    if (wanted.dim.size != (actual->kind == VALUE_NUMBER ? actual->dim.size : actual->node->number)) return false;
+  }
+  return true;
+}
+
+/* A positional pattern means the parameterisation declared first, so bernoulli(logits = a) does not match (prob = p). */
+static bool pattern_fits(const Model *m, const Expr *pattern, const Value *d) {
+  if (pattern->kind != EXPR_CALL) return false;
+  for (int i = 0; i < m->library.count; i++) {
+    const Item *item = m->library.items[i];
+    if (item->kind == ITEM_DISTRIBUTION && item->name == pattern->name && takes(item, pattern)) return item == d->family;
+  }
+  return false;
+}
+
+Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shape, Span span, bool *missing, Span *rule_span) {
+  const Model *m = e->model;
+  Frame outer = enter_callee(e, NULL, false, e->path);
+  for (int i = 0; i < m->library.count; i++) {
+    const Item *rule = m->library.items[i];
+    if (rule->kind != ITEM_RULE || strcmp(rule->pattern->name, "kl") != 0 || rule->pattern->argument_count != 2) continue;
+    const Expr *left = rule->pattern->arguments[0].value, *right = rule->pattern->arguments[1].value;
+    Formal *formals = arena_array(e->c, Formal, q->count + p->count);
+    Value *values = arena_array(e->c, Value, q->count + p->count);
+    int count = 0;
+    if (!pattern_fits(m, left, q) || !pattern_fits(m, right, p)) continue;
+    if (!match_pattern(e, left, q, formals, values, &count) || !match_pattern(e, right, p, formals, values, &count)) continue;
+    const Formal **pointers = arena_array(e->c, const Formal *, count);
+    for (int k = 0; k < count; k++) pointers[k] = &formals[k];
+    Scope *scope = scope_new(e, NULL);
+    int context = e->context_count;
+    Value result = value_error();
+    bind_event_dims(e, q->family, shape, scope);
+    if (map_arguments(e, pointers, values, count, true, scope, span)) {
+      Frame frame = enter_callee(e, scope, false, e->path);
+      enter_site(e, span);
+      result = elaborate(e, rule->expr);
+      leave_callee(e, frame);
+    }
+    e->context_count = context;
+    leave_callee(e, outer);
+    *missing = false;
+    *rule_span = rule->span;
+    Shape lead = leading_shape(q->family, shape);
+    return expand_event(e, unmap(e, result, context), &lead, span);
+  }
+  leave_callee(e, outer);
+  *missing = true;
+  return value_error();
+}
+
+/* ---- does it fit its variable? ------------------------------------------------------------------------------------------ */
+
+bool distribution_support(Elaborator *e, const Value *d, Support *support, Support *extended) {
+  const TypeExpr *type = event_formal(d->family)->type;
+  Scope *scope = scope_new(e, NULL);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  TypeExpr real = {.name = intern(e->c, "real"), .span = d->family->span};
+  bool ok = read_support(e, type ? type : &real, support);
+  *extended = *support;
+  for (int i = 0; ok && type && i < type->attribute_count; i++) {
+    const Attribute *a = &type->attributes[i];
+    if (strcmp(a->name, "extended") != 0 || a->argument_count != 1 || a->arguments[0].value->kind != EXPR_NAME) continue;
+    TypeExpr wider = {.name = a->arguments[0].value->name, .span = a->span};
+    ok = read_support(e, &wider, extended);
+  }
+  leave_callee(e, frame);
+  return ok;
+}
+
+/* Rule 2: if any parameter is computed per datum, some parameter has the variable's full shape. */
+static void check_sharing(Elaborator *e, const Value *d, const Item *variable, const Shape *shape, Span span) {
+  bool per_datum = false, full = shape->rank == 0;
+  const Value *widest = NULL;
+  for (int i = 0; i < d->count; i++) {
+    if (d->elements[i].kind != VALUE_TENSOR) continue;
+    Shape s = visible_shape(&d->elements[i]);
+    if (d->elements[i].node->axes) {
+      per_datum = true;
+      if (!widest || s.rank > visible_shape(widest).rank) widest = &d->elements[i];
+    }
+    const TypeExpr *type = d->family->extra.items[i].type;
+    full |= s.rank - (type ? type->dim_count : 0) >= shape->rank - family_event_rank(d->family);
+  }
+  if (!per_datum || full) return;
+  Shape s = visible_shape(widest);
+  Diagnostic *x = error_at(e->c, "shared-parameter", span, "every element of %s %s would share one parameter of shape %s", variable->name,
+                           shape_text(e->c, shape), s.rank ? shape_text(e->c, &s) : "[]");
+  help_with(x, "compute one for each element; if sharing is meant, write expand(...)");
+}
+
+void check_distribution_for(Elaborator *e, const Value *d, const Item *variable, const Support *declared, const Shape *shape, Span span, const char *role) {
+  Support support, extended;
+  if (!distribution_support(e, d, &support, &extended)) return;
+  const Facts *domain = strcmp(role, "likelihood") == 0 ? &extended.facts : &support.facts;
+  bool inside = facts_within(&declared->facts, domain);
+  /* A posterior (or draw) must stay inside the variable's type; a prior and a likelihood must be densities over it. */
+  bool produced = strcmp(role, "posterior") == 0 || strcmp(role, "draw") == 0;
+  bool equal = inside && facts_within(&support.facts, &declared->facts);
+  bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;
+  if (!fits) {
+    Diagnostic *x = error_at(e->c, "support", span, "%s is %s (%s), but %s is a distribution over %s values (%s)", variable->name, declared->name,
+                             facts_text(e->c, &declared->facts), d->family->name, support.name, facts_text(e->c, domain));
+    note_at(x, variable->name_span, "%s is declared here", variable->name);
+    help_with(x, "declare %s : %s, or take a distribution over %s values", variable->name, support.name, declared->name);
+    return;
+  }
+  if (shape->rank < family_event_rank(d->family)) {
+    error_at(e->c, "shape", span, "%s is a distribution over events of %d dims; %s has %d", d->family->name, family_event_rank(d->family), variable->name, shape->rank);
+    return;
+  }
+  for (int i = 0; i < d->count; i++) {
+    Shape s = visible_shape(&d->elements[i]);
+    const TypeExpr *type = d->family->extra.items[i].type;
+    Value v = d->elements[i];
+    if (type && type->dim_count > 0) continue;
+    Shape lead = leading_shape(d->family, shape);
+    if (s.rank > 0 && expand_to(e, v, &lead, d->elements[i].span).kind == VALUE_ERROR) return;
+  }
+  check_sharing(e, d, variable, shape, span);
+}

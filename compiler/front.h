@@ -1,0 +1,291 @@
+/* Inside of the front end: the Model that resolve makes, and the values elaboration computes with.
+ *
+ * Elaboration walks syntax trees with an environment and appends IR nodes; library text (layers, functions,
+ * distributions, rules) is walked the same way at each call. It is run once by check for its diagnostics, and once for
+ * each program by derive. Types are facts of the values: shape in named dims, axes, interval (ir.h). */
+#ifndef SPM_FRONT_H
+#define SPM_FRONT_H
+
+#include "compiler.h"
+
+/* ---- resolve ------------------------------------------------------------------------------------------------- */
+
+typedef struct Table { /* declarations by name, in order of declaration */
+  Item **items;
+  int count;
+} Table;
+
+typedef struct DimBinding {
+  Name name;
+  Dim dim;
+} DimBinding;
+
+struct Model {
+  Compilation *compilation;
+  Name name; /* NULL for a library */
+  Span span;
+  CompileOptions options;
+  Table items;         /* all statements of the model after `from` and replacement */
+  Table library;       /* layers, functions, distributions, rules: the user's first, then the shipped ones */
+  File **files;        /* in order of reading; the last is the user's own */
+  int file_count;
+  DimBinding *dims;
+  int dim_count;
+  Signature signature;
+  struct ParameterSource *sources;
+  Training training;
+  int samples;
+  Text notes; /* how each term is computed: filled by derive of the train program */
+  bool checked;
+  Graph *graphs[PROGRAM_COUNT];
+};
+
+/* Text of the shipped library, embedded at build. */
+extern const char embedded_library_spm[];
+
+Model *resolve(Compilation *, const char *path, const CompileOptions *);
+Item *model_find(const Model *, ItemKind, Name);
+Item *model_find_declaration(const Model *, Name); /* data latent param local draw let schedule */
+Item *library_find(const Model *, ItemKind, Name);
+bool is_network(ItemKind);
+const Override *find_override(const Model *, Name);
+
+/* Elaborates every declaration once, for its diagnostics. */
+void check(Model *);
+/* Requires a checked model without errors. */
+Graph *derive(Model *, ProgramKind);
+/* Reads the train block into model->training. */
+void read_training(Model *);
+
+/* ---- values -------------------------------------------------------------------------------------------------- */
+
+typedef enum ValueKind {
+  VALUE_ERROR,        /* already reported */
+  VALUE_NUMBER,       /* a compile-time number or dim: dim */
+  VALUE_TENSOR,       /* node */
+  VALUE_STRING,       /* name */
+  VALUE_LIST,         /* elements */
+  VALUE_RECORD,       /* the fields of a network */
+  VALUE_DISTRIBUTION, /* family with its parameters */
+  VALUE_WORD          /* an option word: closed, all, ... */
+} ValueKind;
+
+typedef struct Value Value;
+typedef struct Scope Scope;
+
+struct Value {
+  ValueKind kind;
+  Dim dim;
+  Node *node;
+  unsigned mapped; /* TENSOR: which dims of the calls being mapped (elaborator's `context`) it carries, as its leading
+                      dims; invisible to the callee */
+  Name name;
+  Value *elements; /* LIST; DISTRIBUTION: parameters, one for each formal after ';' */
+  int count;
+  Item *family; /* DISTRIBUTION: its declaration */
+  Scope *record;
+  Span span;
+};
+
+typedef struct Binding {
+  Name name;
+  Value value;
+  Span span;
+} Binding;
+
+struct Scope {
+  Scope *parent;
+  Binding *items;
+  int count;
+};
+
+typedef struct Memo { /* a model-level name already evaluated in this program */
+  Name name;
+  ItemKind kind;
+  bool busy;
+  Value value;
+} Memo;
+
+typedef struct NetworkCall {
+  Item *network;
+  Value *arguments;
+  int count;
+  Value result;
+} NetworkCall;
+
+typedef struct LayerCount {
+  const char *path;
+  int count;
+} LayerCount;
+
+typedef struct ParameterSource { /* where a parameter was declared: for its initial value; parallel to the signature's */
+  const TypeExpr *type;
+  const Expr *init;
+  Scope *scope; /* numbers bound where it stands in a layer */
+  bool model_visible;
+} ParameterSource;
+
+typedef struct StateUpdate {
+  int index;
+  Node *next;
+} StateUpdate;
+
+typedef struct Elaborator {
+  Model *model;
+  Compilation *c;
+  Graph *graph;
+  ProgramKind program;
+  bool training;
+  bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
+  const char *path;  /* where parameters made now belong: "q.mu" */
+  LayerCount *layers;
+  int layer_count;
+  Scope *scope;      /* innermost */
+  bool model_visible; /* names of the model may be used (networks), or not (layers, functions, distributions) */
+  int depth;
+  Dim context[MAX_RANK]; /* dims over which the calls around are mapped */
+  int context_count;
+  Memo *memos;
+  int memo_count;
+  NetworkCall *calls;
+  int call_count;
+  StateUpdate *updates;
+  int update_count;
+  Span site; /* the author's call around shipped library text being walked: what IR nodes are said to come from */
+  bool describe; /* append to the model's notes how each KL is taken */
+} Elaborator;
+
+/* Nodes built from now on come from this span, or from the author's call if the span lies in the shipped library. */
+void place(Elaborator *, Span);
+Value value_error(void);
+Value value_number(double);
+Value value_dim(Dim);
+Value value_tensor(Node *, unsigned mapped, Span);
+bool value_is_numeric(const Value *); /* NUMBER or TENSOR */
+/* NUMBER becomes a constant; anything else is an error at its span. NULL after an error. */
+Node *value_node(Elaborator *, const Value *);
+Shape visible_shape(const Value *);
+Shape mapped_shape(const Value *);
+/* "real[K, H]", for messages */
+const char *shape_text(Compilation *, const Shape *);
+const char *value_text(Compilation *, const Value *);
+
+/* What a TypeExpr promises of each element; reports unknown types. */
+typedef enum Special { SPECIAL_NONE, SPECIAL_SIMPLEX, SPECIAL_LOWER_TRIANGULAR, SPECIAL_NOISE_UNIFORM, SPECIAL_NOISE_NORMAL } Special;
+typedef struct Support {
+  Facts facts;
+  Special special;
+  Name name; /* "positive" */
+} Support;
+bool read_support(Elaborator *, const TypeExpr *, Support *);
+bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
+bool facts_within(const Facts *inner, const Facts *outer);
+bool facts_disjoint(const Facts *, const Facts *);
+const char *facts_text(Compilation *, const Facts *);
+
+/* Makes the values' shapes equal by rule 1 (dims of one are those of the other with some left out); mapped dims apart.
+ * False after reporting at span. */
+bool broadcast(Elaborator *, Value *values, int count, Span span, const char *what);
+/* expands value's visible dims to `shape` (its own dims in order, some left out) */
+Value expand_to(Elaborator *, Value, const Shape *visible, Span);
+Value apply1(Elaborator *, Op, Value, Span);
+Value apply2(Elaborator *, Op, Value, Value, Span);
+Value apply3(Elaborator *, Op, Value, Value, Value, Span);
+/* number op number stays a number */
+Value matmul(Elaborator *, Value, Value, Span);
+Value transpose(Elaborator *, Value, Span);
+/* mean over the sample axis, if the value has it */
+Value average_samples(Elaborator *, Value);
+Value sum_all(Elaborator *, Value, Span);
+Value mean_over_batch(Elaborator *, Value, Span);
+
+/* ---- elaborate ----------------------------------------------------------------------------------------------- */
+
+Elaborator *elaborator_create(Model *, ProgramKind, int samples);
+Value elaborate(Elaborator *, const Expr *);
+/* evaluates to a dim (whole, >= 0), reporting otherwise */
+bool elaborate_dim(Elaborator *, const Expr *, Dim *);
+Value elaborate_call(Elaborator *, const Expr *);   /* functions.c: built-ins, library, networks, distributions */
+Value call_builtin(Elaborator *, const Expr *, bool *found);
+Value call_library(Elaborator *, Item *, const Expr *); /* layer or function */
+Value call_network(Elaborator *, Item *, Value *arguments, int count, Span);
+Value call_network_by_name(Elaborator *, Item *, const Expr *call);
+Value network_of_names(Elaborator *, Item *, Span); /* q as in q.mu: arguments are the variables named like its formals */
+Value run_block(Elaborator *, const Block *, bool *returned);
+Value model_value(Elaborator *, Item *, Span use); /* a model-level name: data, latent, param, let, ... */
+Value make_parameter(Elaborator *, Name, const char *full_name, const TypeExpr *, const Expr *init, Span);
+Value lookup(Elaborator *, Name, Span);
+void scope_bind(Elaborator *, Scope *, Name, Value, Span);
+Scope *scope_new(Elaborator *, Scope *parent);
+Binding *scope_find(Scope *, Name);
+/* arguments of a call in the callee's order; missing ones take their default or are an error */
+bool bind_arguments(Elaborator *, const Expr *call, const Formals *, const Item *callee, Value *values);
+/* Matches values to formals: binds the dim names of their types in the callee's scope, checks supports, and extends the
+ * context by the leading dims the callee does not see (a layer acts on the last dims and is mapped over the others). */
+bool map_arguments(Elaborator *, const Formal *const *, Value *, int count, bool untyped_is_scalar, Scope *callee, Span);
+/* Leaves a mapped call: dims of the context from `context_count` on become visible again. */
+Value unmap(Elaborator *, Value, int context_count);
+/* What a callee may see is set by these: library text sees its own scope alone. */
+typedef struct Frame {
+  Scope *scope;
+  Span site;
+  bool model_visible;
+  const char *path;
+  int context_count;
+} Frame;
+Frame enter_callee(Elaborator *, Scope *, bool model_visible, const char *path);
+void leave_callee(Elaborator *, Frame);
+/* Remembers an author's call while library text is walked for it (until leave_callee). */
+void enter_site(Elaborator *, Span call);
+/* named option of a call, or NULL */
+const Argument *find_argument(const Expr *call, const char *name);
+int positional_count(const Expr *call);
+
+/* ---- distributions ------------------------------------------------------------------------------------------- */
+
+bool is_family(const Model *, Name);
+Value make_distribution(Elaborator *, const Expr *call);
+/* Evaluates one field ("log_pdf", "entropy", "mean") at value z (NULL where the field does not mention it), mapped
+ * elementwise over z's shape: one value an event. VALUE_ERROR after reporting; *missing set if there is no such field. */
+Value distribution_field(Elaborator *, const Value *d, const char *field, const Value *z, const Shape *shape, Span, bool *missing);
+/* A draw of the given shape; its noise is named after `variable` and has the given axes. */
+Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
+/* Closed-form KL, one value an event; *missing set if there is no rule. rule_span: where the rule stands. */
+Value closed_kl(Elaborator *, const Value *q, const Value *p, const Shape *shape, Span, bool *missing, Span *rule_span);
+/* Checks a distribution against the variable it is for (supports, rule 2). */
+void check_distribution_for(Elaborator *, const Value *d, const Item *variable, const Support *, const Shape *, Span, const char *role);
+bool distribution_support(Elaborator *, const Value *d, Support *, Support *extended);
+int event_rank(const Value *d);
+
+/* ---- objective.c ------------------------------------------------------------------------------------------------- */
+
+typedef enum KlMethod { KL_BEST, KL_CLOSED, KL_MONTE_CARLO } KlMethod;
+
+/* One additive term of the objective: sign x weight x value. The value is what is reported. */
+typedef struct Term {
+  Name name;
+  Value value;  /* one value a datum, or a step value */
+  Value weight; /* a number or a step value */
+  double sign;
+} Term;
+typedef struct Terms {
+  Term *items;
+  int count;
+} Terms;
+bool is_objective_word(Name);
+/* `call` is NULL for a bare name. */
+Value call_objective_word(Elaborator *, Name, const Expr *call, Span);
+Value latent_draw(Elaborator *, Item *latent, Span);
+/* The distribution (or point) of a prior, posterior or likelihood statement, checked against its variable. */
+Value statement_value(Elaborator *, Item *statement);
+void objective_terms(Elaborator *, const Expr *, double sign, Terms *);
+/* The unweighted terms of the ELBO. */
+void elbo_terms(Elaborator *, KlMethod, Value kl_weight, Span, Terms *);
+int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
+
+/* ---- parameters.c --------------------------------------------------------------------------------------------------- */
+Value raw_initial_value(Elaborator *, int index);
+Value projected_value(Elaborator *, int index);
+Value exported_value(Elaborator *, int index);
+
+#endif

@@ -1,0 +1,348 @@
+/* The interpreter: the meaning of the IR, in double, straight from the definitions. Slow and obviously right; what
+ * every back end is compared with. Requires a verified graph and bindings for all its leaves; leaves every node's
+ * value, laid out [datum][sample][shape] without the axes a node lacks. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+#include "ir_parts.h"
+
+typedef struct Run {
+  const Graph *graph;
+  const Bindings *bindings;
+  Evaluation *evaluation;
+} Run;
+
+long node_extent(const Graph *graph, const Node *node, long rows) {
+  long extent = shape_size(&node->shape);
+  if (node->axes & AXIS_DATUM) extent *= rows;
+  if (node->axes & AXIS_SAMPLE) extent *= graph->samples;
+  return extent;
+}
+
+/* One (row, sample) of the loop over a node's axes. */
+typedef struct Place {
+  long row, sample;
+} Place;
+
+static long rows_of(const Run *run, const Node *node) {
+  return node->axes & AXIS_DATUM ? run->bindings->rows : 1;
+}
+
+static long samples_of(const Run *run, const Node *node) {
+  return node->axes & AXIS_SAMPLE ? run->graph->samples : 1;
+}
+
+/* The elements of one datum and sample of a node; axes it lacks do not move it. */
+static double *block(const Run *run, const Node *node, Place place) {
+  long row = node->axes & AXIS_DATUM ? place.row : 0, sample = node->axes & AXIS_SAMPLE ? place.sample : 0;
+  return run->evaluation->values[node->id] + (row * samples_of(run, node) + sample) * shape_size(&node->shape);
+}
+
+/* Takes a decision at an element of a node into the hash of all decisions. */
+static void note_branch(Run *run, const Node *node, const double *element, double decision) {
+  uint64_t bits, place = (uint64_t)(element - run->evaluation->values[node->id]), hash = run->evaluation->branches;
+  memcpy(&bits, &decision, sizeof bits);
+  hash = (hash ^ bits) * 0x9e3779b97f4a7c15u;
+  hash = (hash ^ hash >> 29 ^ place) * 0xbf58476d1ce4e5b9u;
+  run->evaluation->branches = hash ^ hash >> 32 ^ (uint64_t)node->id;
+}
+
+/* --- leaves --- */
+
+/* Noise of one row and sample, exactly as compiled programs draw it; noise without rows is that of row 0. */
+static void fill_noise(const Run *run, const Noise *noise, Place place, double *out, long size) {
+  const Bindings *at = run->bindings;
+  long row = noise->axes & AXIS_DATUM ? at->first_row + place.row : 0;
+  unsigned sample = (unsigned)place.sample;
+  switch (noise->kind) {
+  case NOISE_UNIFORM: spm_noise_uniform_d(at->seed, noise->stream, at->step, row, 1, sample, 0, size, out, size); break;
+  case NOISE_NORMAL: spm_noise_normal_d(at->seed, noise->stream, at->step, row, 1, sample, 0, size, out, size); break;
+  }
+}
+
+static void interpret_leaf(Run *run, const Node *node, Place place) {
+  const Bindings *bindings = run->bindings;
+  long size = shape_size(&node->shape);
+  double *out = block(run, node, place);
+  const double *from = NULL;
+  if (node->op == IR_constant) from = &node->number;
+  if (node->op == IR_setting) from = &bindings->settings[node->index];
+  if (node->op == IR_parameter) from = bindings->parameters[node->index];
+  if (node->op == IR_state) from = bindings->states[node->index];
+  if (node->op == IR_data) from = bindings->data[node->index] + place.row * size;
+  if (from != NULL) memcpy(out, from, sizeof(double) * (size_t)size);
+  else fill_noise(run, &run->graph->signature->noises[node->index], place, out, size);
+}
+
+/* --- elementwise --- */
+
+/* Which way an op went, where it has ways to go; its derivative changes only where this does. */
+static double decision(Op op, const double *x, double value) {
+  switch (op) {
+  case IR_abs: case IR_relu: return (x[0] > 0) - (x[0] < 0);
+  case IR_max: return x[0] >= x[1];
+  case IR_min: return x[0] <= x[1];
+  case IR_mod: return floor(x[0] / x[1]);
+  case IR_select: return x[0] != 0;
+  case IR_sign: case IR_floor: case IR_not: case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal:
+  case IR_and: case IR_or:
+    return value;
+  case IR_neg: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: case IR_sin: case IR_cos:
+  case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_erf: case IR_lgamma: case IR_digamma:
+  case IR_add: case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_adjoint_times: case IR_polygamma:
+  CASES_NOT_ELEMENTWISE: break;
+  }
+  return 0;
+}
+
+static void interpret_map(Run *run, const Node *node, Place place) {
+  const double *from[3] = {0};
+  double *out = block(run, node, place);
+  for (int k = 0; k < node->operand_count; k++) from[k] = block(run, node->operands[k], place);
+  long size = shape_size(&node->shape);
+  for (long i = 0; i < size; i++) {
+    double x[3] = {0};
+    for (int k = 0; k < node->operand_count; k++) x[k] = from[k][i];
+    out[i] = elementwise_value(node->op, x);
+    double way = decision(node->op, x, out[i]);
+    if (way != 0) note_branch(run, node, &out[i], way);
+  }
+}
+
+/* --- views and what else works on one dim or on indices --- */
+
+/* The index of an element in each dim. */
+static void unravel(const Shape *shape, long position, long *index) {
+  for (int d = shape->rank - 1; d >= 0; d--) {
+    long extent = (long)shape->dims[d].size;
+    index[d] = position % extent;
+    position /= extent;
+  }
+}
+
+static long ravel(const Shape *shape, const long *index) {
+  long position = 0;
+  for (int d = 0; d < shape->rank; d++) position = position * (long)shape->dims[d].size + index[d];
+  return position;
+}
+
+/* Where element `index` of the result of a view comes from: an index into x, or false for a zero. */
+static bool source_index(const Node *node, const Shape *x, const long *index, long *from) {
+  int rank = node->shape.rank;
+  for (int d = 0; d < x->rank; d++) from[d] = d < rank ? index[d] : 0;
+  if (node->op == IR_expand)
+    for (int d = 0; d < x->rank; d++) from[d] = index[node->map[d]];
+  if (node->op == IR_permute)
+    for (int d = 0; d < x->rank; d++) from[node->map[d]] = index[d];
+  if (node->op == IR_slice) from[node->dim] += node->start;
+  if (node->op == IR_pad) {
+    from[node->dim] -= node->start;
+    return from[node->dim] >= 0 && from[node->dim] < (long)x->dims[node->dim].size;
+  }
+  if (node->op == IR_diagonal) from[x->rank - 1] = index[rank - 1];
+  if (node->op == IR_embed_diagonal) return index[rank - 1] == index[rank - 2];
+  if (node->op == IR_lower_part) return index[rank - 1] <= index[rank - 2];
+  return true;
+}
+
+static void interpret_view(Run *run, const Node *node, Place place) {
+  const Shape *x_shape = &node->operands[0]->shape;
+  const double *x = block(run, node->operands[0], place);
+  double *out = block(run, node, place);
+  long size = shape_size(&node->shape), index[MAX_RANK + 1], from[MAX_RANK + 1];
+  if (node->op == IR_reshape || node->op == IR_spread || node->op == IR_stop) {
+    memcpy(out, x, sizeof(double) * (size_t)size);
+    return;
+  }
+  for (long i = 0; i < size; i++) {
+    unravel(&node->shape, i, index);
+    out[i] = source_index(node, x_shape, index, from) ? x[ravel(x_shape, from)] : 0;
+  }
+}
+
+static void interpret_concat(Run *run, const Node *node, Place place) {
+  double *out = block(run, node, place);
+  long inner = 1, outer = 1, total = (long)node->shape.dims[node->dim].size, start = 0;
+  for (int d = 0; d < node->shape.rank; d++) {
+    if (d < node->dim) outer *= (long)node->shape.dims[d].size;
+    if (d > node->dim) inner *= (long)node->shape.dims[d].size;
+  }
+  for (int k = 0; k < node->operand_count; k++) {
+    const double *x = block(run, node->operands[k], place);
+    long extent = (long)node->operands[k]->shape.dims[node->dim].size;
+    for (long o = 0; o < outer; o++)
+      memcpy(out + (o * total + start) * inner, x + o * extent * inner, sizeof(double) * (size_t)(extent * inner));
+    start += extent;
+  }
+}
+
+/* --- reductions within a datum --- */
+
+static void interpret_sum(Run *run, const Node *node, Place place) {
+  const Shape *x_shape = &node->operands[0]->shape;
+  const double *x = block(run, node->operands[0], place);
+  double *out = block(run, node, place);
+  memset(out, 0, sizeof(double) * (size_t)shape_size(&node->shape));
+  long index[MAX_RANK], kept[MAX_RANK], size = shape_size(x_shape);
+  for (long i = 0; i < size; i++) {
+    unravel(x_shape, i, index);
+    int rank = 0;
+    for (int d = 0; d < x_shape->rank; d++)
+      if (!(node->dims_mask >> d & 1)) kept[rank++] = index[d];
+    out[ravel(&node->shape, kept)] += x[i];
+  }
+}
+
+/* Maximum over trailing dims, or a mask of the first one. */
+static void interpret_max(Run *run, const Node *node, Place place) {
+  const Node *operand = node->operands[0];
+  const double *x = block(run, operand, place);
+  double *out = block(run, node, place);
+  Shape rest = shape_without(&operand->shape, node->dims_mask);
+  long groups = shape_size(&rest), length = shape_size(&operand->shape) / groups;
+  for (long g = 0; g < groups; g++) {
+    long best = 0;
+    for (long i = 1; i < length; i++)
+      if (x[g * length + i] > x[g * length + best]) best = i;
+    note_branch(run, node, out, (double)(g * length + best));
+    if (node->op == IR_max_of) out[g] = x[g * length + best];
+    else
+      for (long i = 0; i < length; i++) out[g * length + i] = i == best;
+  }
+}
+
+static void interpret_cumsum(Run *run, const Node *node, Place place) {
+  const double *x = block(run, node->operands[0], place);
+  double *out = block(run, node, place);
+  long extent = (long)node->shape.dims[node->dim].size, inner = 1;
+  for (int d = node->dim + 1; d < node->shape.rank; d++) inner *= (long)node->shape.dims[d].size;
+  long lines = shape_size(&node->shape) / extent;
+  for (long l = 0; l < lines; l++) {
+    long start = l / inner * extent * inner + l % inner;
+    double sum = 0;
+    for (long k = 0; k < extent; k++) {
+      long i = start + (node->reverse ? extent - 1 - k : k) * inner;
+      if (node->exclusive) out[i] = sum;
+      sum += x[i];
+      if (!node->exclusive) out[i] = sum;
+    }
+  }
+}
+
+/* --- along axes: loops over the operand's places; out accumulates --- */
+
+static void interpret_sum_over(Run *run, const Node *node) {
+  const Node *operand = node->operands[0];
+  long size = shape_size(&node->shape);
+  double *all = run->evaluation->values[node->id];
+  memset(all, 0, sizeof(double) * (size_t)node_extent(run->graph, node, run->bindings->rows));
+  for (long r = 0; r < rows_of(run, operand); r++)
+    for (long s = 0; s < samples_of(run, operand); s++) {
+      const double *x = block(run, operand, (Place){r, s});
+      double *out = block(run, node, (Place){r, s});
+      for (long i = 0; i < size; i++) out[i] += x[i];
+    }
+}
+
+/* Maximum along one axis for one place off that axis, or a mask of the first one. */
+static void interpret_max_along(Run *run, const Node *node, Place place) {
+  const Node *operand = node->operands[0];
+  bool datum = node->axes_attribute == AXIS_DATUM;
+  long length = datum ? run->bindings->rows : run->graph->samples, size = shape_size(&node->shape);
+  for (long i = 0; i < size; i++) {
+    Place best = place, at = place;
+    for (long k = 0; k < length; k++) {
+      *(datum ? &at.row : &at.sample) = k;
+      if (k == 0 || block(run, operand, at)[i] > block(run, operand, best)[i]) best = at;
+    }
+    note_branch(run, node, block(run, node, place) + i, (double)(datum ? best.row : best.sample));
+    if (node->op == IR_max_over) block(run, node, place)[i] = block(run, operand, best)[i];
+    else
+      for (long k = 0; k < length; k++) {
+        *(datum ? &at.row : &at.sample) = k;
+        block(run, node, at)[i] = at.row == best.row && at.sample == best.sample;
+      }
+  }
+}
+
+static void interpret_max_over(Run *run, const Node *node) {
+  const Node *operand = node->operands[0];
+  bool datum = node->axes_attribute == AXIS_DATUM;
+  long rows = datum ? 1 : rows_of(run, operand), samples = datum ? samples_of(run, operand) : 1;
+  for (long r = 0; r < rows; r++)
+    for (long s = 0; s < samples; s++) interpret_max_along(run, node, (Place){r, s});
+}
+
+/* --- stop: held while differences are taken --- */
+
+static void hold(Run *run, const Node *node) {
+  double **held = run->bindings->held;
+  if (held == NULL) return;
+  size_t bytes = sizeof(double) * (size_t)node_extent(run->graph, node, run->bindings->rows);
+  double *value = run->evaluation->values[node->id];
+  if (held[node->id] == NULL && !run->bindings->replay) held[node->id] = malloc(bytes > 0 ? bytes : 1);
+  if (held[node->id] == NULL) run->evaluation->problem = "out of memory, or a stopped value was not recorded";
+  else if (run->bindings->replay) memcpy(value, held[node->id], bytes);
+  else memcpy(held[node->id], value, bytes);
+}
+
+/* --- all of it --- */
+
+static void interpret_place(Run *run, const Node *node, Place place) {
+  switch (op_table[node->op].kind) {
+  case KIND_LEAF: interpret_leaf(run, node, place); break;
+  case KIND_MAP: interpret_map(run, node, place); break;
+  case KIND_VIEW:
+    if (node->op == IR_concat) interpret_concat(run, node, place);
+    else interpret_view(run, node, place);
+    break;
+  case KIND_OTHER: interpret_view(run, node, place); break;
+  case KIND_REDUCE:
+    if (node->op == IR_sum) interpret_sum(run, node, place);
+    else if (node->op == IR_cumsum) interpret_cumsum(run, node, place);
+    else interpret_max(run, node, place);
+    break;
+  case KIND_OVER: case KIND_PRODUCT: break; /* not place by place */
+  }
+}
+
+static void interpret_contract(Run *run, const Node *node) {
+  const Node *a = node->operands[0], *b = node->operands[1];
+  double **values = run->evaluation->values;
+  contract_values(run->graph, node, run->bindings->rows, values[a->id], values[b->id], values[node->id]);
+}
+
+static void interpret_node(Run *run, const Node *node) {
+  if (node->op == IR_sum_over) interpret_sum_over(run, node);
+  else if (op_table[node->op].kind == KIND_OVER) interpret_max_over(run, node);
+  else if (node->op == IR_contract) interpret_contract(run, node);
+  else
+    for (long r = 0; r < rows_of(run, node); r++)
+      for (long s = 0; s < samples_of(run, node); s++) interpret_place(run, node, (Place){r, s});
+  if (node->op == IR_stop) hold(run, node);
+}
+
+Evaluation *interpret(const Graph *graph, const Bindings *bindings) {
+  Evaluation *evaluation = calloc(1, sizeof *evaluation);
+  if (evaluation == NULL) return NULL;
+  evaluation->branches = 0xcbf29ce484222325u;
+  evaluation->values = calloc((size_t)graph->count + 1, sizeof *evaluation->values);
+  Run run = {graph, bindings, evaluation};
+  for (int i = 0; i < graph->count && evaluation->values != NULL && evaluation->problem == NULL; i++) {
+    long extent = node_extent(graph, graph->nodes[i], bindings->rows);
+    evaluation->values[i] = malloc(sizeof(double) * (size_t)(extent > 0 ? extent : 1));
+    if (evaluation->values[i] == NULL) evaluation->problem = "out of memory";
+    else interpret_node(&run, graph->nodes[i]);
+  }
+  if (evaluation->values == NULL) evaluation->problem = "out of memory";
+  return evaluation;
+}
+
+void evaluation_free(Evaluation *evaluation, const Graph *graph) {
+  if (evaluation == NULL) return;
+  for (int i = 0; evaluation->values != NULL && i < graph->count; i++) free(evaluation->values[i]);
+  free(evaluation->values);
+  free(evaluation);
+}

@@ -1,0 +1,240 @@
+/* The tensor IR: one objective (or other program) as a graph of values. Requires nothing but base and dims.
+ *
+ * Every value has a shape (named dims of one datum) and a set of implicit axes: datum, sample, and support(v) for each
+ * summed-out latent v. With no axes it is a constant or a per-step value. Axes broadcast implicitly: a result's axes
+ * are the union of its operands' (minus those an OVER op or contract sums away, plus those spread adds). Shapes never
+ * broadcast implicitly: elementwise operands have the result's shape exactly (expand makes them so).
+ * Nodes are only appended, operands before users, so node order is a topological order. */
+#ifndef SPM_IR_H
+#define SPM_IR_H
+
+#include "dims.h"
+
+enum { MAX_RANK = 8 };
+
+typedef enum Op {
+#define OP(name, operands, kind, derivative) IR_##name,
+#include "ops.def"
+#undef OP
+  OP_COUNT
+} Op;
+
+typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_OTHER } OpKind;
+typedef enum OpDerivative { DERIVATIVE_LEAF, DERIVATIVE_CLOSED, DERIVATIVE_ZERO } OpDerivative;
+typedef struct OpInfo {
+  const char *name;
+  int operands;
+  OpKind kind;
+  OpDerivative derivative;
+} OpInfo;
+extern const OpInfo op_table[OP_COUNT];
+
+/* Implicit axes, as bits. */
+enum { AXIS_DATUM = 1, AXIS_SAMPLE = 2, AXIS_SUPPORT = 4 /* << number of the summed-out latent */ };
+
+typedef struct Shape {
+  int rank;
+  Dim dims[MAX_RANK];
+} Shape;
+long shape_size(const Shape *); /* product of the dims; 1 for a scalar */
+
+/* What is provable of every element (intervals, rule 35). NaN-freedom is part of `finite`. */
+typedef struct Facts {
+  double low, high; /* closed bounds; -INFINITY, INFINITY when unknown */
+  bool above_low;   /* strictly above low */
+  bool below_high;  /* strictly below high */
+  bool integer;
+  bool finite; /* finite unless arithmetic overflows: inputs, their sums and products, bounded functions of them */
+  bool pole_free; /* finite unless arithmetic or an exponential overflows; set by facts_of, for leaves too */
+} Facts;
+
+typedef struct Node Node;
+struct Node {
+  int id; /* position in graph->nodes */
+  Op op;
+  int operand_count;
+  Node **operands;
+  Shape shape;
+  unsigned axes;
+  Facts facts;
+  double number;          /* constant */
+  int index;              /* parameter, data, noise, setting, state */
+  int map[MAX_RANK];      /* expand, permute */
+  int dim;                /* slice, pad, concat, cumsum */
+  long start;             /* slice, pad */
+  bool reverse, exclusive; /* cumsum */
+  unsigned dims_mask;     /* sum, max_of, first_max_mask */
+  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract */
+  /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
+   * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
+  int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
+  Span span; /* the spec text it came from */
+  Name name; /* the author's name for it, or NULL */
+};
+
+typedef enum SettingKind { SETTING_EPOCH, SETTING_STEP, SETTING_ROWS_IN_BATCH, SETTING_TOTAL_ROWS, SETTING_COUNT } SettingKind;
+extern const char *const setting_names[SETTING_COUNT];
+
+typedef struct Parameter { /* raw storage; the constrained value is made from it by IR nodes */
+  Name name; /* "q.mu.dense.W" */
+  Shape shape;
+  Span span;
+  bool fixed;     /* never updated */
+  bool projected; /* set back onto its constraint after each update (program "project") */
+  bool constrained; /* the raw value differs from the constrained one */
+} Parameter;
+
+typedef struct DataInput {
+  Name name;
+  Shape shape;
+  Span span;
+  Facts facts; /* declared support */
+  bool missing_ok;
+} DataInput;
+
+typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
+typedef struct Noise { /* drawn inside a phase as a pure function of (seed, stream; step, row, sample, element) */
+  Name name; /* "z.e" */
+  NoiseKind kind;
+  unsigned stream; /* distinct for each draw; the same in every program */
+  Shape shape;
+  unsigned axes;
+} Noise;
+
+typedef struct State {
+  Name name;
+  Shape shape;
+  double start;
+} State;
+
+/* What all programs of one model share. */
+typedef struct Signature {
+  Parameter *parameters;
+  int parameter_count;
+  DataInput *data;
+  int data_count;
+  Noise *noises;
+  int noise_count;
+  State *states;
+  int state_count;
+} Signature;
+
+typedef enum OutputRole {
+  OUTPUT_OBJECTIVE, /* per-step scalar: the batch's mean objective, in nats a datum, maximised */
+  OUTPUT_TERM,      /* per-step scalar: one additive term of the objective (mean over the batch), named */
+  OUTPUT_METRIC,    /* per-step value: mean over the batch, named */
+  OUTPUT_VALUE,     /* per-step scalar for the record: a schedule, a learning rate ("lr") */
+  OUTPUT_GRADIENT,  /* index: adjoint of raw parameter `index` of MINUS the objective (a descent gradient) */
+  OUTPUT_STATE,     /* index: the state's next value */
+  OUTPUT_INITIAL,   /* index: raw initial value of a parameter */
+  OUTPUT_EXPORT,    /* index: constrained value of a parameter */
+  OUTPUT_ROWS       /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
+} OutputRole;
+extern const char *const output_role_names[OUTPUT_ROWS + 1];
+
+typedef struct Output {
+  OutputRole role;
+  Name name;
+  int index;
+  Node *value;
+} Output;
+
+typedef struct Graph {
+  Compilation *compilation;
+  Signature *signature;
+  Name name;   /* of the program: "train", "evaluate", ... */
+  int samples; /* extent of the sample axis, >= 1 */
+  Node **nodes;
+  int count;
+  Output *outputs;
+  int output_count;
+  struct NodeTable *table; /* finds equal nodes */
+  Span current;            /* given to new nodes: build_at */
+} Graph;
+
+Graph *graph_create(Compilation *, Signature *, const char *name, int samples);
+void graph_output(Graph *, OutputRole, Name, int index, Node *);
+
+/* Builders: each appends one node (or returns an existing or simpler one: equal nodes are shared, constants folded,
+ * x + 0, x * 1, expand of nothing ... vanish) and computes shape, axes and facts. Operands must already agree
+ * (asserted). Spans: a new node takes graph-wide "current span" set by build_at. */
+void build_at(Graph *, Span);
+Node *build_constant(Graph *, double);                        /* scalar */
+Node *build_filled(Graph *, double, const Shape *);           /* expand of a constant */
+Node *build_parameter(Graph *, int index);
+Node *build_data(Graph *, int index);
+Node *build_noise(Graph *, int index);
+Node *build_setting(Graph *, SettingKind);
+Node *build_state(Graph *, int index);
+Node *build_map1(Graph *, Op, Node *);
+Node *build_map2(Graph *, Op, Node *, Node *);
+Node *build_map3(Graph *, Op, Node *, Node *, Node *);
+Node *build_expand(Graph *, Node *, const Shape *, const int *map);
+Node *build_scalar_expand(Graph *, Node *scalar, const Shape *);
+Node *build_reshape(Graph *, Node *, const Shape *);
+Node *build_permute(Graph *, Node *, const int *map);
+Node *build_slice(Graph *, Node *, int dim, long start, Dim extent);
+Node *build_pad(Graph *, Node *, int dim, long start, Dim extent);
+Node *build_concat(Graph *, Node **, int count, int dim, Dim extent);
+Node *build_spread(Graph *, Node *, unsigned axes);
+Node *build_stop(Graph *, Node *);
+/* The same value as a node of its own (a spread over no axes), never shared and never looked through by the builders.
+ * Whatever inner node will be differentiated with respect to must be wrapped in it before anything is built on it;
+ * leaves need no wrapping. simplify drops it. */
+Node *build_variable(Graph *, Node *);
+Node *build_sum(Graph *, Node *, unsigned dims_mask);
+Node *build_max_of(Graph *, Node *, unsigned dims_mask);         /* permutes first if the dims are not trailing */
+Node *build_first_max_mask(Graph *, Node *, unsigned dims_mask); /* dims must be trailing */
+Node *build_cumsum(Graph *, Node *, int dim, bool reverse, bool exclusive);
+Node *build_sum_over(Graph *, Node *, unsigned axes); /* axes the operand does not have are an internal error */
+Node *build_max_over(Graph *, Node *, unsigned axis);
+Node *build_first_max_mask_over(Graph *, Node *, unsigned axis);
+Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
+                     const int *labels_out, unsigned summed_axes);
+Node *build_diagonal(Graph *, Node *);
+Node *build_embed_diagonal(Graph *, Node *);
+Node *build_lower_part(Graph *, Node *);
+/* The same op and attributes on other operands: how passes rebuild a node (also into another graph). */
+Node *build_like(Graph *, const Node *, Node **operands);
+
+/* Prints "%12 q.mu [K] {datum} = contract(%3, %9) ..." a line a node, with the spec line it came from, then outputs. */
+void ir_print(Text *, const Graph *);
+/* Checks every invariant stated above; returns NULL or a description of the first violation (an internal error). */
+const char *ir_verify(const Graph *);
+
+/* differentiate: appends to `graph` the adjoints of scalar step value `of` (no axes) with respect to the given nodes.
+ * adjoints[i] has exactly the shape and axes of with_respect_to[i]; a value that `of` does not depend on gets zeros.
+ * The result can be differentiated again. */
+void differentiate(Graph *, Node *of, Node **with_respect_to, int count, Node **adjoints);
+
+/* simplify: a new graph with the same outputs: folding, common subexpressions, dead code, strength reduction,
+ * stable forms (log(1 + exp(x)) -> softplus(x), log(sigmoid(x)) ...). Never changes a value beyond rounding. */
+Graph *simplify(const Graph *);
+
+/* The interpreter: the meaning of the IR, in double, straight from the definitions. */
+typedef struct Bindings {
+  long rows;       /* rows of the batch */
+  long first_row;  /* number of the first row, for noise */
+  const double *const *parameters; /* raw, by index */
+  const double *const *data;       /* rows x size, by index */
+  const double *const *states;
+  double settings[SETTING_COUNT]; /* SETTING_ROWS_IN_BATCH must be rows */
+  uint64_t seed;
+  uint32_t step;
+  /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop node,
+   * replay uses them. NULL: neither. held has graph->count entries; those that are NULL are made with malloc and are
+   * the caller's to free. */
+  double **held;
+  bool replay;
+} Bindings;
+typedef struct Evaluation {
+  double **values;      /* by node id: [datum][sample][shape], axes the node lacks left out */
+  uint64_t branches;    /* a hash of every comparison, sign, floor, relu/abs/max/min/select decision taken */
+  const char *problem;  /* NULL, or why it could not be evaluated (memory) */
+} Evaluation;
+/* Allocates with malloc; free with evaluation_free. */
+Evaluation *interpret(const Graph *, const Bindings *);
+void evaluation_free(Evaluation *, const Graph *);
+long node_extent(const Graph *, const Node *, long rows); /* elements including axes */
+
+#endif

@@ -1,0 +1,53 @@
+/* What the files of the IR core share among themselves; nobody else includes it. */
+#ifndef SPM_IR_PARTS_H
+#define SPM_IR_PARTS_H
+
+#include "ir.h"
+
+/* A draft is a node not yet in the graph: attributes that its op does not have are zero. */
+Node draft_node(Op, Node **operands, int operand_count);
+/* The equal node of the graph, or the draft appended with its axes, facts and span. draft->shape must be set. */
+Node *node_intern(Graph *, Node *draft);
+/* Union of the operands' axes, less those summed away, plus those spread; a leaf's own. */
+unsigned node_axes(const Graph *, const Node *);
+Facts facts_of(const Graph *, const Node *);
+
+extern const Shape scalar_shape;
+/* The same extents, whatever they are called. */
+bool shapes_match(const Shape *, const Shape *);
+bool shapes_same(const Shape *, const Shape *);
+/* Dims of `shape` that are not in the mask. */
+Shape shape_without(const Shape *, unsigned dims_mask);
+
+/* Every element is this number (a constant, expanded or spread or not). */
+bool node_filled(const Node *, double *value);
+bool node_is(const Node *, double value);
+/* A constant with the shape and axes of `like`. */
+Node *build_filled_like(Graph *, double, const Node *like);
+/* `node` with at least these axes. */
+Node *build_with_axes(Graph *, Node *, unsigned axes);
+/* spread over some axes, and not a variable */
+bool node_is_spread(const Node *);
+/* a scalar repeated over all dims */
+bool node_is_scalar_expand(const Node *);
+
+/* The same value in a form that keeps its digits, or NULL; for the elementwise builders. */
+Node *stable_form(Graph *, Op, Node **operands);
+
+/* The value of an elementwise op at one point, from its definition. */
+double elementwise_value(Op, const double *operands);
+double special_digamma(double x);
+double special_polygamma(int order, double x);
+
+/* The values of a contract from those of its operands, all laid out as the interpreter's. */
+void contract_values(const Graph *, const Node *contract, long rows, const double *a, const double *b, double *out);
+
+/* Ops that are not elementwise, for switches over elementwise ones. */
+#define CASES_NOT_ELEMENTWISE                                                                                          \
+  case IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state:                    \
+  case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread:        \
+  case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over:                 \
+  case IR_max_over: case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal:           \
+  case IR_lower_part: case OP_COUNT
+
+#endif

@@ -1,0 +1,248 @@
+/* Checks a graph against everything ir.h says of it; what every stage that takes a graph may rely on.
+ * Requires only that the memory is readable; leaves NULL or a description of the first violation. */
+#include <math.h>
+
+#include "ir_parts.h"
+
+#define REQUIRE(condition, text) \
+  if (!(condition)) return text
+
+static const char *verify_shape(const Shape *shape) {
+  REQUIRE(shape->rank >= 0 && shape->rank <= MAX_RANK, "rank out of range");
+  for (int d = 0; d < shape->rank; d++) {
+    double size = shape->dims[d].size;
+    REQUIRE(size >= 1 && size == floor(size) && size < 2147483648.0, "a dim is not a whole positive number");
+  }
+  return NULL;
+}
+
+static const char *verify_leaf(const Graph *graph, const Node *node) {
+  const Signature *s = graph->signature;
+  const Shape *declared = &scalar_shape;
+  int count = 1;
+  if (node->op == IR_parameter) count = s->parameter_count;
+  if (node->op == IR_data) count = s->data_count;
+  if (node->op == IR_noise) count = s->noise_count;
+  if (node->op == IR_setting) count = SETTING_COUNT;
+  if (node->op == IR_state) count = s->state_count;
+  REQUIRE(node->index >= 0 && node->index < count, "index of a leaf out of range");
+  if (node->op == IR_parameter) declared = &s->parameters[node->index].shape;
+  if (node->op == IR_data) declared = &s->data[node->index].shape;
+  if (node->op == IR_noise) declared = &s->noises[node->index].shape;
+  if (node->op == IR_state) declared = &s->states[node->index].shape;
+  REQUIRE(shapes_same(&node->shape, declared), "a leaf's shape is not the declared one");
+  return NULL;
+}
+
+static const char *verify_map(const Node *node) {
+  for (int i = 0; i < node->operand_count; i++)
+    REQUIRE(shapes_match(&node->operands[i]->shape, &node->shape), "an elementwise operand has another shape");
+  double number;
+  if (node->op == IR_polygamma)
+    REQUIRE(node_filled(node->operands[0], &number) && number >= 0, "the order of polygamma is not a constant");
+  return NULL;
+}
+
+static const char *verify_expand(const Node *node) {
+  const Shape *x = &node->operands[0]->shape;
+  REQUIRE(x->rank < node->shape.rank, "expand adds no dim");
+  for (int d = 0; d < x->rank; d++) {
+    REQUIRE(node->map[d] >= 0 && node->map[d] < node->shape.rank, "map of expand out of range");
+    REQUIRE(d == 0 || node->map[d] > node->map[d - 1], "map of expand does not increase");
+    REQUIRE(node->shape.dims[node->map[d]].size == x->dims[d].size, "expand changes a dim");
+  }
+  return NULL;
+}
+
+static const char *verify_permute(const Node *node) {
+  const Shape *x = &node->operands[0]->shape;
+  unsigned seen = 0;
+  REQUIRE(x->rank == node->shape.rank, "permute changes the rank");
+  for (int d = 0; d < x->rank; d++) {
+    REQUIRE(node->map[d] >= 0 && node->map[d] < x->rank && !(seen >> node->map[d] & 1), "permute is no permutation");
+    seen |= 1u << node->map[d];
+    REQUIRE(node->shape.dims[d].size == x->dims[node->map[d]].size, "permute changes a dim");
+  }
+  return NULL;
+}
+
+/* The shapes of slice, pad and concat differ from their operands' in node->dim alone. */
+static const char *verify_other_dims(const Node *node, const Shape *x) {
+  REQUIRE(x->rank == node->shape.rank && node->dim >= 0 && node->dim < x->rank, "dim out of range");
+  for (int d = 0; d < x->rank; d++)
+    REQUIRE(d == node->dim || x->dims[d].size == node->shape.dims[d].size, "another dim than the stated one changes");
+  return NULL;
+}
+
+static const char *verify_along_dim(const Node *node) {
+  double total = 0, extent = node->shape.dims[node->dim].size;
+  for (int i = 0; i < node->operand_count; i++) {
+    const char *problem = verify_other_dims(node, &node->operands[i]->shape);
+    if (problem != NULL) return problem;
+    total += node->operands[i]->shape.dims[node->dim].size;
+  }
+  if (node->op == IR_concat) REQUIRE(total == extent, "concat does not fill its dim");
+  if (node->op == IR_slice) REQUIRE(node->start >= 0 && (double)node->start + extent <= total, "slice out of range");
+  if (node->op == IR_pad) REQUIRE(node->start >= 0 && (double)node->start + total <= extent, "pad out of range");
+  if (node->op == IR_cumsum) REQUIRE(total == extent, "cumsum changes its dim");
+  return NULL;
+}
+
+static const char *verify_view(const Node *node) {
+  const Node *x = node->operands[0];
+  if (node->op == IR_expand) return verify_expand(node);
+  if (node->op == IR_permute) return verify_permute(node);
+  if (node->op == IR_slice || node->op == IR_pad || node->op == IR_concat) return verify_along_dim(node);
+  if (node->op == IR_reshape) {
+    REQUIRE(shape_size(&x->shape) == shape_size(&node->shape), "reshape changes the number of elements");
+    return NULL;
+  }
+  REQUIRE(shapes_match(&x->shape, &node->shape), "spread or stop changes the shape");
+  if (node_is_spread(node)) REQUIRE((node->axes_attribute & x->axes) == 0, "spread over an axis already there");
+  return NULL;
+}
+
+static const char *verify_reduce(const Node *node) {
+  const Shape *x = &node->operands[0]->shape;
+  if (node->op == IR_cumsum) return verify_along_dim(node);
+  REQUIRE(node->dims_mask != 0 && node->dims_mask >> x->rank == 0, "reduced dims out of range");
+  Shape rest = shape_without(x, node->dims_mask);
+  if (node->op != IR_sum)
+    for (int d = 0; d < x->rank; d++)
+      REQUIRE((node->dims_mask >> d & 1) == (d >= rest.rank), "dims of a maximum are not trailing");
+  if (node->op == IR_first_max_mask) rest = *x;
+  REQUIRE(shapes_match(&rest, &node->shape), "a reduction's shape is not what is left");
+  return NULL;
+}
+
+static const char *verify_over(const Node *node) {
+  const Node *x = node->operands[0];
+  unsigned axes = node->axes_attribute;
+  REQUIRE(axes != 0 && (axes & ~x->axes) == 0, "an axis is reduced that is not there");
+  if (node->op != IR_sum_over) REQUIRE((axes & (axes - 1)) == 0, "a maximum over several axes");
+  REQUIRE(shapes_match(&x->shape, &node->shape), "a reduction over axes changes the shape");
+  return NULL;
+}
+
+static int place_of(const int *labels, int rank, int label) {
+  for (int d = 0; d < rank; d++)
+    if (labels[d] == label) return d;
+  return -1;
+}
+
+/* What ir.h says of one operand's labels, given the other operand and the result. */
+static const char *verify_labels(const Node *node, const Node *x, const int *labels, const Node *other,
+                                 const int *labels_other) {
+  for (int d = 0; d < x->shape.rank; d++) {
+    int in_other = place_of(labels_other, other->shape.rank, labels[d]);
+    int in_result = place_of(node->labels_out, node->shape.rank, labels[d]);
+    double size = x->shape.dims[d].size;
+    REQUIRE(labels[d] >= 0 && place_of(labels, d, labels[d]) < 0, "a label twice in one operand of contract");
+    REQUIRE(in_other >= 0 || in_result >= 0, "a label of one operand alone is not in the result of contract");
+    REQUIRE(in_other < 0 || other->shape.dims[in_other].size == size, "one label, two lengths");
+    REQUIRE(in_result < 0 || node->shape.dims[in_result].size == size, "contract changes a dim");
+  }
+  return NULL;
+}
+
+static const char *verify_contract(const Node *node) {
+  const Node *a = node->operands[0], *b = node->operands[1];
+  REQUIRE((node->axes_attribute & ~(a->axes | b->axes)) == 0, "contract sums an axis that is not there");
+  const char *problem = verify_labels(node, a, node->labels_a, b, node->labels_b);
+  if (problem == NULL) problem = verify_labels(node, b, node->labels_b, a, node->labels_a);
+  if (problem != NULL) return problem;
+  for (int d = 0; d < node->shape.rank; d++) {
+    int label = node->labels_out[d];
+    REQUIRE(place_of(node->labels_out, d, label) < 0, "a label twice in the result of contract");
+    REQUIRE(place_of(node->labels_a, a->shape.rank, label) >= 0 || place_of(node->labels_b, b->shape.rank, label) >= 0,
+            "a label of the result is in no operand of contract");
+  }
+  return NULL;
+}
+
+static const char *verify_matrix(const Node *node) {
+  const Shape *x = &node->operands[0]->shape, *square = node->op == IR_embed_diagonal ? &node->shape : x;
+  const Shape *line = node->op == IR_embed_diagonal ? x : &node->shape;
+  REQUIRE(square->rank >= 2 && square->dims[square->rank - 1].size == square->dims[square->rank - 2].size,
+          "a matrix that is not square");
+  if (node->op == IR_lower_part) {
+    REQUIRE(shapes_match(x, &node->shape), "lower_part changes the shape");
+    return NULL;
+  }
+  Shape rest = shape_without(square, 1u << (square->rank - 1));
+  REQUIRE(shapes_match(line, &rest), "a diagonal of another length");
+  return NULL;
+}
+
+static const char *verify_facts(const Facts *f) {
+  REQUIRE(!isnan(f->low) && !isnan(f->high), "a bound is not a number");
+  REQUIRE(f->low <= f->high, "the bounds leave no value");
+  return NULL;
+}
+
+static const char *verify_op(const Graph *graph, const Node *node) {
+  switch (op_table[node->op].kind) {
+  case KIND_LEAF: return verify_leaf(graph, node);
+  case KIND_MAP: return verify_map(node);
+  case KIND_VIEW: return verify_view(node);
+  case KIND_REDUCE: return verify_reduce(node);
+  case KIND_OVER: return verify_over(node);
+  case KIND_PRODUCT: return verify_contract(node);
+  case KIND_OTHER: return verify_matrix(node);
+  }
+  return "no such kind of op";
+}
+
+static const char *verify_node(const Graph *graph, int id) {
+  const Node *node = graph->nodes[id];
+  REQUIRE(node->id == id, "a node's id is not its position");
+  REQUIRE((int)node->op >= 0 && node->op < OP_COUNT, "no such op");
+  int operands = op_table[node->op].operands;
+  REQUIRE(operands < 0 ? node->operand_count >= 1 : node->operand_count == operands, "wrong number of operands");
+  for (int i = 0; i < node->operand_count; i++) {
+    const Node *operand = node->operands[i];
+    REQUIRE(operand->id >= 0 && operand->id < id && graph->nodes[operand->id] == operand,
+            "an operand does not stand before its user");
+  }
+  REQUIRE((node->axes & ~(unsigned)(AXIS_DATUM | AXIS_SAMPLE)) == 0, "an axis of unknown extent");
+  REQUIRE(node->axes == node_axes(graph, node), "the axes are not the union of the operands'");
+  const char *problem = verify_shape(&node->shape);
+  if (problem == NULL) problem = verify_op(graph, node);
+  return problem == NULL ? verify_facts(&node->facts) : problem;
+}
+
+static const char *verify_output(const Graph *graph, const Output *output) {
+  const Node *value = output->value;
+  const Signature *s = graph->signature;
+  REQUIRE(value != NULL && value->id < graph->count && graph->nodes[value->id] == value, "output not in the graph");
+  bool rows = output->role == OUTPUT_ROWS;
+  REQUIRE(rows == ((value->axes & AXIS_DATUM) != 0), "an output is of a datum where it should be of a step, or not");
+  if (!rows) REQUIRE(value->axes == 0, "a step output with an axis");
+  if (output->role == OUTPUT_OBJECTIVE || output->role == OUTPUT_TERM || output->role == OUTPUT_VALUE)
+    REQUIRE(value->shape.rank == 0, "an objective, term or record value is not a scalar");
+  if (output->role == OUTPUT_STATE) {
+    REQUIRE(output->index >= 0 && output->index < s->state_count, "no such state");
+    REQUIRE(shapes_match(&value->shape, &s->states[output->index].shape), "a state changes its shape");
+  }
+  bool raw = output->role == OUTPUT_GRADIENT || output->role == OUTPUT_INITIAL;
+  if (raw || output->role == OUTPUT_EXPORT)
+    REQUIRE(output->index >= 0 && output->index < s->parameter_count, "no such parameter");
+  if (raw)
+    REQUIRE(shapes_match(&value->shape, &s->parameters[output->index].shape), "not the shape of its parameter");
+  return NULL;
+}
+
+const char *ir_verify(const Graph *graph) {
+  REQUIRE(graph->samples >= 1, "no samples");
+  for (int i = 0; i < graph->count; i++) {
+    const char *problem = verify_node(graph, i);
+    if (problem != NULL)
+      return arena_printf(graph->compilation, "%%%d (%s): %s", i, op_table[graph->nodes[i]->op].name, problem);
+  }
+  for (int i = 0; i < graph->output_count; i++) {
+    const char *problem = verify_output(graph, &graph->outputs[i]);
+    if (problem != NULL)
+      return arena_printf(graph->compilation, "output %s %d: %s", output_role_names[graph->outputs[i].role], i, problem);
+  }
+  return NULL;
+}

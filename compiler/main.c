@@ -1,0 +1,107 @@
+/* spmc: the command line. Finds the command, and leaves the rest to its file (command_*.c). */
+#include "command.h"
+
+#include "runtime/blas.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const Command commands[] = {
+    {"train", OPTION_DATA | OPTION_TRAIN | OPTION_DUMP | OPTION_SEED | OPTION_THREADS | OPTION_OVERRIDE, "MODEL.spm",
+     "compile a model and train it on data",
+     "Compiles MODEL.spm, trains it on the given files and leaves everything in the run directory:\n"
+     "  config.json  model.spm  metrics.jsonl  metrics.csv  checkpoints/  model.safetensors  figures/\n"
+     "\n"
+     "NAME=VALUE replaces the value of a dim, let or schedule that is a number. A `dim D;` without a\n"
+     "value is read off the data. Files of bytes given for `unit` data are read as byte / 255.\n"
+     "An interrupted run (Ctrl-C, or SIGTERM) finishes its step and writes a checkpoint; the same command\n"
+     "with --resume goes on from there, to the very same bytes as if it had never been stopped.\n"
+     "\n"
+     "  spmc train laplace_vae.spm --data x=train-images.idx.gz --test x=t10k-images.idx.gz --out run K=32",
+     command_train},
+    {"eval", OPTION_DATA | OPTION_JSON | OPTION_SEED | OPTION_THREADS, "RUN", "evaluate a trained model on data",
+     "Evaluates the model in a run directory on whole files: sums over all rows, divided by their number,\n"
+     "in nats a datum.\n"
+     "\n"
+     "  spmc eval run --data x=t10k-images.idx.gz",
+     command_eval},
+    {"check", OPTION_DATA | OPTION_DUMP | OPTION_JSON | OPTION_OVERRIDE, "MODEL.spm", "check a model, or a library, without running it",
+     "Reads MODEL.spm and reports every problem found. Needs no data: dims without a value are given a\n"
+     "small one, or the file's with --data.\n"
+     "\n"
+     "  spmc check laplace_vae.spm --dump=check",
+     command_check},
+    {"diagnose", OPTION_JSON | OPTION_SEED | OPTION_DUMP | OPTION_OVERRIDE | OPTION_ELEMENTS, "MODEL.spm",
+     "check the gradient of every named tensor against differences",
+     "Compares the derived gradient of each parameter with central differences of the objective in double\n"
+     "precision, on invented data of the declared support, and the compiled code with the interpreter.\n"
+     "Elements whose differences cross a kink (the corner of a relu, a jump) are counted and left out.\n"
+     "\n"
+     "  spmc diagnose laplace_vae.spm --seed 3",
+     command_diagnose},
+    {NULL, 0, NULL, NULL, NULL, NULL},
+};
+
+static void print_help(void) {
+  printf("usage: spmc COMMAND [OPTION...] [ARGUMENT...]\n\n"
+         "spmc compiles sparse latent-variable models, written as .spm specs, and trains them.\n\n"
+         "commands:\n");
+  for (const Command *command = commands; command->name; command++) printf("  %-10s %s\n", command->name, command->summary);
+  printf("\nspmc COMMAND --help says more about one. spmc --version prints the version and the BLAS in use.\n\n"
+         "Exit codes: 0 fine, 1 an error in the spec, the data or the run, 2 wrong use of the command line,\n"
+         "3 an error inside spmc itself; 130 and 143 when a run was stopped by SIGINT or SIGTERM.\n"
+         "NO_COLOR in the environment switches colours off.\n");
+}
+
+static int print_version(void) {
+  char problem[512];
+  int status = spm_blas_open(problem, sizeof problem);
+  printf("spmc %s\n", SPM_VERSION);
+  if (status == 0) printf("BLAS: OpenBLAS, %s core\n", spm_blas_corename());
+  else printf("BLAS: none (%s); products run in plain loops, many times slower\n", problem);
+  return EXIT_FINE;
+}
+
+static int unknown_command(const char *word) {
+  Suggestion nearest = {.name = word};
+  for (const Command *command = commands; command->name; command++) suggestion_consider(&nearest, command->name);
+  fprintf(stderr, "spmc: there is no command '%s'", word);
+  if (nearest.best) fprintf(stderr, "; did you mean '%s'?", nearest.best);
+  fprintf(stderr, "\nspmc --help lists the commands.\n");
+  return EXIT_USAGE;
+}
+
+static int run_command(const Command *command, int argc, char **argv) {
+  Arguments arguments;
+  int code = arguments_parse(command, argc, argv, &arguments);
+  if (code >= 0) return code;
+  code = command->run(&arguments);
+  if (fflush(stdout) != 0 || ferror(stdout)) {
+    fprintf(stderr, "spmc: the output could not be written\n");
+    return EXIT_USER;
+  }
+  return code;
+}
+
+int main(int argc, char **argv) {
+  const char *word = argc > 1 ? argv[1] : "--help";
+  if (argc < 2) {
+    print_help();
+    return EXIT_USAGE;
+  }
+  /* `spmc help train` and `spmc train --help` are the same. */
+  if (strcmp(word, "help") == 0 && argc > 2) {
+    argv[1] = argv[2];
+    argv[2] = (char *)"--help";
+    word = argv[1];
+  }
+  if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+    print_help();
+    return EXIT_FINE;
+  }
+  if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) return print_version();
+  for (const Command *command = commands; command->name; command++)
+    if (strcmp(command->name, word) == 0) return run_command(command, argc - 1, argv + 1);
+  return unknown_command(word);
+}

@@ -1,0 +1,410 @@
+/* objective: the words an objective is made of (log_lik, kl, entropy, elbo, ...) -> IR. Each expectation is one draw
+ * from the posterior or a closed form; one value a datum, samples averaged (LANGUAGE rule 27). */
+#include "front.h"
+
+#include <string.h>
+
+typedef enum Word {
+  WORD_LOG_LIK, WORD_KL, WORD_KL_EACH, WORD_ENTROPY, WORD_LOG_PRIOR, WORD_LOG_POST, WORD_LOG_JOINT, WORD_LOG_WEIGHT, WORD_ELBO
+} Word;
+static const char *const word_names[] = {"log_lik", "kl", "kl_each", "entropy", "log_prior", "log_post", "log_joint", "log_weight", "elbo"};
+enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
+
+static int find_word(Name name) {
+  for (int i = 0; i < WORD_COUNT; i++)
+    if (strcmp(word_names[i], name) == 0) return i;
+  return -1;
+}
+
+bool is_objective_word(Name name) { return find_word(name) >= 0; }
+
+/* ---- statements --------------------------------------------------------------------------------------------------- */
+
+static Item *declared_variable(Elaborator *e, const Item *statement) {
+  Item *variable = model_find_declaration(e->model, statement->name);
+  const char *keyword = item_keyword(statement->kind);
+  if (!variable) {
+    Diagnostic *d = error_at(e->c, "unknown-name", statement->name_span, "%s of '%s', which is not declared", keyword, statement->name);
+    Suggestion near = {.name = statement->name};
+    for (int i = 0; i < e->model->items.count; i++) {
+      ItemKind kind = e->model->items.items[i]->kind;
+      if (kind == ITEM_LATENT || kind == ITEM_DATA) suggestion_consider(&near, e->model->items.items[i]->name);
+    }
+    if (near.best) help_with(d, "did you mean '%s'?", near.best);
+    return NULL;
+  }
+  bool latent = variable->kind == ITEM_LATENT;
+  bool fits = statement->kind == ITEM_LIKELIHOOD ? !latent && variable->kind != ITEM_PARAM : latent;
+  if (fits) return variable;
+  Diagnostic *d = error_at(e->c, "statement", statement->name_span, "a %s is of %s, and '%s' is declared with `%s`", keyword,
+                           statement->kind == ITEM_LIKELIHOOD ? "data" : "a latent", statement->name, item_keyword(variable->kind));
+  note_at(d, variable->name_span, "'%s' is declared here", statement->name);
+  return NULL;
+}
+
+static bool variable_type(Elaborator *e, const Item *variable, Support *support, Shape *shape) {
+  if (variable->type) return read_support(e, variable->type, support) && read_shape(e, variable->type, shape);
+  Value v = model_value(e, (Item *)variable, variable->name_span); /* a let without a type */
+  Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+  if (!node) return false;
+  *support = (Support){.facts = node->facts, .name = "a derived value"};
+  *shape = visible_shape(&v);
+  return true;
+}
+
+Value statement_value(Elaborator *e, Item *statement) {
+  Item *variable = declared_variable(e, statement);
+  if (!variable) return value_error();
+  Support support;
+  Shape shape;
+  if (!variable_type(e, variable, &support, &shape)) return value_error();
+  /* A latent's prior and posterior may both call layers. */
+  e->path = statement->kind == ITEM_POSTERIOR ? variable->name : arena_printf(e->c, "%s.%s", variable->name, item_keyword(statement->kind));
+  Value d = elaborate(e, statement->expr);
+  if (d.kind == VALUE_ERROR) return d;
+  if (statement->kind == ITEM_POSTERIOR && statement->is_point) return expand_to(e, d, &shape, statement->expr->span);
+  if (d.kind != VALUE_DISTRIBUTION) {
+    error_at(e->c, "not-a-distribution", statement->expr->span, "`%s %s ~` needs a distribution; this is %s", item_keyword(statement->kind), statement->name, value_text(e->c, &d));
+    return value_error();
+  }
+  check_distribution_for(e, &d, variable, &support, &shape, statement->expr->span, item_keyword(statement->kind));
+  return d;
+}
+
+/* The statement about a variable, evaluated; an error that says what is missing. */
+static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
+  Item *item = model_find(e->model, kind, name);
+  if (item) return model_value(e, item, span);
+  Item *variable = model_find_declaration(e->model, name);
+  if (!variable) {
+    error_at(e->c, "unknown-name", span, "nothing here is called '%s'", name);
+    return value_error();
+  }
+  Diagnostic *d = error_at(e->c, "missing-statement", variable->name_span, "%s %s has no %s", item_keyword(variable->kind), name, item_keyword(kind));
+  if (span.start != variable->name_span.start) note_at(d, span, "it is needed here");
+  help_with(d, "add `%s %s ~ ...;`", item_keyword(kind), name);
+  return value_error();
+}
+
+static bool is_point(const Model *m, Name latent) {
+  const Item *posterior = model_find(m, ITEM_POSTERIOR, latent);
+  return posterior && posterior->is_point;
+}
+
+Value latent_draw(Elaborator *e, Item *latent, Span span) {
+  Support support;
+  Shape shape;
+  if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape)) return value_error();
+  if (support.special != SPECIAL_NONE) {
+    error_at(e->c, "not-supported", latent->type->span, "a latent of the type `%s` is not supported yet", support.name);
+    return value_error();
+  }
+  if (support.facts.integer) {
+    error_at(e->c, "not-supported", latent->type->span, "a discrete latent (`%s`) is not supported yet", support.name);
+    return value_error();
+  }
+  Value d = statement_of(e, ITEM_POSTERIOR, latent->name, span);
+  if (d.kind != VALUE_DISTRIBUTION) return d;
+  unsigned axes = AXIS_DATUM | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
+  return distribution_sample(e, &d, latent->name, &shape, axes, d.span);
+}
+
+/* ---- one expectation each ------------------------------------------------------------------------------------------- */
+
+static bool latent_shape(Elaborator *e, Name name, Span span, Shape *shape) {
+  Item *latent = model_find_declaration(e->model, name);
+  if (!latent || latent->kind != ITEM_LATENT) {
+    error_at(e->c, "not-a-latent", span, "'%s' is not a latent", name);
+    return false;
+  }
+  return read_shape(e, latent->type, shape);
+}
+
+/* log density of a statement's distribution at its variable, summed over the datum; per sample. */
+static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
+  Value d = statement_of(e, kind, name, span);
+  Item *variable = model_find_declaration(e->model, name);
+  if (d.kind == VALUE_ERROR || !variable) return value_error();
+  if (d.kind != VALUE_DISTRIBUTION) {
+    Diagnostic *x = error_at(e->c, "point-posterior", span, "the posterior of '%s' is a point: it has no density and no entropy", name);
+    help_with(x, "`elbo` has log_prior(%s) in place of kl(%s)", name, name);
+    return value_error();
+  }
+  Value z = model_value(e, variable, span);
+  if (z.kind == VALUE_ERROR) return z;
+  Shape shape = visible_shape(&z);
+  bool missing;
+  Value v = distribution_field(e, &d, "log_pdf", &z, &shape, d.span, &missing);
+  if (missing) error_at(e->c, "no-log-pdf", d.span, "%s declares no log_pdf", d.family->name);
+  return sum_all(e, v, span);
+}
+
+static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
+  if (seen[node->id]) return false;
+  seen[node->id] = true;
+  if (node->op == IR_noise) {
+    const char *name = e->graph->signature->noises[node->index].name;
+    size_t n = strlen(latent);
+    return strncmp(name, latent, n) == 0 && name[n] == '.';
+  }
+  for (int i = 0; i < node->operand_count; i++)
+    if (depends_on_noise_of(e, node->operands[i], latent, seen)) return true;
+  return false;
+}
+
+/* Rule 5: a closed form is sound only if the prior mentions no latent whose posterior depends on this one. */
+static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
+  for (int i = 0; i < prior->count; i++) {
+    bool *seen = arena_array(e->c, bool, e->graph->count);
+    if (prior->elements[i].kind == VALUE_TENSOR && depends_on_noise_of(e, prior->elements[i].node, latent, seen)) return true;
+  }
+  return false;
+}
+
+static void describe_kl(Elaborator *e, Name name, const Value *q, const Value *p, const char *how) {
+  if (e->describe) text_append(&e->model->notes, "kl(%s): %s || %s, %s\n", name, q->family->name, p->family->name, how);
+}
+
+static Value monte_carlo_kl(Elaborator *e, const Value *q, const Value *p, Name name, const Shape *shape, Span span) {
+  Item *latent = model_find_declaration(e->model, name);
+  Value z = model_value(e, latent, span);
+  if (z.kind == VALUE_ERROR) return z;
+  bool missing;
+  Value log_q = distribution_field(e, q, "log_pdf", &z, shape, q->span, &missing);
+  Value log_p = distribution_field(e, p, "log_pdf", &z, shape, p->span, &missing);
+  return average_samples(e, apply2(e, IR_sub, log_q, log_p, span));
+}
+
+/* KL of a latent, one value an event, samples averaged. */
+static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
+  Shape shape;
+  if (!latent_shape(e, name, span, &shape)) return value_error();
+  Value q = statement_of(e, ITEM_POSTERIOR, name, span), p = statement_of(e, ITEM_PRIOR, name, span);
+  if (q.kind == VALUE_ERROR || p.kind == VALUE_ERROR) return value_error();
+  if (q.kind != VALUE_DISTRIBUTION) {
+    Diagnostic *d = error_at(e->c, "point-posterior", span, "kl(%s): the posterior of '%s' is a point", name, name);
+    help_with(d, "log_prior(%s) stands in its place", name);
+    return value_error();
+  }
+  bool sound = !prior_depends_on(e, &p, name), missing = true;
+  Span rule;
+  if (method != KL_MONTE_CARLO && sound) {
+    Value v = closed_kl(e, &q, &p, &shape, span, &missing, &rule);
+    if (!missing) {
+      describe_kl(e, name, &q, &p, "closed form");
+      return average_samples(e, v);
+    }
+  }
+  if (method == KL_CLOSED) {
+    Diagnostic *d = error_at(e->c, "kl-rule", span, sound ? "there is no closed form of KL(%s || %s)" : "a closed form of KL(%s || %s) would be unsound here", q.family->name, p.family->name);
+    if (sound) help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or write kl = monte_carlo", q.family->name, p.family->name);
+    else help_with(d, "the prior of %s mentions a latent whose posterior depends on %s: write kl = monte_carlo", name, name);
+    return value_error();
+  }
+  describe_kl(e, name, &q, &p, method == KL_MONTE_CARLO ? "Monte Carlo, as asked" : sound ? "Monte Carlo: there is no closed form" : "Monte Carlo: a closed form would be unsound in this hierarchy");
+  return monte_carlo_kl(e, &q, &p, name, &shape, span);
+}
+
+static Value entropy_of(Elaborator *e, Name name, Span span) {
+  Shape shape;
+  if (!latent_shape(e, name, span, &shape)) return value_error();
+  Value q = statement_of(e, ITEM_POSTERIOR, name, span);
+  if (q.kind == VALUE_ERROR) return q;
+  bool missing = true;
+  Value v = value_error();
+  if (q.kind == VALUE_DISTRIBUTION) v = distribution_field(e, &q, "entropy", NULL, &shape, span, &missing);
+  if (q.kind != VALUE_DISTRIBUTION || missing) {
+    /* No closed form: minus the log density at the draw. */
+    v = apply1(e, IR_neg, log_density(e, ITEM_POSTERIOR, name, span), span);
+  }
+  return average_samples(e, sum_all(e, v, span));
+}
+
+/* ---- the sums ---------------------------------------------------------------------------------------------------------- */
+
+static void add_term(Elaborator *e, Terms *terms, Name name, Value value, Value weight, double sign) {
+  terms->items = arena_grow(e->c, terms->items, terms->count, sizeof *terms->items);
+  terms->items[terms->count++] = (Term){.name = name, .value = value, .weight = weight, .sign = sign};
+}
+
+void elbo_terms(Elaborator *e, KlMethod method, Value kl_weight, Span span, Terms *terms) {
+  const Model *m = e->model;
+  int likelihoods = 0;
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *item = m->items.items[i];
+    if (item->kind != ITEM_LIKELIHOOD) continue;
+    Name name = intern(e->c, arena_printf(e->c, "log_lik(%s)", item->name));
+    add_term(e, terms, name, average_samples(e, log_density(e, ITEM_LIKELIHOOD, item->name, span)), value_number(1), 1);
+    likelihoods++;
+  }
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *item = m->items.items[i];
+    if (item->kind != ITEM_LATENT) continue;
+    if (is_point(m, item->name)) {
+      Name name = intern(e->c, arena_printf(e->c, "log_prior(%s)", item->name));
+      add_term(e, terms, name, average_samples(e, log_density(e, ITEM_PRIOR, item->name, span)), value_number(1), 1);
+    } else {
+      Name name = intern(e->c, arena_printf(e->c, "kl(%s)", item->name));
+      add_term(e, terms, name, sum_all(e, kl_each(e, item->name, method, span), span), kl_weight, -1);
+    }
+  }
+  if (!likelihoods) {
+    Diagnostic *d = error_at(e->c, "no-likelihood", span, "the model has no likelihood, so there is no ELBO");
+    help_with(d, "add `likelihood NAME ~ ...;` for the data");
+  }
+}
+
+static Value total(Elaborator *e, const Terms *terms, Span span) {
+  Value sum = value_number(0);
+  for (int i = 0; i < terms->count; i++) {
+    Value v = apply2(e, IR_mul, terms->items[i].weight, terms->items[i].value, span);
+    sum = apply2(e, terms->items[i].sign < 0 ? IR_sub : IR_add, sum, v, span);
+  }
+  return sum;
+}
+
+/* Sum over statements of a kind of their log densities, per sample. */
+static Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
+  Value sum = value_number(0);
+  for (int i = 0; i < e->model->items.count; i++) {
+    const Item *item = e->model->items.items[i];
+    if (item->kind == kind) sum = apply2(e, IR_add, sum, log_density(e, kind, item->name, span), span);
+  }
+  return sum;
+}
+
+static Value log_weight(Elaborator *e, Span span) {
+  for (int i = 0; i < e->model->items.count; i++)
+    if (e->model->items.items[i]->kind == ITEM_LATENT && is_point(e->model, e->model->items.items[i]->name)) {
+      error_at(e->c, "point-posterior", span, "log_weight: the posterior of '%s' is a point", e->model->items.items[i]->name);
+      return value_error();
+    }
+  Value joint = apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span);
+  return apply2(e, IR_sub, joint, sum_densities(e, ITEM_POSTERIOR, span), span);
+}
+
+static bool read_method(Elaborator *e, const Argument *a, KlMethod *method) {
+  const Expr *x = a->value;
+  if (x->kind == EXPR_NAME && strcmp(x->name, "closed") == 0) *method = KL_CLOSED;
+  else if (x->kind == EXPR_NAME && strcmp(x->name, "monte_carlo") == 0) *method = KL_MONTE_CARLO;
+  else if ((x->kind == EXPR_NAME || x->kind == EXPR_CALL) && strcmp(x->name, "quadrature") == 0) {
+    error_at(e->c, "not-supported", x->span, "`quadrature` is not supported yet");
+    return false;
+  } else {
+    Diagnostic *d = error_at(e->c, "argument", x->span, "'%s' is no way to take a KL", span_text(e->c, x->span));
+    help_with(d, "the ways are closed and monte_carlo");
+    return false;
+  }
+  return true;
+}
+
+static bool elbo_options(Elaborator *e, const Expr *call, KlMethod *method, Value *kl_weight) {
+  *method = KL_BEST;
+  *kl_weight = value_number(1);
+  for (int i = 0; call && i < call->argument_count; i++) {
+    const Argument *a = &call->arguments[i];
+    if (a->name && strcmp(a->name, "kl_weight") == 0) {
+      *kl_weight = elaborate(e, a->value);
+      if (kl_weight->kind == VALUE_ERROR) return false;
+    } else if (a->name && strcmp(a->name, "kl") == 0) {
+      if (!read_method(e, a, method)) return false;
+    } else if (a->name && strcmp(a->name, "samples") == 0) {
+      continue; /* count_samples has read it */
+    } else if (a->name && strcmp(a->name, "log_lik") == 0 && a->value->kind == EXPR_NAME && strcmp(a->value->name, "monte_carlo") == 0) {
+      continue; /* what it is anyway */
+    } else {
+      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no such option");
+      help_with(d, "its options are kl_weight, kl, samples");
+      return false;
+    }
+  }
+  return true;
+}
+
+static Name variable_name(Elaborator *e, const Expr *call) {
+  if (call->argument_count > 0 && !call->arguments[0].name && call->arguments[0].value->kind == EXPR_NAME) {
+    Name name = call->arguments[0].value->name;
+    if (e->model_visible && !scope_find(e->scope, name) && model_find_declaration(e->model, name)) return name;
+  }
+  return NULL;
+}
+
+/* kl(d, e) and entropy(d) of distributions. */
+static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
+  Value d[2] = {value_error(), value_error()};
+  int wanted = word == WORD_KL ? 2 : 1;
+  if ((word != WORD_KL && word != WORD_ENTROPY) || call->argument_count != wanted) {
+    Diagnostic *x = error_at(e->c, "argument", call->span, "%s takes the name of a variable%s", call->name, word == WORD_KL ? " or two distributions" : word == WORD_ENTROPY ? " or a distribution" : "");
+    help_with(x, "for example %s(z)", call->name);
+    return value_error();
+  }
+  Shape shape = {0};
+  for (int i = 0; i < wanted; i++) {
+    d[i] = elaborate(e, call->arguments[i].value);
+    if (d[i].kind == VALUE_ERROR) return value_error();
+    if (d[i].kind != VALUE_DISTRIBUTION) {
+      error_at(e->c, "not-a-distribution", call->arguments[i].value->span, "%s needs a distribution or a variable; this is %s", call->name, value_text(e->c, &d[i]));
+      return value_error();
+    }
+    for (int k = 0; k < d[i].count; k++)
+      if (d[i].elements[k].kind == VALUE_TENSOR && visible_shape(&d[i].elements[k]).rank > shape.rank) shape = visible_shape(&d[i].elements[k]);
+  }
+  bool missing;
+  Span rule;
+  Value v = word == WORD_KL ? closed_kl(e, &d[0], &d[1], &shape, call->span, &missing, &rule) : distribution_field(e, &d[0], "entropy", NULL, &shape, call->span, &missing);
+  if (missing) error_at(e->c, "kl-rule", call->span, "there is no closed form of %s(%s%s%s)", call->name, d[0].family->name, wanted > 1 ? ", " : "", wanted > 1 ? d[1].family->name : "");
+  return v;
+}
+
+Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span) {
+  Word word = (Word)find_word(name);
+  KlMethod method = KL_BEST;
+  Value kl_weight;
+  Terms terms = {0};
+  if (word == WORD_ELBO) {
+    if (!elbo_options(e, call, &method, &kl_weight)) return value_error();
+    elbo_terms(e, method, kl_weight, span, &terms);
+    return total(e, &terms, span);
+  }
+  if (word == WORD_LOG_WEIGHT) return log_weight(e, span);
+  if (word == WORD_LOG_JOINT) return average_samples(e, apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span));
+  if (!call) {
+    Diagnostic *d = error_at(e->c, "argument", span, "%s needs the name of a variable", name);
+    help_with(d, "for example %s(%s)", name, word == WORD_LOG_LIK ? "x" : "z");
+    return value_error();
+  }
+  Name variable = variable_name(e, call);
+  if (!variable) return of_distributions(e, word, call);
+  const Argument *how = find_argument(call, "method");
+  if (how && !read_method(e, how, &method)) return value_error();
+  if (word == WORD_LOG_LIK) return average_samples(e, log_density(e, ITEM_LIKELIHOOD, variable, span));
+  if (word == WORD_LOG_PRIOR) return average_samples(e, log_density(e, ITEM_PRIOR, variable, span));
+  if (word == WORD_LOG_POST) return average_samples(e, log_density(e, ITEM_POSTERIOR, variable, span));
+  if (word == WORD_ENTROPY) return entropy_of(e, variable, span);
+  Value each = kl_each(e, variable, method, span);
+  return word == WORD_KL ? sum_all(e, each, span) : each;
+}
+
+void objective_terms(Elaborator *e, const Expr *x, double sign, Terms *terms) {
+  if (x->kind == EXPR_BINARY && (x->operator == OP_ADD || x->operator == OP_SUBTRACT)) {
+    objective_terms(e, x->a, sign, terms);
+    objective_terms(e, x->b, x->operator == OP_ADD ? sign : -sign, terms);
+    return;
+  }
+  if (x->kind == EXPR_UNARY && x->operator == OP_NEGATE) {
+    objective_terms(e, x->a, -sign, terms);
+    return;
+  }
+  bool elbo = (x->kind == EXPR_NAME || x->kind == EXPR_CALL) && strcmp(x->name, "elbo") == 0 && !model_find_declaration(e->model, x->name);
+  if (elbo) {
+    KlMethod method;
+    Value kl_weight;
+    int before = terms->count;
+    if (!elbo_options(e, x->kind == EXPR_CALL ? x : NULL, &method, &kl_weight)) return;
+    elbo_terms(e, method, kl_weight, x->span, terms);
+    for (int i = before; i < terms->count; i++) terms->items[i].sign *= sign;
+    return;
+  }
+  Value v = elaborate(e, x);
+  add_term(e, terms, intern(e->c, span_text(e->c, x->span)), v, value_number(1), sign);
+}

@@ -1,0 +1,177 @@
+/* parameters: a declared param -> its raw storage in the signature and the constrained value made from it. Types and
+ * norms are transforms that are differentiated through; `projected` ones are stored constrained and set back after each
+ * step (LANGUAGE rule 28). The transforms are library text: constrain_TYPE and its inverse unconstrain_TYPE. */
+#include "front.h"
+
+#include <string.h>
+
+static int find_parameter(const Signature *s, const char *name) {
+  for (int i = 0; i < s->parameter_count; i++)
+    if (strcmp(s->parameters[i].name, name) == 0) return i;
+  return -1;
+}
+
+static const Attribute *attribute(const TypeExpr *type, const char *name) {
+  for (int i = 0; i < type->attribute_count; i++)
+    if (strcmp(type->attributes[i].name, name) == 0) return &type->attributes[i];
+  return NULL;
+}
+
+/* Calls the library function PREFIX_NAME on v where there is one; v itself otherwise. */
+static Value transform(Elaborator *e, const char *prefix, Name name, Value v, Span span) {
+  Item *function = library_find(e->model, ITEM_FUNCTION, intern(e->c, arena_printf(e->c, "%s_%s", prefix, name)));
+  if (!function || v.kind == VALUE_ERROR) return v;
+  Scope *scope = scope_new(e, NULL);
+  const Formal *formal = &function->formals.items[0];
+  int context = e->context_count;
+  if (!map_arguments(e, &formal, &v, 1, false, scope, span)) return value_error();
+  Frame frame = enter_callee(e, scope, false, e->path);
+  Value result = elaborate(e, function->expr);
+  leave_callee(e, frame);
+  e->context_count = context;
+  return unmap(e, result, context);
+}
+
+/* v / norm(v, over) or the same only where the norm exceeds a radius. */
+static Value apply_norm(Elaborator *e, const Attribute *a, Value v) {
+  bool unit = strcmp(a->name, "unit_norm") == 0;
+  Expr *over = NULL, *radius = NULL;
+  for (int i = 0; i < a->argument_count; i++)
+    if (a->arguments[i].name && strcmp(a->arguments[i].name, "over") == 0) over = a->arguments[i].value;
+    else radius = a->arguments[i].value;
+  if (!over || (!unit && !radius) || (unit && radius)) {
+    Diagnostic *d = error_at(e->c, "attribute", a->span, "%s takes %sover = the dims of one vector", a->name, unit ? "" : "a radius and ");
+    help_with(d, unit ? "for example unit_norm(over = D)" : "for example max_norm(1, over = D)");
+    return value_error();
+  }
+  Scope *scope = scope_new(e, e->scope);
+  Name self = intern(e->c, "value of the parameter"), limit = intern(e->c, "its largest norm");
+  scope_bind(e, scope, self, v, a->span);
+  Value r = unit ? value_number(1) : elaborate(e, radius);
+  scope_bind(e, scope, limit, r, a->span);
+  Expr value = {.kind = EXPR_NAME, .span = a->span, .name = self};
+  Expr largest = {.kind = EXPR_NAME, .span = a->span, .name = limit};
+  Argument arguments[3] = {{.value = &value}, {.name = intern(e->c, "over"), .value = over}, {.value = &largest}};
+  Expr call = {.kind = EXPR_CALL, .span = a->span, .name = intern(e->c, unit ? "normalize" : "clip_norm"), .arguments = arguments, .argument_count = unit ? 2 : 3};
+  Frame frame = enter_callee(e, scope, e->model_visible, e->path);
+  Value result = elaborate(e, &call);
+  leave_callee(e, frame);
+  return result;
+}
+
+/* Onto the constraint: raw -> value for ordinary params; what a projection does for projected ones. */
+static Value constrain(Elaborator *e, const TypeExpr *type, Value v, const char *prefix) {
+  v = transform(e, prefix, type->name, v, type->span);
+  for (int i = 0; i < type->attribute_count; i++) {
+    const char *name = type->attributes[i].name;
+    if (strcmp(name, "unit_norm") == 0 || strcmp(name, "max_norm") == 0) v = apply_norm(e, &type->attributes[i], v);
+  }
+  return v;
+}
+
+/* An initial value with tensors of this program removed: what a layer's `init` may use are numbers alone. */
+static Scope *numbers_of(Elaborator *e, const Scope *scope) {
+  Scope *copy = scope_new(e, NULL);
+  for (; scope; scope = scope->parent)
+    for (int i = 0; i < scope->count; i++)
+      if (scope->items[i].value.kind == VALUE_NUMBER) scope_bind(e, copy, scope->items[i].name, scope->items[i].value, scope->items[i].span);
+  return copy;
+}
+
+static int add_parameter(Elaborator *e, const char *full_name, const TypeExpr *type, const Shape *shape, const Expr *init, Span span) {
+  Signature *s = e->graph->signature;
+  Parameter p = {.name = intern(e->c, full_name), .shape = *shape, .span = span};
+  p.fixed = attribute(type, "fixed") != NULL;
+  p.projected = attribute(type, "projected") != NULL;
+  bool transformed = library_find(e->model, ITEM_FUNCTION, intern(e->c, arena_printf(e->c, "constrain_%s", type->name))) != NULL ||
+                     attribute(type, "unit_norm") || attribute(type, "max_norm");
+  p.constrained = transformed && !p.projected && !p.fixed;
+  s->parameters = arena_grow(e->c, s->parameters, s->parameter_count, sizeof *s->parameters);
+  s->parameters[s->parameter_count] = p;
+  Model *m = e->model;
+  m->sources = arena_grow(e->c, m->sources, s->parameter_count, sizeof *m->sources);
+  m->sources[s->parameter_count] = (ParameterSource){.type = type, .init = init, .scope = numbers_of(e, e->scope), .model_visible = e->model_visible};
+  return s->parameter_count++;
+}
+
+/* The starting value, put onto the constraint. */
+static Value initial_value(Elaborator *e, int index) {
+  const Parameter *p = &e->graph->signature->parameters[index];
+  const ParameterSource *source = &e->model->sources[index];
+  Scope *scope = scope_new(e, source->scope);
+  Frame frame = enter_callee(e, scope, source->model_visible, arena_printf(e->c, "init.%s", p->name));
+  Value v = value_number(0);
+  bool positive = strcmp(source->type->name, "positive") == 0;
+  if (source->init) v = elaborate(e, source->init);
+  else if (positive) v = value_number(1);
+  else if (strcmp(source->type->name, "unit") == 0) v = value_number(0.5);
+  else if (strcmp(source->type->name, "simplex") == 0) v = value_number(1 / p->shape.dims[p->shape.rank - 1].size);
+  if (v.kind == VALUE_DISTRIBUTION) v = distribution_sample(e, &v, e->path, &p->shape, 0, source->init->span);
+  Span span = source->init ? source->init->span : p->span;
+  if (v.kind == VALUE_ERROR) {
+  } else if (!value_is_numeric(&v)) {
+    error_at(e->c, "init", span, "a param starts at a value, a distribution or another param; this is %s", value_text(e->c, &v));
+    v = value_error();
+  } else {
+    Support support;
+    Node *node = value_node(e, &v);
+    bool normed = attribute(source->type, "unit_norm") || attribute(source->type, "max_norm");
+    if (read_support(e, source->type, &support) && facts_disjoint(&node->facts, &support.facts) && !normed) {
+      error_at(e->c, "support", span, "%s is %s, but its initial value lies %s", p->name, support.name, facts_text(e->c, &node->facts));
+      v = value_error();
+    } else
+      v = expand_to(e, v, &p->shape, span);
+  }
+  if (attribute(source->type, "unit_norm") || attribute(source->type, "max_norm") || strcmp(source->type->name, "lower_triangular") == 0)
+    v = constrain(e, source->type, v, "project");
+  leave_callee(e, frame);
+  return v;
+}
+
+Value make_parameter(Elaborator *e, Name name, const char *full_name, const TypeExpr *type, const Expr *init, Span span) {
+  (void)name;
+  int index = find_parameter(e->graph->signature, full_name);
+  if (index < 0) {
+    Support support;
+    Shape shape;
+    if (!read_support(e, type, &support) || !read_shape(e, type, &shape)) return value_error();
+    index = add_parameter(e, full_name, type, &shape, init, span);
+  }
+  if (e->initialising) return initial_value(e, index);
+  const Parameter *p = &e->graph->signature->parameters[index];
+  place(e, span);
+  Value raw = value_tensor(build_parameter(e->graph, index), 0, span);
+  if (!p->constrained) return raw;
+  return constrain(e, type, raw, "constrain");
+}
+
+/* Raw starting value: the inverse of the transform at the constrained one. */
+Value raw_initial_value(Elaborator *e, int index) {
+  const Parameter *p = &e->graph->signature->parameters[index];
+  const TypeExpr *type = e->model->sources[index].type;
+  Value v = initial_value(e, index);
+  return p->constrained ? transform(e, "unconstrain", type->name, v, p->span) : v;
+}
+
+/* What the raw value of a projected param becomes after a step. */
+Value projected_value(Elaborator *e, int index) {
+  const Parameter *p = &e->graph->signature->parameters[index];
+  const ParameterSource *source = &e->model->sources[index];
+  Value raw = value_tensor(build_parameter(e->graph, index), 0, p->span);
+  Frame frame = enter_callee(e, source->scope, source->model_visible, p->name);
+  Value v = constrain(e, source->type, raw, "project");
+  leave_callee(e, frame);
+  return v;
+}
+
+/* The constrained value, as saved. */
+Value exported_value(Elaborator *e, int index) {
+  const Parameter *p = &e->graph->signature->parameters[index];
+  const ParameterSource *source = &e->model->sources[index];
+  Value raw = value_tensor(build_parameter(e->graph, index), 0, p->span);
+  if (!p->constrained) return raw;
+  Frame frame = enter_callee(e, source->scope, source->model_visible, p->name);
+  Value v = constrain(e, source->type, raw, "constrain");
+  leave_callee(e, frame);
+  return v;
+}

@@ -1,0 +1,33 @@
+/* The loop plan: a program as phases, each an ordered list of steps over planned memory. Made by schedule from a
+ * simplified graph; rendered by emit as strips of kernel calls (libtcc) or plain fused loops (gcc, clang).
+ * The contract it leads to is runtime/model.h. */
+#ifndef SPM_PLAN_H
+#define SPM_PLAN_H
+
+#include "ir.h"
+
+typedef struct Plan Plan; /* complete definition in plan_internal parts below; owned by the back end */
+
+/* schedule: phases, fusion, memory. Requires a verified, simplified graph with outputs. */
+Plan *schedule(const Graph *);
+void plan_print(Text *, const Plan *);
+const char *plan_verify(const Plan *);
+
+/* Settings of a train block, as read by the front end. */
+typedef struct Training {
+  Name name, optimizer;
+  double lr, beta1, beta2, epsilon, momentum, weight_decay;
+  long batch, epochs, steps;
+  bool shuffle;
+  Span span;
+} Training;
+
+typedef enum Rendering { RENDER_STRIPS, RENDER_LOOPS } Rendering;
+
+/* emit: the C text of a whole model: model.h, what it needs of vmath.h (loops only), kernel declarations, one function
+ * a phase (and a range), the descriptor `spm_model_NAME`. C99, deterministic bytes. With RENDER_STRIPS the text is meant
+ * for libtcc: no includes, calls to precompiled kernels. `-DSPM_DOUBLE` selects double. */
+void emit(Text *, Compilation *, const char *model_name, const Signature *, Plan *const *plans, int plan_count,
+          const Training *trainings, int training_count, Rendering);
+
+#endif

@@ -1,0 +1,322 @@
+/* What a loop plan is made of. Known to the back end alone: schedule*.c make it, plan_print.c shows it, emit*.c render
+ * it. Everything lies in the compilation's arena.
+ *
+ * A plan's phases alternate  step 0, row 0, gradient 0, step 1, row 1, ...  with the empty ones left out; ranges that
+ * nothing else reads (gradients of parameters) stand in one last gradient phase, so that their updates may follow.
+ * A phase is a list of steps in order; a step is one fused loop nest, one matrix product, or one of the few others. */
+#ifndef SPM_PLAN_INTERNAL_H
+#define SPM_PLAN_INTERNAL_H
+
+#include "plan.h"
+
+/* Dims of an iteration space: datum and sample, then a shape's, or the labels of a contraction. */
+enum { PLAN_DIMS = 2 * MAX_RANK + 2 };
+enum { DIM_DATUM, DIM_SAMPLE, DIM_SHAPE };
+/* Elements a strip kernel is called with at once; and reals to which parameters and buffers are padded. */
+enum { STRIP = 256, PADDING = 16 };
+
+typedef enum Storage {
+  STORE_PARAMETER,  /* index; read only */
+  STORE_DATA,       /* index; read only, rows */
+  STORE_STATE,      /* index; read only, before this step */
+  STORE_SETTING,    /* index; read only */
+  STORE_VALUES,     /* offset in call->values */
+  STORE_FIXED,      /* offset in the fixed part of a thread's scratch: step values of one phase */
+  STORE_TILE,       /* offset in the row part of a thread's scratch: row values of one phase */
+  STORE_KEPT,       /* offset in call->kept */
+  STORE_PARTIAL,    /* offset in a tile's partials */
+  STORE_GRADIENT,   /* index of the parameter; offset is the parameter's */
+  STORE_STATE_NEXT, /* index of the state; offset is the state's */
+  STORE_RANGE,      /* what a gradient phase's range writes */
+  STORE_ROW_NUMBER, /* the number of a row within the batch, as a real */
+  STORE_COUNT
+} Storage;
+extern const char *const storage_names[STORE_COUNT];
+
+/* A value in memory: [datum][sample][shape], row-major without gaps. */
+typedef struct Tensor {
+  int id;
+  Name name; /* C identifier, unique in the plan */
+  Storage storage;
+  int index;
+  long offset;
+  long size; /* elements; of one row if `rows` */
+  bool rows;
+  const Node *node; /* whose value it is; may be NULL for a copy */
+  int first_phase, last_phase; /* planned phases (numbers in Plan.phases) where it is written and last read */
+  int first_step, last_step;   /* steps within those phases */
+  struct Tensor *in_place_of;  /* shares the memory of this operand, which ends where this begins */
+} Tensor;
+
+/* How many times a loop runs: count, or count for each row of the tile (of the batch, in a gradient phase), or, for the
+ * leading dim of a range, the part of it that the unit covers. */
+typedef enum ExtentKind { EXTENT_FIXED, EXTENT_ROWS, EXTENT_PART } ExtentKind;
+typedef struct Extent {
+  long count;
+  ExtentKind kind; /* ROWS and PART: times count */
+} Extent;
+
+/* Where a value's elements are: tensor (or a number when NULL) and strides over the dims of some iteration space. */
+typedef struct Access {
+  Tensor *tensor;
+  double number;
+  long offset;
+  long strides[PLAN_DIMS];
+} Access;
+
+/* Instructions of a fused loop, in order; operands are earlier instructions. */
+typedef struct Instruction {
+  Op op; /* a MAP op, or OP_COUNT: load */
+  int operands[3];
+  Access load;
+  bool invariant; /* the same everywhere in the innermost run */
+  const Node *node;
+} Instruction;
+
+typedef enum StoreKind { STORE_SET, STORE_ADD, STORE_MAX } StoreKind;
+typedef struct Store {
+  int value; /* instruction */
+  StoreKind kind;
+  Access to; /* ADD, MAX: stride 0 along the dims that are reduced; the loop fills the target first */
+  Extent fill; /* how much of the target it fills */
+} Store;
+
+typedef struct Loop {
+  int dim_count;
+  Extent extents[PLAN_DIMS];
+  Instruction *instructions;
+  int instruction_count;
+  Store *stores;
+  int store_count;
+} Loop;
+
+/* c[loops][m, n] (+)= sum over k of a[loops][m, k] * b[loops][k, n] */
+typedef struct Gemm {
+  int loop_count;
+  Extent loops[PLAN_DIMS];
+  bool accumulates[PLAN_DIMS]; /* the loop is over a summed label */
+  Extent m, n, k;
+  bool transpose_a, transpose_b;
+  long lda, ldb, ldc;
+  Access a, b, c; /* strides: of the loops */
+  long part_a, part_b; /* in a range: how far a and b move on for each index of the result's leading dim */
+  bool adds;      /* c is added to, not set */
+  bool zeroes;    /* c is first set to 0 because a loop accumulates */
+  Extent c_size;
+} Gemm;
+
+/* Values over [outer][extent][inner] in which the middle dim is special. */
+typedef struct Along {
+  Op op; /* cumsum, first_max_mask, lower_part, sum, max_of */
+  bool reverse, exclusive;
+  Extent outer, extent;
+  long inner;
+  Access from, to; /* whole tensors */
+} Along;
+
+typedef struct Draw {
+  int noise;
+  Access to;
+} Draw;
+
+typedef struct Clear { /* zeros, before something is written into a part of it */
+  Access to;
+  Extent size;
+} Clear;
+
+typedef enum StepKind { PLAN_LOOP, PLAN_GEMM, PLAN_ALONG, PLAN_DRAW, PLAN_CLEAR } StepKind;
+typedef struct Step {
+  StepKind kind;
+  const Node *node; /* for the comment above it */
+  union {
+    Loop loop;
+    Gemm gemm;
+    Along along;
+    Draw draw;
+    Clear clear;
+  };
+} Step;
+
+typedef struct StepList {
+  Step *steps;
+  int count;
+} StepList;
+
+typedef enum PhaseKind { PHASE_STEP, PHASE_ROWS, PHASE_GRADIENT } PhaseKind;
+
+typedef struct Statistic {
+  Tensor *partial, *result;
+  bool maximum;
+} Statistic;
+
+typedef struct Range {
+  Tensor *result;
+  int parameter; /* -1: not final */
+  long units, chunk;
+  long part;     /* leading dim covered by one unit, and its whole extent */
+  long leading;
+  StepList body; /* products that write STORE_RANGE */
+  Tensor *out;
+  const Node *node;
+} Range;
+
+typedef struct Phase {
+  PhaseKind kind;
+  int stage;
+  StepList body; /* step and row phases */
+  Statistic *statistics;
+  int statistic_count;
+  Range *ranges;
+  int range_count;
+} Phase;
+
+typedef struct PlanOutput {
+  OutputRole role;
+  Name name;
+  int index;
+  Tensor *tensor;
+} PlanOutput;
+
+struct Plan {
+  Compilation *compilation;
+  const Signature *signature;
+  Name name;
+  int samples;
+  Phase *phases;
+  int phase_count;
+  Tensor **tensors;
+  int tensor_count;
+  PlanOutput *outputs;
+  int output_count;
+  long value_size, kept_row, partial_size, scratch_fixed, scratch_row;
+};
+
+/* Offsets of parameters and states in their blocks, each padded to PADDING; [count] is the whole block's length. */
+long *parameter_offsets(Compilation *, const Signature *);
+long *state_offsets(Compilation *, const Signature *);
+
+/* --- shared among schedule.c, views.c, fuse.c, products.c, memory.c --- */
+
+typedef struct Group Group; /* map nodes (and reductions of them) that become one loop */
+
+/* What the scheduler knows of a node; [node->id]. */
+typedef enum Treatment {
+  TREAT_UNUSED,
+  TREAT_LEAF,    /* parameter, data, state, setting: memory that is there */
+  TREAT_NUMBER,  /* constant */
+  TREAT_VIEW,    /* strides on another value's memory */
+  TREAT_FUSED,   /* in a group */
+  TREAT_STEP,    /* steps of its own */
+  TREAT_TERM,    /* a product that is part of a range */
+  TREAT_RANGE    /* a product, or a sum of products, over the batch, made in ranges */
+} Treatment;
+
+typedef struct Info {
+  Node *node;
+  Treatment treatment;
+  int stage;
+  bool row;       /* has the datum axis */
+  bool statistic; /* reduces over the batch, tile by tile */
+  int use_count;
+  int *users;
+  bool is_output;
+  Group *group;
+  Access view;      /* over datum, sample, shape; valid once placed */
+  Tensor *tensor;   /* its own memory, or NULL */
+  Tensor *partial;  /* statistics */
+  bool wanted_in_memory;
+  int unit;         /* number of the group or node in the ordering of steps */
+  int phase;
+  Node **terms;     /* of a range */
+  int term_count;
+} Info;
+
+struct Group {
+  int id;
+  int *members; /* node ids, increasing */
+  int count;
+  Group *merged_into;
+  int stage;
+  bool row;
+};
+
+typedef struct Scheduler {
+  Compilation *compilation;
+  const Graph *graph;
+  Plan *plan;
+  Node **nodes; /* lowered copies, in order; ids are positions */
+  Info *infos;
+  int count, capacity;
+  Output *outputs; /* of lowered nodes */
+  int output_count;
+  Group **groups;
+  int group_count;
+  int stages; /* how many */
+  int *marks; /* for searches; [node] */
+  int mark;
+  long *parameter_offset, *state_offset;
+} Scheduler;
+
+/* lower.c: graph -> s->nodes: dead nodes dropped, stops and permuted products folded, masks along the batch spelt out. */
+void lower(Scheduler *);
+
+/* fuse.c: decides groups; every live MAP node gets one, and reductions that end a group join it. */
+void fuse(Scheduler *);
+Group *group_of(const Info *);
+/* Dims of the operand's space (datum, sample, shape) that sum, max_of, sum_over, max_over take away; 0: none of them. */
+unsigned reduced_dims(const Node *);
+
+/* views.c */
+int space_of(const Scheduler *, const Node *, Extent extents[PLAN_DIMS]); /* datum, sample, shape; the number of dims */
+long value_size(const Scheduler *, const Node *); /* elements of one row, samples included */
+/* Strides of a tensor without gaps holding this node's value. */
+Access access_whole(const Scheduler *, const Node *, Tensor *);
+/* The view of a VIEW node given that of its operand; false where strides cannot say it (a copy is needed). */
+bool view_through(const Scheduler *, const Node *, const Access *operand, Access *view);
+bool access_is_whole(const Scheduler *, const Node *, const Access *);
+/* Dims that run on in every access become one; dims of extent 1 vanish. accesses: pointers to all of them. */
+int merge_dims(Extent *extents, int dim_count, Access **accesses, int access_count);
+Extent extent_times(Extent, Extent);
+bool extent_is_one(Extent);
+Extent extent_fixed(long);
+
+/* loops.c: groups, copies, reductions, layout changes -> steps appended to the list */
+void group_steps(Scheduler *, const Group *, StepList *);
+void reduction_steps(Scheduler *, const Node *, StepList *);
+void along_steps(Scheduler *, const Node *, StepList *);   /* cumsum, masks of maxima, lower_part */
+void layout_steps(Scheduler *, const Node *, StepList *);  /* pad, concat, embed_diagonal, and views that are copied */
+void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);
+/* to = sum of a * b over the space; `sums`: some dims have stride 0 in `to`. */
+void product_loop(Scheduler *, const Node *, Access a, Access b, Access to, bool sums, const Extent *extents,
+                  int dim_count, StepList *);
+/* The operand in a tensor without gaps; a copy if it is not in one. */
+Access whole_operand(Scheduler *, const Node *operand, StepList *);
+/* Where a node's own value is written: its tensor, or a tile's partial of it. */
+Access result_access(Scheduler *, const Node *);
+Extent result_extent(const Tensor *);
+
+/* products.c */
+/* Over the batch, with a result that is worth cutting into ranges of its leading dim, and with operands that a matrix
+ * product can read where they are. */
+bool product_is_matrix_like(const Scheduler *, const Node *);
+void product_steps(Scheduler *, const Node *, StepList *);
+/* The leading dim of a matrix-like product's result. */
+long product_leading(const Scheduler *, const Node *);
+long product_part(long leading); /* how much of it a unit covers */
+void product_part_step(Scheduler *, const Node *, Tensor *to, bool adds, StepList *);
+
+/* schedule.c */
+Tensor *tensor_create(Scheduler *, const Node *, Storage, int index, bool rows, long size, const char *role);
+Step *step_append(Compilation *, StepList *, StepKind, const Node *);
+Access operand_access(Scheduler *, const Node *);
+
+/* memory.c: uses of tensors -> storage lifetimes -> offsets. */
+void place_memory(Scheduler *);
+/* Every access of a step. Returns how many; `writes` says which are written. */
+typedef struct Use {
+  const Access *access;
+  bool writes;
+} Use;
+int step_uses(Compilation *, const Step *, Use **uses);
+
+#endif

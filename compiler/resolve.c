@@ -1,0 +1,353 @@
+/* resolve: a path -> Model. Reads the file, the models it is `from` and the shipped library, merges statements by
+ * subject (a later file replaces, the rest adds), gives every dim its value, and refuses constructs whose meaning is
+ * not built yet. Requires nothing; leaves a Model whose names are unique, or errors. */
+#include "front.h"
+
+#include <string.h>
+
+enum { MAX_FROM = 16 };
+
+static void table_add(Compilation *c, Table *table, Item *item) {
+  table->items = arena_grow(c, table->items, table->count, sizeof *table->items);
+  table->items[table->count++] = item;
+}
+
+bool is_network(ItemKind kind) { return kind == ITEM_ENCODER || kind == ITEM_DECODER || kind == ITEM_NETWORK; }
+
+static bool is_declaration(ItemKind kind) {
+  return kind == ITEM_DIM || kind == ITEM_DATA || kind == ITEM_LATENT || kind == ITEM_PARAM || kind == ITEM_LOCAL ||
+         kind == ITEM_DRAW || kind == ITEM_LET || kind == ITEM_SCHEDULE || is_network(kind);
+}
+
+static bool is_library_item(ItemKind kind) {
+  return kind == ITEM_LAYER || kind == ITEM_FUNCTION || kind == ITEM_DISTRIBUTION || kind == ITEM_RULE;
+}
+
+Item *model_find(const Model *m, ItemKind kind, Name name) {
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == kind && m->items.items[i]->name == name) return m->items.items[i];
+  return NULL;
+}
+
+Item *model_find_declaration(const Model *m, Name name) {
+  for (int i = 0; i < m->items.count; i++) {
+    Item *item = m->items.items[i];
+    if (item->name == name && is_declaration(item->kind) && !is_network(item->kind) && item->kind != ITEM_DIM) return item;
+  }
+  return NULL;
+}
+
+Item *library_find(const Model *m, ItemKind kind, Name name) {
+  for (int i = 0; i < m->library.count; i++)
+    if (m->library.items[i]->kind == kind && m->library.items[i]->name == name) return m->library.items[i];
+  return NULL;
+}
+
+const Override *find_override(const Model *m, Name name) {
+  for (int i = 0; i < m->options.override_count; i++)
+    if (strcmp(m->options.overrides[i].name, name) == 0) return &m->options.overrides[i];
+  return NULL;
+}
+
+/* Two statements with the same subject cannot both stand. */
+static bool same_subject(const Item *a, const Item *b) {
+  bool inference_a = a->kind == ITEM_POSTERIOR || a->kind == ITEM_INFER;
+  bool inference_b = b->kind == ITEM_POSTERIOR || b->kind == ITEM_INFER;
+  if (inference_a && inference_b) {
+    Name first = a->kind == ITEM_INFER && a->name_count > 0 ? a->names[0] : a->name;
+    Name second = b->kind == ITEM_INFER && b->name_count > 0 ? b->names[0] : b->name;
+    return first == second;
+  }
+  bool goal_a = a->kind == ITEM_OBJECTIVE || a->kind == ITEM_MINIMIZE;
+  bool goal_b = b->kind == ITEM_OBJECTIVE || b->kind == ITEM_MINIMIZE;
+  if (goal_a || goal_b) return goal_a && goal_b;
+  if (is_declaration(a->kind) && is_declaration(b->kind)) return a->name == b->name;
+  return a->kind == b->kind && a->name == b->name && a->kind != ITEM_USE && a->kind != ITEM_ALLOW && a->kind != ITEM_MODEL;
+}
+
+static void remove_item(Table *table, int at) {
+  memmove(&table->items[at], &table->items[at + 1], sizeof *table->items * (size_t)(table->count - at - 1));
+  table->count--;
+}
+
+/* A name declared anew as another kind loses what other files said of it: its prior, posterior and likelihood. */
+static void drop_statements_about(Model *m, const Item *item) {
+  for (int i = m->items.count - 1; i >= 0; i--) {
+    const Item *old = m->items.items[i];
+    bool about = old->kind == ITEM_PRIOR || old->kind == ITEM_POSTERIOR || old->kind == ITEM_LIKELIHOOD;
+    if (about && old->name == item->name && old->span.source != item->span.source) remove_item(&m->items, i);
+  }
+}
+
+static void report_twice(Compilation *c, const Item *old, const Item *item) {
+  const char *name = item->name ? arena_printf(c, " %s", item->name) : "";
+  Diagnostic *d = error_at(c, "declared-twice", item->name ? item->name_span : item->span, "%s%s stands twice", item_keyword(item->kind), name);
+  if (item->name && old->kind != item->kind) d->message = arena_printf(c, "'%s' is declared twice", item->name);
+  note_at(d, old->name ? old->name_span : old->span, "it stands here first%s", old->kind == item->kind ? "" : arena_printf(c, ", as a %s", item_keyword(old->kind)));
+  help_with(d, old->kind == item->kind ? "remove one of the two, or put a variant into a file of its own: `model NAME from \"FILE\";`" : "call one of the two by another name");
+}
+
+static void add_item(Model *m, Item *item) {
+  for (int i = 0; i < m->items.count; i++) {
+    Item *old = m->items.items[i];
+    if (!same_subject(old, item)) continue;
+    if (old->span.source == item->span.source) {
+      report_twice(m->compilation, old, item);
+      return;
+    }
+    m->items.items[i] = item;
+    if (old->kind != item->kind && is_declaration(old->kind)) drop_statements_about(m, item);
+    return;
+  }
+  table_add(m->compilation, &m->items, item);
+}
+
+static bool same_parameters(const Item *a, const Item *b) {
+  if (a->extra.count != b->extra.count || a->formals.count != b->formals.count) return false;
+  for (int i = 0; i < a->extra.count; i++)
+    if (a->extra.items[i].name != b->extra.items[i].name) return false;
+  const TypeExpr *first = a->formals.count ? a->formals.items[0].type : NULL, *second = b->formals.count ? b->formals.items[0].type : NULL;
+  return (first ? first->dim_count : 0) == (second ? second->dim_count : 0);
+}
+
+/* Distributions may share a name if their parameters differ; rules have no subject. */
+static bool same_library_subject(const Item *a, const Item *b) {
+  if (a->kind == ITEM_RULE || b->kind == ITEM_RULE || a->name != b->name) return false;
+  if (a->kind != b->kind) return true;
+  return a->kind != ITEM_DISTRIBUTION || same_parameters(a, b);
+}
+
+/* Later files go first: what they declare is found before what they build on. */
+static void add_library_item(Model *m, Item *item, int *first) {
+  for (int i = 0; i < m->library.count; i++) {
+    const Item *old = m->library.items[i];
+    if (old->span.source == item->span.source && same_library_subject(old, item)) {
+      report_twice(m->compilation, old, item);
+      return;
+    }
+  }
+  table_add(m->compilation, &m->library, item);
+  Item **items = m->library.items;
+  memmove(&items[*first + 1], &items[*first], sizeof *items * (size_t)(m->library.count - 1 - *first));
+  items[(*first)++] = item;
+}
+
+static const char *path_beside(Compilation *c, const char *path, const char *other) {
+  const char *slash = strrchr(path, '/');
+  if (other[0] == '/' || !slash) return other;
+  return arena_printf(c, "%.*s/%s", (int)(slash - path), path, other);
+}
+
+static void read_file(Model *m, const char *path, Span from, int depth);
+
+static void read_base(Model *m, const Item *item, int source, int depth) {
+  Compilation *c = m->compilation;
+  if (depth >= MAX_FROM) {
+    Diagnostic *d = error_at(c, "from-cycle", item->path_span, "models are built on each other %d deep", MAX_FROM);
+    help_with(d, "does a model stand on itself through a chain of `from`?");
+    return;
+  }
+  const char *path = path_beside(c, c->sources[source].path, item->from_path);
+  for (int i = 0; i < c->source_count; i++)
+    if (c->sources[i].path && strcmp(c->sources[i].path, path) == 0) {
+      error_at(c, "from-cycle", item->path_span, "'%s' is already being read: a model cannot stand on itself", path);
+      return;
+    }
+  read_file(m, path, item->path_span, depth + 1);
+}
+
+static void read_items(Model *m, const File *file, int source, int depth) {
+  Compilation *c = m->compilation;
+  for (int i = 0; i < file->count; i++)
+    if (file->items[i]->kind == ITEM_MODEL && file->items[i]->from_path) read_base(m, file->items[i], source, depth);
+  int first = 0; /* of the library's items, behind those of this file */
+  for (int i = 0; i < file->count; i++) {
+    Item *item = file->items[i];
+    if (item->kind == ITEM_ERROR) continue;
+    if (item->kind == ITEM_MODEL) {
+      m->name = item->name;
+      m->span = item->span;
+    } else if (item->kind == ITEM_ALLOW) {
+      for (int k = 0; k < item->name_count; k++) {
+        c->allowed = arena_grow(c, c->allowed, c->allowed_count, sizeof *c->allowed);
+        c->allowed[c->allowed_count++] = item->names[k];
+      }
+    } else if (is_library_item(item->kind))
+      add_library_item(m, item, &first);
+    else
+      add_item(m, item);
+  }
+}
+
+void syntax_check(Compilation *, const File *);
+
+static void read_file(Model *m, const char *path, Span from, int depth) {
+  Compilation *c = m->compilation;
+  int source = source_read(c, path, from);
+  if (source < 0) return;
+  File *file = parse(c, source);
+  syntax_check(c, file);
+  m->files = arena_grow(c, m->files, m->file_count, sizeof *m->files);
+  m->files[m->file_count++] = file;
+  read_items(m, file, source, depth);
+}
+
+static void read_shipped_library(Model *m) {
+  Compilation *c = m->compilation;
+  int source = source_add(c, "library.spm", embedded_library_spm, strlen(embedded_library_spm), true);
+  File *file = parse(c, source);
+  for (int i = 0; i < file->count; i++) table_add(c, &m->library, file->items[i]);
+}
+
+/* ---- what is not built yet is refused by name ----------------------------------------------------------------- */
+
+static void refuse(Compilation *c, Span span, const char *what, const char *instead) {
+  Diagnostic *d = error_at(c, "not-supported", span, "%s is not supported yet", what);
+  if (instead) help_with(d, "%s", instead);
+}
+
+static void refuse_type(Compilation *c, const TypeExpr *type) {
+  static const char *const words[][2] = {
+      {"solved", "give the parameter an `init` and let the optimiser fit it"},
+      {"missing_ok", NULL},
+      {"gathered", NULL},
+      {"max_norm", "use unit_norm(over = ...)"},
+  };
+  for (int i = 0; type && i < type->attribute_count; i++)
+    for (size_t k = 0; k < sizeof words / sizeof *words; k++)
+      if (strcmp(type->attributes[i].name, words[k][0]) == 0)
+        refuse(c, type->attributes[i].span, arena_printf(c, "the attribute `%s`", words[k][0]), words[k][1]);
+}
+
+static void refuse_block(Compilation *c, const Block *block) {
+  for (int i = 0; i < block->count; i++) {
+    const Stmt *s = block->items[i];
+    if (s->kind == STMT_REPEAT) refuse(c, s->span, "`repeat`", NULL);
+    if (s->kind == STMT_PARAM && s->is_local) refuse(c, s->span, "`local`", NULL);
+    if (s->kind == STMT_PARAM) refuse_type(c, s->type);
+  }
+}
+
+static bool model_has(const Model *m, ItemKind kind, Name name) { return model_find(m, kind, name) != NULL; }
+
+static void refuse_unbuilt(Model *m) {
+  Compilation *c = m->compilation;
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *item = m->items.items[i];
+    if (item->kind == ITEM_LOCAL) refuse(c, item->span, "`local`", "use an encoder and `posterior NAME ~ ...`");
+    if (item->kind == ITEM_INFER) refuse(c, item->span, "`infer`", "use an encoder and `posterior NAME ~ ...`");
+    if (item->kind == ITEM_USE) refuse(c, item->span, "`use`", "put the declarations into the model's own file");
+    if (item->kind == ITEM_EVALUATE) refuse(c, item->span, "`evaluate`", NULL);
+    if (item->kind == ITEM_TRAIN && item->name) refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
+    if (item->kind == ITEM_POSTERIOR && item->by) refuse(c, item->by->span, "`by` a method", NULL);
+    if ((item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR) && model_has(m, ITEM_PARAM, item->name))
+      refuse(c, item->span, arena_printf(c, "a %s of a param", item_keyword(item->kind)), "the prior of a latent is");
+    if (item->type) refuse_type(c, item->type);
+    refuse_block(c, &item->block);
+  }
+  for (int i = 0; i < m->library.count; i++) refuse_block(c, &m->library.items[i]->block);
+}
+
+/* ---- dims ------------------------------------------------------------------------------------------------------ */
+
+static const DataShape *shape_of_data(const Model *m, Name name) {
+  for (int i = 0; i < m->options.data_count; i++)
+    if (strcmp(m->options.data[i].name, name) == 0) return &m->options.data[i];
+  return NULL;
+}
+
+/* `dim D;` takes the value that makes the first data declaration mentioning it alone fit its file. */
+static double dim_from_data(const Model *m, Name dim, bool *found) {
+  *found = false;
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *item = m->items.items[i];
+    const DataShape *shape = item->kind == ITEM_DATA ? shape_of_data(m, item->name) : NULL;
+    if (!shape) continue;
+    double total = 1;
+    for (int k = 0; k < shape->rank; k++) total *= (double)shape->dims[k];
+    bool same_rank = item->type->dim_count == shape->rank;
+    for (int k = 0; k < item->type->dim_count; k++) {
+      const Expr *e = item->type->dims[k];
+      if (e->kind != EXPR_NAME || e->name != dim) continue;
+      if (same_rank || item->type->dim_count == 1) {
+        *found = true;
+        return same_rank ? (double)shape->dims[k] : total;
+      }
+    }
+  }
+  return 0;
+}
+
+static void bind_dim(Model *m, const Item *item, int number) {
+  Compilation *c = m->compilation;
+  double value = 0;
+  bool known = false;
+  const Override *override = find_override(m, item->name);
+  if (override) {
+    value = override->value;
+    known = true;
+  } else if (item->expr) {
+    Elaborator *e = elaborator_create(m, PROGRAM_INITIALISE, 1);
+    Dim dim;
+    if (!elaborate_dim(e, item->expr, &dim)) dim = dim_number(1);
+    value = dim.size;
+    known = true;
+  } else {
+    value = dim_from_data(m, item->name, &known);
+    if (!known && m->options.invent_dims) {
+      value = 3 + number;
+      known = true;
+    }
+  }
+  if (!known) {
+    Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s has no value", item->name);
+    help_with(d, "give it one (`dim %s = 64;`), override it on the command line (%s=64), or give --data a file whose rows have that shape", item->name, item->name);
+    value = 1;
+  } else if (value < 1 || value != (double)(long)value || value > 1e9) {
+    Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s = %s is not a whole number of at least 1", item->name, shortest_number(c, value));
+    if (override) help_with(d, "it was set by %s=%s on the command line", item->name, shortest_number(c, value));
+    value = 1;
+  }
+  m->dims = arena_grow(c, m->dims, m->dim_count, sizeof *m->dims);
+  m->dims[m->dim_count].name = item->name;
+  m->dims[m->dim_count++].dim = dim_name(c, item->name, value);
+}
+
+static void check_overrides(Model *m) {
+  Compilation *c = m->compilation;
+  for (int i = 0; i < m->options.override_count; i++) {
+    Name name = intern(c, m->options.overrides[i].name);
+    const Item *item = model_find(m, ITEM_DIM, name);
+    if (!item) item = model_find(m, ITEM_LET, name);
+    if (!item) item = model_find(m, ITEM_SCHEDULE, name);
+    if (item) continue;
+    Diagnostic *d = error_at(c, "override", m->span, "%s=... on the command line names no dim, let or schedule of model %s", name, m->name);
+    Suggestion near = {.name = name};
+    for (int k = 0; k < m->items.count; k++) {
+      ItemKind kind = m->items.items[k]->kind;
+      if (kind == ITEM_DIM || kind == ITEM_LET || kind == ITEM_SCHEDULE) suggestion_consider(&near, m->items.items[k]->name);
+    }
+    if (near.best) help_with(d, "did you mean %s?", near.best);
+  }
+}
+
+Model *resolve(Compilation *c, const char *path, const CompileOptions *options) {
+  Model *m = arena_new(c, Model);
+  m->compilation = c;
+  m->options = *options;
+  m->notes.compilation = c;
+  Span nowhere = {0};
+  read_file(m, path, nowhere, 0);
+  if (c->error_count > 0) return m;
+  read_shipped_library(m);
+  if (!m->name && m->items.count > 0) {
+    Diagnostic *d = error_at(c, "no-model", m->items.items[0]->span, "this statement needs a model, and the file names none");
+    help_with(d, "begin the file with `model NAME;`; a library holds functions, layers, distributions and rules alone");
+  }
+  refuse_unbuilt(m);
+  if (c->error_count > 0) return m;
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_DIM) bind_dim(m, m->items.items[i], i);
+  check_overrides(m);
+  return m;
+}

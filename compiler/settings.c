@@ -1,0 +1,171 @@
+/* settings: the train block -> Training, with defaults for what it leaves out. A learning rate that follows epoch or
+ * step is an expression of the train program (derive makes it the output "lr"). */
+#include "front.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *const later_settings[] = {"rows", "balance", "valid", "keep", "hide", "stop", "fit", "shards"};
+
+static const Item *train_block(const Model *m) {
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_TRAIN) return m->items.items[i];
+  return NULL;
+}
+
+static bool setting_number(Elaborator *e, const Expr *x, const char *name, double low, double high, double *out) {
+  Value v = elaborate(e, x);
+  if (v.kind == VALUE_ERROR) return false;
+  if (v.kind != VALUE_NUMBER) {
+    error_at(e->c, "setting", x->span, "%s must be a number known before training", name);
+    return false;
+  }
+  if (!(v.dim.size >= low && v.dim.size <= high)) {
+    error_at(e->c, "setting", x->span, "%s = %s lies outside [%s, %s]", name, shortest_number(e->c, v.dim.size), shortest_number(e->c, low), shortest_number(e->c, high));
+    return false;
+  }
+  *out = v.dim.size;
+  return true;
+}
+
+static void read_whole(Elaborator *e, const Expr *x, const char *name, long *out) {
+  double value;
+  if (!setting_number(e, x, name, 1, 1e12, &value)) return;
+  if (value != floor(value)) error_at(e->c, "setting", x->span, "%s must be a whole number", name);
+  else *out = (long)value;
+}
+
+static void read_betas(Elaborator *e, const Expr *x, Training *t) {
+  if (x->kind != EXPR_LIST || x->element_count != 2) {
+    error_at(e->c, "setting", x->span, "betas is a list of two numbers: betas = [0.9, 0.999]");
+    return;
+  }
+  setting_number(e, x->elements[0], "betas[0]", 0, 0.9999999, &t->beta1);
+  setting_number(e, x->elements[1], "betas[1]", 0, 0.9999999, &t->beta2);
+}
+
+typedef struct OptimizerOption {
+  const char *name, *optimizer; /* NULL: of every optimizer */
+  size_t offset;
+  double high;
+} OptimizerOption;
+
+static const OptimizerOption optimizer_options[] = {
+    {"lr", NULL, offsetof(Training, lr), 1e6},
+    {"weight_decay", NULL, offsetof(Training, weight_decay), 1e6},
+    {"epsilon", "adam", offsetof(Training, epsilon), 1},
+    {"momentum", "sgd", offsetof(Training, momentum), 1},
+};
+
+static void read_option(Elaborator *e, const Argument *a, Training *t) {
+  Name name = a->name ? a->name : intern(e->c, "lr");
+  if (strcmp(name, "betas") == 0 && strcmp(t->optimizer, "adam") == 0) {
+    read_betas(e, a->value, t);
+    return;
+  }
+  for (size_t i = 0; i < sizeof optimizer_options / sizeof *optimizer_options; i++) {
+    const OptimizerOption *o = &optimizer_options[i];
+    if (strcmp(o->name, name) != 0 || (o->optimizer && strcmp(o->optimizer, t->optimizer) != 0)) continue;
+    if (strcmp(name, "lr") == 0) { /* may be a schedule */
+      Value v = elaborate(e, a->value);
+      if (v.kind == VALUE_TENSOR && v.node->axes == 0 && v.node->shape.rank == 0) return;
+    }
+    setting_number(e, a->value, name, 0, o->high, (double *)((char *)t + o->offset));
+    return;
+  }
+  Diagnostic *d = error_at(e->c, "setting", a->name ? a->name_span : a->value->span, "%s has no setting '%s'", t->optimizer, name);
+  help_with(d, strcmp(t->optimizer, "adam") == 0 ? "adam has lr, betas, epsilon, weight_decay" : "sgd has lr, momentum, weight_decay");
+}
+
+static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
+  bool named = x->kind == EXPR_CALL || x->kind == EXPR_NAME;
+  if (named && (strcmp(x->name, "adam") == 0 || strcmp(x->name, "sgd") == 0)) {
+    t->optimizer = x->name;
+    if (strcmp(x->name, "sgd") == 0) t->lr = 0.01;
+    for (int i = 0; i < x->argument_count; i++) read_option(e, &x->arguments[i], t);
+    return;
+  }
+  if (named && strcmp(x->name, "lbfgs") == 0) {
+    error_at(e->c, "not-supported", x->span, "the optimizer `lbfgs` is not supported yet");
+    return;
+  }
+  Diagnostic *d = error_at(e->c, "setting", x->span, "'%s' is no optimizer", span_text(e->c, x->span));
+  help_with(d, "optimizers are adam(lr = 1e-3) and sgd(lr = 0.1)");
+}
+
+static void read_shuffle(Elaborator *e, const Expr *x, Training *t) {
+  bool yes = x->kind == EXPR_NAME && strcmp(x->name, "true") == 0, no = x->kind == EXPR_NAME && strcmp(x->name, "false") == 0;
+  if (!yes && !no) error_at(e->c, "setting", x->span, "shuffle is true or false");
+  t->shuffle = !no;
+}
+
+static void read_setting(Elaborator *e, const Setting *s, Training *t) {
+  if (strcmp(s->name, "optimizer") == 0) read_optimizer(e, s->value, t);
+  else if (strcmp(s->name, "epochs") == 0) read_whole(e, s->value, s->name, &t->epochs);
+  else if (strcmp(s->name, "steps") == 0) read_whole(e, s->value, s->name, &t->steps);
+  else if (strcmp(s->name, "shuffle") == 0) read_shuffle(e, s->value, t);
+  else if (strcmp(s->name, "samples") == 0) return; /* count_samples */
+  else if (strcmp(s->name, "batch") == 0) {
+    if (s->value->kind == EXPR_NAME && strcmp(s->value->name, "all") == 0) t->batch = 0;
+    else read_whole(e, s->value, s->name, &t->batch);
+  } else {
+    for (size_t i = 0; i < sizeof later_settings / sizeof *later_settings; i++)
+      if (strcmp(s->name, later_settings[i]) == 0) {
+        error_at(e->c, "not-supported", s->name_span, "the setting `%s` is not supported yet", s->name);
+        return;
+      }
+    Diagnostic *d = error_at(e->c, "setting", s->name_span, "`train` has no setting '%s'", s->name);
+    help_with(d, "its settings are optimizer, batch, epochs, steps, samples, shuffle");
+  }
+}
+
+void read_training(Model *m) {
+  const Item *block = train_block(m);
+  m->training = (Training){.name = "", .optimizer = intern(m->compilation, "adam"), .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+                           .batch = 128, .epochs = 20, .shuffle = true};
+  if (!block) return;
+  m->training.span = block->span;
+  Elaborator *e = elaborator_create(m, PROGRAM_TRAIN, m->samples);
+  for (int i = 0; i < block->setting_count; i++) {
+    for (int k = 0; k < i; k++)
+      if (block->settings[k].name == block->settings[i].name)
+        error_at(m->compilation, "setting", block->settings[i].name_span, "'%s' is set twice", block->settings[i].name);
+    read_setting(e, &block->settings[i], &m->training);
+  }
+}
+
+/* The expression of a learning rate that is a schedule, or NULL. */
+const Expr *learning_rate(const Model *m) {
+  const Item *block = train_block(m);
+  for (int i = 0; block && i < block->setting_count; i++) {
+    const Expr *x = block->settings[i].value;
+    if (strcmp(block->settings[i].name, "optimizer") != 0 || x->kind != EXPR_CALL) continue;
+    for (int k = 0; k < x->argument_count; k++)
+      if (!x->arguments[k].name || strcmp(x->arguments[k].name, "lr") == 0) return x->arguments[k].value;
+  }
+  return NULL;
+}
+
+static void samples_in(Elaborator *e, const Expr *x, double *out) {
+  if (!x) return;
+  for (int i = 0; i < x->argument_count; i++) {
+    bool elbo = x->kind == EXPR_CALL && strcmp(x->name, "elbo") == 0;
+    if (elbo && x->arguments[i].name && strcmp(x->arguments[i].name, "samples") == 0) setting_number(e, x->arguments[i].value, "samples", 1, 1e6, out);
+    else samples_in(e, x->arguments[i].value, out);
+  }
+  samples_in(e, x->a, out);
+  samples_in(e, x->b, out);
+  samples_in(e, x->c, out);
+}
+
+int count_samples(const Model *m) {
+  Elaborator *e = elaborator_create((Model *)m, PROGRAM_TRAIN, 1);
+  double samples = 1;
+  const Item *block = train_block(m);
+  for (int i = 0; block && i < block->setting_count; i++)
+    if (strcmp(block->settings[i].name, "samples") == 0) setting_number(e, block->settings[i].value, "samples", 1, 1e6, &samples);
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_OBJECTIVE || m->items.items[i]->kind == ITEM_MINIMIZE) samples_in(e, m->items.items[i]->expr, &samples);
+  if (samples != floor(samples)) error_at(m->compilation, "setting", m->span, "samples = %s is not a whole number", shortest_number(m->compilation, samples));
+  return (int)samples;
+}

@@ -1,0 +1,135 @@
+/* Types: a TypeExpr -> the support it promises (an interval with its openness, LANGUAGE construct 5) and a shape in
+ * named dims. One table names every type there is, built or not. */
+#include "front.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct TypeRow {
+  const char *name;
+  double low, high;
+  bool above_low, integer;
+  int arguments; /* how many it takes */
+  Special special;
+  bool built;
+} TypeRow;
+
+static const TypeRow type_rows[] = {
+    {"real", -INFINITY, INFINITY, false, false, 0, SPECIAL_NONE, true},
+    {"positive", 0, INFINITY, true, false, 0, SPECIAL_NONE, true},
+    {"nonnegative", 0, INFINITY, false, false, 0, SPECIAL_NONE, true},
+    {"unit", 0, 1, false, false, 0, SPECIAL_NONE, true},
+    {"binary", 0, 1, false, true, 0, SPECIAL_NONE, true},
+    {"count", 0, INFINITY, false, true, 0, SPECIAL_NONE, true},
+    {"integer", 0, 0, false, true, 2, SPECIAL_NONE, true},
+    {"simplex", 0, 1, false, false, 1, SPECIAL_SIMPLEX, true},
+    {"lower_triangular", -INFINITY, INFINITY, false, false, 0, SPECIAL_LOWER_TRIANGULAR, true},
+    {"uniform", 0, 1, true, false, 0, SPECIAL_NOISE_UNIFORM, true},
+    {"standard_normal", -INFINITY, INFINITY, false, false, 0, SPECIAL_NOISE_NORMAL, true},
+    {"category", 0, 1, false, true, 1, SPECIAL_NONE, false},
+    {"subset", 0, 1, false, true, 1, SPECIAL_NONE, false},
+};
+
+static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
+  Suggestion near = {.name = type->name};
+  for (size_t i = 0; i < sizeof type_rows / sizeof *type_rows; i++) {
+    if (strcmp(type_rows[i].name, type->name) == 0) return &type_rows[i];
+    suggestion_consider(&near, type_rows[i].name);
+  }
+  Diagnostic *d = error_at(e->c, "unknown-type", type->span, "there is no type '%s'", type->name);
+  if (near.best) help_with(d, "did you mean '%s'?", near.best);
+  else help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), simplex(n), lower_triangular");
+  return NULL;
+}
+
+bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
+  const TypeRow *row = find_type(e, type);
+  *s = (Support){.name = type->name};
+  if (!row) return false;
+  if (!row->built) {
+    error_at(e->c, "not-supported", type->span, "the type `%s` is not supported yet", type->name);
+    return false;
+  }
+  if (type->argument_count != row->arguments) {
+    error_at(e->c, "type-arguments", type->span, "the type '%s' takes %d number%s in parentheses, not %d", type->name,
+             row->arguments, row->arguments == 1 ? "" : "s", type->argument_count);
+    return false;
+  }
+  s->special = row->special;
+  s->facts = (Facts){.low = row->low, .high = row->high, .above_low = row->above_low, .below_high = row->special == SPECIAL_NOISE_UNIFORM,
+                     .integer = row->integer, .finite = true};
+  if (strcmp(row->name, "integer") == 0) {
+    Dim low, high;
+    Value a = elaborate(e, type->arguments[0].value), b = elaborate(e, type->arguments[1].value);
+    if (a.kind != VALUE_NUMBER || b.kind != VALUE_NUMBER) {
+      error_at(e->c, "type-arguments", type->span, "integer(a, b) takes two numbers known before training");
+      return false;
+    }
+    low = a.dim;
+    high = b.dim;
+    if (low.size > high.size) {
+      error_at(e->c, "type-arguments", type->span, "integer(%s, %s) holds no number", dim_text(e->c, low), dim_text(e->c, high));
+      return false;
+    }
+    s->facts.low = low.size;
+    s->facts.high = high.size;
+  }
+  return true;
+}
+
+bool elaborate_dim(Elaborator *e, const Expr *expr, Dim *out) {
+  Value v = elaborate(e, expr);
+  if (v.kind == VALUE_ERROR) return false;
+  if (v.kind == VALUE_NUMBER && v.dim.size == floor(v.dim.size) && v.dim.size >= 0 && v.dim.size < 1e9) {
+    *out = v.dim;
+    return true;
+  }
+  if (v.kind == VALUE_NUMBER)
+    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number; %s is %s", span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
+  else error_at(e->c, "dim-value", expr->span, "a dim must be known before training; this is %s", value_text(e->c, &v));
+  return false;
+}
+
+bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
+  *shape = (Shape){0};
+  bool ok = true;
+  int extra = strcmp(type->name, "simplex") == 0 && type->argument_count == 1;
+  if (type->dim_count + extra > MAX_RANK) {
+    error_at(e->c, "rank", type->span, "at most %d dims", MAX_RANK);
+    return false;
+  }
+  for (int i = 0; i < type->dim_count; i++)
+    if (elaborate_dim(e, type->dims[i], &shape->dims[shape->rank])) shape->rank++;
+    else ok = false;
+  if (extra) {
+    if (elaborate_dim(e, type->arguments[0].value, &shape->dims[shape->rank])) shape->rank++;
+    else ok = false;
+  }
+  if (ok && strcmp(type->name, "lower_triangular") == 0 && (shape->rank < 2 || !dim_agree(shape->dims[shape->rank - 1], shape->dims[shape->rank - 2]))) {
+    error_at(e->c, "shape", type->span, "lower_triangular is a square matrix: lower_triangular[K, K]");
+    return false;
+  }
+  return ok;
+}
+
+bool facts_within(const Facts *inner, const Facts *outer) {
+  if (inner->low < outer->low || inner->high > outer->high) return false;
+  if (outer->above_low && inner->low == outer->low && !inner->above_low && isfinite(outer->low)) return false;
+  if (outer->below_high && inner->high == outer->high && !inner->below_high && isfinite(outer->high)) return false;
+  return inner->integer || !outer->integer;
+}
+
+bool facts_disjoint(const Facts *a, const Facts *b) {
+  if (a->high < b->low || b->high < a->low) return true;
+  if (a->high == b->low && (a->below_high || b->above_low)) return true;
+  return b->high == a->low && (b->below_high || a->above_low);
+}
+
+const char *facts_text(Compilation *c, const Facts *f) {
+  if (f->integer && f->low == f->high) return arena_printf(c, "exactly %s", shortest_number(c, f->low));
+  const char *low = isfinite(f->low) ? shortest_number(c, f->low) : "-inf";
+  const char *high = isfinite(f->high) ? shortest_number(c, f->high) : "inf";
+  if (f->low == f->high) return low;
+  return arena_printf(c, "%s%c%s, %s%c", f->integer ? "whole numbers in " : "in ", f->above_low || !isfinite(f->low) ? '(' : '[', low, high,
+                      f->below_high || !isfinite(f->high) ? ')' : ']');
+}

@@ -1,0 +1,152 @@
+/* Views: where a node's elements lie. A VIEW op is strides on its operand's memory wherever strides can say it; the rest
+ * is copied. Requires lowered nodes; all accesses run over (datum, sample, dims of the shape). */
+#include <string.h>
+
+#include "plan_internal.h"
+
+Extent extent_fixed(long count) {
+  return (Extent){.count = count, .kind = EXTENT_FIXED};
+}
+
+bool extent_is_one(Extent extent) {
+  return extent.kind == EXTENT_FIXED && extent.count == 1;
+}
+
+/* At most one of them is a number of rows, or a part. */
+Extent extent_times(Extent a, Extent b) {
+  return (Extent){.count = a.count * b.count, .kind = a.kind != EXTENT_FIXED ? a.kind : b.kind};
+}
+
+int space_of(const Scheduler *s, const Node *node, Extent extents[PLAN_DIMS]) {
+  extents[DIM_DATUM] = (Extent){.count = 1, .kind = node->axes & AXIS_DATUM ? EXTENT_ROWS : EXTENT_FIXED};
+  extents[DIM_SAMPLE] = extent_fixed(node->axes & AXIS_SAMPLE ? s->graph->samples : 1);
+  for (int d = 0; d < node->shape.rank; d++) extents[DIM_SHAPE + d] = extent_fixed((long)node->shape.dims[d].size);
+  return DIM_SHAPE + node->shape.rank;
+}
+
+long value_size(const Scheduler *s, const Node *node) {
+  return shape_size(&node->shape) * (node->axes & AXIS_SAMPLE ? s->graph->samples : 1);
+}
+
+Access access_whole(const Scheduler *s, const Node *node, Tensor *tensor) {
+  Access access = {.tensor = tensor};
+  long stride = 1;
+  for (int d = node->shape.rank - 1; d >= 0; d--) {
+    access.strides[DIM_SHAPE + d] = stride;
+    stride *= (long)node->shape.dims[d].size;
+  }
+  if (node->axes & AXIS_SAMPLE) access.strides[DIM_SAMPLE] = stride;
+  if (node->axes & AXIS_DATUM) access.strides[DIM_DATUM] = value_size(s, node);
+  return access;
+}
+
+bool access_is_whole(const Scheduler *s, const Node *node, const Access *access) {
+  if (access->tensor == NULL || access->offset != 0 || access->tensor->size != value_size(s, node) ||
+      access->tensor->rows != ((node->axes & AXIS_DATUM) != 0))
+    return false;
+  Access whole = access_whole(s, node, access->tensor);
+  Extent extents[PLAN_DIMS];
+  int dims = space_of(s, node, extents);
+  for (int d = 0; d < dims; d++)
+    if (!extent_is_one(extents[d]) && whole.strides[d] != access->strides[d]) return false;
+  return true;
+}
+
+/* Old dims are cut from the inside out into runs of new dims with the same number of elements. */
+static bool reshape_view(const Shape *from, const Shape *to, const Access *operand, Access *view) {
+  int old = from->rank - 1, new = to->rank - 1;
+  while (new >= 0) {
+    long stride = 0, run = 1, covered = 1; /* a run of old dims that can be walked with one stride */
+    while (old >= 0 && run == 1) {         /* dims of extent 1 have no say */
+      stride = operand->strides[DIM_SHAPE + old];
+      run = (long)from->dims[old--].size;
+    }
+    while (new >= 0) {
+      long extent = (long)to->dims[new].size;
+      while (covered * extent > run) { /* needs more old dims */
+        if (old < 0) return false;
+        long more = (long)from->dims[old].size;
+        if (more > 1 && operand->strides[DIM_SHAPE + old] != stride * run) return false;
+        run *= more;
+        old--;
+      }
+      view->strides[DIM_SHAPE + new] = stride * covered;
+      covered *= extent;
+      new--;
+      if (covered == run) break;
+    }
+    if (covered != run) return false;
+  }
+  return true;
+}
+
+bool view_through(const Scheduler *s, const Node *node, const Access *operand, Access *view) {
+  (void)s;
+  const Node *x = node->operands[0];
+  *view = *operand;
+  memset(view->strides + DIM_SHAPE, 0, sizeof(long) * (PLAN_DIMS - DIM_SHAPE));
+  const long *from = operand->strides + DIM_SHAPE;
+  long *to = view->strides + DIM_SHAPE;
+  switch (node->op) {
+  case IR_expand:
+    for (int d = 0; d < x->shape.rank; d++) to[node->map[d]] = from[d];
+    return true;
+  case IR_permute:
+    for (int d = 0; d < x->shape.rank; d++) to[d] = from[node->map[d]];
+    return true;
+  case IR_reshape:
+    return reshape_view(&x->shape, &node->shape, operand, view);
+  case IR_slice:
+    for (int d = 0; d < x->shape.rank; d++) to[d] = from[d];
+    view->offset += node->start * from[node->dim];
+    return true;
+  case IR_diagonal:
+    for (int d = 0; d < node->shape.rank; d++) to[d] = from[d];
+    to[node->shape.rank - 1] += from[node->shape.rank];
+    return true;
+  case IR_spread:
+  case IR_stop:
+    for (int d = 0; d < x->shape.rank; d++) to[d] = from[d];
+    return true;
+#define OP(name, operands, kind, derivative) case IR_##name:
+#define CASES_WITHOUT_VIEW                                                                                             \
+  IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state: case IR_pad:            \
+  case IR_concat: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over:               \
+  case IR_max_over: case IR_first_max_mask_over: case IR_contract: case IR_embed_diagonal: case IR_lower_part:         \
+  case IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p:        \
+  case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:   \
+  case IR_floor: case IR_lgamma: case IR_digamma: case IR_not: case IR_add: case IR_sub: case IR_mul: case IR_div:     \
+  case IR_pow: case IR_max: case IR_min: case IR_mod: case IR_less: case IR_less_equal: case IR_equal:                 \
+  case IR_not_equal: case IR_and: case IR_or: case IR_adjoint_times: case IR_polygamma: case IR_select: case OP_COUNT
+#undef OP
+  case CASES_WITHOUT_VIEW:
+    return false;
+  }
+  return false;
+}
+
+static bool runs_on(const Access *access, int d, const Extent *extents) {
+  return access->strides[d] == access->strides[d + 1] * extents[d + 1].count;
+}
+
+static void drop_dim(Extent *extents, int *dim_count, int dim, Access **accesses, int access_count) {
+  for (int d = dim; d + 1 < *dim_count; d++) {
+    extents[d] = extents[d + 1];
+    for (int i = 0; i < access_count; i++) accesses[i]->strides[d] = accesses[i]->strides[d + 1];
+  }
+  --*dim_count;
+  for (int i = 0; i < access_count; i++) accesses[i]->strides[*dim_count] = 0;
+}
+
+int merge_dims(Extent *extents, int dim_count, Access **accesses, int access_count) {
+  for (int d = dim_count - 1; d >= 0; d--)
+    if (extent_is_one(extents[d])) drop_dim(extents, &dim_count, d, accesses, access_count);
+  for (int d = dim_count - 2; d >= 0; d--) {
+    bool all = extents[d + 1].kind == EXTENT_FIXED;
+    for (int i = 0; i < access_count && all; i++) all = runs_on(accesses[i], d, extents);
+    if (!all) continue;
+    extents[d + 1] = extent_times(extents[d], extents[d + 1]);
+    drop_dim(extents, &dim_count, d, accesses, access_count);
+  }
+  return dim_count;
+}

@@ -1,0 +1,359 @@
+/* A program's phases, a batch and memory -> values, gradients and updated parameters. See driver.h. */
+#include "driver.h"
+#include "optim.h"
+
+#include <string.h>
+
+enum { UPDATE_BLOCK = 4096, COMBINE_BLOCK = 4096 };
+enum { SCRATCH_ROUND = 16 }; /* reals: keeps threads on cache lines of their own, and vector loads aligned */
+
+static long smaller(long a, long b) { return a < b ? a : b; }
+static long larger(long a, long b) { return a > b ? a : b; }
+static long divide_up(long a, long b) { return (a + b - 1) / b; }
+static long round_up(long a) { return divide_up(a, SCRATCH_ROUND) * SCRATCH_ROUND; }
+
+/* ---- sizes --------------------------------------------------------------------------------------------------- */
+
+long spm_tile_rows(long rows) { return rows < 512 ? 64 : 128; }
+
+static long tile_count(long rows) { return divide_up(rows, spm_tile_rows(rows)); }
+
+/* Room for one fused range beside what the phase functions use. */
+static long largest_chunk(const struct spm_program *program) {
+  long chunk = 0;
+  for (int p = 0; p < program->phase_count; p++)
+    for (int r = 0; r < program->phases[p].range_count; r++) chunk = larger(chunk, program->phases[p].ranges[r].chunk);
+  return chunk;
+}
+
+static long phase_scratch(const struct spm_program *program, long tile) {
+  return round_up(program->scratch_fixed + tile * program->scratch_row);
+}
+
+void spm_program_sizes(const struct spm_model *model, const struct spm_program *program, long capacity,
+                       struct spm_sizes *sizes) {
+  /* A smaller batch can have more tiles: 511 rows have 8 of them, 512 have 4. */
+  long tiles = capacity > 0 ? larger(tile_count(capacity), tile_count(smaller(capacity, 511))) : 0;
+  sizes->values = program->value_size;
+  sizes->kept = capacity * program->kept_row;
+  sizes->partials = tiles * program->partial_size;
+  sizes->gradient = model->parameter_size;
+  sizes->state = model->state_size;
+  sizes->scratch = phase_scratch(program, spm_tile_rows(capacity)) + round_up(largest_chunk(program));
+}
+
+/* ---- looking things up --------------------------------------------------------------------------------------- */
+
+const struct spm_program *spm_find_program(const struct spm_model *model, const char *name) {
+  for (int i = 0; i < model->program_count; i++)
+    if (strcmp(model->programs[i].name, name) == 0) return &model->programs[i];
+  return NULL;
+}
+
+const struct spm_output *spm_find_output(const struct spm_program *program, int role, const char *name) {
+  for (int i = 0; i < program->output_count; i++) {
+    const struct spm_output *output = &program->outputs[i];
+    if (output->role == role && (!name || strcmp(output->name, name) == 0)) return output;
+  }
+  return NULL;
+}
+
+static real *place(const struct spm_call *call, int where, long offset) {
+  switch (where) {
+  case SPM_VALUES: return call->values + offset;
+  case SPM_GRADIENT: return call->gradient + offset;
+  case SPM_STATE_NEXT: return call->state_next + offset;
+  default: return call->kept + call->capacity * offset;
+  }
+}
+
+const real *spm_output_values(const struct spm_run *run, const struct spm_output *output) {
+  return place(&run->call, output->place, output->offset);
+}
+
+/* x * 0 is 0 for every finite x and NaN for the others, and separate sums let the loop be a vector one. */
+int spm_all_finite(const real *values, long count) {
+  real lanes[16] = {0};
+  long i = 0;
+  for (; i + 16 <= count; i += 16)
+    for (int lane = 0; lane < 16; lane++) lanes[lane] += values[i + lane] * 0;
+  for (; i < count; i++) lanes[0] += values[i] * 0;
+  real sum = 0;
+  for (int lane = 0; lane < 16; lane++) sum += lanes[lane];
+  return sum == 0;
+}
+
+/* ---- units --------------------------------------------------------------------------------------------------- */
+
+static void spread(const struct spm_run *run, long units, spm_unit_function function, void *context) {
+  if (run->workers.spread && units > 1) {
+    run->workers.spread(run->workers.pool, units, function, context);
+    return;
+  }
+  for (long unit = 0; unit < units; unit++) function(context, unit, 0);
+}
+
+static real *scratch_of(const struct spm_run *run, int thread) { return run->scratch + thread * run->scratch_size; }
+
+struct phase_context {
+  const struct spm_run *run;
+  const struct spm_phase *phase;
+};
+
+static void run_unit(void *context, long unit, int thread) {
+  const struct phase_context *c = context;
+  c->phase->run(&c->run->call, scratch_of(c->run, thread), unit);
+}
+
+/* ---- statistics ---------------------------------------------------------------------------------------------- */
+
+static void combine_two(int combine, real *into, const real *from, long count) {
+  if (combine == SPM_MAX) {
+    for (long i = 0; i < count; i++) into[i] = from[i] > into[i] || from[i] != from[i] ? from[i] : into[i];
+  } else {
+    for (long i = 0; i < count; i++) into[i] += from[i];
+  }
+}
+
+/* A block of one statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
+static void combine_unit(void *context, long unit, int thread) {
+  const struct phase_context *c = context;
+  const struct spm_call *call = &c->run->call;
+  const struct spm_statistic *s = c->phase->statistics;
+  long width = c->run->program->partial_size, tiles = divide_up(call->rows, call->tile);
+  (void)thread;
+  for (long blocks; unit >= (blocks = divide_up(s->size, COMBINE_BLOCK)); s++) unit -= blocks;
+  long from = unit * COMBINE_BLOCK, count = smaller(s->size - from, COMBINE_BLOCK);
+  real *tile0 = call->partials + s->partial + from;
+  for (long stride = 1; stride < tiles; stride *= 2)
+    for (long t = 0; t + stride < tiles; t += 2 * stride)
+      combine_two(s->combine, tile0 + t * width, tile0 + (t + stride) * width, count);
+  memcpy(place(call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
+}
+
+static void run_row_phase(const struct spm_run *run, const struct spm_phase *phase) {
+  struct phase_context context = {run, phase};
+  long blocks = 0;
+  spread(run, divide_up(run->call.rows, run->call.tile), run_unit, &context);
+  for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
+  spread(run, blocks, combine_unit, &context);
+}
+
+/* ---- gradients and updates ----------------------------------------------------------------------------------- */
+
+struct update_context {
+  const struct spm_run *run;
+  const struct spm_phase *phase; /* of the gradient phase that is running */
+  real *parameters;              /* NULL: no updates */
+  const struct spm_optimizer *optimizer;
+  double lr;
+  int fused;
+  int broken[SPM_MAX_THREADS]; /* by thread: 1 + the first parameter whose gradient was not finite, 0: none */
+};
+
+static void note_broken(struct update_context *c, int parameter, int thread) {
+  int *broken = &c->broken[thread];
+  if (*broken == 0 || parameter < *broken - 1) *broken = parameter + 1;
+}
+
+static void update(struct update_context *c, int parameter, long offset, const real *gradient, long count, int thread) {
+  const struct spm_optimizer *o = c->optimizer;
+  if (!spm_all_finite(gradient, count)) {
+    note_broken(c, parameter, thread);
+    return;
+  }
+  real *values = c->parameters + offset;
+  if (o->kind == SPM_ADAM)
+    spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, c->lr, o->beta1,
+                    o->beta2, o->epsilon, o->weight_decay);
+  else
+    spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, c->lr, o->momentum, o->weight_decay);
+}
+
+static int updated_in_phase(const struct update_context *c, const struct spm_range *range) {
+  return c->parameters && c->fused && range->parameter >= 0 && !c->run->model->parameters[range->parameter].fixed;
+}
+
+static void gradient_unit(void *context, long unit, int thread) {
+  struct update_context *c = context;
+  const struct spm_run *run = c->run;
+  const struct spm_range *range = c->phase->ranges;
+  for (; unit >= range->units; range++) unit -= range->units;
+  long from = unit * range->chunk, count = smaller(range->size - from, range->chunk);
+  real *scratch = scratch_of(run, thread);
+  if (!updated_in_phase(c, range)) {
+    range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
+    return;
+  }
+  real *gradient = scratch + phase_scratch(run->program, run->call.tile);
+  range->run(&run->call, scratch, unit, gradient);
+  update(c, range->parameter, range->offset + from, gradient, count, thread);
+}
+
+static void run_gradient_phase(struct update_context *c, const struct spm_phase *phase) {
+  long units = 0;
+  c->phase = phase;
+  for (int i = 0; i < phase->range_count; i++) units += phase->ranges[i].units;
+  spread(c->run, units, gradient_unit, c);
+}
+
+/* The range that makes this parameter's gradient, or NULL. */
+static const struct spm_range *range_of(const struct spm_program *program, int parameter) {
+  for (int p = 0; p < program->phase_count; p++)
+    for (int r = 0; r < program->phases[p].range_count; r++)
+      if (program->phases[p].ranges[r].parameter == parameter) return &program->phases[p].ranges[r];
+  return NULL;
+}
+
+/* How a gradient output is cut into updates: as its range is, so that fused and unfused leave out the same parts of a
+ * gradient that is not finite. 0: nothing is left to do for it. */
+static long update_chunk(const struct update_context *c, const struct spm_output *output) {
+  if (output->role != SPM_GRADIENT_OF || c->run->model->parameters[output->index].fixed) return 0;
+  const struct spm_range *range = range_of(c->run->program, output->index);
+  if (range && updated_in_phase(c, range)) return 0;
+  return range ? range->chunk : UPDATE_BLOCK;
+}
+
+static void update_unit(void *context, long unit, int thread) {
+  struct update_context *c = context;
+  const struct spm_output *output = c->run->program->outputs;
+  long chunk = 0;
+  for (;; output++) {
+    chunk = update_chunk(c, output);
+    long units = chunk ? divide_up(output->size, chunk) : 0;
+    if (unit < units) break;
+    unit -= units;
+  }
+  long from = unit * chunk, offset = c->run->model->parameters[output->index].offset + from;
+  update(c, output->index, offset, spm_output_values(c->run, output) + from, smaller(output->size - from, chunk), thread);
+}
+
+static void run_updates(struct update_context *c) {
+  const struct spm_program *program = c->run->program;
+  long units = 0;
+  for (int i = 0; i < program->output_count; i++) {
+    long chunk = update_chunk(c, &program->outputs[i]);
+    if (chunk) units += divide_up(program->outputs[i].size, chunk);
+  }
+  spread(c->run, units, update_unit, c);
+}
+
+/* ---- whole programs ------------------------------------------------------------------------------------------ */
+
+static void prepare(struct spm_run *run) {
+  struct spm_call *call = &run->call;
+  call->tile = spm_tile_rows(call->rows);
+  if (call->state_next && call->state && run->model->state_size > 0)
+    memcpy(call->state_next, call->state, sizeof(real) * (size_t)run->model->state_size);
+  /* Checked before it may have been computed, so it must not be left over from the step before. */
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->place == SPM_VALUES) memset(call->values + output->offset, 0, sizeof(real) * (size_t)output->size);
+  }
+}
+
+static void store_state(const struct spm_run *run) {
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->role != SPM_STATE_OF) continue;
+    const real *from = spm_output_values(run, output);
+    real *to = run->call.state_next + run->model->states[output->index].offset;
+    if (from != to) memcpy(to, from, sizeof(real) * (size_t)output->size);
+  }
+}
+
+static void run_phase(struct update_context *c, const struct spm_phase *phase) {
+  if (phase->kind == SPM_STEP_PHASE)
+    phase->run(&c->run->call, c->run->scratch, 0);
+  else if (phase->kind == SPM_ROW_PHASE)
+    run_row_phase(c->run, phase);
+  else
+    run_gradient_phase(c, phase);
+}
+
+void spm_run_program(struct spm_run *run) {
+  struct update_context context = {.run = run};
+  prepare(run);
+  for (int p = 0; p < run->program->phase_count; p++) run_phase(&context, &run->program->phases[p]);
+  store_state(run);
+}
+
+/* Are the objective and the gradients finite, as far as they are known? Those that a range makes are looked at when
+ * they are made, whatever this buffer holds of them. */
+static int finite_so_far(const struct spm_run *run, struct spm_outcome *outcome) {
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    int gradient = output->role == SPM_GRADIENT_OF && !range_of(run->program, output->index);
+    if (output->role != SPM_OBJECTIVE && !gradient) continue;
+    if (spm_all_finite(spm_output_values(run, output), output->size)) continue;
+    if (gradient) outcome->parameter = output->index;
+    return 0;
+  }
+  return 1;
+}
+
+/* A gradient that no phase has written yet must not hold what an earlier step left there. */
+static void clear_gradients(const struct spm_run *run) {
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->role == SPM_GRADIENT_OF && output->place == SPM_GRADIENT && !range_of(run->program, output->index))
+      memset(run->call.gradient + output->offset, 0, sizeof(real) * (size_t)output->size);
+  }
+}
+
+static double learning_rate(const struct spm_run *run, const struct spm_optimizer *optimizer) {
+  const struct spm_output *lr = spm_find_output(run->program, SPM_VALUE, "lr");
+  return lr ? (double)*spm_output_values(run, lr) : optimizer->lr;
+}
+
+static void report_broken(const struct update_context *c, struct spm_outcome *outcome) {
+  for (int thread = 0; thread < SPM_MAX_THREADS; thread++) {
+    int parameter = c->broken[thread] - 1;
+    if (parameter < 0) continue;
+    outcome->status = SPM_STEP_PARTLY;
+    if (outcome->parameter < 0 || parameter < outcome->parameter) outcome->parameter = parameter;
+  }
+}
+
+struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer, int fused) {
+  struct spm_outcome outcome = {SPM_STEP_UPDATED, -1, 0};
+  struct update_context context = {.run = run, .parameters = parameters, .optimizer = optimizer, .fused = fused};
+  int looked = 0, sound = 1;
+  prepare(run);
+  clear_gradients(run);
+  for (int p = 0; p < run->program->phase_count; p++) {
+    const struct spm_phase *phase = &run->program->phases[p];
+    if (phase->kind == SPM_GRADIENT_PHASE) {
+      /* Looked at once, before anything is changed: the rest of a step cannot be taken back. */
+      if (!looked) sound = finite_so_far(run, &outcome);
+      if (!looked) context.lr = learning_rate(run, optimizer);
+      looked = 1;
+      if (!sound) continue;
+    }
+    run_phase(&context, phase);
+  }
+  if (!looked) context.lr = learning_rate(run, optimizer);
+  outcome.lr = context.lr;
+  int changed = looked && sound && fused; /* ranges were updated, for better or worse */
+  if (sound && !finite_so_far(run, &outcome)) sound = 0;
+  if (!sound) {
+    outcome.status = changed ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;
+    if (run->call.state_next && run->model->state_size > 0)
+      memcpy(run->call.state_next, run->call.state, sizeof(real) * (size_t)run->model->state_size);
+    return outcome;
+  }
+  store_state(run);
+  run_updates(&context);
+  report_broken(&context, &outcome);
+  return outcome;
+}
+
+void spm_run_project(struct spm_run *run, real *parameters) {
+  spm_run_program(run);
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->role != SPM_EXPORT_OF) continue;
+    memcpy(parameters + run->model->parameters[output->index].offset, spm_output_values(run, output),
+           sizeof(real) * (size_t)output->size);
+  }
+}

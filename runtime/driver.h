@@ -1,0 +1,87 @@
+/* Runs a program's phases (model.h) over one batch, with the caller's memory. C99, and pasted into emitted trainers, so
+ * it knows neither files nor threads: work is spread by a callback, or done in order without one.
+ *
+ * Results depend on shapes, the batch and the numbers alone, never on how units are spread: tiles have fixed sizes, what
+ * is summed over tiles is summed in a fixed binary tree, and every other unit writes memory of its own. Nothing is
+ * allocated here. */
+#ifndef SPM_DRIVER_H
+#define SPM_DRIVER_H
+
+#include "model.h"
+
+#ifdef SPM_DOUBLE /* the same file is compiled for both types into one program */
+#define spm_run_program spm_run_program_d
+#define spm_run_step spm_run_step_d
+#define spm_run_project spm_run_project_d
+#define spm_program_sizes spm_program_sizes_d
+#define spm_tile_rows spm_tile_rows_d
+#define spm_find_program spm_find_program_d
+#define spm_find_output spm_find_output_d
+#define spm_output_values spm_output_values_d
+#define spm_all_finite spm_all_finite_d
+#endif
+
+enum { SPM_MAX_THREADS = 64 };
+
+/* How units of work are spread: calls run(context, unit, thread) once for each unit, in any order and on any of
+ * `threads` threads (thread < threads, no two calls at once with the same one), and returns when all are done. */
+typedef void (*spm_unit_function)(void *context, long unit, int thread);
+struct spm_workers {
+  int threads;
+  void (*spread)(void *pool, long units, spm_unit_function run, void *context); /* NULL: one after the other */
+  void *pool;
+};
+
+/* Lengths in reals. */
+struct spm_sizes {
+  long values, kept, partials, gradient, state;
+  long scratch; /* of each thread; one block of threads x scratch */
+};
+
+struct spm_run {
+  const struct spm_model *model;
+  const struct spm_program *program;
+  struct spm_call call; /* the caller sets all but `tile`; `state_next` may be NULL where the program has no states */
+  real *scratch;        /* threads x scratch_size */
+  long scratch_size;
+  struct spm_workers workers;
+};
+
+enum { SPM_ADAM, SPM_SGD };
+struct spm_optimizer {
+  int kind;
+  double lr, beta1, beta2, epsilon, momentum, weight_decay;
+  real *first, *second; /* moments, laid out like the parameters; sgd has no second, and a first only with momentum */
+  long updates;         /* made so far */
+};
+
+/* How a training step went. */
+enum { SPM_STEP_UPDATED, SPM_STEP_SKIPPED, SPM_STEP_PARTLY };
+struct spm_outcome {
+  int status;    /* skipped: the objective or a gradient was not finite and nothing was changed; partly: only a gradient
+                    computed range by range was found not to be, and those ranges were left as they were */
+  int parameter; /* whose gradient was not finite, or -1 */
+  double lr;     /* the learning rate that was used */
+};
+
+/* Rows in a tile: depends on the batch alone. */
+long spm_tile_rows(long rows);
+/* What a program needs for batches of up to `capacity` rows. */
+void spm_program_sizes(const struct spm_model *model, const struct spm_program *program, long capacity,
+                       struct spm_sizes *sizes);
+const struct spm_program *spm_find_program(const struct spm_model *model, const char *name); /* or NULL */
+const struct spm_output *spm_find_output(const struct spm_program *program, int role, const char *name); /* or NULL */
+/* Where an output's values are after a run. Those of SPM_KEPT have `size` values for each row. */
+const real *spm_output_values(const struct spm_run *run, const struct spm_output *output);
+int spm_all_finite(const real *values, long count);
+
+/* All phases in order; the next state, if the program has one, is in call.state_next. */
+void spm_run_program(struct spm_run *run);
+/* The same for a program with gradients, and updates `parameters` (which call.parameters points to as well). `fused`
+ * updates each range of a gradient phase right after it was made, while it is in cache, instead of at the end; the bytes
+ * are the same. The caller adds one to `updates` unless the step was skipped. */
+struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer, int fused);
+/* Runs "project" and stores its outputs in the parameters: sets projected ones back onto their constraints. */
+void spm_run_project(struct spm_run *run, real *parameters);
+
+#endif

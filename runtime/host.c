@@ -1,0 +1,247 @@
+/* A descriptor -> memory of the right sizes, and programs run in it. See host.h. */
+#include "host.h"
+#include "pool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64, GATHER_ROWS = 64 };
+
+/* ---- memory -------------------------------------------------------------------------------------------------- */
+
+/* Zeroed and on a cache line; a length of 0 still gives memory, so that NULL means failure. */
+static real *reals(long count) {
+  size_t bytes = ((size_t)count * sizeof(real) + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+  real *memory = aligned_alloc(ALIGNMENT, bytes);
+  if (memory) memset(memory, 0, bytes);
+  return memory;
+}
+
+static long larger(long a, long b) { return a > b ? a : b; }
+
+static void add_sizes(struct spm_sizes *all, const struct spm_sizes *one) {
+  all->values = larger(all->values, one->values);
+  all->kept = larger(all->kept, one->kept);
+  all->partials = larger(all->partials, one->partials);
+  all->scratch = larger(all->scratch, one->scratch);
+}
+
+static bool has_gradients(const struct spm_program *program) {
+  return spm_find_output(program, SPM_GRADIENT_OF, NULL) != NULL;
+}
+
+static int allocate(struct spm_host *host, bool training, struct spm_error *error) {
+  const struct spm_model *model = host->model;
+  const struct spm_sizes *sizes = &host->sizes;
+  bool sound = (host->parameters = reals(model->parameter_size)) && (host->state = reals(model->state_size)) &&
+               (host->state_next = reals(model->state_size)) && (host->values = reals(sizes->values)) &&
+               (host->kept = reals(sizes->kept)) && (host->partials = reals(sizes->partials)) &&
+               (host->scratch = reals(sizes->scratch * host->threads)) && (host->gradient = reals(model->parameter_size));
+  if (sound && training)
+    sound = (host->first = reals(model->parameter_size)) && (host->second = reals(model->parameter_size));
+  host->batch = calloc((size_t)model->data_count + 1, sizeof *host->batch);
+  sound = sound && host->batch;
+  for (int d = 0; sound && d < model->data_count; d++)
+    sound = (host->batch[d] = reals(host->capacity * model->data[d].size)) != NULL;
+  if (sound) return 0;
+  double bytes = (double)sizeof(real) * ((double)sizes->kept + (double)sizes->partials + 4.0 * (double)model->parameter_size);
+  return spm_fail(error, "%s: not enough memory (about %.0f MB are needed; a smaller batch needs less)", model->name,
+                  bytes / 1e6);
+}
+
+int spm_host_create(struct spm_host *host, const struct spm_model *model, long capacity, int threads,
+                    unsigned long long seed, struct spm_error *error) {
+  *host = (struct spm_host){.model = model, .seed = seed};
+  host->threads = threads < 1 ? 1 : threads > SPM_MAX_THREADS ? SPM_MAX_THREADS : threads;
+  host->capacity = larger(capacity, SPM_EVALUATION_ROWS);
+  for (int p = 0; p < model->program_count; p++) {
+    const struct spm_program *program = &model->programs[p];
+    struct spm_sizes sizes;
+    bool trains = has_gradients(program);
+    if (trains && capacity == 0) continue;
+    spm_program_sizes(model, program, !program->uses_rows ? 0 : trains ? capacity : SPM_EVALUATION_ROWS, &sizes);
+    add_sizes(&host->sizes, &sizes);
+  }
+  host->pool = pool_create(host->threads);
+  if (host->pool) host->threads = pool_threads(host->pool); /* perhaps fewer could be started */
+  int status = host->pool ? allocate(host, capacity > 0, error) : spm_fail(error, "%s: not enough memory", model->name);
+  if (status != 0) spm_host_free(host);
+  return status;
+}
+
+void spm_host_free(struct spm_host *host) {
+  if (host->pool) pool_destroy(host->pool);
+  for (int d = 0; host->batch && d < host->model->data_count; d++) free(host->batch[d]);
+  free(host->batch);
+  real *all[] = {host->parameters, host->state, host->state_next, host->values,  host->kept,
+                 host->partials,   host->scratch, host->gradient, host->first, host->second};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+  memset(host, 0, sizeof *host);
+}
+
+/* ---- programs ------------------------------------------------------------------------------------------------ */
+
+static void spread_over_pool(void *pool, long units, spm_unit_function run, void *context) {
+  pool_run(pool, units, run, context);
+}
+
+static struct spm_workers workers_of(struct spm_host *host) {
+  return (struct spm_workers){host->threads, host->threads > 1 ? spread_over_pool : NULL, host->pool};
+}
+
+struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows) {
+  struct spm_run run = {.model = host->model, .program = program};
+  run.call = (struct spm_call){.parameters = host->parameters,
+                               .data = (const real *const *)host->batch,
+                               .state = host->state,
+                               .state_next = host->state_next,
+                               .values = host->values,
+                               .kept = host->kept,
+                               .partials = host->partials,
+                               .gradient = host->gradient,
+                               .rows = rows,
+                               .capacity = rows,
+                               .seed = host->seed};
+  run.call.settings[0] = (real)host->epoch;
+  run.call.settings[1] = (real)host->step;
+  run.call.settings[2] = (real)rows;
+  run.call.settings[3] = (real)host->total_rows;
+  run.scratch = host->scratch;
+  run.scratch_size = host->sizes.scratch;
+  run.workers = workers_of(host);
+  return run;
+}
+
+int spm_host_initialise(struct spm_host *host, struct spm_error *error) {
+  const struct spm_model *model = host->model;
+  const struct spm_program *program = spm_find_program(model, "initialise");
+  if (!program && model->parameter_count > 0) return spm_fail(error, "%s: has no program \"initialise\"", model->name);
+  if (program) {
+    struct spm_run run = spm_host_run(host, program, 0);
+    spm_run_program(&run);
+    for (int i = 0; i < program->output_count; i++) {
+      const struct spm_output *output = &program->outputs[i];
+      if (output->role != SPM_INITIAL_OF) continue;
+      memcpy(host->parameters + model->parameters[output->index].offset, spm_output_values(&run, output),
+             sizeof(real) * (size_t)output->size);
+    }
+  }
+  for (int s = 0; s < model->state_count; s++)
+    for (long i = 0; i < model->states[s].size; i++) host->state[model->states[s].offset + i] = (real)model->states[s].low;
+  for (int p = 0; p < model->parameter_count; p++)
+    if (!spm_all_finite(host->parameters + model->parameters[p].offset, model->parameters[p].size))
+      return spm_fail(error, "%s: the initial value of %s is not finite", model->name, model->parameters[p].name);
+  return 0;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------------------- */
+
+unsigned spm_reading_of(const struct spm_tensor *data) {
+  return (data->unit ? SPM_AS_UNIT : 0) | (data->missing_ok ? SPM_AS_MISSING : 0);
+}
+
+struct gather_context {
+  struct spm_host *host;
+  const struct spm_rows *rows;
+  const long *order;
+  long first, count;
+  int failed[SPM_MAX_THREADS];
+};
+
+static void gather_unit(void *context, long unit, int thread) {
+  struct gather_context *c = context;
+  long from = unit * GATHER_ROWS, count = c->count - from < GATHER_ROWS ? c->count - from : GATHER_ROWS;
+  for (int d = 0; d < c->host->model->data_count; d++) {
+    const struct spm_tensor *data = &c->host->model->data[d];
+    if (!c->rows->tables[d]) continue;
+    if (spm_table_rows_f(c->rows->tables[d], c->order ? c->order + from : NULL, c->first + from, count,
+                         spm_reading_of(data), c->host->batch[d] + from * data->size) != 0)
+      c->failed[thread] = 1;
+  }
+}
+
+int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
+                    struct spm_error *error) {
+  struct gather_context context = {.host = host, .rows = rows, .order = order, .first = first, .count = count};
+  long units = (count + GATHER_ROWS - 1) / GATHER_ROWS;
+  if (host->threads > 1 && units > 1)
+    pool_run(host->pool, units, gather_unit, &context);
+  else
+    for (long unit = 0; unit < units; unit++) gather_unit(&context, unit, 0);
+  for (int thread = 0; thread < host->threads; thread++)
+    if (context.failed[thread]) return spm_fail(error, "%s: a row beyond the end of its file was asked for", host->model->name);
+  return 0;
+}
+
+/* ---- columns ------------------------------------------------------------------------------------------------- */
+
+static bool is_column(const struct spm_output *output) {
+  return output->place == SPM_VALUES && (output->role == SPM_OBJECTIVE || output->role == SPM_TERM ||
+                                         output->role == SPM_METRIC || output->role == SPM_VALUE);
+}
+
+int spm_columns_create(struct spm_columns *columns, const struct spm_program *program, struct spm_error *error) {
+  long count = 0;
+  for (int i = 0; i < program->output_count; i++)
+    if (is_column(&program->outputs[i])) count += program->outputs[i].size;
+  *columns = (struct spm_columns){.program = program};
+  columns->names = calloc((size_t)count + 1, sizeof *columns->names);
+  columns->roles = calloc((size_t)count + 1, sizeof *columns->roles);
+  if (!columns->names || !columns->roles) {
+    spm_columns_free(columns);
+    return spm_fail_system(error, program->name, "list the outputs", ENOMEM);
+  }
+  for (int i = 0; i < program->output_count; i++) {
+    const struct spm_output *output = &program->outputs[i];
+    for (long e = 0; is_column(output) && e < output->size; e++) {
+      const char *name = output->name && output->name[0] ? output->name : "objective";
+      char *text = columns->names[columns->count];
+      if (output->size == 1)
+        snprintf(text, sizeof *columns->names, "%s", name);
+      else
+        snprintf(text, sizeof *columns->names, "%.80s[%ld]", name, e);
+      columns->roles[columns->count++] = output->role;
+    }
+  }
+  return 0;
+}
+
+void spm_columns_free(struct spm_columns *columns) {
+  free(columns->names);
+  free(columns->roles);
+  memset(columns, 0, sizeof *columns);
+}
+
+void spm_columns_read(const struct spm_columns *columns, const struct spm_run *run, double *values) {
+  for (int i = 0; i < columns->program->output_count; i++) {
+    const struct spm_output *output = &columns->program->outputs[i];
+    if (!is_column(output)) continue;
+    const real *from = spm_output_values(run, output);
+    for (long e = 0; e < output->size; e++) *values++ = (double)from[e];
+  }
+}
+
+/* ---- evaluation ---------------------------------------------------------------------------------------------- */
+
+int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const struct spm_columns *columns,
+                      double *means, struct spm_error *error) {
+  double *values = calloc((size_t)columns->count + 1, sizeof *values);
+  if (!values) return spm_fail_system(error, host->model->name, "evaluate", ENOMEM);
+  for (int i = 0; i < columns->count; i++) means[i] = 0;
+  int status = 0;
+  for (long first = 0; first < rows->count && status == 0; first += SPM_EVALUATION_ROWS) {
+    long count = rows->count - first < SPM_EVALUATION_ROWS ? rows->count - first : SPM_EVALUATION_ROWS;
+    status = spm_host_gather(host, rows, NULL, first, count, error);
+    if (status != 0) break;
+    struct spm_run run = spm_host_run(host, columns->program, count);
+    run.call.first_row = first;
+    spm_run_program(&run);
+    spm_columns_read(columns, &run, values);
+    for (int i = 0; i < columns->count; i++) means[i] += values[i] * (double)count;
+  }
+  for (int i = 0; i < columns->count; i++) means[i] /= (double)rows->count;
+  free(values);
+  return status;
+}

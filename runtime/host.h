@@ -1,0 +1,71 @@
+/* A model with memory around it: a descriptor (model.h) -> parameters, state and work space, programs run on rows of
+ * tables. What training, evaluation and the figures have in common. Floats only. */
+#ifndef SPM_HOST_H
+#define SPM_HOST_H
+
+#include "data.h"
+#include "driver.h"
+#include "error.h"
+
+struct pool;
+
+struct spm_host {
+  const struct spm_model *model;
+  struct pool *pool;
+  int threads;
+  unsigned long long seed;
+  long total_rows; /* of the training data: what global terms are divided by */
+  long epoch, step; /* what the loaded model was trained for: schedules of an evaluation see it */
+  real *parameters, *state, *state_next;
+  real *gradient, *first, *second; /* only with gradients; laid out like the parameters */
+  /* work space, shared by all programs: whatever one leaves is gone when the next runs */
+  real *values, *kept, *partials, *scratch;
+  struct spm_sizes sizes;
+  real **batch; /* by data declaration: capacity x size */
+  long capacity;
+};
+
+enum { SPM_EVALUATION_ROWS = 512 };
+
+/* The tables of a data set, by data declaration of the model; a program's `data` may lack some. */
+struct spm_rows {
+  const struct spm_table *const *tables; /* NULL entries: not given */
+  long count;                            /* rows of each */
+};
+
+/* Room for training batches of `capacity` rows (0: no training) and evaluation. */
+int spm_host_create(struct spm_host *host, const struct spm_model *model, long capacity, int threads,
+                    unsigned long long seed, struct spm_error *error);
+void spm_host_free(struct spm_host *host);
+
+/* Parameters and state as a new run has them. */
+int spm_host_initialise(struct spm_host *host, struct spm_error *error);
+
+/* Fills the batch with `count` rows of the tables: order[0], order[1], ... or first, first + 1, ... */
+int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
+                    struct spm_error *error);
+
+/* A run of the program on the gathered batch. */
+struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows);
+
+/* How a table's numbers become this declaration's: a sum of enum spm_reading. */
+unsigned spm_reading_of(const struct spm_tensor *data);
+
+/* The outputs of a program that are numbers of a step: objective, terms, metrics and named values, an entry
+ * each ("kl_each(z)[3]" where there are several). */
+struct spm_columns {
+  int count;
+  char (*names)[112];
+  int *roles;
+  const struct spm_program *program;
+};
+int spm_columns_create(struct spm_columns *columns, const struct spm_program *program, struct spm_error *error);
+void spm_columns_free(struct spm_columns *columns);
+void spm_columns_read(const struct spm_columns *columns, const struct spm_run *run, double *values);
+
+/* Means over a whole data set by the program of `columns`, each batch weighted by its rows; schedules see host->epoch and
+ * host->step. */
+int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const struct spm_columns *columns,
+                      double *means, struct spm_error *error);
+
+#endif

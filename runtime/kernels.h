@@ -1,0 +1,40 @@
+/* Precompiled kernels that generated code calls, for the `real` of the including file: spm_NAME_f or spm_NAME_d.
+ * kernels.def lists them all with their prototypes; rng.h and blas.h define the noise and gemm. None allocates.
+ *
+ * Elementwise: NAME_SUFFIX(n, out, operands...), one letter an operand: v, a vector of n; s, one value behind the
+ * pointer. `out` may be exactly one of the operands, but not overlap one otherwise. For scalars alone use n = 1.
+ *
+ * Sums are made in double, in float too, and do not depend on alignment or on the compiler: in `sum` and `dot` element
+ * i goes to lane i mod 16, and lanes are added in a fixed tree (lane j + lane j + 8, then 4, 2, 1). fill(n, out, value)
+ * copy(n, out, in)  memory must not overlap accumulate_v(n, out, a)          out += a;     accumulate_s(n, out, a) out
+ * += *a accumulate_mul_vv(n, out, a, b)  out += a * b; accumulate_mul_vs(n, out, a, b)  out += a * *b sum(n, a), dot(n,
+ * a, b)          0 for n = 0 maximum(n, a)                    -inf for n = 0; NaN if any is Along the middle of [outer,
+ * n, inner]: reduce_sum(outer, n, inner, out, in), reduce_max(...)   out [outer, inner] first_max_mask(outer, n, inner,
+ * out, in)                1 at the first maximum (or the first NaN), else 0 cumsum(outer, n, inner, reverse, exclusive,
+ * out, in)    may be in place Rank at most 12, sizes and strides in elements, row-major: copy_strided(rank, sizes, out,
+ * in, in_strides)          out contiguous; a stride of 0 broadcasts; any order permutes accumulate_strided(rank, sizes,
+ * out, out_strides, in)   out += in, in contiguous; a stride of 0 sums contract_naive(rank, sizes, out, out_strides, a,
+ * a_strides, b, b_strides) out += sum of a * b over all of the index space; where a dim has stride 0 in out it is
+ * summed. The slow fallback for products that no gemm fits; fastest with the summed dim, or one contiguous in out and
+ * b, last. Matrices [n, n]: cholesky(n, out, a)              the lower factor, zeros above; NaN from the first pivot
+ * that is not positive on. Reads the lower part of a; may be in place solve_triangular(n, m, transpose, out, l, b)  out
+ * [n, m] of l out = b, or of l' out = b. Reads the lower part of l; may be in place (out = b) */
+#ifndef SPM_KERNELS_H
+#define SPM_KERNELS_H
+
+#include "real.h"
+
+enum { SPM_KERNEL_MAX_RANK = 12 };
+
+#define X(result, name, arguments) result SPM_K(name) arguments;
+#include "kernels.def"
+#undef X
+
+/* All of them by symbol name, for code compiled at run time; ends with a NULL name. */
+struct spm_kernel_symbol {
+  const char *name; /* "spm_exp_v_f" */
+  void (*address)(void);
+};
+extern const struct spm_kernel_symbol SPM_K(kernel_symbols)[];
+
+#endif

@@ -1,0 +1,133 @@
+/* The contract between a generated model and whatever runs it. Pasted verbatim at the top of every generated file.
+ *
+ * A model is a set of programs; a program is a fixed list of phases, run in order by a driver (runtime/driver.c):
+ *   step phase      no rows: values of parameters, schedules, state and statistics alone; one call, unit 0.
+ *   row phase       one call a tile of rows; leaves kept row values, and one partial of each statistic a tile, which
+ *                   the driver combines in a fixed binary tree and puts where the statistic says.
+ *   gradient phase  one call a range of one step value's adjoint, over the whole batch.
+ * Calls of one phase are independent of each other: a driver may spread them over threads. All memory is the caller's.
+ * Tile sizes and ranges depend on shapes and the batch alone, so any number of threads gives the same bytes.
+ * Lengths are counted in reals; matrices are row-major; nats a datum unless said otherwise. */
+#ifndef SPM_MODEL_H
+#define SPM_MODEL_H
+
+#ifdef SPM_DOUBLE
+typedef double real;
+#else
+typedef float real;
+#endif
+
+enum { SPM_ABI = 1 };
+enum { SPM_MAX_RANK = 8 };
+enum { SPM_STEP_PHASE, SPM_ROW_PHASE, SPM_GRADIENT_PHASE };
+enum { SPM_SUM, SPM_MAX }; /* combiner of a statistic over tiles */
+enum {                     /* where a value lives */
+  SPM_VALUES,              /* step values: call->values + offset */
+  SPM_GRADIENT,            /* gradients of raw parameters: call->gradient + offset (the parameter's own offset) */
+  SPM_STATE_NEXT,          /* next state: call->state_next + offset */
+  SPM_KEPT                 /* row values: call->kept + capacity * offset, then rows x size */
+};
+enum { /* what a program's output is; the order is that of OutputRole in the compiler */
+  SPM_OBJECTIVE, SPM_TERM, SPM_METRIC, SPM_VALUE, SPM_GRADIENT_OF, SPM_STATE_OF, SPM_INITIAL_OF, SPM_EXPORT_OF, SPM_ROWS
+};
+
+/* What one call of a phase sees. Filled by the driver. */
+struct spm_call {
+  const real *parameters;    /* raw parameters */
+  const real *const *data;   /* by data declaration: rows x size */
+  const real *state;         /* before this step */
+  real *state_next;          /* written by step phases of programs that advance state */
+  real *values;              /* step values */
+  real *kept;                /* row values alive between phases: capacity x kept_row */
+  real *partials;            /* partials of statistics: tiles x partial_size */
+  real *gradient;            /* same layout as parameters; for programs with gradients */
+  long rows;                 /* rows in this batch */
+  long capacity;             /* rows the kept buffer has room for */
+  long tile;                 /* rows in a tile (the last may be shorter) */
+  long first_row;            /* number of the batch's first row, for noise */
+  unsigned long long seed;
+  unsigned step;             /* counter of noise */
+  real settings[4];          /* epoch, step, rows in batch, total rows */
+};
+
+typedef void (*spm_phase_function)(const struct spm_call *call, real *scratch, long unit);
+typedef void (*spm_range_function)(const struct spm_call *call, real *scratch, long unit, real *out);
+
+struct spm_statistic {
+  long partial; /* offset in a tile's partials */
+  long size;
+  int combine;  /* SPM_SUM, SPM_MAX */
+  int place;    /* SPM_VALUES, SPM_GRADIENT */
+  long offset;
+};
+
+/* An adjoint made range by range in a gradient phase. Unit u writes elements [u * chunk, min(size, (u + 1) * chunk)). */
+struct spm_range {
+  spm_range_function run; /* `out` points at the range's first element; overwritten, not added to */
+  long units, chunk, size;
+  int parameter;          /* >= 0: the gradient of this raw parameter, final: its update may follow at once; -1: another value */
+  int place;              /* SPM_GRADIENT (parameter's), SPM_VALUES */
+  long offset;
+};
+
+struct spm_phase {
+  int kind;
+  spm_phase_function run; /* step and row phases */
+  int statistic_count;
+  const struct spm_statistic *statistics; /* row phases */
+  int range_count;
+  const struct spm_range *ranges; /* gradient phases */
+};
+
+struct spm_output {
+  const char *name; /* "elbo", "kl(z)", "q.mu.dense.W" */
+  int role;
+  int index; /* of the parameter or state, else -1 */
+  int place;
+  long offset, size;
+};
+
+struct spm_program {
+  const char *name; /* "initialise", "train", "evaluate", "encode", "decode", "export", "project", ... */
+  int phase_count;
+  const struct spm_phase *phases;
+  int output_count;
+  const struct spm_output *outputs;
+  long value_size;   /* of call->values */
+  long kept_row;     /* of call->kept, a row of capacity */
+  long partial_size; /* of call->partials, a tile */
+  long scratch_fixed, scratch_row; /* a thread's scratch: fixed + tile x row */
+  int uses_rows;     /* 0: no row phases, needs no data */
+};
+
+struct spm_tensor { /* a parameter, a state or a data declaration */
+  const char *name;
+  const char *dims; /* "[K, H]" in the author's names, "" for a scalar */
+  int rank;
+  long shape[SPM_MAX_RANK];
+  long size;
+  long offset;      /* in parameters or state; 0 for data */
+  int fixed, projected, constrained; /* parameters */
+  double low, high; /* data: declared bounds; state: low is the start value */
+  int integer, unit, missing_ok; /* data; unit: a file of bytes is read as byte / 255 */
+};
+
+struct spm_training { /* the train block; numbers not in the spec hold the defaults */
+  const char *name;      /* of the stage, or "" */
+  const char *optimizer; /* "adam", "sgd" */
+  double lr, beta1, beta2, epsilon, momentum, weight_decay; /* an SPM_VALUE output "lr" of the train program overrides lr */
+  long batch, epochs, steps; /* steps > 0 ends training early; batch 0: all rows */
+  int shuffle;
+};
+
+struct spm_model {
+  int abi, real_size;
+  const char *name;
+  int parameter_count, data_count, state_count, program_count, training_count;
+  const struct spm_tensor *parameters, *data, *states;
+  const struct spm_program *programs;
+  const struct spm_training *trainings;
+  long parameter_size, state_size; /* of the raw parameters and the state, padding included */
+};
+
+#endif

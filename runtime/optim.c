@@ -1,0 +1,50 @@
+/* Adam and gradient descent, one pass over memory. See optim.h. */
+#include "optim.h"
+
+#include <math.h>
+
+/* The four never overlap, and `restrict` on parameters is what makes compilers vectorise. */
+static void adam(real *restrict values, real *restrict first, real *restrict second, const real *restrict gradient,
+                 long count, real step, real root_correction, real beta1, real rest1, real beta2, real rest2,
+                 real epsilon, real weight_decay) {
+  for (long i = 0; i < count; i++) {
+    real g = gradient[i] + weight_decay * values[i];
+    real m = beta1 * first[i] + rest1 * g, v = beta2 * second[i] + rest2 * (g * g);
+#ifdef SPM_DOUBLE
+    real root = sqrt(v);
+#else
+    real root = sqrtf(v);
+#endif
+    first[i] = m;
+    second[i] = v;
+    values[i] = values[i] - step * (m / (root * root_correction + epsilon));
+  }
+}
+
+void spm_adam_update(real *values, real *first, real *second, const real *gradient, long count, long update, double lr,
+                     double beta1, double beta2, double epsilon, double weight_decay) {
+  /* In double, and 1 - beta before it is rounded: in float 1 - 0.999f is off by 5e-5 of itself. */
+  double correction1 = 1.0 - pow(beta1, (double)update), correction2 = 1.0 - pow(beta2, (double)update);
+  adam(values, first, second, gradient, count, (real)(lr / correction1), (real)(1.0 / sqrt(correction2)), (real)beta1,
+       (real)(1.0 - beta1), (real)beta2, (real)(1.0 - beta2), (real)epsilon, (real)weight_decay);
+}
+
+static void descend(real *restrict values, const real *restrict gradient, long count, real lr, real weight_decay) {
+  for (long i = 0; i < count; i++) values[i] = values[i] - lr * (gradient[i] + weight_decay * values[i]);
+}
+
+static void roll(real *restrict values, real *restrict velocity, const real *restrict gradient, long count, real lr,
+                 real momentum, real weight_decay) {
+  for (long i = 0; i < count; i++) {
+    velocity[i] = momentum * velocity[i] + (gradient[i] + weight_decay * values[i]);
+    values[i] = values[i] - lr * velocity[i];
+  }
+}
+
+void spm_sgd_update(real *values, real *velocity, const real *gradient, long count, double lr, double momentum,
+                    double weight_decay) {
+  if (velocity)
+    roll(values, velocity, gradient, count, (real)lr, (real)momentum, (real)weight_decay);
+  else
+    descend(values, gradient, count, (real)lr, (real)weight_decay);
+}

@@ -1,0 +1,227 @@
+/* Parameters, states, moments and counters <-> one safetensors file. Everything a resumed run needs to give the same
+ * bytes as one that was never interrupted. See saved.h. */
+#include "saved.h"
+#include "checkpoint.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const enum spm_element real_element = sizeof(real) == sizeof(float) ? SPM_F32 : SPM_F64;
+static const char *const format_note = "spmc model 1";
+enum { NOTE_SIZE = 32, PROGRESS = 8 };
+
+/* ---- what is in a file: one list for writing and reading ------------------------------------------------------- */
+
+struct listing {
+  struct checkpoint_tensor *tensors;
+  real **places; /* where each is read to; NULL: derived, only written */
+  int count, capacity;
+  bool failed;
+};
+
+static void list(struct listing *l, const char *prefix, const struct spm_tensor *tensor, const real *values, real *place) {
+  size_t size = strlen(prefix) + strlen(tensor->name) + 1;
+  char *name = malloc(size);
+  if (!name || l->count == l->capacity) {
+    l->failed = true;
+    free(name);
+    return;
+  }
+  snprintf(name, size, "%s%s", prefix, tensor->name);
+  struct checkpoint_tensor *t = &l->tensors[l->count];
+  *t = (struct checkpoint_tensor){.name = name, .element = real_element, .rank = tensor->rank, .values = values};
+  for (int d = 0; d < tensor->rank; d++) t->shape[d] = tensor->shape[d];
+  l->places[l->count++] = place;
+}
+
+static void listing_free(struct listing *l) {
+  for (int i = 0; i < l->count; i++) free((char *)l->tensors[i].name);
+  free(l->tensors);
+  free(l->places);
+}
+
+/* The constrained value, if program "export" was run to make it. */
+static const real *exported(const struct spm_run *run, int parameter) {
+  for (int i = 0; run->program && i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->role == SPM_EXPORT_OF && output->index == parameter) return spm_output_values(run, output);
+  }
+  return NULL;
+}
+
+static bool has_moments(const struct spm_host *host, int parameter) {
+  return host->first && !host->model->parameters[parameter].fixed;
+}
+
+/* `export` may have no program: then no constrained values are listed beside raw ones (for reading). */
+static int listing_create(struct listing *l, struct spm_host *host, const struct spm_run *export, bool training,
+                          struct spm_error *error) {
+  const struct spm_model *model = host->model;
+  *l = (struct listing){.capacity = 4 * model->parameter_count + model->state_count + 2};
+  l->tensors = calloc((size_t)l->capacity, sizeof *l->tensors);
+  l->places = calloc((size_t)l->capacity, sizeof *l->places);
+  l->failed = !l->tensors || !l->places;
+  for (int p = 0; p < model->parameter_count && !l->failed; p++) {
+    const struct spm_tensor *parameter = &model->parameters[p];
+    real *raw = host->parameters + parameter->offset;
+    const real *value = exported(export, p);
+    if (value && parameter->constrained) list(l, "", parameter, value, NULL);
+    list(l, parameter->constrained ? "raw." : "", parameter, raw, raw);
+  }
+  for (int s = 0; s < model->state_count && !l->failed; s++)
+    list(l, "state.", &model->states[s], host->state + model->states[s].offset, host->state + model->states[s].offset);
+  for (int p = 0; p < model->parameter_count && training && !l->failed; p++) {
+    const struct spm_tensor *parameter = &model->parameters[p];
+    if (!has_moments(host, p)) continue;
+    list(l, "optimizer.first.", parameter, host->first + parameter->offset, host->first + parameter->offset);
+    list(l, "optimizer.second.", parameter, host->second + parameter->offset, host->second + parameter->offset);
+  }
+  if (!l->failed) return 0;
+  listing_free(l);
+  return spm_fail_system(error, model->name, "save", ENOMEM);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------- */
+
+struct notes {
+  struct checkpoint_note items[8];
+  char texts[8][NOTE_SIZE];
+  int count;
+};
+
+static void note(struct notes *notes, const char *key, const char *format, unsigned long long value) {
+  char *text = notes->texts[notes->count];
+  snprintf(text, NOTE_SIZE, format, value);
+  notes->items[notes->count++] = (struct checkpoint_note){key, text};
+}
+
+/* Where training stands, as one tensor: counters are exact in double up to 2^53. */
+static void pack_progress(const struct train_state *state, double *progress) {
+  const double head[PROGRESS] = {(double)state->epoch,   (double)state->batch,    (double)state->step, (double)state->updates,
+                                 (double)state->skipped, (double)state->in_a_row, state->rows,         0};
+  memcpy(progress, head, sizeof head);
+  memcpy(progress + PROGRESS, state->sums, sizeof(double) * (size_t)state->count);
+}
+
+static void unpack_progress(struct train_state *state, const double *progress) {
+  state->epoch = (long)progress[0];
+  state->batch = (long)progress[1];
+  state->step = (long)progress[2];
+  state->updates = (long)progress[3];
+  state->skipped = (long)progress[4];
+  state->in_a_row = (long)progress[5];
+  state->rows = progress[6];
+  memcpy(state->sums, progress + PROGRESS, sizeof(double) * (size_t)state->count);
+}
+
+int saved_write(const char *path, struct spm_host *host, const struct saved_run *run, const struct train_state *state,
+                struct spm_error *error) {
+  const struct spm_program *program = spm_find_program(host->model, "export");
+  struct spm_run export = {.program = NULL};
+  if (program) {
+    export = spm_host_run(host, program, 0);
+    spm_run_program(&export);
+  }
+  struct listing l;
+  if (listing_create(&l, host, &export, state != NULL, error) != 0) return -1;
+  double *progress = NULL;
+  if (state) {
+    progress = calloc((size_t)(PROGRESS + state->count), sizeof *progress);
+    if (!progress) {
+      listing_free(&l);
+      return spm_fail_system(error, path, "write", ENOMEM);
+    }
+    pack_progress(state, progress);
+    l.tensors[l.count] = (struct checkpoint_tensor){
+        .name = strdup("training.progress"), .element = SPM_F64, .rank = 1, .shape = {PROGRESS + state->count}, .values = progress};
+    if (l.tensors[l.count].name) l.count++;
+  }
+  struct notes notes = {.count = 0};
+  notes.items[notes.count++] = (struct checkpoint_note){"format", format_note};
+  notes.items[notes.count++] = (struct checkpoint_note){"model", host->model->name};
+  note(&notes, "seed", "%llu", run->seed);
+  note(&notes, "batch", "%llu", (unsigned long long)run->batch);
+  note(&notes, "rows", "%llu", (unsigned long long)run->rows);
+  note(&notes, "epoch", "%llu", (unsigned long long)host->epoch);
+  note(&notes, "step", "%llu", (unsigned long long)host->step);
+  int status = checkpoint_write(path, l.tensors, l.count, notes.items, notes.count, error);
+  listing_free(&l);
+  free(progress);
+  return status;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+static int read_number(const struct checkpoint *file, const char *path, const char *key, unsigned long long *value,
+                       struct spm_error *error) {
+  const char *text = checkpoint_note(file, key);
+  char *end;
+  errno = 0;
+  if (text && text[0] >= '0' && text[0] <= '9') {
+    *value = strtoull(text, &end, 10);
+    if (!*end && errno == 0) return 0;
+  }
+  return spm_fail(error, "%s: is not a model that spmc saved (its note \"%s\" is %s)", path, key, text ? "not a number" : "missing");
+}
+
+static int read_notes(const struct checkpoint *file, const char *path, struct saved_run *run, struct spm_error *error) {
+  const char *format = checkpoint_note(file, "format");
+  unsigned long long seed = 0, batch = 0, rows = 0, epoch = 0, step = 0;
+  if (!format || strcmp(format, format_note) != 0)
+    return spm_fail(error, "%s: is not a model that spmc saved (its note \"format\" is %s)", path, format ? format : "missing");
+  if (read_number(file, path, "seed", &seed, error) != 0 || read_number(file, path, "batch", &batch, error) != 0 ||
+      read_number(file, path, "rows", &rows, error) != 0 || read_number(file, path, "epoch", &epoch, error) != 0 ||
+      read_number(file, path, "step", &step, error) != 0)
+    return -1;
+  *run = (struct saved_run){seed, (long)batch, (long)rows, (long)epoch, (long)step};
+  return 0;
+}
+
+int saved_read_run(const char *path, struct saved_run *run, struct spm_error *error) {
+  struct checkpoint file;
+  if (checkpoint_read(&file, path, error) != 0) return -1;
+  int status = read_notes(&file, path, run, error);
+  checkpoint_free(&file);
+  return status;
+}
+
+static int read_tensors(const struct checkpoint *file, const char *path, const struct listing *l, struct spm_error *error) {
+  for (int i = 0; i < l->count; i++) {
+    const struct checkpoint_tensor *wanted = &l->tensors[i];
+    const struct checkpoint_tensor *found =
+        checkpoint_expect(file, path, wanted->name, wanted->element, wanted->rank, wanted->shape, error);
+    if (!found) return -1;
+    memcpy(l->places[i], found->values, sizeof(real) * checkpoint_tensor_count(found));
+  }
+  return 0;
+}
+
+static int read_progress(const struct checkpoint *file, const char *path, struct train_state *state, struct spm_error *error) {
+  const long shape[1] = {PROGRESS + state->count};
+  const struct checkpoint_tensor *progress = checkpoint_expect(file, path, "training.progress", SPM_F64, 1, shape, error);
+  if (!progress) return -1;
+  unpack_progress(state, progress->values);
+  return 0;
+}
+
+int saved_read(const char *path, struct spm_host *host, struct saved_run *run, struct train_state *state,
+               struct spm_error *error) {
+  struct checkpoint file;
+  struct listing l;
+  struct spm_run none = {.program = NULL};
+  if (checkpoint_read(&file, path, error) != 0) return -1;
+  int status = read_notes(&file, path, run, error);
+  if (status == 0) status = listing_create(&l, host, &none, state != NULL, error);
+  if (status == 0) {
+    status = read_tensors(&file, path, &l, error);
+    listing_free(&l);
+  }
+  host->epoch = status == 0 ? run->epoch : 0;
+  host->step = status == 0 ? run->step : 0;
+  if (status == 0 && state) status = read_progress(&file, path, state, error);
+  checkpoint_free(&file);
+  return status;
+}

@@ -1,0 +1,266 @@
+/* Training: epochs of minibatches through program "train", checkpoints, and what to do when a number is not finite. */
+#include "train.h"
+#include "saved.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { SKIPS_ALLOWED = 5 };
+
+struct training {
+  struct spm_host *host;
+  const struct train_options *options;
+  struct train_state *state;
+  const struct train_events *events;
+  const struct spm_program *train, *project; /* project: NULL unless a parameter is projected */
+  struct spm_optimizer optimizer;
+  long batch, epoch_steps, total_steps;
+  long *order; /* of the epoch's rows; NULL: as they stand */
+  double *values, *means, *valid;
+  double last_checkpoint;
+};
+
+/* ---- plan ---------------------------------------------------------------------------------------------------- */
+
+long train_batch_rows(const struct spm_training *training, long rows) {
+  return training->batch <= 0 || training->batch > rows ? rows : training->batch;
+}
+
+long train_epoch_steps(const struct spm_training *training, long rows) {
+  long batch = train_batch_rows(training, rows);
+  return (rows + batch - 1) / batch;
+}
+
+long train_total_steps(const struct spm_training *training, long rows) {
+  long steps = training->epochs * train_epoch_steps(training, rows);
+  return training->steps > 0 && training->steps < steps ? training->steps : steps;
+}
+
+static uint64_t mix(uint64_t z) { /* splitmix64's */
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+/* Fisher and Yates; the product's upper half is uniform on [0, i] but for a part in 2^32 of the rows' number. */
+void train_shuffle(long *order, long count, unsigned long long seed, long epoch) {
+  uint64_t state = mix(seed) ^ mix((uint64_t)epoch + 0x9e3779b97f4a7c15u);
+  for (long i = 0; i < count; i++) order[i] = i;
+  for (long i = count - 1; i > 0; i--) {
+    uint64_t bits = mix(state += 0x9e3779b97f4a7c15u) >> 32;
+    long other = (long)((bits * (uint64_t)(i + 1)) >> 32);
+    long kept = order[i];
+    order[i] = order[other];
+    order[other] = kept;
+  }
+}
+
+int train_state_create(struct train_state *state, int columns, struct spm_error *error) {
+  *state = (struct train_state){.count = columns};
+  state->sums = calloc((size_t)columns + 1, sizeof *state->sums);
+  return state->sums ? 0 : spm_fail_system(error, "training", "begin", ENOMEM);
+}
+
+void train_state_free(struct train_state *state) {
+  free(state->sums);
+  *state = (struct train_state){0};
+}
+
+/* ---- one step ------------------------------------------------------------------------------------------------ */
+
+/* The first thing that is not finite: a term before the objective that it is part of. */
+static void name_culprit(const struct training *t, const struct spm_outcome *outcome, char *text, size_t size) {
+  const struct spm_columns *columns = t->options->train_columns;
+  for (int i = 0; i < columns->count; i++)
+    if (columns->roles[i] == SPM_TERM && !isfinite(t->values[i])) {
+      snprintf(text, size, "the term %s is %g", columns->names[i], t->values[i]);
+      return;
+    }
+  for (int i = 0; i < columns->count; i++)
+    if (columns->roles[i] == SPM_OBJECTIVE && !isfinite(t->values[i])) {
+      snprintf(text, size, "the objective is %g", t->values[i]);
+      return;
+    }
+  snprintf(text, size, "the gradient of %s is not finite",
+           outcome->parameter >= 0 ? t->host->model->parameters[outcome->parameter].name : "a parameter");
+}
+
+static void add_to_sums(struct training *t, long rows) {
+  struct train_state *state = t->state;
+  for (int i = 0; i < state->count; i++) {
+    if (t->options->train_columns->roles[i] == SPM_VALUE)
+      state->sums[i] = t->values[i];
+    else
+      state->sums[i] += t->values[i] * (double)rows;
+  }
+  state->rows += (double)rows;
+}
+
+static int after_outcome(struct training *t, const struct spm_outcome *outcome, long rows, struct spm_error *error) {
+  struct train_state *state = t->state;
+  struct spm_host *host = t->host;
+  if (outcome->status != SPM_STEP_SKIPPED) {
+    real *swap = host->state;
+    host->state = host->state_next;
+    host->state_next = swap;
+    state->updates++;
+  }
+  state->step++;
+  state->batch++;
+  if (outcome->status == SPM_STEP_UPDATED) {
+    state->in_a_row = 0;
+    add_to_sums(t, rows);
+    return 0;
+  }
+  char culprit[256];
+  state->skipped++;
+  state->in_a_row++;
+  name_culprit(t, outcome, culprit, sizeof culprit);
+  if (t->events->skipped) t->events->skipped(t->events->context, state, culprit);
+  if (state->in_a_row < SKIPS_ALLOWED) return 0;
+  return spm_fail(error, "training stopped at step %ld: %s, in %d steps one after the other; a lower learning rate or "
+                         "other initial values may help", state->step, culprit, SKIPS_ALLOWED);
+}
+
+static int run_step(struct training *t, struct spm_error *error) {
+  struct spm_host *host = t->host;
+  const struct spm_rows *data = &t->options->data;
+  long first = t->state->batch * t->batch, rows = data->count - first < t->batch ? data->count - first : t->batch;
+  if (spm_host_gather(host, data, t->order ? t->order + first : NULL, first, rows, error) != 0) return -1;
+  host->epoch = t->state->epoch;
+  host->step = t->state->step;
+  struct spm_run run = spm_host_run(host, t->train, rows);
+  run.call.step = (unsigned)t->state->step;
+  t->optimizer.updates = t->state->updates;
+  struct spm_outcome outcome = spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
+  spm_columns_read(t->options->train_columns, &run, t->values);
+  if (t->project && outcome.status != SPM_STEP_SKIPPED) {
+    struct spm_run project = spm_host_run(host, t->project, 0);
+    spm_run_project(&project, host->parameters);
+  }
+  return after_outcome(t, &outcome, rows, error);
+}
+
+/* ---- epochs -------------------------------------------------------------------------------------------------- */
+
+static double seconds_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static int write_checkpoint(struct training *t, bool always, struct spm_error *error) {
+  double now = seconds_now();
+  if (!t->options->checkpoint) return 0;
+  if (!always && now - t->last_checkpoint < t->options->checkpoint_interval) return 0;
+  t->host->epoch = t->state->epoch;
+  t->host->step = t->state->step;
+  struct saved_run run = {.seed = t->host->seed, .batch = t->batch, .rows = t->options->data.count};
+  if (saved_write(t->options->checkpoint, t->host, &run, t->state, error) != 0) return -1;
+  t->last_checkpoint = now;
+  return 0;
+}
+
+static void take_means(struct training *t) {
+  struct train_state *state = t->state;
+  for (int i = 0; i < state->count; i++) {
+    bool last = t->options->train_columns->roles[i] == SPM_VALUE;
+    t->means[i] = last ? state->sums[i] : state->rows > 0 ? state->sums[i] / state->rows : (double)NAN;
+    state->sums[i] = 0;
+  }
+  state->rows = 0;
+}
+
+static int finish_epoch(struct training *t, struct spm_error *error) {
+  struct train_state *state = t->state;
+  take_means(t);
+  t->host->epoch = ++state->epoch;
+  t->host->step = state->step;
+  state->batch = 0;
+  double *valid = NULL;
+  if (t->options->valid.count > 0) {
+    valid = t->valid;
+    if (spm_host_evaluate(t->host, &t->options->valid, t->options->valid_columns, valid, error) != 0)
+      return -1;
+  }
+  if (t->events->epoch && t->events->epoch(t->events->context, state, t->means, valid, error) != 0) return -1;
+  return write_checkpoint(t, state->step >= t->total_steps, error);
+}
+
+static bool should_stop(const struct training *t) { return t->options->stop && *t->options->stop; }
+
+static int run_epoch(struct training *t, struct spm_error *error) {
+  struct train_state *state = t->state;
+  if (t->order) train_shuffle(t->order, t->options->data.count, t->host->seed, state->epoch);
+  while (state->batch < t->epoch_steps && state->step < t->total_steps) {
+    if (run_step(t, error) != 0) return TRAIN_FAILED;
+    if (t->events->step) t->events->step(t->events->context, state, t->values);
+    /* At the end of an epoch it is finished first: its row of metrics belongs to it. */
+    if (should_stop(t) && state->batch < t->epoch_steps && state->step < t->total_steps)
+      return write_checkpoint(t, true, error) == 0 ? TRAIN_INTERRUPTED : TRAIN_FAILED;
+  }
+  if (finish_epoch(t, error) != 0) return TRAIN_FAILED;
+  if (!should_stop(t) || state->step >= t->total_steps) return TRAIN_FINISHED;
+  return write_checkpoint(t, true, error) == 0 ? TRAIN_INTERRUPTED : TRAIN_FAILED;
+}
+
+/* ---- whole runs ---------------------------------------------------------------------------------------------- */
+
+static int prepare_optimizer(struct training *t, struct spm_error *error) {
+  const struct spm_training *s = &t->options->training;
+  t->optimizer = (struct spm_optimizer){.lr = s->lr,
+                                        .beta1 = s->beta1,
+                                        .beta2 = s->beta2,
+                                        .epsilon = s->epsilon,
+                                        .momentum = s->momentum,
+                                        .weight_decay = s->weight_decay,
+                                        .first = t->host->first,
+                                        .second = t->host->second};
+  if (strcmp(s->optimizer, "adam") == 0)
+    t->optimizer.kind = SPM_ADAM;
+  else if (strcmp(s->optimizer, "sgd") == 0)
+    t->optimizer.kind = SPM_SGD;
+  else
+    return spm_fail(error, "%s: there is no optimizer called '%s'", t->host->model->name, s->optimizer);
+  return 0;
+}
+
+static int prepare(struct training *t, struct spm_error *error) {
+  const struct train_options *options = t->options;
+  const struct spm_model *model = t->host->model;
+  long rows = options->data.count;
+  t->train = spm_find_program(model, "train");
+  if (!t->train) return spm_fail(error, "%s: has no program \"train\"", model->name);
+  for (int p = 0; p < model->parameter_count; p++)
+    if (model->parameters[p].projected && !model->parameters[p].fixed) t->project = spm_find_program(model, "project");
+  t->batch = train_batch_rows(&options->training, rows);
+  t->epoch_steps = train_epoch_steps(&options->training, rows);
+  t->total_steps = train_total_steps(&options->training, rows);
+  t->values = calloc((size_t)t->state->count + 1, sizeof *t->values);
+  t->means = calloc((size_t)t->state->count + 1, sizeof *t->means);
+  t->valid = calloc((size_t)(options->valid_columns ? options->valid_columns->count : 0) + 1, sizeof *t->valid);
+  if (options->training.shuffle) t->order = malloc(sizeof *t->order * (size_t)rows);
+  if (!t->values || !t->means || !t->valid || (options->training.shuffle && !t->order))
+    return spm_fail_system(error, model->name, "train", ENOMEM);
+  t->last_checkpoint = seconds_now();
+  return prepare_optimizer(t, error);
+}
+
+int train_run(struct spm_host *host, const struct train_options *options, struct train_state *state,
+              const struct train_events *events, struct spm_error *error) {
+  struct training t = {.host = host, .options = options, .state = state, .events = events};
+  int status = prepare(&t, error);
+  while (status == TRAIN_FINISHED && state->step < t.total_steps) status = run_epoch(&t, error);
+  host->epoch = state->epoch;
+  host->step = state->step;
+  free(t.order);
+  free(t.values);
+  free(t.means);
+  free(t.valid);
+  return status;
+}

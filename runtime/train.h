@@ -1,0 +1,61 @@
+/* Training on the host: a model, its data and settings -> trained parameters, checkpoints on the way.
+ * Nothing here prints: what happens is told through callbacks. */
+#ifndef SPM_TRAIN_H
+#define SPM_TRAIN_H
+
+#include "host.h"
+
+#include <signal.h>
+
+/* Where training stands: with parameters, moments and states, all that a checkpoint has to hold. */
+struct train_state {
+  long epoch;    /* completed ones */
+  long batch;    /* completed in this epoch */
+  long step;     /* completed in all, skipped ones included */
+  long updates;  /* steps that changed the parameters */
+  long skipped;  /* steps left out because something was not finite */
+  long in_a_row; /* of those, directly before this point */
+  double rows;   /* behind `sums` */
+  double *sums;  /* by column: over this epoch's rows so far; for plain values (a learning rate) the last one */
+  int count;     /* columns */
+};
+
+struct train_events { /* each may be NULL */
+  void *context;
+  /* values: this step's outputs, by column of the program "train" */
+  void (*step)(void *context, const struct train_state *state, const double *values);
+  /* means: over the epoch, by column of "train"; valid: by column of "evaluate", NULL without validation data. -1 ends
+   * training with that error. */
+  int (*epoch)(void *context, const struct train_state *state, const double *means, const double *valid,
+               struct spm_error *error);
+  void (*skipped)(void *context, const struct train_state *state, const char *culprit);
+};
+
+struct train_options {
+  struct spm_training training; /* what the command line changed is in it */
+  struct spm_rows data, valid;  /* valid.count 0: none */
+  const char *checkpoint;       /* file to keep up to date; NULL: none */
+  const struct spm_columns *train_columns, *valid_columns;
+  const volatile sig_atomic_t *stop; /* nonzero: finish the step, write the checkpoint, return; may be NULL */
+  double checkpoint_interval;        /* at most one checkpoint in this many seconds, but one at the end in any case */
+  int unfused;                       /* update after all gradients are made (the same bytes; for tests) */
+};
+
+enum { TRAIN_FAILED = -1, TRAIN_FINISHED = 0, TRAIN_INTERRUPTED = 1 };
+
+/* Steps in an epoch and in all. */
+long train_epoch_steps(const struct spm_training *training, long rows);
+long train_total_steps(const struct spm_training *training, long rows);
+long train_batch_rows(const struct spm_training *training, long rows);
+
+/* Trains from `state` on: a fresh one (train_state_create) on initialised parameters, or one that was resumed. */
+int train_run(struct spm_host *host, const struct train_options *options, struct train_state *state,
+              const struct train_events *events, struct spm_error *error);
+
+int train_state_create(struct train_state *state, int columns, struct spm_error *error);
+void train_state_free(struct train_state *state);
+
+/* The order of an epoch's rows: a permutation that depends on seed, epoch and count alone. */
+void train_shuffle(long *order, long count, unsigned long long seed, long epoch);
+
+#endif

@@ -1,0 +1,141 @@
+# The real program: what it says and which exit code it gives on good and bad input, and that failures leave nothing
+# behind. Lines "ok NAME" / "not ok NAME"; run by tests/run.sh. SPMC: the program, SPM_BUILD: where make_bars is.
+spmc=${SPMC:-build/spmc}
+here=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d /tmp/spm-cli-XXXXXX)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+spec=$here/specs/laplace_vae.spm
+NO_COLOR=1; export NO_COLOR
+
+# expect NAME CODE PATTERN COMMAND...: the exit code, and a pattern in what is printed ('' for any)
+expect() {
+  name=$1 code=$2 pattern=$3
+  shift 3
+  "$@" >out 2>&1
+  got=$?
+  if [ $got -eq "$code" ] && grep -q -e "$pattern" out; then
+    echo "ok $name"
+  else
+    echo "not ok $name: exit code $got, $code wanted; looking for '$pattern' in"
+    sed 's/^/    /' out
+  fi
+}
+check() { # check NAME CONDITION...
+  name=$1
+  shift
+  if "$@"; then echo "ok $name"; else echo "not ok $name"; fi
+}
+absent() { for file; do [ ! -e "$file" ] || return 1; done; }
+present() { for file; do [ -s "$file" ] || { echo "missing: $file"; return 1; }; done; }
+
+"${SPM_BUILD:-$here/build}/examples/make_bars" train.idx 3000 1 && "${SPM_BUILD:-$here/build}/examples/make_bars" test.idx 700 2 || exit 1
+gzip -k train.idx
+small="H=16 K=4 --seed 5 --quiet"
+
+# --- words ---
+expect 'no command' 2 'usage: spmc' "$spmc"
+expect 'help' 0 'commands:' "$spmc" --help
+expect 'version' 0 '^spmc [0-9]' "$spmc" --version
+expect 'version names the BLAS' 0 'BLAS' "$spmc" --version
+for command in train eval check diagnose; do expect "help of $command" 0 'Usage: spmc '$command "$spmc" $command --help; done
+expect 'help as a command' 0 'Usage: spmc train' "$spmc" help train
+expect 'unknown command' 2 "did you mean 'train'" "$spmc" trian
+expect 'unknown option' 2 "did you mean '--epochs'" "$spmc" train $spec --data x=train.idx --out run --epocs 3
+expect 'option of another command' 2 "there is no option '--epochs'" "$spmc" check $spec --epochs 3
+expect 'option without its text' 2 'requires an argument' "$spmc" train $spec --data x=train.idx --out
+expect 'bad number' 2 "not 'many'" "$spmc" train $spec --data x=train.idx --out run --epochs many
+expect 'no epochs' 2 'at least 1' "$spmc" train $spec --data x=train.idx --out run --epochs 0
+expect 'negative seed' 2 'not .-3' "$spmc" train $spec --data x=train.idx --out run --seed=-3
+expect 'bad color' 2 'auto, always or never' "$spmc" check $spec --color=red
+expect 'no model' 2 'MODEL.spm is missing' "$spmc" check
+expect 'two models' 2 'is enough' "$spmc" check $spec $spec
+expect 'no data' 2 '--data' "$spmc" train $spec --out run
+expect 'no directory' 2 '--out' "$spmc" train $spec --data x=train.idx
+expect 'data twice' 2 'twice' "$spmc" train $spec --data x=train.idx --data x=train.idx --out run
+expect 'value that is no number' 2 'is a number' "$spmc" check $spec K=many
+expect 'unknown stage' 2 "did you mean 'simplify'" "$spmc" check $spec --dump=simplfy
+
+# --- specs ---
+expect 'missing spec' 1 'missing.spm' "$spmc" check missing.spm
+expect 'spec that is a directory' 1 '' "$spmc" check .
+expect 'unknown value' 1 'KK' "$spmc" check $spec KK=3
+printf 'model broken;\nlatent z : real[3;\n' > broken.spm
+expect 'syntax error' 1 'broken.spm:2' "$spmc" check broken.spm
+expect 'syntax error as JSON' 1 '"line": *2' "$spmc" check broken.spm --json
+expect 'good spec' 0 'no problems found' "$spmc" check $spec
+for stage in ast check derive simplify schedule c strips; do expect "dump of $stage" 0 '.' "$spmc" check $spec --dump=$stage; done
+
+# --- data ---
+head -c 20000 train.idx.gz > cut.idx.gz
+head -c 100000 train.idx > cut.idx
+printf '\000\000\010\001\000\000\000\005abcde' > labels.idx
+npy() { # npy FILE ROWS COLUMNS FOUR-BYTES: a float32 array of one value
+  { printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': ($2, $3), }"; printf "%.0s$4" $(seq $(($2 * $3))); } > $1
+}
+npy large.npy 2 784 '\000\000\000@'
+npy good.npy 2 784 '\000\000\000?'
+expect 'missing data' 1 'none.idx' "$spmc" train $spec --data x=none.idx --out run $small
+expect 'truncated gz' 1 'cut.idx.gz' "$spmc" train $spec --data x=cut.idx.gz --out run $small
+expect 'truncated idx' 1 'cut.idx' "$spmc" train $spec --data x=cut.idx --out run $small
+expect 'not a data file' 1 'broken.spm' "$spmc" train $spec --data x=broken.spm --out run $small
+expect 'data that is a directory' 1 '' "$spmc" train $spec --data x=. --out run $small
+expect 'wrong rank' 1 'labels.idx' "$spmc" train $spec --data x=labels.idx --out run $small
+expect 'wrong rank cites the declaration' 1 'laplace_vae.spm:' "$spmc" train $spec --data x=labels.idx --out run $small
+expect 'values out of range' 1 '1,568 of 1,568 values of x lie outside \[0, 1\]; the largest is 2' "$spmc" train $spec --data x=large.npy --out run $small
+expect 'bad test data is found before training' 1 'large.npy' "$spmc" train $spec --data x=train.idx --test x=large.npy --out run $small
+expect 'unknown data' 1 "no data called 'y'" "$spmc" train $spec --data y=train.idx --out run $small
+check 'failures leave nothing behind' absent run
+expect 'directory under a file' 1 'train.idx' "$spmc" train $spec --data x=train.idx --out train.idx/run $small
+expect 'directory that is a file' 1 'train.idx' "$spmc" train $spec --data x=train.idx --out train.idx $small
+expect 'device without room' 1 '' sh -c "'$spmc' check $spec > /dev/full"
+mkdir other && echo hello > other/file
+expect 'directory of something else' 1 'other' "$spmc" train $spec --data x=train.idx --out other $small
+check 'which stays as it was' [ "$(ls other)" = file ]
+
+# --- a run ---
+expect 'train' 0 'elbo' "$spmc" train $spec --data x=train.idx.gz --valid x=test.idx --test x=test.idx --out run --epochs 2 $small
+check 'its files' present run/config.json run/model.spm run/metrics.jsonl run/metrics.csv run/checkpoints/last.safetensors run/model.safetensors run/figures/reconstructions.png
+check 'no temporary files' [ -z "$(find run -name '*.tmp*')" ]
+check 'a row an epoch' [ "$(wc -l < run/metrics.jsonl)" -eq 2 ]
+expect 'seed in config.json' 0 '"seed": "5"' cat run/config.json
+expect 'a second run does not overwrite' 1 '--resume' "$spmc" train $spec --data x=train.idx --out run $small
+expect 'data without a name' 0 '' "$spmc" train $spec --data train.idx --out unnamed --epochs 1 $small
+expect 'floats' 0 '' "$spmc" train $spec --data x=good.npy --out floats --epochs 1 $small
+expect 'eval' 0 'elbo' "$spmc" eval run --data x=test.idx
+expect 'eval as JSON' 0 '"rows": 700, "seed": 5, "results": {.*"elbo": -' "$spmc" eval run --data x=test.idx --json
+expect 'eval of no run' 1 'config.json' "$spmc" eval other --data x=test.idx
+expect 'eval with wrong data' 1 'labels.idx' "$spmc" eval run --data x=labels.idx
+cp -r run damaged && head -c 3000 run/model.safetensors > damaged/model.safetensors
+expect 'eval of a damaged model' 1 'model.safetensors' "$spmc" eval damaged --data x=test.idx
+expect 'gradients' 0 'no problems found' "$spmc" diagnose $spec D=9 H=7 K=3
+
+# --- the same bytes ---
+"$spmc" train $spec --data x=train.idx --valid x=test.idx --out one --epochs 2 --threads 1 $small >/dev/null 2>&1
+"$spmc" train $spec --data x=train.idx --valid x=test.idx --out two --epochs 2 --threads 2 $small >/dev/null 2>&1
+check 'one and two threads: the same model' cmp one/model.safetensors two/model.safetensors
+check 'one and two threads: the same metrics' cmp one/metrics.csv two/metrics.csv
+
+# Long enough to be caught in the middle: a TERM, then a KILL, each followed by --resume.
+long="--data x=train.idx --valid x=test.idx --epochs 60 --batch 32 $small"
+"$spmc" train $spec $long --out whole >/dev/null 2>&1
+for signal in TERM KILL; do
+  "$spmc" train $spec $long --out stopped-$signal >stopped.log 2>&1 &
+  process=$!
+  [ $signal = TERM ] && sleep 0.4
+  waited=0
+  while [ $signal = KILL ] && [ ! -s stopped-$signal/checkpoints/last.safetensors ] && [ $waited -lt 300 ]; do sleep 0.05; waited=$((waited + 1)); done
+  kill -$signal $process 2>/dev/null
+  wait $process
+  code=$?
+  if [ $code -eq 0 ]; then
+    echo "skip $signal: the run was over too soon"
+    continue
+  fi
+  [ $signal = TERM ] && check 'SIGTERM: exit code 143' [ $code -eq 143 ]
+  [ $signal = TERM ] && expect 'SIGTERM: says how to go on' 0 'resume' cat stopped.log
+  expect "$signal: resume" 0 '' "$spmc" train $spec $long --out stopped-$signal --resume
+  check "$signal: the same model as without it" cmp whole/model.safetensors stopped-$signal/model.safetensors
+  check "$signal: the same metrics" cmp whole/metrics.csv stopped-$signal/metrics.csv
+  expect "$signal: another seed is refused" 1 'seed' "$spmc" train $spec $(echo "$long" | sed 's/--seed 5/--seed 6/') --out stopped-$signal --resume
+done

@@ -1,0 +1,3 @@
+/* test_kernels.c for double. */
+#define SPM_DOUBLE
+#include "test_kernels.c"
