@@ -364,7 +364,7 @@ static void undo_locale(char *text) {
 const char *shortest_number(Compilation *c, double value) {
   if (isnan(value)) return "nan";
   if (isinf(value)) return value < 0 ? "-inf" : "inf";
-  if (value == (double)(long)value && value > -1e15 && value < 1e15 && !(value == 0 && signbit(value)))
+  if (value > -1e15 && value < 1e15 && value == (double)(long)value && !(value == 0 && signbit(value)))
     return arena_printf(c, "%ld", (long)value);
   char text[64];
   for (int precision = 1; precision <= 17; precision++) {

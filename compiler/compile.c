@@ -29,6 +29,7 @@ Model *compile_check(Compilation *c, const char *path, const CompileOptions *opt
   if (setjmp(c->failure)) return NULL; /* out of memory, or the lexer gave up: already a diagnostic */
   c->failure_set = true;
   Model *m = resolve(c, path, options);
+  if (c->error_count == 0) check_generic(m);
   if (c->error_count == 0 && m->name) check(m);
   drop_repeats(c);
   c->failure_set = false;
@@ -47,6 +48,7 @@ static bool verified(Model *m, const Graph *g, const char *stage) {
 }
 
 Graph *model_graph(Model *m, ProgramKind program) {
+  if (!m->checked) return NULL;
   if (m->graphs[program]) return m->graphs[program];
   Graph *g = derive(m, program);
   if (!g || m->compilation->error_count || !verified(m, g, "derive")) return NULL;

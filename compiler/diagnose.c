@@ -176,8 +176,10 @@ static bool test_tensor(Prober *p, TensorReport *report, double *values, const d
       continue;
     }
     slope = -slope; /* gradients are of minus the objective */
-    double noise = 1e-14 * (fabs(objective) + 1) / step; /* what rounding does to the differences */
-    double error = fmax(0, fabs(slope - gradient[chosen[i]]) - noise) / fmax(fmax(fabs(gradient[chosen[i]]), 0.01 * rms), 1e-12);
+    /* What rounding does to the differences; a gradient that drowns in it is held to it. */
+    double noise = 1e-15 * (fabs(objective) + 1) / step;
+    double size = fmax(fmax(fabs(gradient[chosen[i]]), 0.01 * rms), fmax(noise / diagnose_tolerance, 1e-12));
+    double error = fabs(slope - gradient[chosen[i]]) / size;
     if (report->worst_element >= 0 && error <= report->worst) continue;
     if (isnan(error)) error = INFINITY;
     report->worst = error;

@@ -182,7 +182,7 @@ static Facts facts_of_logarithm(Op op, Facts a) {
   double offset = op == IR_log1p ? 1 : 0;
   Facts shifted = sum_of(a, between(offset, offset, true));
   if (shifted.low < 0) return anything(false);
-  bool finite = a.finite && shifted.low >= (op == IR_log1p ? 1e-6 : safely_positive);
+  bool finite = a.finite && shifted.low >= (op == IR_log1p ? 5e-8 : safely_positive);
   Facts f = between(shifted.low == 0 ? -INFINITY : log(shifted.low), log(shifted.high), finite);
   f.above_low = a.above_low && isfinite(f.low);
   f.below_high = a.below_high && isfinite(f.high);

@@ -50,8 +50,9 @@ Item *library_find(const Model *, ItemKind, Name);
 bool is_network(ItemKind);
 const Override *find_override(const Model *, Name);
 
-/* Elaborates every declaration once, for its diagnostics. */
+/* Elaborates every declaration once, for its diagnostics; check_generic those that only calls would reach. */
 void check(Model *);
+void check_generic(Model *);
 /* Requires a checked model without errors. */
 Graph *derive(Model *, ProgramKind);
 /* Reads the train block into model->training. */

@@ -225,8 +225,8 @@ typedef struct Info {
   Tensor *tensor;   /* its own memory, or NULL */
   Tensor *partial;  /* statistics */
   bool wanted_in_memory;
-  int unit;         /* number of the group or node in the ordering of steps */
-  int phase;
+  bool tensor_read; /* a range's result: by some step, so that it cannot wait for the end */
+  bool visited;
   Node **terms;     /* of a range */
   int term_count;
 } Info;

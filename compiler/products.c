@@ -95,11 +95,11 @@ static int runs_of(const Product *p, Class class, Label runs[PLAN_DIMS]) {
 
 /* A matrix [rows, columns] as blas wants it: stored by rows, or transposed. */
 static bool orient_as(long row_stride, Extent rows, long column_stride, Extent columns, long *leading) {
-  (void)rows;
   if (!extent_is_one(columns) && column_stride != 1) return false;
   if (columns.kind == EXTENT_ROWS) return false;
-  *leading = extent_is_one(rows) ? columns.count * (columns.kind == EXTENT_PART ? PART_ROUND * PART_ROWS : 1) : row_stride;
-  return columns.kind == EXTENT_PART ? !extent_is_one(rows) && *leading >= 1 : *leading >= columns.count;
+  *leading = extent_is_one(rows) ? columns.count : row_stride;
+  if (columns.kind == EXTENT_PART) return !extent_is_one(rows) && *leading >= 1; /* the stride is that of the whole */
+  return *leading >= columns.count;
 }
 
 static bool orient(long row_stride, Extent rows, long column_stride, Extent columns, bool *transposed, long *leading) {
@@ -184,12 +184,24 @@ static Product swapped(const Product *p) {
   return other;
 }
 
+/* Sets part_a and part_b as well. */
+static void fit_either(const Product *p, Fit *best) {
+  long before = best->size;
+  fit_product(p, best);
+  if (best->size == before) return;
+  for (int i = 0; i < p->count; i++) {
+    if (p->labels[i].extent.kind != EXTENT_PART) continue;
+    best->gemm.part_a = p->labels[i].a;
+    best->gemm.part_b = p->labels[i].b;
+  }
+}
+
 static bool fit(const Product *p, Gemm *gemm) {
   if (p->a.tensor == NULL || p->b.tensor == NULL) return false;
   Fit best = {.size = 0};
-  fit_product(p, &best);
   Product other = swapped(p);
-  fit_product(&other, &best);
+  fit_either(p, &best);
+  fit_either(&other, &best);
   if (best.size == 0) return false;
   *gemm = best.gemm;
   gemm->c_size = result_extent(p->c.tensor);
@@ -316,14 +328,7 @@ static bool fit_part(Scheduler *s, const Node *node, Access c, Gemm *gemm, long 
   Product p = describe(s, node, operand_access(s, node->operands[0]), operand_access(s, node->operands[1]), c);
   int present = classes_present(&p);
   if (!has(present, CLASS_M) || !has(present, CLASS_N) || !has(present, CLASS_K)) return false;
-  if (!cut_leading(&p, leading) || !fit(&p, gemm)) return false;
-  for (int i = 0; i < p.count; i++) {
-    if (p.labels[i].extent.kind != EXTENT_PART) continue;
-    bool same_way = gemm->a.tensor == p.a.tensor && gemm->b.tensor == p.b.tensor && gemm->a.offset == p.a.offset;
-    gemm->part_a = same_way ? p.labels[i].a : p.labels[i].b;
-    gemm->part_b = same_way ? p.labels[i].b : p.labels[i].a;
-  }
-  return true;
+  return cut_leading(&p, leading) && fit(&p, gemm);
 }
 
 bool product_is_matrix_like(const Scheduler *s, const Node *node) {

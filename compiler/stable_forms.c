@@ -39,6 +39,8 @@ static Node *form_of_log1p(Graph *graph, Node *x) {
 
 static Node *form_of_exp(Graph *graph, Node *x) {
   if (x->op == IR_log && x->operands[0]->facts.low >= 0) return x->operands[0];
+  if (x->op == IR_log1p && x->operands[0]->facts.low >= -1)
+    return build_map2(graph, IR_add, x->operands[0], build_filled_like(graph, 1, x));
   if (x->op == IR_neg && x->operands[0]->op == IR_softplus)
     return build_map1(graph, IR_sigmoid, negated(graph, x->operands[0]->operands[0]));
   return NULL;

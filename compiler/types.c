@@ -50,7 +50,8 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
     error_at(e->c, "not-supported", type->span, "the type `%s` is not supported yet", type->name);
     return false;
   }
-  if (type->argument_count != row->arguments) {
+  bool optional = row->special == SPECIAL_SIMPLEX && type->argument_count == 0; /* simplex[C] is simplex(C) */
+  if (type->argument_count != row->arguments && !optional) {
     error_at(e->c, "type-arguments", type->span, "the type '%s' takes %d number%s in parentheses, not %d", type->name,
              row->arguments, row->arguments == 1 ? "" : "s", type->argument_count);
     return false;
@@ -104,6 +105,10 @@ bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
   if (extra) {
     if (elaborate_dim(e, type->arguments[0].value, &shape->dims[shape->rank])) shape->rank++;
     else ok = false;
+  }
+  if (ok && strcmp(type->name, "simplex") == 0 && shape->rank == 0) {
+    error_at(e->c, "shape", type->span, "a simplex needs its length: simplex(n) or simplex[n]");
+    return false;
   }
   if (ok && strcmp(type->name, "lower_triangular") == 0 && (shape->rank < 2 || !dim_agree(shape->dims[shape->rank - 1], shape->dims[shape->rank - 2]))) {
     error_at(e->c, "shape", type->span, "lower_triangular is a square matrix: lower_triangular[K, K]");

@@ -1,0 +1,86 @@
+/* check_generic: layers, functions and distributions of the user's own text are walked once with their dim names as
+ * names and a stand-in of the declared type for every formal, whether or not anybody calls them. Formals of a function
+ * without types may be anything, so such a function is checked where it is called. Leaves diagnostics alone. */
+#include "front.h"
+
+#include <string.h>
+
+/* Dim names first met in a formal's type become dims of their own, with small different numbers behind them. */
+static void invent_dims(Elaborator *e, const Formals *formals, Scope *scope) {
+  for (int i = 0; i < formals->count; i++) {
+    const Formal *f = &formals->items[i];
+    if (f->is_dim) scope_bind(e, scope, f->name, value_dim(dim_name(e->c, f->name, 3 + scope->count)), f->span);
+    for (int k = 0; f->type && k < f->type->dim_count; k++) {
+      const Expr *dim = f->type->dims[k];
+      if (dim->kind == EXPR_NAME && !scope_find(scope, dim->name))
+        scope_bind(e, scope, dim->name, value_dim(dim_name(e->c, dim->name, 3 + scope->count)), dim->span);
+    }
+  }
+}
+
+/* A value of the formal's type of which nothing else is known: it must not fold, so it is an input. */
+static bool stand_in(Elaborator *e, const Formal *f, Scope *scope) {
+  Support support = {.facts = {.low = -__builtin_inf(), .high = __builtin_inf(), .finite = true}};
+  Shape shape = {0};
+  if (f->is_dim) return true;
+  if (f->type && (!read_support(e, f->type, &support) || !read_shape(e, f->type, &shape))) return false;
+  Signature *s = e->graph->signature;
+  s->data = arena_grow(e->c, s->data, s->data_count, sizeof *s->data);
+  s->data[s->data_count] = (DataInput){.name = f->name, .shape = shape, .span = f->span, .facts = support.facts};
+  Value v = value_tensor(build_data(e->graph, s->data_count++), 0, f->span);
+  scope_bind(e, scope, f->name, v, f->span);
+  return true;
+}
+
+static bool stand_ins(Elaborator *e, const Formals *formals, Scope *scope) {
+  for (int i = 0; i < formals->count; i++)
+    if (!stand_in(e, &formals->items[i], scope)) return false;
+  return true;
+}
+
+static bool all_typed(const Formals *formals) {
+  for (int i = 0; i < formals->count; i++)
+    if (!formals->items[i].type && !formals->items[i].is_dim) return false;
+  return true;
+}
+
+static void check_fields(Elaborator *e, const Item *item, Scope *scope) {
+  for (int i = 0; i < item->field_count; i++) {
+    const Field *f = &item->fields[i];
+    Scope *own = scope_new(e, scope);
+    invent_dims(e, &f->head, own);
+    invent_dims(e, &f->extra, own);
+    Frame frame = enter_callee(e, own, false, item->name);
+    Value v = value_error();
+    if (stand_ins(e, &f->head, own) && stand_ins(e, &f->extra, own)) v = elaborate(e, f->value);
+    leave_callee(e, frame);
+    if (v.kind == VALUE_ERROR) return;
+    if (!f->has_head) scope_bind(e, scope, f->name, v, f->name_span); /* later fields may mention it */
+  }
+}
+
+static void check_one(Elaborator *e, const Item *item) {
+  bool distribution = item->kind == ITEM_DISTRIBUTION;
+  if (!distribution && !all_typed(&item->formals)) return;
+  Scope *scope = scope_new(e, NULL);
+  invent_dims(e, &item->formals, scope);
+  invent_dims(e, &item->extra, scope);
+  Frame frame = enter_callee(e, scope, false, item->name);
+  if (stand_ins(e, &item->formals, scope) && stand_ins(e, &item->extra, scope)) {
+    if (distribution && item->has_block) check_fields(e, item, scope);
+    else if (item->has_block || item->kind == ITEM_LAYER) run_block(e, &item->block, NULL);
+    else if (item->expr) elaborate(e, item->expr);
+  }
+  leave_callee(e, frame);
+}
+
+void check_generic(Model *m) {
+  Model scratch = *m; /* its own signature: stand-ins and parameters made here are nobody's */
+  scratch.signature = (Signature){0};
+  scratch.sources = NULL;
+  for (int i = 0; i < m->library.count; i++) {
+    const Item *item = m->library.items[i];
+    if (item->kind == ITEM_RULE || m->compilation->sources[item->span.source].library) continue;
+    check_one(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
+  }
+}

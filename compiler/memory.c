@@ -1,0 +1,222 @@
+/* Memory: steps in order -> when each tensor lives -> which buffer it is in, and where. A value that a later phase reads
+ * lives in `values` or `kept`, all others in a thread's scratch. Dead memory is used again, and an elementwise result
+ * takes the place of an operand that ends with it. Requires phases with all their steps; leaves every tensor placed. */
+#include <string.h>
+
+#include "plan_internal.h"
+
+/* --- uses --- */
+
+int step_uses(Compilation *c, const Step *step, Use **uses) {
+  int count = 0;
+  switch (step->kind) {
+  case PLAN_LOOP:
+    *uses = arena_array(c, Use, step->loop.instruction_count + step->loop.store_count);
+    for (int i = 0; i < step->loop.instruction_count; i++)
+      if (step->loop.instructions[i].op == OP_COUNT && step->loop.instructions[i].load.tensor != NULL)
+        (*uses)[count++] = (Use){.access = &step->loop.instructions[i].load};
+    for (int i = 0; i < step->loop.store_count; i++)
+      (*uses)[count++] = (Use){.access = &step->loop.stores[i].to, .writes = true};
+    return count;
+  case PLAN_GEMM:
+    *uses = arena_array(c, Use, 3);
+    (*uses)[0] = (Use){.access = &step->gemm.a};
+    (*uses)[1] = (Use){.access = &step->gemm.b};
+    (*uses)[2] = (Use){.access = &step->gemm.c, .writes = true};
+    return 3;
+  case PLAN_ALONG:
+    *uses = arena_array(c, Use, 2);
+    (*uses)[0] = (Use){.access = &step->along.from};
+    (*uses)[1] = (Use){.access = &step->along.to, .writes = true};
+    return 2;
+  case PLAN_DRAW:
+    *uses = arena_array(c, Use, 1);
+    (*uses)[0] = (Use){.access = &step->draw.to, .writes = true};
+    return 1;
+  case PLAN_CLEAR:
+    *uses = arena_array(c, Use, 1);
+    (*uses)[0] = (Use){.access = &step->clear.to, .writes = true};
+    return 1;
+  }
+  return 0;
+}
+
+static void note_use(Tensor *tensor, int phase, int step) {
+  if (tensor->first_phase < 0) {
+    tensor->first_phase = phase;
+    tensor->first_step = step;
+  }
+  tensor->last_phase = phase;
+  tensor->last_step = step;
+}
+
+static void note_list(Compilation *c, const StepList *list, int phase) {
+  for (int i = 0; i < list->count; i++) {
+    Use *uses;
+    int count = step_uses(c, &list->steps[i], &uses);
+    for (int u = 0; u < count; u++) note_use(uses[u].access->tensor, phase, i);
+  }
+}
+
+static void note_all(Scheduler *s) {
+  Plan *plan = s->plan;
+  for (int t = 0; t < plan->tensor_count; t++) plan->tensors[t]->first_phase = -1;
+  for (int p = 0; p < plan->phase_count; p++) {
+    Phase *phase = &plan->phases[p];
+    note_list(s->compilation, &phase->body, p);
+    for (int i = 0; i < phase->statistic_count; i++) {
+      note_use(phase->statistics[i].partial, p, phase->body.count);
+      note_use(phase->statistics[i].result, p, phase->body.count);
+    }
+    for (int r = 0; r < phase->range_count; r++) {
+      note_list(s->compilation, &phase->ranges[r].body, p);
+      note_use(phase->ranges[r].result, p, 0);
+    }
+  }
+  /* What the caller reads afterwards lives to the end. */
+  for (int i = 0; i < plan->output_count; i++) note_use(plan->outputs[i].tensor, plan->phase_count, 0);
+}
+
+/* --- in place --- */
+
+static bool strides_equal(const Access *a, const Access *b, int dims) {
+  return a->offset == b->offset && memcmp(a->strides, b->strides, sizeof(long) * (size_t)dims) == 0;
+}
+
+/* May the store write where the load reads? Only if all is read exactly where it is written, and by no instruction
+ * after the one whose value is stored. */
+static bool may_replace(const Loop *loop, const Store *store, const Tensor *operand) {
+  int last_reader = -1;
+  for (int i = 0; i < loop->instruction_count; i++) {
+    const Instruction *load = &loop->instructions[i];
+    if (load->op != OP_COUNT || load->load.tensor != operand) continue;
+    if (!strides_equal(&load->load, &store->to, loop->dim_count)) return false;
+    for (int j = i + 1; j < loop->instruction_count; j++)
+      for (int k = 0; loop->instructions[j].op != OP_COUNT && k < op_table[loop->instructions[j].op].operands; k++)
+        if (loop->instructions[j].operands[k] == i) last_reader = j;
+    for (int j = 0; j < loop->store_count; j++)
+      if (loop->stores[j].value == i) return false;
+  }
+  return last_reader >= 0 && last_reader <= store->value;
+}
+
+static bool is_scratch(const Tensor *tensor) {
+  return tensor->storage == STORE_TILE || tensor->storage == STORE_FIXED;
+}
+
+static void replace_in(Scheduler *s, const Loop *loop, int phase, int step) {
+  Tensor **taken = arena_array(s->compilation, Tensor *, loop->store_count);
+  int count = 0;
+  for (int i = 0; i < loop->store_count; i++) {
+    const Store *store = &loop->stores[i];
+    Tensor *result = store->to.tensor;
+    if (store->kind != STORE_SET || !is_scratch(result) || result->first_step != step) continue;
+    for (int j = 0; j < loop->instruction_count && result->in_place_of == NULL; j++) {
+      Tensor *operand = loop->instructions[j].op == OP_COUNT ? loop->instructions[j].load.tensor : NULL;
+      bool free = operand != NULL && operand->storage == result->storage && operand->size == result->size &&
+                  operand->last_phase == phase && operand->last_step == step && operand->first_step < step;
+      for (int t = 0; t < count; t++) free = free && taken[t] != operand;
+      if (!free || !may_replace(loop, store, operand)) continue;
+      result->in_place_of = operand;
+      taken[count++] = operand;
+    }
+  }
+}
+
+/* --- offsets --- */
+
+typedef struct Life {
+  Tensor *tensor;
+  long from, to; /* points in time, both included */
+} Life;
+
+static bool overlap(const Life *a, const Life *b) {
+  return a->from <= b->to && b->from <= a->to;
+}
+
+/* First fit: the lowest offset that is free all through the tensor's life. Returns the length of the buffer. */
+static long place_lives(Compilation *c, Life *lives, int count) {
+  long length = 0;
+  Life **near = arena_array(c, Life *, count);
+  for (int i = 0; i < count; i++) {
+    Tensor *tensor = lives[i].tensor;
+    long need = (tensor->size + PADDING - 1) / PADDING * PADDING, offset = 0;
+    int others = 0;
+    for (int j = 0; j < i; j++) {
+      if (!overlap(&lives[i], &lives[j])) continue;
+      int at = others++; /* kept in order of offsets */
+      for (; at > 0 && near[at - 1]->tensor->offset > lives[j].tensor->offset; at--) near[at] = near[at - 1];
+      near[at] = &lives[j];
+    }
+    for (int j = 0; j < others; j++) {
+      long end = near[j]->tensor->offset + (near[j]->tensor->size + PADDING - 1) / PADDING * PADDING;
+      if (near[j]->tensor->offset >= offset + need) break;
+      if (end > offset) offset = end;
+    }
+    tensor->offset = offset;
+    if (offset + need > length) length = offset + need;
+  }
+  return length;
+}
+
+/* The tensors of one storage; time counts phases, or steps of one phase. */
+static long place_storage(Scheduler *s, Storage storage, int phase) {
+  Plan *plan = s->plan;
+  Life *lives = arena_array(s->compilation, Life, plan->tensor_count);
+  int count = 0;
+  for (int t = 0; t < plan->tensor_count; t++) {
+    Tensor *tensor = plan->tensors[t];
+    if (tensor->storage != storage || tensor->first_phase < 0) continue;
+    if (phase >= 0 && (tensor->first_phase != phase || tensor->in_place_of != NULL)) continue;
+    Life life = {.tensor = tensor, .from = tensor->first_phase, .to = tensor->last_phase};
+    if (phase >= 0) life = (Life){.tensor = tensor, .from = tensor->first_step, .to = tensor->last_step};
+    lives[count++] = life;
+  }
+  return place_lives(s->compilation, lives, count);
+}
+
+static Tensor *place_owner(Tensor *tensor) {
+  while (tensor->in_place_of != NULL) tensor = tensor->in_place_of;
+  return tensor;
+}
+
+/* The first of a chain of tensors in one place holds it for all of them. */
+static void extend_owners(Plan *plan, int phase) {
+  for (int t = 0; t < plan->tensor_count; t++) {
+    Tensor *tensor = plan->tensors[t], *owner = place_owner(tensor);
+    if (tensor->first_phase == phase && owner != tensor && tensor->last_step > owner->last_step)
+      owner->last_step = tensor->last_step;
+  }
+}
+
+static void promote(Plan *plan) {
+  for (int t = 0; t < plan->tensor_count; t++) {
+    Tensor *tensor = plan->tensors[t];
+    if (tensor->first_phase < 0 || tensor->first_phase == tensor->last_phase) continue;
+    if (tensor->storage == STORE_TILE) tensor->storage = STORE_KEPT;
+    if (tensor->storage == STORE_FIXED) tensor->storage = STORE_VALUES;
+  }
+}
+
+static long larger(long a, long b) {
+  return a > b ? a : b;
+}
+
+void place_memory(Scheduler *s) {
+  Plan *plan = s->plan;
+  note_all(s);
+  promote(plan);
+  for (int p = 0; p < plan->phase_count; p++) {
+    const StepList *body = &plan->phases[p].body;
+    for (int i = 0; i < body->count; i++)
+      if (body->steps[i].kind == PLAN_LOOP) replace_in(s, &body->steps[i].loop, p, i);
+    extend_owners(plan, p);
+    plan->scratch_row = larger(plan->scratch_row, place_storage(s, STORE_TILE, p));
+    plan->scratch_fixed = larger(plan->scratch_fixed, place_storage(s, STORE_FIXED, p));
+  }
+  for (int t = 0; t < plan->tensor_count; t++)
+    if (plan->tensors[t]->in_place_of != NULL) plan->tensors[t]->offset = place_owner(plan->tensors[t])->offset;
+  plan->value_size = place_storage(s, STORE_VALUES, -1);
+  plan->kept_row = place_storage(s, STORE_KEPT, -1);
+  plan->partial_size = place_storage(s, STORE_PARTIAL, -1);
+}

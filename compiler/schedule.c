@@ -1,0 +1,444 @@
+/* Schedule: a simplified graph -> a plan: phases, each an ordered list of loops and products over planned memory.
+ *
+ * A value's stage is the number of reductions over the batch that stand before it: stage t is computed in step phase t or
+ * row phase t, a sum over the batch of values of stage t is known from stage t + 1 on. Requires a verified graph whose
+ * axes are datum and sample; leaves every tensor placed and every step in its phase. */
+#include <assert.h>
+#include <ctype.h>
+#include <string.h>
+
+#include "plan_internal.h"
+
+const char *const storage_names[STORE_COUNT] = {"parameter", "data",    "state",    "setting",    "values", "fixed",     "tile",
+                                                "kept",      "partial", "gradient", "state_next", "range",  "row_number"};
+
+/* --- names and tensors --- */
+
+/* Words that generated functions use themselves, and C's own that a spec might use as names. */
+static const char *const taken_names[] = {"call",  "scratch", "unit",   "rows",   "first", "out",    "n",     "i",      "real",
+                                          "auto",  "break",   "case",   "char",   "const", "do",     "else",  "double", "float",
+                                          "for",   "goto",    "if",     "int",    "long",  "return", "short", "signed", "static",
+                                          "switch", "union",  "void",   "while",  "inline", "enum",  "sum",   "exp",    "log",
+                                          "main",  "default", "struct", "register", "sizeof", "typedef", "volatile", "extern",
+                                          "unsigned", "continue", "restrict", "part", "from", "count", "term", NULL};
+
+static bool name_is_taken(const Plan *plan, const char *name) {
+  for (int i = 0; taken_names[i] != NULL; i++)
+    if (strcmp(taken_names[i], name) == 0) return true;
+  for (int i = 0; i < plan->tensor_count; i++)
+    if (strcmp(plan->tensors[i]->name, name) == 0) return true;
+  return false;
+}
+
+static Name unique_name(Scheduler *s, const char *wanted, const char *role) {
+  char *name = arena_printf(s->compilation, "%s%s%s", wanted, role[0] != '\0' ? "_" : "", role);
+  for (char *at = name; *at != '\0'; at++)
+    if (!isalnum((unsigned char)*at)) *at = '_';
+  if (!isalpha((unsigned char)name[0])) name = arena_printf(s->compilation, "v%s", name);
+  const char *candidate = name;
+  for (int number = 2; name_is_taken(s->plan, candidate); number++)
+    candidate = arena_printf(s->compilation, "%s_%d", name, number);
+  return intern(s->compilation, candidate);
+}
+
+Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index, bool rows, long size, const char *role) {
+  Plan *plan = s->plan;
+  plan->tensors = arena_grow(s->compilation, plan->tensors, plan->tensor_count, sizeof *plan->tensors);
+  Tensor *tensor = arena_new(s->compilation, Tensor);
+  *tensor = (Tensor){.id = plan->tensor_count, .storage = storage, .index = index, .size = size, .rows = rows, .node = node};
+  const char *wanted = node->name != NULL ? node->name : arena_printf(s->compilation, "%s_%d", op_table[node->op].name, node->id);
+  if (storage == STORE_PARAMETER) wanted = s->graph->signature->parameters[index].name;
+  if (storage == STORE_DATA) wanted = s->graph->signature->data[index].name;
+  if (storage == STORE_STATE) wanted = s->graph->signature->states[index].name;
+  if (storage == STORE_SETTING) wanted = setting_names[index];
+  if (node->op == IR_noise) wanted = s->graph->signature->noises[node->index].name;
+  tensor->name = unique_name(s, wanted, role);
+  plan->tensors[plan->tensor_count++] = tensor;
+  return tensor;
+}
+
+static long *offsets_of(Compilation *c, int count, long (*size)(const Signature *, int), const Signature *signature) {
+  long *offsets = arena_array(c, long, count + 1);
+  for (int i = 0; i < count; i++) {
+    long padded = (size(signature, i) + PADDING - 1) / PADDING * PADDING;
+    offsets[i + 1] = offsets[i] + padded;
+  }
+  return offsets;
+}
+
+static long parameter_size(const Signature *signature, int index) {
+  return shape_size(&signature->parameters[index].shape);
+}
+
+static long state_size(const Signature *signature, int index) {
+  return shape_size(&signature->states[index].shape);
+}
+
+long *parameter_offsets(Compilation *c, const Signature *signature) {
+  return offsets_of(c, signature->parameter_count, parameter_size, signature);
+}
+
+long *state_offsets(Compilation *c, const Signature *signature) {
+  return offsets_of(c, signature->state_count, state_size, signature);
+}
+
+Step *step_append(Compilation *c, StepList *list, StepKind kind, const Node *node) {
+  list->steps = arena_grow(c, list->steps, list->count, sizeof *list->steps);
+  Step *step = &list->steps[list->count++];
+  memset(step, 0, sizeof *step);
+  step->kind = kind;
+  step->node = node;
+  return step;
+}
+
+Access operand_access(Scheduler *s, const Node *node) {
+  return s->infos[node->id].view;
+}
+
+/* --- what becomes of each node --- */
+
+static bool reduces_batch(const Node *node) {
+  return (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract) &&
+         (node->axes_attribute & AXIS_DATUM) != 0;
+}
+
+static void find_users(Scheduler *s) {
+  for (int i = 0; i < s->count; i++)
+    for (int k = 0; k < s->nodes[i]->operand_count; k++) s->infos[s->nodes[i]->operands[k]->id].use_count++;
+  for (int i = 0; i < s->count; i++) {
+    s->infos[i].users = arena_array(s->compilation, int, s->infos[i].use_count);
+    s->infos[i].use_count = 0;
+  }
+  for (int i = 0; i < s->count; i++)
+    for (int k = 0; k < s->nodes[i]->operand_count; k++) {
+      Info *operand = &s->infos[s->nodes[i]->operands[k]->id];
+      operand->users[operand->use_count++] = i;
+    }
+  for (int i = 0; i < s->output_count; i++) s->infos[s->outputs[i].value->id].is_output = true;
+}
+
+static void place_leaf(Scheduler *s, Info *info, Storage storage) {
+  const Node *node = info->node;
+  info->treatment = TREAT_LEAF;
+  for (int t = 0; t < s->plan->tensor_count && info->tensor == NULL; t++)
+    if (s->plan->tensors[t]->storage == storage && s->plan->tensors[t]->index == node->index)
+      info->tensor = s->plan->tensors[t];
+  if (info->tensor == NULL)
+    info->tensor = tensor_create(s, node, storage, node->index, info->row, value_size(s, node),
+                                 storage == STORE_ROW_NUMBER ? "row" : "");
+  if (storage == STORE_PARAMETER) info->tensor->offset = s->parameter_offset[node->index];
+  if (storage == STORE_STATE) info->tensor->offset = s->state_offset[node->index];
+  info->view = access_whole(s, node, info->tensor);
+}
+
+/* Memory of its own, should it turn out to need any. */
+static void place_computed(Scheduler *s, Info *info) {
+  const Node *node = info->node;
+  long size = value_size(s, node);
+  info->treatment = TREAT_STEP;
+  info->statistic = reduces_batch(node);
+  if (info->statistic && product_is_matrix_like(s, node)) {
+    info->statistic = false;
+    info->treatment = TREAT_RANGE;
+    info->terms = arena_array(s->compilation, Node *, 1);
+    info->terms[0] = info->node;
+    info->term_count = 1;
+  }
+  bool later = info->statistic || info->treatment == TREAT_RANGE;
+  Storage storage = info->row ? STORE_TILE : later ? STORE_VALUES : STORE_FIXED;
+  info->tensor = tensor_create(s, node, storage, -1, info->row, size, "");
+  if (info->statistic) info->partial = tensor_create(s, node, STORE_PARTIAL, -1, false, size, "partial");
+  info->view = access_whole(s, node, info->tensor);
+}
+
+static void place_node(Scheduler *s, Info *info) {
+  Node *node = info->node;
+  switch (op_table[node->op].kind) {
+  case KIND_LEAF:
+    if (node->op == IR_constant) {
+      info->treatment = TREAT_NUMBER;
+      info->view = (Access){.number = node->number};
+    } else if (node->op == IR_noise) {
+      place_computed(s, info);
+    } else {
+      place_leaf(s, info,
+                 node->op == IR_parameter ? STORE_PARAMETER
+                 : node->op == IR_state   ? STORE_STATE
+                 : node->op == IR_setting ? STORE_SETTING
+                 : node->index < 0        ? STORE_ROW_NUMBER
+                                          : STORE_DATA);
+    }
+    return;
+  case KIND_VIEW:
+  case KIND_OTHER: {
+    Access operand = operand_access(s, node->operands[0]);
+    info->treatment = TREAT_VIEW;
+    if (!view_through(s, node, &operand, &info->view)) place_computed(s, info);
+    return;
+  }
+  case KIND_MAP:
+  case KIND_REDUCE:
+  case KIND_OVER:
+  case KIND_PRODUCT: place_computed(s, info); return;
+  }
+}
+
+static void analyse(Scheduler *s) {
+  s->infos = arena_array(s->compilation, Info, s->count);
+  for (int i = 0; i < s->count; i++) {
+    Info *info = &s->infos[i];
+    Node *node = info->node = s->nodes[i];
+    assert((node->axes & ~(unsigned)(AXIS_DATUM | AXIS_SAMPLE)) == 0);
+    info->row = (node->axes & AXIS_DATUM) != 0;
+    for (int k = 0; k < node->operand_count; k++) {
+      int stage = s->infos[node->operands[k]->id].stage;
+      if (stage > info->stage) info->stage = stage;
+    }
+    if (reduces_batch(node)) info->stage++;
+    if (info->stage >= s->stages) s->stages = info->stage + 1;
+    place_node(s, info);
+  }
+  find_users(s);
+}
+
+static bool is_private_range(const Info *info) {
+  return info->treatment == TREAT_RANGE && info->use_count == 1 && !info->is_output;
+}
+
+/* A sum of products over the batch is one range: the second product adds to the first. */
+static void join_ranges(Scheduler *s) {
+  for (int i = 0; i < s->count; i++) {
+    Info *info = &s->infos[i];
+    if (info->node->op != IR_add || info->treatment != TREAT_STEP) continue;
+    Info *a = &s->infos[info->node->operands[0]->id], *b = &s->infos[info->node->operands[1]->id];
+    if (a == b || !is_private_range(a) || !is_private_range(b) || a->node->axes != b->node->axes) continue;
+    info->treatment = TREAT_RANGE;
+    info->tensor->storage = STORE_VALUES;
+    info->term_count = a->term_count + b->term_count;
+    info->terms = arena_array(s->compilation, Node *, info->term_count);
+    memcpy(info->terms, a->terms, sizeof(Node *) * (size_t)a->term_count);
+    memcpy(info->terms + a->term_count, b->terms, sizeof(Node *) * (size_t)b->term_count);
+    a->treatment = b->treatment = TREAT_TERM;
+  }
+}
+
+static void find_wanted(Scheduler *s) {
+  for (int i = 0; i < s->count; i++) {
+    Info *info = &s->infos[i];
+    info->wanted_in_memory = info->is_output;
+    for (int u = 0; u < info->use_count; u++) {
+      const Info *user = &s->infos[info->users[u]];
+      if (info->group == NULL || group_of(user) != group_of(info)) info->wanted_in_memory = true;
+    }
+  }
+}
+
+/* --- phases --- */
+
+enum { PHASES_A_STAGE = PHASE_GRADIENT + 1 };
+
+/* Phases are numbered before the empty ones are left out; the last one holds the ranges nothing else reads. */
+static Phase *phase_at(Scheduler *s, int stage, PhaseKind kind) {
+  return &s->plan->phases[stage * PHASES_A_STAGE + (int)kind];
+}
+
+static Phase *last_phase(Scheduler *s) {
+  return &s->plan->phases[s->plan->phase_count - 1];
+}
+
+static Phase *phase_of(Scheduler *s, const Info *info) {
+  const Group *group = group_of(info);
+  if (group != NULL) return phase_at(s, group->stage, group->row ? PHASE_ROWS : PHASE_STEP);
+  if (info->statistic) return phase_at(s, info->stage - 1, PHASE_ROWS);
+  return phase_at(s, info->stage, info->row ? PHASE_ROWS : PHASE_STEP);
+}
+
+static void add_statistic(Scheduler *s, Phase *phase, const Info *info) {
+  phase->statistics = arena_grow(s->compilation, phase->statistics, phase->statistic_count, sizeof *phase->statistics);
+  phase->statistics[phase->statistic_count++] =
+      (Statistic){.partial = info->partial, .result = info->tensor, .maximum = info->node->op == IR_max_over};
+}
+
+static void node_steps(Scheduler *s, const Node *node, StepList *list) {
+  switch (op_table[node->op].kind) {
+  case KIND_LEAF: {
+    Draw draw = {.noise = node->index, .to = result_access(s, node)};
+    step_append(s->compilation, list, PLAN_DRAW, node)->draw = draw;
+    return;
+  }
+  case KIND_PRODUCT: product_steps(s, node, list); return;
+  case KIND_VIEW: layout_steps(s, node, list); return;
+  case KIND_REDUCE:
+  case KIND_OVER:
+    if (reduced_dims(node) != 0) reduction_steps(s, node, list);
+    else along_steps(s, node, list);
+    return;
+  case KIND_OTHER:
+    if (node->op == IR_lower_part) along_steps(s, node, list);
+    else layout_steps(s, node, list);
+    return;
+  case KIND_MAP: return; /* always in a group */
+  }
+}
+
+static void add_range(Scheduler *s, const Info *info) {
+  bool alone = !info->tensor_read;
+  Phase *phase = alone ? last_phase(s) : phase_at(s, info->stage - 1, PHASE_GRADIENT);
+  phase->ranges = arena_grow(s->compilation, phase->ranges, phase->range_count, sizeof *phase->ranges);
+  Range *range = &phase->ranges[phase->range_count++];
+  long leading = product_leading(s, info->node), part = product_part(leading);
+  bool final = alone && info->tensor->storage == STORE_GRADIENT;
+  *range = (Range){.result = info->tensor, .parameter = final ? info->tensor->index : -1, .node = info->node};
+  range->part = part;
+  range->leading = leading;
+  range->units = (leading + part - 1) / part;
+  range->chunk = part * (info->tensor->size / leading);
+  range->out = tensor_create(s, info->node, STORE_RANGE, -1, false, info->tensor->size, "range");
+  for (int t = 0; t < info->term_count; t++) product_part_step(s, info->terms[t], range->out, t > 0, &range->body);
+}
+
+/* Steps of a value after those of all it needs. */
+static void visit(Scheduler *s, int id) {
+  Info *info = &s->infos[id];
+  if (info->visited) return;
+  const Group *group = group_of(info);
+  int count = group != NULL ? group->count : 1;
+  for (int m = 0; m < count; m++) s->infos[group != NULL ? group->members[m] : id].visited = true;
+  for (int m = 0; m < count; m++) {
+    const Node *member = s->nodes[group != NULL ? group->members[m] : id];
+    for (int k = 0; k < member->operand_count; k++) visit(s, member->operands[k]->id);
+  }
+  if (group != NULL) {
+    Phase *phase = phase_of(s, info);
+    group_steps(s, group, &phase->body);
+    for (int m = 0; m < count; m++)
+      if (s->infos[group->members[m]].statistic) add_statistic(s, phase, &s->infos[group->members[m]]);
+  } else if (info->treatment == TREAT_STEP) {
+    node_steps(s, info->node, &phase_of(s, info)->body);
+    if (info->statistic) add_statistic(s, phase_of(s, info), info);
+  } else if (info->treatment == TREAT_RANGE) {
+    add_range(s, info);
+  }
+}
+
+static void create_phases(Scheduler *s) {
+  Plan *plan = s->plan;
+  plan->phase_count = s->stages * PHASES_A_STAGE + 1;
+  plan->phases = arena_array(s->compilation, Phase, plan->phase_count);
+  for (int stage = 0; stage < s->stages; stage++)
+    for (int kind = 0; kind < PHASES_A_STAGE; kind++)
+      *phase_at(s, stage, (PhaseKind)kind) = (Phase){.kind = (PhaseKind)kind, .stage = stage};
+  *last_phase(s) = (Phase){.kind = PHASE_GRADIENT, .stage = s->stages - 1};
+}
+
+static void drop_empty_phases(Plan *plan) {
+  int kept = 0;
+  for (int p = 0; p < plan->phase_count; p++)
+    if (plan->phases[p].body.count > 0 || plan->phases[p].range_count > 0) plan->phases[kept++] = plan->phases[p];
+  plan->phase_count = kept;
+}
+
+/* --- outputs --- */
+
+/* The tensor of its own that holds exactly this value: reshapes move nothing. */
+static Info *holder_of(Scheduler *s, const Node *value) {
+  const Access *view = &s->infos[value->id].view;
+  const Node *base = value;
+  while (s->infos[base->id].treatment == TREAT_VIEW) base = base->operands[0];
+  Info *info = &s->infos[base->id];
+  bool computed = info->treatment == TREAT_STEP || info->treatment == TREAT_FUSED || info->treatment == TREAT_RANGE;
+  return computed && access_is_whole(s, value, view) && view->tensor == info->tensor ? info : NULL;
+}
+
+/* May this output's buffer be the value's own memory? Claims it if so. */
+static bool claim(Info *holder, Storage storage, int index, long offset) {
+  Tensor *tensor = holder->tensor;
+  bool by_driver = holder->statistic || holder->treatment == TREAT_RANGE;
+  if (tensor->storage == STORE_GRADIENT || tensor->storage == STORE_STATE_NEXT) return false;
+  if (storage == STORE_STATE_NEXT && by_driver) return false;
+  tensor->storage = storage;
+  tensor->index = index;
+  tensor->offset = offset;
+  return true;
+}
+
+static bool needs_own_place(OutputRole role) {
+  return role == OUTPUT_GRADIENT || role == OUTPUT_STATE;
+}
+
+static Tensor *output_tensor(Scheduler *s, const Output *output) {
+  Info *holder = holder_of(s, output->value);
+  bool own = needs_own_place(output->role);
+  bool gradient = output->role == OUTPUT_GRADIENT;
+  Storage storage = gradient ? STORE_GRADIENT : STORE_STATE_NEXT;
+  long offset = !own ? 0 : gradient ? s->parameter_offset[output->index] : s->state_offset[output->index];
+  if (holder != NULL && (own ? claim(holder, storage, output->index, offset) : true)) return holder->tensor;
+  bool rows = (output->value->axes & AXIS_DATUM) != 0;
+  Tensor *tensor = tensor_create(s, output->value, rows ? STORE_TILE : own ? storage : STORE_FIXED, output->index, rows,
+                                 value_size(s, output->value), "output");
+  tensor->offset = offset;
+  return tensor;
+}
+
+/* Which outputs are copies, and where the others' values live: before steps are made, since those of a range depend
+ * on it. */
+static void plan_outputs(Scheduler *s) {
+  Plan *plan = s->plan;
+  plan->outputs = arena_array(s->compilation, PlanOutput, s->output_count);
+  plan->output_count = s->output_count;
+  for (int pass = 0; pass < 2; pass++) /* those with a place of their own first */
+    for (int i = 0; i < s->output_count; i++) {
+      const Output *output = &s->outputs[i];
+      if (needs_own_place(output->role) != (pass == 0)) continue;
+      Tensor *tensor = output_tensor(s, output);
+      plan->outputs[i] = (PlanOutput){output->role, output->name, output->index, tensor};
+    }
+  for (int i = 0; i < s->output_count; i++) { /* a copy of a range is taken after it */
+    Info *holder = holder_of(s, s->outputs[i].value);
+    if (holder == NULL) {
+      const Node *base = s->outputs[i].value;
+      while (s->infos[base->id].treatment == TREAT_VIEW) base = base->operands[0];
+      s->infos[base->id].tensor_read = true;
+    } else if (holder->tensor != plan->outputs[i].tensor) {
+      holder->tensor_read = true;
+    }
+  }
+}
+
+static void copy_outputs(Scheduler *s) {
+  for (int i = 0; i < s->output_count; i++) {
+    const Node *value = s->outputs[i].value;
+    Tensor *tensor = s->plan->outputs[i].tensor;
+    if (s->infos[value->id].view.tensor == tensor) continue;
+    bool rows = (value->axes & AXIS_DATUM) != 0;
+    Extent extents[PLAN_DIMS];
+    int dims = space_of(s, value, extents);
+    Phase *phase = phase_at(s, s->infos[value->id].stage, rows ? PHASE_ROWS : PHASE_STEP);
+    copy_step(s, value, operand_access(s, value), access_whole(s, value, tensor), extents, dims, &phase->body);
+  }
+}
+
+Plan *schedule(const Graph *graph) {
+  Compilation *c = graph->compilation;
+  Scheduler *s = arena_new(c, Scheduler);
+  *s = (Scheduler){.compilation = c, .graph = graph, .stages = 1};
+  Plan *plan = s->plan = arena_new(c, Plan);
+  plan->compilation = c;
+  plan->signature = graph->signature;
+  plan->name = graph->name;
+  plan->samples = graph->samples;
+  s->parameter_offset = parameter_offsets(c, graph->signature);
+  s->state_offset = state_offsets(c, graph->signature);
+  lower(s);
+  analyse(s);
+  join_ranges(s);
+  fuse(s);
+  find_wanted(s);
+  create_phases(s);
+  plan_outputs(s);
+  for (int i = 0; i < s->count; i++) visit(s, i);
+  copy_outputs(s);
+  drop_empty_phases(plan);
+  place_memory(s);
+  return plan;
+}
