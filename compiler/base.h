@@ -50,6 +50,7 @@ typedef struct Compilation {
   int source_count;
   Diagnostic *first_diagnostic, **last_diagnostic;
   int error_count;
+  int kept_count; /* diagnostics in the list; after 200 they are only counted */
   Name *allowed; /* warning codes silenced by `allow id;` */
   int allowed_count;
   jmp_buf failure; /* where allocation failure and lexer panic go; set by compilation_guard users */

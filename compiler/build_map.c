@@ -187,9 +187,12 @@ static Node *lift_expands(Graph *graph, Op op, Node **x, int count) {
   const Shape *inner_shape = &lead->operands[0]->shape;
   Node *inner[MAX_OPERANDS];
   for (int i = 0; i < count; i++) {
-    if (same_expansion(lead, x[i])) inner[i] = x[i]->operands[0];
-    else if (node_is_scalar_expand(x[i])) inner[i] = build_scalar_expand(graph, x[i]->operands[0], inner_shape);
-    else return NULL;
+    if (same_expansion(lead, x[i]))
+      inner[i] = x[i]->operands[0];
+    else if (node_is_scalar_expand(x[i]))
+      inner[i] = build_scalar_expand(graph, x[i]->operands[0], inner_shape);
+    else
+      return NULL;
   }
   Node *result = build_map(graph, op, inner, count);
   return build_expand(graph, result, &lead->shape, lead->map);
@@ -228,13 +231,9 @@ static Node *build_map(Graph *graph, Op op, Node **operands, int count) {
   return build_with_axes(graph, result, axes);
 }
 
-Node *build_map1(Graph *graph, Op op, Node *a) {
-  return build_map(graph, op, &a, 1);
-}
+Node *build_map1(Graph *graph, Op op, Node *a) { return build_map(graph, op, &a, 1); }
 
-Node *build_map2(Graph *graph, Op op, Node *a, Node *b) {
-  return build_map(graph, op, (Node *[]){a, b}, 2);
-}
+Node *build_map2(Graph *graph, Op op, Node *a, Node *b) { return build_map(graph, op, (Node *[]){a, b}, 2); }
 
 Node *build_map3(Graph *graph, Op op, Node *a, Node *b, Node *c) {
   return build_map(graph, op, (Node *[]){a, b, c}, 3);

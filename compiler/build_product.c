@@ -31,9 +31,7 @@ Node *build_sum_over(Graph *graph, Node *x, unsigned axes) {
   return node_intern(graph, &draft);
 }
 
-static bool is_one_axis(unsigned axes) {
-  return axes != 0 && (axes & (axes - 1)) == 0;
-}
+static bool is_one_axis(unsigned axes) { return axes != 0 && (axes & (axes - 1)) == 0; }
 
 Node *build_max_over(Graph *graph, Node *x, unsigned axis) {
   assert(is_one_axis(axis) && (axis & ~x->axes) == 0);

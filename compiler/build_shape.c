@@ -17,9 +17,7 @@ Node *build_spread(Graph *graph, Node *x, unsigned axes) {
   return node_intern(graph, &draft);
 }
 
-Node *build_with_axes(Graph *graph, Node *x, unsigned axes) {
-  return build_spread(graph, x, axes);
-}
+Node *build_with_axes(Graph *graph, Node *x, unsigned axes) { return build_spread(graph, x, axes); }
 
 Node *build_variable(Graph *graph, Node *x) {
   Node draft = draft_node(IR_spread, &x, 1);

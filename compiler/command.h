@@ -38,7 +38,7 @@ typedef struct Arguments { /* of all commands; each accepts those it lists */
 /* Which options a command accepts (command_options.c). */
 enum {
   OPTION_DATA = 1,
-  OPTION_TRAIN = 2,  /* --valid --test --out --epochs --batch --resume --force */
+  OPTION_TRAIN = 2, /* --valid --test --out --epochs --batch --resume --force */
   OPTION_DUMP = 4,
   OPTION_JSON = 8,
   OPTION_SEED = 16,
@@ -127,6 +127,7 @@ void print_results(const struct spm_columns *, const double *means);
 void print_results_json(const struct spm_columns *, const double *means, long rows, unsigned long long seed);
 /* figures/ of a run: reconstructions of test rows, dictionaries of 2-D parameters. Problems are told, not fatal. */
 void draw_figures(const Arguments *, Loaded *, struct spm_host *, const struct spm_rows *, const char *directory);
-void draw_curve(const Arguments *, const char *directory, const char *name, const double *train, const double *valid, long count);
+void draw_curve(const Arguments *, const char *directory, const char *name, const double *train, const double *valid,
+                long count);
 
 #endif

@@ -16,8 +16,10 @@ static int report(const Arguments *a, Loaded *l) {
   if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
   print_diagnostics(a, l->compilation);
   if (a->json || a->quiet) return EXIT_FINE;
-  if (library) printf("%s: a library\n", a->target);
-  else printf("%s: model %s\n", a->target, model_name(l->model));
+  if (library)
+    printf("%s: a library\n", a->target);
+  else
+    printf("%s: model %s\n", a->target, model_name(l->model));
   if (terms.length > 0) printf("%s%s", terms.bytes, terms.bytes[terms.length - 1] == '\n' ? "" : "\n");
   printf("no problems found\n");
   return EXIT_FINE;
@@ -26,13 +28,16 @@ static int report(const Arguments *a, Loaded *l) {
 int command_check(const Arguments *a) {
   DataSet data = {.count = 0};
   DataShape shapes[MAX_FILES];
-  CompileOptions options = {.overrides = a->overrides, .override_count = a->override_count, .data = shapes, .invent_dims = true};
+  CompileOptions options = {
+      .overrides = a->overrides, .override_count = a->override_count, .data = shapes, .invent_dims = true};
   Loaded loaded = {0};
   int code = dataset_read(a, a->data, a->data_count, &data);
   options.data_count = dataset_shapes(&data, shapes);
   if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
-  if (code < 0 && a->dump_count > 0) code = (code = loaded_dump(a, &loaded)) >= 0 ? code : EXIT_FINE;
-  else if (code < 0) code = report(a, &loaded);
+  if (code < 0 && a->dump_count > 0)
+    code = (code = loaded_dump(a, &loaded)) >= 0 ? code : EXIT_FINE;
+  else if (code < 0)
+    code = report(a, &loaded);
   loaded_free(&loaded);
   dataset_free(&data);
   return code;

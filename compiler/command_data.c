@@ -53,9 +53,14 @@ static int unknown_data(const Arguments *a, const struct spm_model *model, const
     suggestion_consider(&nearest, model->data[d].name);
     snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", d ? ", " : "", model->data[d].name);
   }
-  if (!file->name[0]) return fail_user(a, "%s: say which data it is for, as in %s=%s (the model has %s)", file->path, model->data_count ? model->data[0].name : "x", file->path, names[0] ? names : "no data");
-  if (nearest.best) return fail_user(a, "%s: the model has no data called '%s'; did you mean '%s'?", file->path, file->name, nearest.best);
-  return fail_user(a, "%s: the model has no data called '%s' (it has %s)", file->path, file->name, names[0] ? names : "none");
+  if (!file->name[0])
+    return fail_user(a, "%s: say which data it is for, as in %s=%s (the model has %s)", file->path,
+                     model->data_count ? model->data[0].name : "x", file->path, names[0] ? names : "no data");
+  if (nearest.best)
+    return fail_user(a, "%s: the model has no data called '%s'; did you mean '%s'?", file->path, file->name,
+                     nearest.best);
+  return fail_user(a, "%s: the model has no data called '%s' (it has %s)", file->path, file->name,
+                   names[0] ? names : "none");
 }
 
 /* Where a data declaration stands in the spec. */
@@ -65,19 +70,24 @@ static void check_shape(Loaded *l, int d, const struct spm_table *table) {
   struct spm_error error;
   const struct spm_tensor *data = &l->descriptor->data[d];
   if (spm_table_fits(table, data->size, &error) == 0) return;
-  Diagnostic *diagnostic = error_at(l->compilation, "data-shape", declaration(l, d), "%s, but %s is declared with %s a row",
-                                    error.message, data->name,
-                                    data->rank == 0 ? "a single number" : spm_shape(data->rank, data->shape).text);
-  help_with(diagnostic, "rows are read row-major wherever the counts of entries agree, so 28 x 28 serves [784]; a `dim D;` "
-                        "without a value is read off the data");
+  Diagnostic *diagnostic =
+      error_at(l->compilation, "data-shape", declaration(l, d), "%s, but %s is declared with %s a row", error.message,
+               data->name, data->rank == 0 ? "a single number" : spm_shape(data->rank, data->shape).text);
+  help_with(diagnostic,
+            "rows are read row-major wherever the counts of entries agree, so 28 x 28 serves [784]; a `dim D;` "
+            "without a value is read off the data");
 }
 
 static const char *range_text(const struct spm_tensor *data, char *text, size_t size) {
   const char *whole = data->integer ? " whole" : "";
-  if (isinf(data->low) && isinf(data->high)) snprintf(text, size, "the%s numbers", whole);
-  else if (isinf(data->high)) snprintf(text, size, "the%s numbers from %s", whole, spm_number_short(data->low).text);
-  else if (isinf(data->low)) snprintf(text, size, "the%s numbers to %s", whole, spm_number_short(data->high).text);
-  else snprintf(text, size, "[%s, %s]", spm_number_short(data->low).text, spm_number_short(data->high).text);
+  if (isinf(data->low) && isinf(data->high))
+    snprintf(text, size, "the%s numbers", whole);
+  else if (isinf(data->high))
+    snprintf(text, size, "the%s numbers from %s", whole, spm_number_short(data->low).text);
+  else if (isinf(data->low))
+    snprintf(text, size, "the%s numbers to %s", whole, spm_number_short(data->high).text);
+  else
+    snprintf(text, size, "[%s, %s]", spm_number_short(data->low).text, spm_number_short(data->high).text);
   return text;
 }
 
@@ -91,18 +101,24 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
   total = total_words.text;
   if (found.outside > 0) {
     bool above = found.largest > data->high;
-    Diagnostic *diagnostic = error_at(l->compilation, "data-range", declaration(l, d), "%s: %s of %s values of %s lie outside %s; the %s is %s", table->path,
-             spm_count(found.outside).text, total, data->name, range_text(data, range, sizeof range), above ? "largest" : "smallest",
-             spm_number_short(above ? found.largest : found.smallest).text);
-    note_at(diagnostic, (Span){0}, "the first one is %s, in row %ld, entry %ld (counted from 0)", spm_number_short(found.first_value).text, found.first_row, found.first_column);
+    Diagnostic *diagnostic = error_at(
+        l->compilation, "data-range", declaration(l, d), "%s: %s of %s values of %s lie outside %s; the %s is %s",
+        table->path, spm_count(found.outside).text, total, data->name, range_text(data, range, sizeof range),
+        above ? "largest" : "smallest", spm_number_short(above ? found.largest : found.smallest).text);
+    note_at(diagnostic, (Span){0}, "the first one is %s, in row %ld, entry %ld (counted from 0)",
+            spm_number_short(found.first_value).text, found.first_row, found.first_column);
     if (data->low == 0 && data->high == 1 && found.smallest >= 0 && found.largest <= 255)
-      help_with(diagnostic, "files of unsigned bytes are divided by 255 for `unit` data; other files have to be scaled before");
+      help_with(diagnostic,
+                "files of unsigned bytes are divided by 255 for `unit` data; other files have to be scaled before");
   }
   if (found.fractional > 0)
-    error_at(l->compilation, "data-range", declaration(l, d), "%s: %s of %s values of %s are not whole numbers; the first is %s, in row %ld, entry %ld (counted from 0)", table->path,
-             spm_count(found.fractional).text, total, data->name, spm_number_short(found.first_value).text, found.first_row, found.first_column);
+    error_at(l->compilation, "data-range", declaration(l, d),
+             "%s: %s of %s values of %s are not whole numbers; the first is %s, in row %ld, entry %ld (counted from 0)",
+             table->path, spm_count(found.fractional).text, total, data->name, spm_number_short(found.first_value).text,
+             found.first_row, found.first_column);
   if (found.missing > 0 && !data->missing_ok)
-    help_with(error_at(l->compilation, "data-missing", declaration(l, d), "%s: %s of %s values of %s are missing (NaN)", table->path, spm_count(found.missing).text, total, data->name),
+    help_with(error_at(l->compilation, "data-missing", declaration(l, d), "%s: %s of %s values of %s are missing (NaN)",
+                       table->path, spm_count(found.missing).text, total, data->name),
               "`missing_ok` after the type says that values may be missing");
 }
 
@@ -110,7 +126,9 @@ static int check_counts(const Arguments *a, const Loaded *l, const struct spm_ta
   const struct spm_model *model = l->descriptor;
   int first = -1;
   for (int d = 0; d < model->data_count; d++) {
-    if (!tables[d]) return fail_user(a, "no file was given for the data '%s': --data %s=FILE", model->data[d].name, model->data[d].name);
+    if (!tables[d])
+      return fail_user(a, "no file was given for the data '%s': --data %s=FILE", model->data[d].name,
+                       model->data[d].name);
     if (first < 0) first = d;
     if (tables[d]->rows != tables[first]->rows)
       return fail_user(a, "%s has %s rows and %s has %s: row i of both belongs to the same datum", tables[first]->path,
@@ -122,13 +140,15 @@ static int check_counts(const Arguments *a, const Loaded *l, const struct spm_ta
   return -1;
 }
 
-int loaded_bind(const Arguments *a, Loaded *l, const DataSet *set, const struct spm_table **tables, struct spm_rows *rows) {
+int loaded_bind(const Arguments *a, Loaded *l, const DataSet *set, const struct spm_table **tables,
+                struct spm_rows *rows) {
   const struct spm_model *model = l->descriptor;
   for (int d = 0; d < model->data_count; d++) tables[d] = NULL;
   for (int i = 0; i < set->count; i++) {
     int d = find_data(model, set->files[i].name);
     if (d < 0) return unknown_data(a, model, &set->files[i]);
-    if (tables[d]) return fail_user(a, "%s and %s were both given for %s", tables[d]->path, set->files[i].path, model->data[d].name);
+    if (tables[d])
+      return fail_user(a, "%s and %s were both given for %s", tables[d]->path, set->files[i].path, model->data[d].name);
     tables[d] = &set->tables[i];
     int errors = l->compilation->error_count;
     check_shape(l, d, tables[d]);

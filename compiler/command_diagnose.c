@@ -42,8 +42,10 @@ static void print_row(Compilation *c, const Diagnosis *d, const TensorReport *t,
     return;
   }
   printf(" %6ld %6ld", t->tested, t->kinks);
-  if (t->worst_element >= 0) printf("  %9.1e", t->worst);
-  else printf("  %9s", "-");
+  if (t->worst_element >= 0)
+    printf("  %9.1e", t->worst);
+  else
+    printf("  %9s", "-");
   if (d->compiled) printf("  %9.1e", t->compiled);
   printf("  %s", t->worst_element >= 0 ? element_name(c, t->parameter, t->worst_element) : "-");
   if (t->largest == 0) printf("  (the gradient is zero everywhere)");
@@ -54,13 +56,15 @@ static void print_table(const Arguments *a, Compilation *c, const Diagnosis *d) 
   int width = 6;
   for (int i = 0; i < d->count; i++)
     if ((int)strlen(d->tensors[i].parameter->name) > width) width = (int)strlen(d->tensors[i].parameter->name);
-  printf("%-*s  %-12s %6s %6s  %9s%s  worst element\n", width, "tensor", "shape", "tested", "kinks", "error", d->compiled ? "   compiled" : "");
+  printf("%-*s  %-12s %6s %6s  %9s%s  worst element\n", width, "tensor", "shape", "tested", "kinks", "error",
+         d->compiled ? "   compiled" : "");
   for (int i = 0; i < d->count; i++)
     if (!a->quiet || tensor_fails(d, &d->tensors[i])) print_row(c, d, &d->tensors[i], width);
 }
 
 static bool objective_agrees(const Diagnosis *d) {
-  return !d->compiled || fabs(d->compiled_objective - d->objective) <= diagnose_compiled_tolerance * (1 + fabs(d->objective));
+  return !d->compiled ||
+         fabs(d->compiled_objective - d->objective) <= diagnose_compiled_tolerance * (1 + fabs(d->objective));
 }
 
 static int verdict(Compilation *c, const Diagnosis *d) {
@@ -76,12 +80,17 @@ static int verdict(Compilation *c, const Diagnosis *d) {
     if (!tensor_fails(d, t)) continue;
     failed++;
     if (t->worst > diagnose_tolerance)
-      printf("%s: the gradient is %.9g, differences of the objective give %.9g\n", element_name(c, t->parameter, t->worst_element), t->found, t->expected);
+      printf("%s: the gradient is %.9g, differences of the objective give %.9g\n",
+             element_name(c, t->parameter, t->worst_element), t->found, t->expected);
     if (d->compiled && t->compiled > diagnose_compiled_tolerance)
-      printf("%s: compiled code and the interpreter are %.1e apart, in units of the gradient's size\n", t->parameter->name, t->compiled);
+      printf("%s: compiled code and the interpreter are %.1e apart, in units of the gradient's size\n",
+             t->parameter->name, t->compiled);
   }
-  if (!objective_agrees(d)) printf("the objective is %.17g by the interpreter and %.17g by compiled code\n", d->objective, d->compiled_objective);
-  if (kinks > 0) printf("%s of %s elements lie on a kink and could not be tested\n", spm_count(kinks).text, spm_count(tested).text);
+  if (!objective_agrees(d))
+    printf("the objective is %.17g by the interpreter and %.17g by compiled code\n", d->objective,
+           d->compiled_objective);
+  if (kinks > 0)
+    printf("%s of %s elements lie on a kink and could not be tested\n", spm_count(kinks).text, spm_count(tested).text);
   if (failed > 0 || !objective_agrees(d)) {
     printf("gradients are wrong: %d of %d tensors\n", failed, d->count);
     return EXIT_USER;
@@ -101,12 +110,18 @@ static int print_json(Compilation *c, const Diagnosis *d, unsigned long long see
     printf("%s\n  {\"name\": ", i ? "," : "");
     spm_json_string(stdout, t->parameter->name);
     printf(", \"size\": %ld, \"tested\": %ld, \"kinks\": %ld, \"error\": ", t->size, t->tested, t->kinks);
-    if (t->worst_element >= 0 && isfinite(t->worst)) printf("%s, \"worst_element\": ", spm_number(t->worst).text);
-    else printf("null, \"worst_element\": ");
-    if (t->worst_element >= 0) spm_json_string(stdout, element_name(c, t->parameter, t->worst_element));
-    else printf("null");
-    if (d->compiled && isfinite(t->compiled)) printf(", \"compiled\": %s}", spm_number(t->compiled).text);
-    else printf(", \"compiled\": null}");
+    if (t->worst_element >= 0 && isfinite(t->worst))
+      printf("%s, \"worst_element\": ", spm_number(t->worst).text);
+    else
+      printf("null, \"worst_element\": ");
+    if (t->worst_element >= 0)
+      spm_json_string(stdout, element_name(c, t->parameter, t->worst_element));
+    else
+      printf("null");
+    if (d->compiled && isfinite(t->compiled))
+      printf(", \"compiled\": %s}", spm_number(t->compiled).text);
+    else
+      printf(", \"compiled\": null}");
   }
   printf("],\n \"fine\": %s}\n", fine ? "true" : "false");
   return fine ? EXIT_FINE : EXIT_USER;
@@ -122,12 +137,15 @@ static int run(const Arguments *a, Loaded *l) {
   Graph *train = model_graph(l->model, PROGRAM_TRAIN), *initialise = model_graph(l->model, PROGRAM_INITIALISE);
   if (c->error_count > 0) return fail_diagnostics(a, c);
   if (!train) return fail_internal(a, "the model has no program to train");
-  const Diagnosis *d = diagnose(c, train, initialise, l->descriptor, seed, a->elements > 0 ? (int)a->elements : DEFAULT_ELEMENTS);
+  const Diagnosis *d =
+      diagnose(c, train, initialise, l->descriptor, seed, a->elements > 0 ? (int)a->elements : DEFAULT_ELEMENTS);
   if (d->problem) return fail_user(a, "%s: %s", a->target, d->problem);
   if (a->json) {
     code = print_json(c, d, seed);
   } else {
-    if (!a->quiet) printf("%s: gradients against differences, %ld invented rows, seed %llu%s\n", a->target, d->rows, seed, a->seed_given ? "" : " (default)");
+    if (!a->quiet)
+      printf("%s: gradients against differences, %ld invented rows, seed %llu%s\n", a->target, d->rows, seed,
+             a->seed_given ? "" : " (default)");
     print_table(a, c, d);
     code = verdict(c, d);
   }
@@ -140,7 +158,8 @@ int command_diagnose(const Arguments *a) {
   Loaded loaded = {0};
   int code = open_blas(a);
   if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
-  if (code < 0 && model_is_library(loaded.model)) code = fail_user(a, "%s: holds no `model`: there is nothing to run", a->target);
+  if (code < 0 && model_is_library(loaded.model))
+    code = fail_user(a, "%s: holds no `model`: there is nothing to run", a->target);
   if (code < 0 && a->dump_count > 0) code = (code = loaded_dump(a, &loaded)) >= 0 ? code : EXIT_FINE;
   if (code < 0) code = run(a, &loaded);
   loaded_free(&loaded);

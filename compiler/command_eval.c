@@ -29,8 +29,10 @@ static int compile(Evaluating *e) {
   if (code >= 0) return code;
   e->spec = spm_path_join(a->target, "model.spm");
   if (!e->spec) return fail_user(a, "out of memory");
-  CompileOptions options = {.overrides = e->record.overrides, .override_count = e->record.override_count,
-                            .data = e->record.shapes, .data_count = e->record.shape_count};
+  CompileOptions options = {.overrides = e->record.overrides,
+                            .override_count = e->record.override_count,
+                            .data = e->record.shapes,
+                            .data_count = e->record.shape_count};
   code = loaded_check(a, e->spec, &options, &e->loaded);
   if (code < 0) code = loaded_compile(a, &e->loaded, false);
   return code;
@@ -52,7 +54,8 @@ static int load(Evaluating *e) {
   struct saved_run saved;
   cpu_set_t set;
   int threads = a->threads > 0 ? (int)a->threads : sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  if (spm_host_create(&e->host, e->loaded.descriptor, 0, threads, 0, &error) != 0) return fail_user(a, "%s", error.message);
+  if (spm_host_create(&e->host, e->loaded.descriptor, 0, threads, 0, &error) != 0)
+    return fail_user(a, "%s", error.message);
   char *path = spm_path_join(a->target, "model.safetensors");
   if (path && access(path, F_OK) != 0) {
     char *checkpoint = spm_path_join(a->target, "checkpoints/last.safetensors");

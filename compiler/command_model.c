@@ -73,12 +73,27 @@ void print_diagnostics(const Arguments *a, Compilation *c) {
   c->last_diagnostic = &c->first_diagnostic;
 }
 
+/* `--data FILE` without a name is for the only data declaration: which one that is, a first look at the spec tells. */
+static void name_data(Compilation *c, const char *path, const CompileOptions *options, DataShape *shapes) {
+  Compilation *look = compilation_create();
+  CompileOptions first = {.overrides = options->overrides, .override_count = options->override_count, .invent_dims = true};
+  Model *model = look ? compile_check(look, path, &first) : NULL;
+  if (model && model_signature(model)->data_count == 1)
+    shapes[0].name = intern(c, model_signature(model)->data[0].name);
+  if (look) compilation_destroy(look);
+}
+
 int loaded_check(const Arguments *a, const char *path, const CompileOptions *options, Loaded *l) {
   double start = command_clock();
   *l = (Loaded){.compilation = compilation_create()};
   Compilation *c = l->compilation;
   if (!c) return fail_user(a, "out of memory");
-  l->model = compile_check(c, path, options);
+  CompileOptions named = *options; /* the model keeps these as long as it lives */
+  DataShape *shapes = arena_array(c, DataShape, options->data_count);
+  if (options->data_count > 0) memcpy(shapes, options->data, sizeof *shapes * (size_t)options->data_count);
+  if (options->data_count == 1 && !shapes[0].name[0]) name_data(c, path, options, shapes);
+  named.data = shapes;
+  l->model = compile_check(c, path, &named);
   l->compile_seconds = command_clock() - start;
   if (c->error_count > 0) return fail_diagnostics(a, c);
   if (!a->json) print_diagnostics(a, c);
@@ -111,7 +126,9 @@ int loaded_compile(const Arguments *a, Loaded *l, bool use_double) {
   if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
   if (!l->jit) return fail_internal(a, "%s", message[0] ? message : "the model could not be compiled");
   l->descriptor = jit_model(l->jit);
-  if (l->descriptor->abi != SPM_ABI) return fail_internal(a, "the compiled model has version %d of the contract, %d is wanted", l->descriptor->abi, SPM_ABI);
+  if (l->descriptor->abi != SPM_ABI)
+    return fail_internal(a, "the compiled model has version %d of the contract, %d is wanted", l->descriptor->abi,
+                         SPM_ABI);
   return -1;
 }
 

@@ -8,26 +8,43 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_VALID = 256, KEY_TEST, KEY_EPOCHS, KEY_BATCH, KEY_SEED, KEY_THREADS, KEY_RESUME, KEY_FORCE, KEY_JSON, KEY_COLOR,
-       KEY_DUMP, KEY_ELEMENTS, KEY_PLAIN };
+enum {
+  KEY_VALID = 256,
+  KEY_TEST,
+  KEY_EPOCHS,
+  KEY_BATCH,
+  KEY_SEED,
+  KEY_THREADS,
+  KEY_RESUME,
+  KEY_FORCE,
+  KEY_JSON,
+  KEY_COLOR,
+  KEY_DUMP,
+  KEY_ELEMENTS,
+  KEY_PLAIN
+};
 
 /* What a command has to accept for an option to be offered; 0: all do. */
 static const struct {
   struct argp_option option;
   unsigned needs;
 } all_options[] = {
-    {{"data", 'd', "NAME=FILE", 0, "rows of a data declaration: IDX, IDX.gz, .npy, .npz or .npz:KEY; NAME= may be left out if there is only one", 1}, OPTION_DATA},
+    {{"data", 'd', "NAME=FILE", 0,
+      "rows of a data declaration: IDX, IDX.gz, .npy, .npz or .npz:KEY; NAME= may be left out if there is only one", 1},
+     OPTION_DATA},
     {{"valid", KEY_VALID, "NAME=FILE", 0, "evaluate on these rows after each epoch", 1}, OPTION_TRAIN},
     {{"test", KEY_TEST, "NAME=FILE", 0, "evaluate on these rows at the end", 1}, OPTION_TRAIN},
     {{"out", 'o', "RUN", 0, "directory for everything the run leaves behind", 2}, OPTION_TRAIN},
     {{"epochs", KEY_EPOCHS, "N", 0, "passes over the data", 2}, OPTION_TRAIN},
     {{"batch", KEY_BATCH, "N", 0, "rows in a step; 0: all", 2}, OPTION_TRAIN},
     {{"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint", 2}, OPTION_TRAIN},
-    {{"force", KEY_FORCE, NULL, 0, "write into a directory that already holds a run, or something else", 2}, OPTION_TRAIN},
+    {{"force", KEY_FORCE, NULL, 0, "write into a directory that already holds a run, or something else", 2},
+     OPTION_TRAIN},
     {{"seed", KEY_SEED, "S", 0, "of all random numbers; drawn, shown and recorded if not given", 3}, OPTION_SEED},
     {{"threads", KEY_THREADS, "N", 0, "threads to use; any number gives the same bytes", 3}, OPTION_THREADS},
     {{"elements", KEY_ELEMENTS, "N", 0, "elements of each tensor to test (default 12)", 3}, OPTION_ELEMENTS},
-    {{"dump", KEY_DUMP, "STAGE", 0, "print what leaves a stage of the compiler, and do no more; may be repeated", 4}, OPTION_DUMP},
+    {{"dump", KEY_DUMP, "STAGE", 0, "print what leaves a stage of the compiler, and do no more; may be repeated", 4},
+     OPTION_DUMP},
     {{"json", KEY_JSON, NULL, 0, "results and messages for programs", 4}, OPTION_JSON},
     {{"quiet", 'q', NULL, 0, "print errors and results only", 5}, 0},
     {{"plain", KEY_PLAIN, NULL, 0, "no line that rewrites itself", 5}, OPTION_TRAIN},
@@ -94,7 +111,8 @@ static void read_file(Parsing *p, const char *option, char *text, NamedFile *fil
   if (named) *equals = '\0';
   const char *name = named ? text : "";
   for (int i = 0; i < *count; i++)
-    if (strcmp(files[i].name, name) == 0) usage_error(p, "--%s was given twice for %s", option, named ? name : "the same data");
+    if (strcmp(files[i].name, name) == 0)
+      usage_error(p, "--%s was given twice for %s", option, named ? name : "the same data");
   files[(*count)++] = (NamedFile){name, path};
 }
 
@@ -118,9 +136,12 @@ static void read_override(Parsing *p, char *text, char *equals) {
 }
 
 static void read_color(Parsing *p, const char *text) {
-  if (strcmp(text, "always") == 0) p->arguments->color = true;
-  else if (strcmp(text, "never") == 0) p->arguments->color = false;
-  else if (strcmp(text, "auto") != 0) usage_error(p, "--color is auto, always or never, not '%s'", text);
+  if (strcmp(text, "always") == 0)
+    p->arguments->color = true;
+  else if (strcmp(text, "never") == 0)
+    p->arguments->color = false;
+  else if (strcmp(text, "auto") != 0)
+    usage_error(p, "--color is auto, always or never, not '%s'", text);
 }
 
 static void read_dump(Parsing *p, const char *text) {
@@ -134,8 +155,10 @@ static void read_dump(Parsing *p, const char *text) {
   char stages[256] = "";
   for (const char *const *stage = dump_stages; *stage; stage++)
     snprintf(stages + strlen(stages), sizeof stages - strlen(stages), "%s%s", stage == dump_stages ? "" : ", ", *stage);
-  if (nearest.best) usage_error(p, "there is no stage '%s'; did you mean '%s'? Stages: %s", text, nearest.best, stages);
-  else usage_error(p, "there is no stage '%s'. Stages: %s", text, stages);
+  if (nearest.best)
+    usage_error(p, "there is no stage '%s'; did you mean '%s'? Stages: %s", text, nearest.best, stages);
+  else
+    usage_error(p, "there is no stage '%s'. Stages: %s", text, stages);
 }
 
 static void read_word(Parsing *p, char *text) {
@@ -189,8 +212,8 @@ static int find_option(const Command *command, const char *word, size_t length) 
   return matches == 1 ? found : -1;
 }
 
-/* getopt's message for an unknown option has no suggestion, so they are looked at first. Text after an option that wants
- * some is skipped; "--" ends the options. */
+/* getopt's message for an unknown option has no suggestion, so they are looked at first. Text after an option that
+ * wants some is skipped; "--" ends the options. */
 static void check_options(Parsing *p, int argc, char **argv) {
   for (int i = 1; i < argc && p->code < 0; i++) {
     const char *word = argv[i];
@@ -215,8 +238,10 @@ static void check_options(Parsing *p, int argc, char **argv) {
     Suggestion nearest = {.name = name};
     for (int o = 0; o < ALL_OPTIONS; o++)
       if (accepts(p->command, o)) suggestion_consider(&nearest, all_options[o].option.name);
-    if (nearest.best) usage_error(p, "there is no option '--%s'; did you mean '--%s'?", name, nearest.best);
-    else usage_error(p, "there is no option '--%s'", name);
+    if (nearest.best)
+      usage_error(p, "there is no option '--%s'; did you mean '--%s'?", name, nearest.best);
+    else
+      usage_error(p, "there is no option '--%s'", name);
   }
 }
 

@@ -24,8 +24,10 @@ void print_results_json(const struct spm_columns *columns, const double *means, 
   for (int i = 0; i < columns->count; i++) {
     if (i > 0) printf(", ");
     spm_json_string(stdout, columns->names[i]);
-    if (isfinite(means[i])) printf(": %s", spm_number(means[i]).text);
-    else printf(": null");
+    if (isfinite(means[i]))
+      printf(": %s", spm_number(means[i]).text);
+    else
+      printf(": null");
   }
   printf("}}\n");
 }
@@ -63,10 +65,17 @@ static void draw_reconstruction(const Arguments *a, const char *directory, const
   struct picture_strip strips[2] = {{"original", originals}, {"reconstruction", reconstructions}};
   float low = (float)data->low, high = (float)data->high;
   bool bounded = isfinite(data->low) && isfinite(data->high);
-  struct picture_montage montage = {.title = data->name, .strips = strips, .strip_count = 2, .count = count, .tile_height = height,
-                                    .tile_width = width, .channels = 1, .columns = count,
+  struct picture_montage montage = {.title = data->name,
+                                    .strips = strips,
+                                    .strip_count = 2,
+                                    .count = count,
+                                    .tile_height = height,
+                                    .tile_width = width,
+                                    .channels = 1,
+                                    .columns = count,
                                     .shades = bounded ? PICTURE_RANGE : PICTURE_SYMMETRIC,
-                                    .low = bounded ? low : 0, .high = bounded ? high : 0};
+                                    .low = bounded ? low : 0,
+                                    .high = bounded ? high : 0};
   struct picture picture;
   struct spm_error error;
   if (picture_montage(&picture, &montage, &error) != 0) {
@@ -78,7 +87,8 @@ static void draw_reconstruction(const Arguments *a, const char *directory, const
 }
 
 /* Rows of the data above what program "reconstruct" makes of them. */
-static void draw_reconstructions(const Arguments *a, Loaded *l, struct spm_host *host, const struct spm_rows *rows, const char *directory) {
+static void draw_reconstructions(const Arguments *a, Loaded *l, struct spm_host *host, const struct spm_rows *rows,
+                                 const char *directory) {
   const struct spm_program *program = spm_find_program(l->descriptor, "reconstruct");
   struct spm_error error;
   int count = rows->count < SHOWN_ROWS ? (int)rows->count : SHOWN_ROWS;
@@ -97,20 +107,27 @@ static void draw_reconstructions(const Arguments *a, Loaded *l, struct spm_host 
 }
 
 /* A parameter with one dim as long as a row of data: each unit along the other one is a picture. */
-static void draw_dictionary(const Arguments *a, const char *directory, const struct spm_tensor *parameter, const real *values,
-                            int row_dim, int height, int width) {
+static void draw_dictionary(const Arguments *a, const char *directory, const struct spm_tensor *parameter,
+                            const real *values, int row_dim, int height, int width) {
   long pixels = parameter->shape[row_dim], units = parameter->shape[1 - row_dim];
   int shown = units < SHOWN_UNITS ? (int)units : SHOWN_UNITS;
   float *tiles = malloc(sizeof *tiles * (size_t)(shown * pixels));
   if (!tiles) return;
   for (int unit = 0; unit < shown; unit++)
     for (long pixel = 0; pixel < pixels; pixel++)
-      tiles[unit * pixels + pixel] = (float)(row_dim == 0 ? values[pixel * units + unit] : values[unit * pixels + pixel]);
+      tiles[unit * pixels + pixel] =
+          (float)(row_dim == 0 ? values[pixel * units + unit] : values[unit * pixels + pixel]);
   char title[160];
   snprintf(title, sizeof title, "%.80s %.40s, %d of %ld units", parameter->name, parameter->dims, shown, units);
   struct picture_strip strip = {NULL, tiles};
-  struct picture_montage montage = {.title = title, .strips = &strip, .strip_count = 1, .count = shown, .tile_height = height,
-                                    .tile_width = width, .channels = 1, .shades = PICTURE_SYMMETRIC_EACH};
+  struct picture_montage montage = {.title = title,
+                                    .strips = &strip,
+                                    .strip_count = 1,
+                                    .count = shown,
+                                    .tile_height = height,
+                                    .tile_width = width,
+                                    .channels = 1,
+                                    .shades = PICTURE_SYMMETRIC_EACH};
   struct picture picture;
   struct spm_error error;
   if (picture_montage(&picture, &montage, &error) == 0) {
@@ -122,7 +139,8 @@ static void draw_dictionary(const Arguments *a, const char *directory, const str
   free(tiles);
 }
 
-static void draw_dictionaries(const Arguments *a, Loaded *l, struct spm_host *host, const struct spm_rows *rows, const char *directory) {
+static void draw_dictionaries(const Arguments *a, Loaded *l, struct spm_host *host, const struct spm_rows *rows,
+                              const char *directory) {
   const struct spm_program *program = spm_find_program(l->descriptor, "export");
   if (!program) return;
   struct spm_run run = spm_host_run(host, program, 0);
@@ -141,7 +159,8 @@ static void draw_dictionaries(const Arguments *a, Loaded *l, struct spm_host *ho
   }
 }
 
-void draw_figures(const Arguments *a, Loaded *l, struct spm_host *host, const struct spm_rows *rows, const char *directory) {
+void draw_figures(const Arguments *a, Loaded *l, struct spm_host *host, const struct spm_rows *rows,
+                  const char *directory) {
   char *figures = spm_path_join(directory, "figures");
   if (!figures) return;
   draw_reconstructions(a, l, host, rows, figures);
@@ -149,14 +168,17 @@ void draw_figures(const Arguments *a, Loaded *l, struct spm_host *host, const st
   free(figures);
 }
 
-void draw_curve(const Arguments *a, const char *directory, const char *name, const double *train, const double *valid, long count) {
+void draw_curve(const Arguments *a, const char *directory, const char *name, const double *train, const double *valid,
+                long count) {
   double *epochs = malloc(sizeof *epochs * (size_t)count);
   char *figures = spm_path_join(directory, "figures");
   struct picture picture;
   struct spm_error error;
   for (long i = 0; epochs && i < count; i++) epochs[i] = (double)(i + 1);
-  struct picture_series series[2] = {{"training", epochs, train, count, false}, {"validation", epochs, valid, count, false}};
-  struct picture_chart chart = {.title = name, .x_label = "epoch", .y_label = "nats a datum", .series = series, .series_count = valid ? 2 : 1};
+  struct picture_series series[2] = {{"training", epochs, train, count, false},
+                                     {"validation", epochs, valid, count, false}};
+  struct picture_chart chart = {
+      .title = name, .x_label = "epoch", .y_label = "nats a datum", .series = series, .series_count = valid ? 2 : 1};
   if (epochs && figures && picture_chart(&picture, &chart, &error) == 0) {
     char file[128];
     snprintf(file, sizeof file, "%.100s.png", name);

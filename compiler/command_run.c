@@ -44,7 +44,7 @@ void setting_flag(Settings *s, const char *name, bool value, bool is_default) {
   setting->whole = value;
 }
 
-void settings_model(Settings *s, const Arguments *a, const DataSet *data) {
+void settings_model(Settings *s, const Arguments *a, const DataSet *data, const char *only_data) {
   char name[96];
   for (int i = 0; i < a->override_count; i++) {
     snprintf(name, sizeof name, "value %.80s", a->overrides[i].name);
@@ -52,7 +52,7 @@ void settings_model(Settings *s, const Arguments *a, const DataSet *data) {
   }
   for (int i = 0; i < data->count; i++)
     for (int d = 1; d < data->tables[i].rank; d++) {
-      snprintf(name, sizeof name, "row %.60s %d", data->files[i].name, d - 1);
+      snprintf(name, sizeof name, "row %.60s %d", data->files[i].name[0] ? data->files[i].name : only_data, d - 1);
       setting_whole(s, name, data->tables[i].shape[d], false);
     }
 }
@@ -82,11 +82,13 @@ int run_copy_spec(const Arguments *a, Compilation *c, const char *directory) {
     bool main_spec = strcmp(source->path, a->target) == 0;
     const char *name = main_spec ? "model.spm" : relative_path(a->target, source->path);
     if (!name) {
-      fprintf(stderr, "spmc: warning: %s is not beside %s and is not copied: `spmc eval` will need it where it is\n", source->path, a->target);
+      fprintf(stderr, "spmc: warning: %s is not beside %s and is not copied: `spmc eval` will need it where it is\n",
+              source->path, a->target);
       continue;
     }
     char *path = spm_path_join(directory, name);
-    int status = path ? write_text(path, source->text, (size_t)source->length, &error) : spm_fail(&error, "out of memory");
+    int status =
+        path ? write_text(path, source->text, (size_t)source->length, &error) : spm_fail(&error, "out of memory");
     free(path);
     if (status != 0) return fail_user(a, "%s", error.message);
   }
@@ -122,7 +124,8 @@ int run_read(const Arguments *a, const char *directory, RunRecord *record) {
   *record = (RunRecord){.override_count = 0};
   FILE *file = fopen(path, "r");
   if (!file) {
-    int code = fail_user(a, "%s: is not the directory of a run: config.json cannot be read (%s)", directory, strerror(errno));
+    int code =
+        fail_user(a, "%s: is not the directory of a run: config.json cannot be read (%s)", directory, strerror(errno));
     free(path);
     return code;
   }
@@ -131,7 +134,8 @@ int run_read(const Arguments *a, const char *directory, RunRecord *record) {
   json_t *settings = json_object_get(root, "settings");
   int code = -1;
   if (!json_is_object(settings))
-    code = root ? fail_user(a, "%s: holds no settings", path) : fail_user(a, "%s:%d: %s", path, problem.line, problem.text);
+    code = root ? fail_user(a, "%s: holds no settings", path)
+                : fail_user(a, "%s:%d: %s", path, problem.line, problem.text);
   const char *key;
   json_t *value;
   json_object_foreach(settings, key, value) read_setting(record, key, value);

@@ -19,8 +19,8 @@ void setting_text(Settings *, const char *name, const char *value, bool is_defau
 void setting_whole(Settings *, const char *name, long long value, bool is_default);
 void setting_number(Settings *, const char *name, double value, bool is_default);
 void setting_flag(Settings *, const char *name, bool value, bool is_default);
-/* Overrides and row shapes, under names that run_read finds again. */
-void settings_model(Settings *, const Arguments *, const DataSet *);
+/* Overrides and row shapes, under names that run_read finds again; a file without a name is for `only_data`. */
+void settings_model(Settings *, const Arguments *, const DataSet *, const char *only_data);
 
 /* Copies the spec and every file that it uses. Exit code, or -1 to go on. */
 int run_copy_spec(const Arguments *, Compilation *, const char *directory);

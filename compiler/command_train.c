@@ -42,8 +42,8 @@ typedef struct Run { /* one `spmc train` */
   char *checkpoint;
   struct report_progress progress;
   struct report_metrics metrics;
-  const char **names; /* of the metrics' columns */
-  double *row;        /* of the metrics */
+  const char **names;                /* of the metrics' columns */
+  double *row;                       /* of the metrics */
   double *train_curve, *valid_curve; /* the objective by epoch */
   long curve_count;
 } Run;
@@ -80,16 +80,22 @@ static void list_settings(const Run *run, Settings *s) {
   setting_text(s, "spec", a->target, false);
   setting_text(s, "model", run->loaded.descriptor->name, false);
   char name[96];
-  const struct { const char *kind; const DataSet *set; } sets[] = {{"data", &run->data}, {"valid", &run->valid}, {"test", &run->test}};
+  const struct {
+    const char *kind;
+    const DataSet *set;
+  } sets[] = {{"data", &run->data}, {"valid", &run->valid}, {"test", &run->test}};
   for (int k = 0; k < 3; k++)
     for (int i = 0; i < sets[k].set->count; i++) {
-      snprintf(name, sizeof name, "%s%s%.60s", sets[k].kind, sets[k].set->files[i].name[0] ? " " : "", sets[k].set->files[i].name);
+      snprintf(name, sizeof name, "%s%s%.60s", sets[k].kind, sets[k].set->files[i].name[0] ? " " : "",
+               sets[k].set->files[i].name);
       setting_text(s, name, sets[k].set->files[i].path, false);
     }
-  settings_model(s, a, &run->data);
+  settings_model(s, a, &run->data, run->loaded.descriptor->data[0].name);
   setting_text(s, "optimizer", t->optimizer, optimizer);
-  if (schedule) setting_text(s, "lr", "a schedule of the spec", false);
-  else setting_number(s, "lr", t->lr, optimizer);
+  if (schedule)
+    setting_text(s, "lr", "a schedule of the spec", false);
+  else
+    setting_number(s, "lr", t->lr, optimizer);
   if (adam) setting_number(s, "beta1", t->beta1, optimizer);
   if (adam) setting_number(s, "beta2", t->beta2, optimizer);
   if (adam) setting_number(s, "epsilon", t->epsilon, optimizer);
@@ -143,7 +149,8 @@ static void add_to_curves(Run *run, const double *means, const double *valid) {
   valid_curve[run->curve_count++] = valid && other >= 0 ? valid[other] : (double)NAN;
 }
 
-static int on_epoch(void *context, const struct train_state *state, const double *means, const double *valid, struct spm_error *error) {
+static int on_epoch(void *context, const struct train_state *state, const double *means, const double *valid,
+                    struct spm_error *error) {
   Run *run = context;
   const char *names[16];
   double shown[16];
@@ -192,7 +199,8 @@ static int compile(Run *run) {
   options.invent_dims = a->dump_count > 0;
   int code = loaded_check(a, a->target, &options, &run->loaded);
   if (code >= 0) return code;
-  if (model_is_library(run->loaded.model)) return fail_user(a, "%s: holds no `model`: there is nothing to train", a->target);
+  if (model_is_library(run->loaded.model))
+    return fail_user(a, "%s: holds no `model`: there is nothing to train", a->target);
   if (a->dump_count > 0) return (code = loaded_dump(a, &run->loaded)) >= 0 ? code : EXIT_FINE;
   return loaded_compile(a, &run->loaded, false);
 }
@@ -203,8 +211,10 @@ static int bind(Run *run) {
   run->tables = calloc((size_t)(3 * count) + 1, sizeof *run->tables);
   if (!run->tables) return fail_user(a, "out of memory");
   int code = loaded_bind(a, &run->loaded, &run->data, run->tables, &run->data_rows);
-  if (code < 0 && run->valid.count > 0) code = loaded_bind(a, &run->loaded, &run->valid, run->tables + count, &run->valid_rows);
-  if (code < 0 && run->test.count > 0) code = loaded_bind(a, &run->loaded, &run->test, run->tables + 2 * count, &run->test_rows);
+  if (code < 0 && run->valid.count > 0)
+    code = loaded_bind(a, &run->loaded, &run->valid, run->tables + count, &run->valid_rows);
+  if (code < 0 && run->test.count > 0)
+    code = loaded_bind(a, &run->loaded, &run->test, run->tables + 2 * count, &run->test_rows);
   return code;
 }
 
@@ -218,7 +228,8 @@ static int choose_training(Run *run) {
   struct spm_error error;
   const struct spm_program *train = spm_find_program(model, "train"), *evaluate = spm_find_program(model, "evaluate");
   if (!train || !evaluate) return fail_internal(a, "the model has no program to %s", train ? "evaluate" : "train");
-  if (spm_columns_create(&run->train_columns, train, &error) != 0 || spm_columns_create(&run->evaluate_columns, evaluate, &error) != 0 ||
+  if (spm_columns_create(&run->train_columns, train, &error) != 0 ||
+      spm_columns_create(&run->evaluate_columns, evaluate, &error) != 0 ||
       train_state_create(&run->state, run->train_columns.count, &error) != 0)
     return fail_user(a, "%s", error.message);
   return -1;
@@ -240,10 +251,14 @@ static int look_for_checkpoint(Run *run, unsigned long long *seed) {
     return -1;
   }
   if (saved_read_run(run->checkpoint, &saved, &error) != 0) return fail_user(a, "%s", error.message);
-  if (a->seed_given && a->seed != saved.seed) return fail_user(a, "%s: the run's seed is %llu, and --seed says %llu", a->out, saved.seed, a->seed);
+  if (a->seed_given && a->seed != saved.seed)
+    return fail_user(a, "%s: the run's seed is %llu, and --seed says %llu", a->out, saved.seed, a->seed);
   if (saved.rows != run->data_rows.count)
-    return fail_user(a, "%s: the run was made on %s rows, and the data now have %s", a->out, spm_count(saved.rows).text, spm_count(run->data_rows.count).text);
-  if (saved.batch != batch) return fail_user(a, "%s: the run's batches have %ld rows; to go on, they cannot have %ld", a->out, saved.batch, batch);
+    return fail_user(a, "%s: the run was made on %s rows, and the data now have %s", a->out, spm_count(saved.rows).text,
+                     spm_count(run->data_rows.count).text);
+  if (saved.batch != batch)
+    return fail_user(a, "%s: the run's batches have %ld rows; to go on, they cannot have %ld", a->out, saved.batch,
+                     batch);
   *seed = saved.seed;
   run->resumed = true;
   return -1;
@@ -253,7 +268,9 @@ static int open_directory(Run *run) {
   const Arguments *a = run->a;
   struct spm_error error;
   int found = report_directory_open(a->out, a->force, &error);
-  if (found < 0) return fail_user(a, "%s%s", error.message, strstr(error.message, "no run of ours") ? "; --force writes there all the same" : "");
+  if (found < 0)
+    return fail_user(a, "%s%s", error.message,
+                     strstr(error.message, "no run of ours") ? "; --force writes there all the same" : "");
   if (found == REPORT_DIRECTORY_OURS && !a->force && !a->resume)
     return fail_user(a, "%s: already holds a run; --resume goes on with it, --force begins anew", a->out);
   return -1;
@@ -264,10 +281,12 @@ static int create_host(Run *run, unsigned long long seed) {
   struct spm_error error;
   struct saved_run saved;
   long batch = train_batch_rows(&run->training, run->data_rows.count);
-  if (spm_host_create(&run->host, run->loaded.descriptor, batch, (int)(a->threads > 0 ? a->threads : available_threads()), seed, &error) != 0)
+  if (spm_host_create(&run->host, run->loaded.descriptor, batch,
+                      (int)(a->threads > 0 ? a->threads : available_threads()), seed, &error) != 0)
     return fail_user(a, "%s", error.message);
   run->host.total_rows = run->data_rows.count;
-  int status = run->resumed ? saved_read(run->checkpoint, &run->host, &saved, &run->state, &error) : spm_host_initialise(&run->host, &error);
+  int status = run->resumed ? saved_read(run->checkpoint, &run->host, &saved, &run->state, &error)
+                            : spm_host_initialise(&run->host, &error);
   return status == 0 ? -1 : fail_user(a, "%s", error.message);
 }
 
@@ -276,7 +295,8 @@ static int open_metrics(Run *run) {
   int count = 2 + run->train_columns.count + (run->valid_rows.count > 0 ? run->evaluate_columns.count : 0), column = 0;
   run->names = calloc((size_t)count, sizeof *run->names);
   run->row = calloc((size_t)count, sizeof *run->row);
-  char (*valid_names)[128] = arena_allocate(run->loaded.compilation, sizeof *valid_names * (size_t)(run->evaluate_columns.count + 1));
+  char(*valid_names)[128] =
+      arena_allocate(run->loaded.compilation, sizeof *valid_names * (size_t)(run->evaluate_columns.count + 1));
   if (!run->names || !run->row) return fail_user(run->a, "out of memory");
   run->names[column++] = "epoch";
   run->names[column++] = "step";
@@ -299,10 +319,12 @@ static int open_run(Run *run) {
   if (code >= 0) return code;
   Settings *settings = arena_new(run->loaded.compilation, Settings);
   list_settings(run, settings);
-  if (report_config_write(a->out, SPM_VERSION, settings->items, settings->count, &error) != 0) return fail_user(a, "%s", error.message);
+  if (report_config_write(a->out, SPM_VERSION, settings->items, settings->count, &error) != 0)
+    return fail_user(a, "%s", error.message);
   if (!a->quiet) {
     report_config_print(stdout, settings->items, settings->count);
-    printf("compiled in %s, %s parameters\n", spm_duration(run->loaded.compile_seconds).text, spm_count(run->loaded.descriptor->parameter_size).text);
+    printf("compiled in %s, %s parameters\n", spm_duration(run->loaded.compile_seconds).text,
+           spm_count(run->loaded.descriptor->parameter_size).text);
     if (run->resumed) printf("resumed after epoch %ld, step %ld\n", run->state.epoch, run->state.step);
     fflush(stdout);
   }
@@ -313,22 +335,30 @@ static int open_run(Run *run) {
 static int train(Run *run) {
   const Arguments *a = run->a;
   struct spm_error error;
-  struct train_options options = {.training = run->training, .data = run->data_rows, .valid = run->valid_rows, .checkpoint = run->checkpoint,
-                                  .train_columns = &run->train_columns, .valid_columns = &run->evaluate_columns,
-                                  .stop = &stop_signal, .checkpoint_interval = 1};
+  struct train_options options = {.training = run->training,
+                                  .data = run->data_rows,
+                                  .valid = run->valid_rows,
+                                  .checkpoint = run->checkpoint,
+                                  .train_columns = &run->train_columns,
+                                  .valid_columns = &run->evaluate_columns,
+                                  .stop = &stop_signal,
+                                  .checkpoint_interval = 1};
   struct train_events events = {run, on_step, on_epoch, on_skipped};
   enum report_mode mode = a->quiet ? REPORT_QUIET : a->plain ? REPORT_PLAIN : REPORT_AUTO;
-  report_progress_open(&run->progress, stdout, mode, run->training.epochs, train_epoch_steps(&run->training, run->data_rows.count),
+  report_progress_open(&run->progress, stdout, mode, run->training.epochs,
+                       train_epoch_steps(&run->training, run->data_rows.count),
                        (double)train_batch_rows(&run->training, run->data_rows.count), run->state.epoch);
   watch_signals();
   report_progress_start(&run->progress);
   int status = train_run(&run->host, &options, &run->state, &events, &error);
   report_progress_close(&run->progress);
   struct spm_error closing;
-  if (report_metrics_close(&run->metrics, &closing) != 0 && status != TRAIN_FAILED) return fail_user(a, "%s", closing.message);
+  if (report_metrics_close(&run->metrics, &closing) != 0 && status != TRAIN_FAILED)
+    return fail_user(a, "%s", closing.message);
   if (status == TRAIN_FAILED) return fail_user(a, "%s", error.message);
   if (status == TRAIN_FINISHED) return -1;
-  fprintf(stderr, "spmc: stopped by %s after step %ld; %s holds everything, and the same command with --resume goes on\n",
+  fprintf(stderr,
+          "spmc: stopped by %s after step %ld; %s holds everything, and the same command with --resume goes on\n",
           stop_signal == SIGTERM ? "SIGTERM" : "SIGINT", run->state.step, run->checkpoint);
   return 128 + stop_signal;
 }
@@ -336,15 +366,21 @@ static int train(Run *run) {
 static int finish(Run *run) {
   const Arguments *a = run->a;
   struct spm_error error;
-  struct saved_run saved = {.seed = run->host.seed, .batch = train_batch_rows(&run->training, run->data_rows.count), .rows = run->data_rows.count};
+  struct saved_run saved = {.seed = run->host.seed,
+                            .batch = train_batch_rows(&run->training, run->data_rows.count),
+                            .rows = run->data_rows.count};
   char *path = spm_path_join(a->out, "model.safetensors");
   int status = path ? saved_write(path, &run->host, &saved, NULL, &error) : spm_fail(&error, "out of memory");
   free(path);
   if (status != 0) return fail_user(a, "%s", error.message);
-  if (run->state.skipped > 0) fprintf(stderr, "spmc: warning: %ld of %ld steps were skipped\n", run->state.skipped, run->state.step);
-  const struct spm_rows *shown = run->test_rows.count > 0 ? &run->test_rows : run->valid_rows.count > 0 ? &run->valid_rows : &run->data_rows;
+  if (run->state.skipped > 0)
+    fprintf(stderr, "spmc: warning: %ld of %ld steps were skipped\n", run->state.skipped, run->state.step);
+  const struct spm_rows *shown = run->test_rows.count > 0    ? &run->test_rows
+                                 : run->valid_rows.count > 0 ? &run->valid_rows
+                                                             : &run->data_rows;
   draw_figures(a, &run->loaded, &run->host, shown, a->out);
-  draw_curve(a, a->out, "objective", run->train_curve, run->valid_rows.count > 0 ? run->valid_curve : NULL, run->curve_count);
+  draw_curve(a, a->out, "objective", run->train_curve, run->valid_rows.count > 0 ? run->valid_curve : NULL,
+             run->curve_count);
   if (run->test_rows.count == 0) return EXIT_FINE;
   double *means = calloc((size_t)run->evaluate_columns.count + 1, sizeof *means);
   if (!means) return fail_user(a, "out of memory");

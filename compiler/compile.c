@@ -7,20 +7,31 @@
 
 const char *const dump_stages[] = {"ast", "check", "derive", "simplify", "schedule", "c", "strips", NULL};
 
-/* What several programs mention is elaborated several times: one mistake is one message. */
-static void drop_repeats(Compilation *c) {
-  for (Diagnostic *first = c->first_diagnostic; first; first = first->next)
-    for (Diagnostic **link = &first->next; *link;) {
-      const Diagnostic *d = *link;
-      bool same = d->severity == first->severity && d->span.source == first->span.source && d->span.start == first->span.start &&
-                  d->span.end == first->span.end && strcmp(d->message, first->message) == 0;
-      if (!same) {
-        link = &(*link)->next;
-        continue;
-      }
-      if (d->severity == SEVERITY_ERROR) c->error_count--;
-      *link = d->next;
+static bool same_message(const Diagnostic *a, const Diagnostic *b) {
+  return a->severity == b->severity && a->span.source == b->span.source && a->span.start == b->span.start && a->span.end == b->span.end &&
+         strcmp(a->message, b->message) == 0;
+}
+
+static bool stands_before(const Diagnostic *a, const Diagnostic *b) {
+  return a->span.source != b->span.source ? a->span.source < b->span.source : a->span.start < b->span.start;
+}
+
+/* Messages in the order of the text, each once: what several programs mention is elaborated several times. */
+static void sort_diagnostics(Compilation *c) {
+  Diagnostic *sorted = NULL;
+  for (Diagnostic *d = c->first_diagnostic, *next; d; d = next) {
+    next = d->next;
+    Diagnostic **place = &sorted;
+    bool repeated = false;
+    for (; *place && !stands_before(d, *place); place = &(*place)->next) repeated |= same_message(d, *place);
+    if (repeated) {
+      c->error_count -= d->severity == SEVERITY_ERROR;
+      continue;
     }
+    d->next = *place;
+    *place = d;
+  }
+  c->first_diagnostic = sorted;
   c->last_diagnostic = &c->first_diagnostic;
   while (*c->last_diagnostic) c->last_diagnostic = &(*c->last_diagnostic)->next;
 }
@@ -31,7 +42,7 @@ Model *compile_check(Compilation *c, const char *path, const CompileOptions *opt
   Model *m = resolve(c, path, options);
   if (c->error_count == 0) check_generic(m);
   if (c->error_count == 0 && m->name) check(m);
-  drop_repeats(c);
+  sort_diagnostics(c);
   c->failure_set = false;
   return m;
 }

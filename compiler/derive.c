@@ -39,7 +39,7 @@ static Node *batch_mean(Elaborator *e, Value v, Name name, Span span) {
   Node *node = value_node(e, &v);
   if (!node) return NULL;
   if (node->shape.rank > 0) {
-    Diagnostic *d = error_at(e->c, "shape", span, "%s must be one number a datum; this is %s", name, value_text(e->c, &v));
+    Diagnostic *d = error_at(e->c, "shape", span, "%s must be one number a datum; it is %s", name, value_text(e->c, &v));
     help_with(d, "write sum(...) or mean(...) around it");
     return NULL;
   }
@@ -157,6 +157,7 @@ static void derive_train(Elaborator *e) {
   output_elbo(e);
   output_metrics(e);
   output_schedules(e);
+  if (!objective && !e->c->error_count) error_at(e->c, "internal", e->model->span, "internal error: the objective came to nothing without a message");
   if (!objective || e->c->error_count) return;
   for (int i = 0; i < e->update_count; i++)
     graph_output(e->graph, OUTPUT_STATE, e->graph->signature->states[e->updates[i].index].name, e->updates[i].index, e->updates[i].next);

@@ -1,5 +1,5 @@
-/* See diagnose.h. Data are invented from their declared range, parameters start where the model says, shaken a little so
- * that nothing sits exactly on a symmetry or a kink. */
+/* See diagnose.h. Data are invented from their declared range, parameters start where the model says, shaken a little
+ * so that nothing sits exactly on a symmetry or a kink. */
 #include "diagnose.h"
 #include "run_double.h"
 
@@ -65,7 +65,8 @@ static const Output *find_output(const Graph *g, OutputRole role, int index) {
 static const char *make_parameters(Prober *p, const Signature *s, const Graph *initialise) {
   Bindings none = p->bindings;
   p->parameters = arena_array(p->c, double *, s->parameter_count);
-  for (int i = 0; i < s->parameter_count; i++) p->parameters[i] = arena_array(p->c, double, shape_size(&s->parameters[i].shape));
+  for (int i = 0; i < s->parameter_count; i++)
+    p->parameters[i] = arena_array(p->c, double, shape_size(&s->parameters[i].shape));
   none.parameters = (const double *const *)p->parameters;
   Evaluation *e = initialise ? interpret(initialise, &none) : NULL;
   if (!e) return "the model has no initial values";
@@ -75,7 +76,8 @@ static const char *make_parameters(Prober *p, const Signature *s, const Graph *i
     long size = shape_size(&s->parameters[i].shape);
     if (output) memcpy(p->parameters[i], e->values[output->value->id], sizeof(double) * (size_t)size);
     /* A projected parameter has to stay where its density and its uses are defined. */
-    for (long k = 0; k < size && !s->parameters[i].projected && !s->parameters[i].fixed; k++) p->parameters[i][k] += 0.05 * normal(p);
+    for (long k = 0; k < size && !s->parameters[i].projected && !s->parameters[i].fixed; k++)
+      p->parameters[i][k] += 0.05 * normal(p);
   }
   evaluation_free(e, initialise);
   return problem;
@@ -116,8 +118,10 @@ static Probe difference_at(Prober *p, double *element, double step, double *slop
       double objective = 0;
       uint64_t branches = 0;
       *element = kept + side * k * step;
-      if (!evaluate(p, true, &objective, &branches)) result = PROBE_FAILED;
-      else if (branches != p->branches) result = PROBE_KINK;
+      if (!evaluate(p, true, &objective, &branches))
+        result = PROBE_FAILED;
+      else if (branches != p->branches)
+        result = PROBE_KINK;
       sum += side * weights[k - 1] * objective;
     }
   *element = kept;
@@ -162,7 +166,8 @@ static long choose(Prober *p, const double *gradient, long size, int wanted, lon
   return count;
 }
 
-static bool test_tensor(Prober *p, TensorReport *report, double *values, const double *gradient, int elements, double objective) {
+static bool test_tensor(Prober *p, TensorReport *report, double *values, const double *gradient, int elements,
+                        double objective) {
   long *chosen = arena_array(p->c, long, elements);
   long count = choose(p, gradient, report->size, elements, chosen);
   double rms = root_mean_square(gradient, report->size), scale = root_mean_square(values, report->size);
@@ -247,7 +252,8 @@ static const char *gradients_of(Prober *p, Diagnosis *d, double **gradients) {
   for (int i = 0; i < s->parameter_count; i++) {
     TensorReport *report = &d->tensors[i];
     const Output *output = find_output(p->train, OUTPUT_GRADIENT, i);
-    *report = (TensorReport){.parameter = &s->parameters[i], .size = shape_size(&s->parameters[i].shape), .worst_element = -1};
+    *report = (TensorReport){
+        .parameter = &s->parameters[i], .size = shape_size(&s->parameters[i].shape), .worst_element = -1};
     gradients[i] = arena_array(p->c, double, report->size);
     if (!output) continue;
     report->has_gradient = true;
@@ -272,7 +278,8 @@ Diagnosis *diagnose(Compilation *c, const Graph *train, const Graph *initialise,
   if (!d->problem && !evaluate(&p, false, &d->objective, &p.branches)) d->problem = "out of memory";
   if (!d->problem && !isfinite(d->objective)) d->problem = "the objective is not finite at the initial values";
   for (int i = 0; i < d->count && !d->problem; i++)
-    if (d->tensors[i].has_gradient && !test_tensor(&p, &d->tensors[i], p.parameters[i], gradients[i], elements, d->objective))
+    if (d->tensors[i].has_gradient &&
+        !test_tensor(&p, &d->tensors[i], p.parameters[i], gradients[i], elements, d->objective))
       d->problem = "out of memory";
   if (!d->problem && compiled) compare_compiled(&p, d, compiled, gradients);
   for (int i = 0; p.objective && i < p.objective->count; i++) free(p.held[i]);

@@ -17,7 +17,13 @@ static Diagnostic *diagnostic_new(Compilation *c, Severity severity, const char 
   return d;
 }
 
+enum { KEPT = 200 };
+
+/* Nobody reads more, and a broken file could make millions. */
 static void collect(Compilation *c, Diagnostic *d) {
+  if (!c->first_diagnostic) c->kept_count = 0; /* whoever shows diagnostics may start a new list */
+  if (c->kept_count == KEPT) return;
+  c->kept_count++;
   *c->last_diagnostic = d;
   c->last_diagnostic = &d->next;
 }
@@ -258,7 +264,12 @@ static void print_one(Compilation *c, FILE *out, const Diagnostic *d, Style styl
 }
 
 void diagnostics_print(Compilation *c, FILE *out, bool color) {
-  for (const Diagnostic *d = c->first_diagnostic; d; d = d->next) print_one(c, out, d, color ? colored : plain);
+  int shown = 0;
+  for (const Diagnostic *d = c->first_diagnostic; d; d = d->next) {
+    print_one(c, out, d, color ? colored : plain);
+    shown += d->severity == SEVERITY_ERROR;
+  }
+  if (c->error_count > shown) fprintf(out, "... and %d more errors\n", c->error_count - shown);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------ */

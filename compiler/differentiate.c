@@ -31,26 +31,18 @@ static void contribute(Pass *pass, Node *node, Node *value) {
 
 /* --- short names for the rules --- */
 
-static Node *unary(Pass *pass, Op op, Node *a) {
-  return build_map1(pass->graph, op, a);
-}
+static Node *unary(Pass *pass, Op op, Node *a) { return build_map1(pass->graph, op, a); }
 
-static Node *binary(Pass *pass, Op op, Node *a, Node *b) {
-  return build_map2(pass->graph, op, a, b);
-}
+static Node *binary(Pass *pass, Op op, Node *a, Node *b) { return build_map2(pass->graph, op, a, b); }
 
 static Node *number(Pass *pass, double value, const Node *like) {
   return build_filled(pass->graph, value, &like->shape);
 }
 
-static Node *scaled(Pass *pass, double factor, Node *a) {
-  return binary(pass, IR_mul, a, number(pass, factor, a));
-}
+static Node *scaled(Pass *pass, double factor, Node *a) { return binary(pass, IR_mul, a, number(pass, factor, a)); }
 
 /* adjoint * factor, 0 where the adjoint is 0 */
-static Node *times(Pass *pass, Node *adjoint, Node *factor) {
-  return binary(pass, IR_adjoint_times, adjoint, factor);
-}
+static Node *times(Pass *pass, Node *adjoint, Node *factor) { return binary(pass, IR_adjoint_times, adjoint, factor); }
 
 /* adjoint / divisor, 0 where the adjoint is 0 */
 static Node *over(Pass *pass, Node *adjoint, Node *divisor) {
@@ -67,9 +59,7 @@ static Node *where_not(Pass *pass, Node *condition, Node *value) {
   return build_map3(pass->graph, IR_select, condition, number(pass, 0, value), value);
 }
 
-static Node *is_positive(Pass *pass, Node *x) {
-  return binary(pass, IR_less, number(pass, 0, x), x);
-}
+static Node *is_positive(Pass *pass, Node *x) { return binary(pass, IR_less, number(pass, 0, x), x); }
 
 /* x, with 0 for what is not finite. */
 static Node *finite_part(Pass *pass, Node *x) {
@@ -108,19 +98,18 @@ static void pull_unary(Pass *pass, Node *y, Node *g) {
   case IR_cos: value = unary(pass, IR_neg, times(pass, g, unary(pass, IR_sin, x))); break;
   case IR_tan: value = times(pass, g, binary(pass, IR_add, binary(pass, IR_mul, y, y), number(pass, 1, y))); break;
   case IR_tanh: value = times(pass, g, one_minus_square(pass, y)); break;
-  case IR_sigmoid:
-    value = times(pass, g, binary(pass, IR_mul, y, binary(pass, IR_sub, number(pass, 1, y), y)));
-    break;
+  case IR_sigmoid: value = times(pass, g, binary(pass, IR_mul, y, binary(pass, IR_sub, number(pass, 1, y), y))); break;
   case IR_softplus: value = times(pass, g, unary(pass, IR_sigmoid, x)); break;
   case IR_relu: value = where(pass, is_positive(pass, x), g); break;
   case IR_erf: value = times(pass, g, erf_factor(pass, x)); break;
   case IR_lgamma: value = times(pass, g, unary(pass, IR_digamma, x)); break;
   case IR_digamma: value = times(pass, g, binary(pass, IR_polygamma, number(pass, 1, x), x)); break;
-  case IR_sign: case IR_floor: case IR_not: return;
-  case IR_add: case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_max: case IR_min: case IR_mod:
-  case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or:
-  case IR_adjoint_times: case IR_polygamma: case IR_select:
-  CASES_NOT_ELEMENTWISE: assert(false); return;
+  case IR_sign:
+  case IR_floor:
+  case IR_not: return;
+  case OPS_BINARY:
+  case IR_select:
+  case OPS_NOT_ELEMENTWISE: assert(false); return;
   }
   contribute(pass, x, value);
 }
@@ -190,12 +179,19 @@ static void pull_polygamma(Pass *pass, Node *y, Node *g) {
 static void pull_several(Pass *pass, Node *y, Node *g) {
   Node *a = y->operands[0], *b = y->operands[1];
   switch (y->op) {
-  case IR_add: contribute(pass, a, g); contribute(pass, b, g); return;
-  case IR_sub: contribute(pass, a, g); contribute(pass, b, unary(pass, IR_neg, g)); return;
+  case IR_add:
+    contribute(pass, a, g);
+    contribute(pass, b, g);
+    return;
+  case IR_sub:
+    contribute(pass, a, g);
+    contribute(pass, b, unary(pass, IR_neg, g));
+    return;
   case IR_mul: pull_mul(pass, y, g); return;
   case IR_div: pull_div(pass, y, g); return;
   case IR_pow: pull_pow(pass, y, g); return;
-  case IR_max: case IR_min: pull_choice(pass, y, g); return;
+  case IR_max:
+  case IR_min: pull_choice(pass, y, g); return;
   case IR_mod: pull_mod(pass, y, g); return;
   case IR_adjoint_times: pull_adjoint_times(pass, y, g); return;
   case IR_polygamma: pull_polygamma(pass, y, g); return;
@@ -203,11 +199,9 @@ static void pull_several(Pass *pass, Node *y, Node *g) {
     contribute(pass, b, where(pass, a, g));
     contribute(pass, y->operands[2], where_not(pass, a, g));
     return;
-  case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or: return;
-  case IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p:
-  case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:
-  case IR_floor: case IR_lgamma: case IR_digamma: case IR_not:
-  CASES_NOT_ELEMENTWISE: assert(false); return;
+  case OPS_COMPARISON: return;
+  case OPS_UNARY:
+  case OPS_NOT_ELEMENTWISE: assert(false); return;
   }
 }
 
@@ -245,6 +239,17 @@ static Node *unreduced(Pass *pass, const Node *y, Node *g) {
   return build_expand(pass->graph, g, &y->operands[0]->shape, map);
 }
 
+/* Among equal maxima the first. */
+static void pull_max_of(Pass *pass, Node *y, Node *g) {
+  Node *x = y->operands[0], *mask = build_first_max_mask(pass->graph, x, y->dims_mask);
+  contribute(pass, x, where(pass, mask, unreduced(pass, y, g)));
+}
+
+static void pull_max_over(Pass *pass, Node *y, Node *g) {
+  Node *x = y->operands[0], *mask = build_first_max_mask_over(pass->graph, x, y->axes_attribute);
+  contribute(pass, x, where(pass, mask, g));
+}
+
 /* --- products --- */
 
 /* The adjoint of one operand of a contract is the contract of g with the other operand; the axes that this operand
@@ -262,25 +267,21 @@ static void pull_contract_operand(Pass *pass, Node *y, Node *g, int which) {
              build_contract(pass->graph, g, y->labels_out, other, labels_other, x->shape.rank, labels_x, summed));
 }
 
+static void pull_contract(Pass *pass, Node *y, Node *g) {
+  pull_contract_operand(pass, y, g, 0);
+  pull_contract_operand(pass, y, g, 1);
+}
+
 /* --- the table: every op and how its adjoint reaches its operands --- */
 
 static void pull(Pass *pass, Node *y, Node *g) {
   Graph *graph = pass->graph;
   Node *x = y->operand_count > 0 ? y->operands[0] : NULL;
   switch (y->op) {
-  case IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state: return;
-
-  case IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p:
-  case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:
-  case IR_floor: case IR_lgamma: case IR_digamma: case IR_not:
-    pull_unary(pass, y, g);
-    return;
-
-  case IR_add: case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_max: case IR_min: case IR_mod:
-  case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or:
-  case IR_adjoint_times: case IR_polygamma: case IR_select:
-    pull_several(pass, y, g);
-    return;
+  case OPS_LEAF: return;
+  case OPS_UNARY: pull_unary(pass, y, g); return;
+  case OPS_BINARY:
+  case IR_select: pull_several(pass, y, g); return;
 
   case IR_expand: contribute(pass, x, build_sum(graph, g, new_dims(y))); return;
   case IR_reshape: contribute(pass, x, build_reshape(graph, g, &x->shape)); return;
@@ -292,22 +293,15 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_stop: return;
 
   case IR_sum: contribute(pass, x, unreduced(pass, y, g)); return;
-  case IR_max_of:
-    contribute(pass, x, where(pass, build_first_max_mask(graph, x, y->dims_mask), unreduced(pass, y, g)));
-    return;
+  case IR_max_of: pull_max_of(pass, y, g); return;
   case IR_first_max_mask: return;
   case IR_cumsum: contribute(pass, x, build_cumsum(graph, g, y->dim, !y->reverse, y->exclusive)); return;
 
   case IR_sum_over: contribute(pass, x, g); return; /* spread over the summed axes there */
-  case IR_max_over:
-    contribute(pass, x, where(pass, build_first_max_mask_over(graph, x, y->axes_attribute), g));
-    return;
+  case IR_max_over: pull_max_over(pass, y, g); return;
   case IR_first_max_mask_over: return;
 
-  case IR_contract:
-    pull_contract_operand(pass, y, g, 0);
-    pull_contract_operand(pass, y, g, 1);
-    return;
+  case IR_contract: pull_contract(pass, y, g); return;
 
   case IR_diagonal: contribute(pass, x, build_embed_diagonal(graph, g)); return;
   case IR_embed_diagonal: contribute(pass, x, build_diagonal(graph, g)); return;

@@ -1,6 +1,7 @@
 /* Dims: arithmetic on lengths, as numbers and as polynomials in the author's dim names at once.
  * Requires names to be interned; leaves polynomials interned, so that equal ones are one pointer.
- * A polynomial whose rational coefficients no longer fit into 64 bits becomes a bare number: it then agrees by value. */
+ * A polynomial whose rational coefficients no longer fit into 64 bits becomes a bare number: it then agrees by value.
+ */
 #include "dims.h"
 
 #include <math.h>
@@ -198,9 +199,7 @@ static const Polynomial *polynomial_intern(Compilation *c, const Draft *draft) {
 
 /* --- the public arithmetic --- */
 
-Dim dim_number(double value) {
-  return (Dim){.size = value};
-}
+Dim dim_number(double value) { return (Dim){.size = value}; }
 
 Dim dim_name(Compilation *c, Name name, double value) {
   Draft draft = {.count = 1};
@@ -221,13 +220,9 @@ static Dim add_scaled(Compilation *c, Dim a, Dim b, int sign) {
   return result;
 }
 
-Dim dim_add(Compilation *c, Dim a, Dim b) {
-  return add_scaled(c, a, b, 1);
-}
+Dim dim_add(Compilation *c, Dim a, Dim b) { return add_scaled(c, a, b, 1); }
 
-Dim dim_subtract(Compilation *c, Dim a, Dim b) {
-  return add_scaled(c, a, b, -1);
-}
+Dim dim_subtract(Compilation *c, Dim a, Dim b) { return add_scaled(c, a, b, -1); }
 
 Dim dim_multiply(Compilation *c, Dim a, Dim b) {
   Dim result = dim_number(a.size * b.size);
@@ -262,9 +257,7 @@ bool dim_agree(Dim a, Dim b) {
   return a.size == b.size;
 }
 
-bool dim_same(Dim a, Dim b) {
-  return a.symbol == b.symbol && (a.symbol != NULL || a.size == b.size);
-}
+bool dim_same(Dim a, Dim b) { return a.symbol == b.symbol && (a.symbol != NULL || a.size == b.size); }
 
 /* --- printing --- */
 
@@ -296,8 +289,10 @@ const char *dim_text(Compilation *c, Dim dim) {
     for (int t = 0; t < dim.symbol->count; t++) {
       const Term *term = &dim.symbol->terms[t];
       if ((term->coefficient.numerator < 0) != (negative == 1)) continue;
-      if (any) text_append(&text, negative ? " - " : " + ");
-      else if (negative) text_append(&text, "-");
+      if (any)
+        text_append(&text, negative ? " - " : " + ");
+      else if (negative)
+        text_append(&text, "-");
       term_print(&text, term);
       any = true;
     }

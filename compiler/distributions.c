@@ -57,6 +57,18 @@ static const char *family_text(Compilation *c, const Item *family) {
   return t.bytes;
 }
 
+static void report_no_parameterisation(Elaborator *e, const Expr *call) {
+  Diagnostic *d = error_at(e->c, "parameterisation", call->span, "no declaration of %s takes these parameters", call->name);
+  Text all = {.compilation = e->c};
+  for (int i = 0; i < e->model->library.count; i++) {
+    const Item *item = e->model->library.items[i];
+    if (item->kind != ITEM_DISTRIBUTION || item->name != call->name) continue;
+    text_append(&all, "%s%s", all.length ? " or " : "", family_text(e->c, item));
+    if (!e->c->sources[item->span.source].library) note_at(d, item->name_span, "it is declared here");
+  }
+  help_with(d, "it is called as %s", all.bytes);
+}
+
 static Item *choose_family(Elaborator *e, const Expr *call) {
   const Model *m = e->model;
   for (int i = 0; i < m->library.count; i++) {
@@ -68,14 +80,18 @@ static Item *choose_family(Elaborator *e, const Expr *call) {
     help_with(d, "write %s(%s = ...) or %s(%s = ...)", call->name, item->extra.items[0].name, call->name, other->extra.items[0].name);
     return NULL;
   }
-  Diagnostic *d = error_at(e->c, "parameterisation", call->span, "no declaration of %s takes these parameters", call->name);
-  for (int i = 0; i < m->library.count; i++) {
-    const Item *item = m->library.items[i];
-    if (item->kind != ITEM_DISTRIBUTION || item->name != call->name) continue;
-    if (e->c->sources[item->span.source].library) help_with(d, "it is declared as %s", family_text(e->c, item));
-    else note_at(d, item->name_span, "it is declared as %s", family_text(e->c, item));
-  }
+  report_no_parameterisation(e, call);
   return NULL;
+}
+
+/* Here rather than where a density or a draw is made: the mistake stands in this call. */
+static bool check_parameter_supports(Elaborator *e, const Formals *formals, const Value *values) {
+  Scope *scope = scope_new(e, NULL);
+  bool ok = true;
+  for (int i = 0; i < formals->count; i++)
+    if (formals->items[i].type && strcmp(formals->items[i].type->name, "integer") != 0)
+      ok = check_support(e, &formals->items[i], &values[i], scope, values[i].span) && ok;
+  return ok;
 }
 
 Value make_distribution(Elaborator *e, const Expr *call) {
@@ -88,6 +104,7 @@ Value make_distribution(Elaborator *e, const Expr *call) {
       value_node(e, &values[i]);
       return value_error();
     }
+  if (!check_parameter_supports(e, &family->extra, values)) return value_error();
   if (family->has_block) return (Value){.kind = VALUE_DISTRIBUTION, .family = family, .elements = values, .count = family->extra.count, .span = call->span};
   Scope *scope = scope_new(e, NULL); /* = other(...): a derived parameterisation */
   for (int i = 0; i < family->extra.count; i++) scope_bind(e, scope, family->extra.items[i].name, values[i], values[i].span);
@@ -348,7 +365,7 @@ bool distribution_support(Elaborator *e, const Value *d, Support *support, Suppo
 }
 
 /* Rule 2: if any parameter is computed per datum, some parameter has the variable's full shape. */
-static void check_sharing(Elaborator *e, const Value *d, const Item *variable, const Shape *shape, Span span) {
+static bool check_sharing(Elaborator *e, const Value *d, const Item *variable, const Shape *shape) {
   bool per_datum = false, full = shape->rank == 0;
   const Value *widest = NULL;
   for (int i = 0; i < d->count; i++) {
@@ -361,16 +378,38 @@ static void check_sharing(Elaborator *e, const Value *d, const Item *variable, c
     const TypeExpr *type = d->family->extra.items[i].type;
     full |= s.rank - (type ? type->dim_count : 0) >= shape->rank - family_event_rank(d->family);
   }
-  if (!per_datum || full) return;
+  if (!per_datum || full) return true;
   Shape s = visible_shape(widest);
-  Diagnostic *x = error_at(e->c, "shared-parameter", span, "every element of %s %s would share one parameter of shape %s", variable->name,
-                           shape_text(e->c, shape), s.rank ? shape_text(e->c, &s) : "[]");
-  help_with(x, "compute one for each element; if sharing is meant, write expand(...)");
+  Text dims = {.compilation = e->c};
+  for (int i = 0; i < shape->rank - s.rank; i++) text_append(&dims, ", %s", dim_text(e->c, shape->dims[i]));
+  Diagnostic *x = error_at(e->c, "shared-parameter", widest->span, "all of %s %s would share one parameter, %s", variable->name,
+                           shape_text(e->c, shape), value_text(e->c, widest));
+  note_at(x, variable->name_span, "%s is declared here", variable->name);
+  help_with(x, "compute one for each element; if sharing is meant, write expand(%s%s)", span_text(e->c, widest->span), dims.bytes);
+  return false;
 }
 
-void check_distribution_for(Elaborator *e, const Value *d, const Item *variable, const Support *declared, const Shape *shape, Span span, const char *role) {
+/* Each parameter of a scalar family has the variable's dims, or some of them. */
+static bool check_parameter_shapes(Elaborator *e, const Value *d, const Item *variable, const Shape *shape) {
+  Shape lead = leading_shape(d->family, shape);
+  for (int i = 0; i < d->count; i++) {
+    const Value *v = &d->elements[i];
+    const TypeExpr *type = d->family->extra.items[i].type;
+    Shape s = visible_shape(v);
+    if (s.rank == 0 || (type && type->dim_count > 0)) continue;
+    int ways = ways_to_fit(&s, &lead);
+    if (ways == 1) continue;
+    Diagnostic *x = error_at(e->c, "shape", v->span, "the %s of %s has shape %s, which %s the shape %s of %s", d->family->extra.items[i].name, d->family->name,
+                             shape_text(e->c, &s), ways ? "fits in two ways into" : "does not fit", shape_text(e->c, &lead), variable->name);
+    note_at(x, variable->name_span, "%s is declared here", variable->name);
+    return false;
+  }
+  return true;
+}
+
+bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable, const Support *declared, const Shape *shape, const char *role) {
   Support support, extended;
-  if (!distribution_support(e, d, &support, &extended)) return;
+  if (!distribution_support(e, d, &support, &extended)) return false;
   const Facts *domain = strcmp(role, "likelihood") == 0 ? &extended.facts : &support.facts;
   bool inside = facts_within(&declared->facts, domain);
   /* A posterior (or draw) must stay inside the variable's type; a prior and a likelihood must be densities over it. */
@@ -378,23 +417,17 @@ void check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
   bool equal = inside && facts_within(&support.facts, &declared->facts);
   bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;
   if (!fits) {
-    Diagnostic *x = error_at(e->c, "support", span, "%s is %s (%s), but %s is a distribution over %s values (%s)", variable->name, declared->name,
+    Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s, %s, but %s is a distribution over %s values, %s", variable->name, declared->name,
                              facts_text(e->c, &declared->facts), d->family->name, support.name, facts_text(e->c, domain));
     note_at(x, variable->name_span, "%s is declared here", variable->name);
     help_with(x, "declare %s : %s, or take a distribution over %s values", variable->name, support.name, declared->name);
-    return;
+    return false;
   }
-  if (shape->rank < family_event_rank(d->family)) {
-    error_at(e->c, "shape", span, "%s is a distribution over events of %d dims; %s has %d", d->family->name, family_event_rank(d->family), variable->name, shape->rank);
-    return;
+  int rank = family_event_rank(d->family);
+  if (shape->rank < rank) {
+    Diagnostic *x = error_at(e->c, "shape", d->span, "%s is a distribution over events of %d dim%s; %s is %s", d->family->name, rank, rank == 1 ? "" : "s", variable->name, shape_text(e->c, shape));
+    note_at(x, variable->name_span, "%s is declared here", variable->name);
+    return false;
   }
-  for (int i = 0; i < d->count; i++) {
-    Shape s = visible_shape(&d->elements[i]);
-    const TypeExpr *type = d->family->extra.items[i].type;
-    Value v = d->elements[i];
-    if (type && type->dim_count > 0) continue;
-    Shape lead = leading_shape(d->family, shape);
-    if (s.rank > 0 && expand_to(e, v, &lead, d->elements[i].span).kind == VALUE_ERROR) return;
-  }
-  check_sharing(e, d, variable, shape, span);
+  return check_parameter_shapes(e, d, variable, shape) && check_sharing(e, d, variable, shape);
 }

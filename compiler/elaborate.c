@@ -125,13 +125,15 @@ Value lookup(Elaborator *e, Name name, Span span) {
     if (item->name != name) continue;
     if (is_network(item->kind)) {
       Diagnostic *d = error_at(e->c, "network-value", span, "'%s' is a network; one of its fields is a value", name);
-      help_with(d, "write %s.FIELD or %s(...).FIELD", name, name);
+      Text fields = {.compilation = e->c};
+      for (int k = 0; k < item->block.count; k++)
+        if (item->block.items[k]->kind == STMT_SET) text_append(&fields, "%s%s.%s", fields.length ? ", " : "", name, item->block.items[k]->name);
+      if (fields.length) help_with(d, "its fields are %s", fields.bytes);
       return value_error();
     }
     if (item->kind == ITEM_DIM) {
-      Diagnostic *d = error_at(e->c, "dim-order", span, "dim %s is used before it has a value", name);
-      help_with(d, "declare the dims a dim is made of above it");
-      return value_error();
+      bind_dim(e->model, item);
+      return lookup(e, name, span);
     }
   }
   return report_unknown(e, name, span);
@@ -169,10 +171,10 @@ static Value declared_range(Elaborator *e, const Item *item, Value v) {
   Node *node = value_node(e, &v);
   if (!node) return value_error();
   if (facts_disjoint(&node->facts, &support.facts)) {
-    error_at(e->c, "support", item->span, "%s is declared %s, but its value lies %s", item->name, support.name, facts_text(e->c, &node->facts));
+    error_at(e->c, "support", item->expr->span, "%s is declared %s, but its value %s", item->name, support.name, lies_text(e->c, &node->facts));
     return value_error();
   }
-  return shape.rank ? expand_to(e, v, &shape, item->span) : v;
+  return shape.rank ? expand_to(e, v, &shape, item->expr->span) : v;
 }
 
 static Value let_value(Elaborator *e, const Item *item) {
@@ -191,7 +193,7 @@ static Value draw_value(Elaborator *e, const Item *item) {
     error_at(e->c, "not-a-distribution", item->expr->span, "`draw %s ~` needs a distribution; this is %s", item->name, value_text(e->c, &d));
     return value_error();
   }
-  check_distribution_for(e, &d, item, &support, &shape, item->expr->span, "draw");
+  if (!check_distribution_for(e, &d, item, &support, &shape, "draw")) return value_error();
   return distribution_sample(e, &d, item->name, &shape, AXIS_DATUM, item->span);
 }
 
@@ -223,12 +225,14 @@ Value model_value(Elaborator *e, Item *item, Span use) {
   if (memo && memo->busy) {
     Diagnostic *d = error_at(e->c, "cycle", use, "'%s' depends on itself", item->name);
     note_at(d, item->name_span, "it is declared here");
+    for (const Memo *between = memo + 1; between < e->memos + e->memo_count; between++)
+      if (between->busy && between->name != item->name && between->name != between[-1].name) note_at(d, between->span, "it mentions '%s' here", between->name);
     return value_error();
   }
   if (memo) return memo->value;
   int at = e->memo_count;
   e->memos = arena_grow(e->c, e->memos, e->memo_count, sizeof *e->memos);
-  e->memos[e->memo_count++] = (Memo){.name = item->name, .kind = item->kind, .busy = true};
+  e->memos[e->memo_count++] = (Memo){.name = item->name, .kind = item->kind, .span = use, .busy = true};
   int context = e->context_count;
   e->context_count = 0; /* a model-level value is never inside a mapped call */
   Frame frame = enter_callee(e, NULL, true, item->name);
@@ -324,9 +328,21 @@ static Value elaborate_field(Elaborator *e, const Expr *x) {
     }
   Diagnostic *d = error_at(e->c, "unknown-field", x->name_span, "%s sets no field '%s'", span_text(e->c, x->a->span), x->name);
   Suggestion near = {.name = x->name};
-  for (int i = 0; i < record.record->count; i++) suggestion_consider(&near, record.record->items[i].name);
+  Text fields = {.compilation = e->c};
+  for (int i = 0; i < record.record->count; i++) {
+    suggestion_consider(&near, record.record->items[i].name);
+    text_append(&fields, "%s%s", i ? ", " : "", record.record->items[i].name);
+  }
   if (near.best) help_with(d, "did you mean '%s'?", near.best);
+  else if (fields.length) help_with(d, "it sets %s", fields.bytes);
   return value_error();
+}
+
+static void report_index(Elaborator *e, const Index *index, Dim dim) {
+  Span span = index->last ? span_join(index->first->span, index->last->span) : index->first->span;
+  const char *size = dim.symbol ? arena_printf(e->c, "%s = %s", dim_text(e->c, dim), shortest_number(e->c, dim.size)) : dim_text(e->c, dim);
+  Diagnostic *d = error_at(e->c, "index", span, index->last ? "the range %s does not lie in a dim of %s" : "the index %s lies outside a dim of %s", span_text(e->c, span), size);
+  help_with(d, index->last ? "a range is first .. last, counted from 0, and its last is not in it" : "indices count from 0");
 }
 
 /* a[i], a[i .. j] with numbers; 0-based, the end of a range is not in it. */
@@ -335,7 +351,7 @@ static Value elaborate_index(Elaborator *e, const Expr *x) {
   if (v.kind == VALUE_ERROR) return v;
   Shape shape = visible_shape(&v);
   if (v.kind != VALUE_TENSOR || x->index_count > shape.rank) {
-    error_at(e->c, "index", x->span, "%d ind%s into %s", x->index_count, x->index_count == 1 ? "ex" : "ices", value_text(e->c, &v));
+    error_at(e->c, "index", x->span, "%d ind%s for %s", x->index_count, x->index_count == 1 ? "ex" : "ices", value_text(e->c, &v));
     return value_error();
   }
   int hidden = v.node->shape.rank - shape.rank;
@@ -358,7 +374,7 @@ static Value elaborate_index(Elaborator *e, const Expr *x) {
     Dim extent = x->indices[i].last ? dim_subtract(e->c, last.dim, first.dim) : dim_number(1);
     double size = shape.dims[i].size, start = first.dim.size;
     if (start < 0 || start != floor(start) || extent.size < 1 || start + extent.size > size) {
-      error_at(e->c, "index", x->indices[i].first->span, "%s lies outside 0 .. %s", x->indices[i].last ? "the range" : "the index", dim_text(e->c, shape.dims[i]));
+      report_index(e, &x->indices[i], shape.dims[i]);
       return value_error();
     }
     node = build_slice(e->graph, node, hidden + i, (long)start, extent);

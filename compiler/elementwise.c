@@ -7,8 +7,8 @@
 static const double pi = 3.14159265358979323846;
 
 /* The asymptotic series in 1 / x^2 with Bernoulli numbers B2, B4, ... is good to 1e-16 from LARGE on. */
-static const double bernoulli[] = {1.0 / 6,  -1.0 / 30,       1.0 / 42, -1.0 / 30,          5.0 / 66,
-                                   -691.0 / 2730, 7.0 / 6, -3617.0 / 510, 43867.0 / 798, -174611.0 / 330};
+static const double bernoulli[] = {1.0 / 6,       -1.0 / 30, 1.0 / 42,      -1.0 / 30,     5.0 / 66,
+                                   -691.0 / 2730, 7.0 / 6,   -3617.0 / 510, 43867.0 / 798, -174611.0 / 330};
 enum { BERNOULLI_COUNT = sizeof bernoulli / sizeof *bernoulli, LARGE = 20 };
 
 double special_digamma(double x) {
@@ -37,9 +37,7 @@ double special_polygamma(int order, double x) {
   return (order % 2 == 1 ? 1 : -1) * (series + shift);
 }
 
-static double softplus(double x) {
-  return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
-}
+static double softplus(double x) { return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)); }
 
 /* a - b * floor(a / b), without its rounding */
 static double modulo(double a, double b) {
@@ -87,7 +85,7 @@ double elementwise_value(Op op, const double *operands) {
   case IR_adjoint_times: return a == 0 ? 0 : a * b;
   case IR_polygamma: return special_polygamma((int)a, b);
   case IR_select: return a != 0 ? b : c;
-  CASES_NOT_ELEMENTWISE: break;
+  case OPS_NOT_ELEMENTWISE: break;
   }
   return NAN;
 }

@@ -14,19 +14,13 @@ static Facts between(double low, double high, bool finite) {
   return (Facts){.low = low, .high = high, .finite = finite};
 }
 
-static Facts anything(bool finite) {
-  return between(-INFINITY, INFINITY, finite);
-}
+static Facts anything(bool finite) { return between(-INFINITY, INFINITY, finite); }
 
 static const Facts boolean = {.low = 0, .high = 1, .integer = true, .finite = true};
 
-static bool away_from_zero(Facts f) {
-  return f.low >= safely_positive || f.high <= -safely_positive;
-}
+static bool away_from_zero(Facts f) { return f.low >= safely_positive || f.high <= -safely_positive; }
 
-static bool positive(Facts f) {
-  return f.low > 0 || (f.low == 0 && f.above_low);
-}
+static bool positive(Facts f) { return f.low > 0 || (f.low == 0 && f.above_low); }
 
 /* --- arithmetic of intervals --- */
 
@@ -110,12 +104,11 @@ static Facts larger_of(Facts a, Facts b) {
   return f;
 }
 
-static Facts smaller_of(Facts a, Facts b) {
-  return negated(larger_of(negated(a), negated(b)));
-}
+static Facts smaller_of(Facts a, Facts b) { return negated(larger_of(negated(a), negated(b))); }
 
 /* An increasing function with the given values at the ends of the line. */
-static Facts increasing(double (*function)(double), Facts a, double at_minus_infinity, double at_infinity, bool finite) {
+static Facts increasing(double (*function)(double), Facts a, double at_minus_infinity, double at_infinity,
+                        bool finite) {
   double low = isinf(a.low) && a.low < 0 ? at_minus_infinity : function(a.low);
   double high = isinf(a.high) && a.high > 0 ? at_infinity : function(a.high);
   Facts f = between(low, high, finite);
@@ -124,13 +117,9 @@ static Facts increasing(double (*function)(double), Facts a, double at_minus_inf
   return f;
 }
 
-static double sigmoid_of(double x) {
-  return elementwise_value(IR_sigmoid, (double[]){x, 0, 0});
-}
+static double sigmoid_of(double x) { return elementwise_value(IR_sigmoid, (double[]){x, 0, 0}); }
 
-static double softplus_of(double x) {
-  return elementwise_value(IR_softplus, (double[]){x, 0, 0});
-}
+static double softplus_of(double x) { return elementwise_value(IR_softplus, (double[]){x, 0, 0}); }
 
 /* --- one rule an op --- */
 
@@ -216,10 +205,9 @@ static Facts facts_of_unary(Op op, Facts a) {
   case IR_lgamma: return anything(pole_free);
   case IR_digamma: return anything(pole_free);
   case IR_not: return boolean;
-  case IR_add: case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_max: case IR_min: case IR_mod:
-  case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or:
-  case IR_adjoint_times: case IR_polygamma: case IR_select:
-  CASES_NOT_ELEMENTWISE: break;
+  case OPS_BINARY:
+  case IR_select:
+  case OPS_NOT_ELEMENTWISE: break;
   }
   return anything(false);
 }
@@ -266,11 +254,10 @@ static Facts facts_of_binary(const Node *node, Facts a, Facts b) {
   case IR_min: return smaller_of(a, b);
   case IR_mod: return facts_of_mod(a, b);
   case IR_polygamma: return anything(b.finite && b.low >= 1e-6 && a.high <= 4);
-  case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or: return boolean;
-  case IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p:
-  case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:
-  case IR_floor: case IR_lgamma: case IR_digamma: case IR_not: case IR_select:
-  CASES_NOT_ELEMENTWISE: break;
+  case OPS_COMPARISON: return boolean;
+  case OPS_UNARY:
+  case IR_select:
+  case OPS_NOT_ELEMENTWISE: break;
   }
   return anything(false);
 }
@@ -331,9 +318,7 @@ static Facts facts_of_contract(const Graph *graph, const Node *node) {
 }
 
 /* Where zeros come in between, as in pad. */
-static Facts with_zeros(Facts a) {
-  return hull(a, (Facts){.integer = true, .finite = true});
-}
+static Facts with_zeros(Facts a) { return hull(a, (Facts){.integer = true, .finite = true}); }
 
 static Facts facts_of_concat(const Node *node) {
   Facts f = node->operands[0]->facts;
@@ -352,43 +337,54 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   if (op_table[node->op].kind == KIND_MAP) return facts_of_map(node);
   Facts a = node->operand_count > 0 ? node->operands[0]->facts : anything(false);
   switch (node->op) {
-  case IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state:
-    return facts_of_leaf(graph, node);
-  case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_spread: case IR_stop: case IR_max_of:
-  case IR_max_over: case IR_diagonal:
-    return a;
-  case IR_pad: case IR_embed_diagonal: case IR_lower_part: return with_zeros(a);
+  case OPS_LEAF: return facts_of_leaf(graph, node);
+  case IR_expand:
+  case IR_reshape:
+  case IR_permute:
+  case IR_slice:
+  case IR_spread:
+  case IR_stop:
+  case IR_max_of:
+  case IR_max_over:
+  case IR_diagonal: return a;
+  case IR_pad:
+  case IR_embed_diagonal:
+  case IR_lower_part: return with_zeros(a);
   case IR_concat: return facts_of_concat(node);
   case IR_sum: return repeated_sum(a, (double)(shape_size(&node->operands[0]->shape) / shape_size(&node->shape)));
   case IR_cumsum: return facts_of_cumsum(node);
   case IR_sum_over: return facts_of_sum_over(graph, node);
-  case IR_first_max_mask: case IR_first_max_mask_over: return boolean;
+  case IR_first_max_mask:
+  case IR_first_max_mask_over: return boolean;
   case IR_contract: return facts_of_contract(graph, node);
-  case IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p:
-  case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:
-  case IR_floor: case IR_lgamma: case IR_digamma: case IR_not: case IR_add: case IR_sub: case IR_mul: case IR_div:
-  case IR_pow: case IR_max: case IR_min: case IR_mod: case IR_less: case IR_less_equal: case IR_equal:
-  case IR_not_equal: case IR_and: case IR_or: case IR_adjoint_times: case IR_polygamma: case IR_select: case OP_COUNT:
-    break;
+  case OPS_UNARY:
+  case OPS_BINARY:
+  case IR_select:
+  case OP_COUNT: break;
   }
   return anything(false);
 }
 
+/* clang-format off */
+#define OPS_WITH_POLES \
+  IR_sqrt: case IR_log: case IR_log1p: case IR_tan: case IR_lgamma: case IR_digamma: case IR_div: case IR_pow: \
+  case IR_mod: case IR_polygamma
+#define OPS_WITHOUT_POLES \
+  IR_neg: case IR_abs: case IR_sign: case IR_exp: case IR_expm1: case IR_sin: case IR_cos: case IR_tanh: \
+  case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: case IR_not: case IR_add: case IR_sub: \
+  case IR_mul: case IR_max: case IR_min: case OPS_COMPARISON: case IR_adjoint_times: case IR_select: case IR_expand: \
+  case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: \
+  case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: case IR_max_over: \
+  case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part
+/* clang-format on */
+
 /* Is the op defined and finite wherever its operands are, but for overflow? */
 static bool has_no_pole(Op op) {
   switch (op) {
-  case IR_sqrt: case IR_log: case IR_log1p: case IR_tan: case IR_lgamma: case IR_digamma: case IR_div: case IR_pow:
-  case IR_mod: case IR_polygamma: case OP_COUNT:
-    return false;
-  case IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state: return false;
-  case IR_neg: case IR_abs: case IR_sign: case IR_exp: case IR_expm1: case IR_sin: case IR_cos: case IR_tanh:
-  case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: case IR_not: case IR_add: case IR_sub:
-  case IR_mul: case IR_max: case IR_min: case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and:
-  case IR_or: case IR_adjoint_times: case IR_select: case IR_expand: case IR_reshape: case IR_permute: case IR_slice:
-  case IR_pad: case IR_concat: case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask:
-  case IR_cumsum: case IR_sum_over: case IR_max_over: case IR_first_max_mask_over: case IR_contract: case IR_diagonal:
-  case IR_embed_diagonal: case IR_lower_part:
-    return true;
+  case OPS_WITH_POLES:
+  case OPS_LEAF:
+  case OP_COUNT: return false;
+  case OPS_WITHOUT_POLES: return true;
   }
   return false;
 }

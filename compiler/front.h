@@ -30,7 +30,7 @@ struct Model {
   File **files;        /* in order of reading; the last is the user's own */
   int file_count;
   DimBinding *dims;
-  int dim_count;
+  int dim_count, dim_depth;
   Signature signature;
   struct ParameterSource *sources;
   Training training;
@@ -44,6 +44,7 @@ struct Model {
 extern const char embedded_library_spm[];
 
 Model *resolve(Compilation *, const char *path, const CompileOptions *);
+void bind_dim(Model *, const Item *);
 Item *model_find(const Model *, ItemKind, Name);
 Item *model_find_declaration(const Model *, Name); /* data latent param local draw let schedule */
 Item *library_find(const Model *, ItemKind, Name);
@@ -103,6 +104,7 @@ struct Scope {
 typedef struct Memo { /* a model-level name already evaluated in this program */
   Name name;
   ItemKind kind;
+  Span span; /* where it was first used */
   bool busy;
   Value value;
 } Memo;
@@ -131,6 +133,11 @@ typedef struct StateUpdate {
   Node *next;
 } StateUpdate;
 
+typedef struct Callee { /* functions and layers being called */
+  const Item *item;
+  const struct Callee *caller;
+} Callee;
+
 typedef struct Elaborator {
   Model *model;
   Compilation *c;
@@ -144,6 +151,7 @@ typedef struct Elaborator {
   Scope *scope;      /* innermost */
   bool model_visible; /* names of the model may be used (networks), or not (layers, functions, distributions) */
   int depth;
+  const Callee *callees;
   Dim context[MAX_RANK]; /* dims over which the calls around are mapped */
   int context_count;
   Memo *memos;
@@ -182,11 +190,14 @@ bool read_support(Elaborator *, const TypeExpr *, Support *);
 bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
 bool facts_within(const Facts *inner, const Facts *outer);
 bool facts_disjoint(const Facts *, const Facts *);
-const char *facts_text(Compilation *, const Facts *);
+const char *facts_text(Compilation *, const Facts *); /* "in (0, inf)" */
+const char *lies_text(Compilation *, const Facts *);  /* "lies in (0, inf)", "is -1" */
 
 /* Makes the values' shapes equal by rule 1 (dims of one are those of the other with some left out); mapped dims apart.
  * False after reporting at span. */
 bool broadcast(Elaborator *, Value *values, int count, Span span, const char *what);
+/* In how many ways (0, 1, 2 for more) the small one's dims are the big one's with some left out. */
+int ways_to_fit(const Shape *small, const Shape *big);
 /* expands value's visible dims to `shape` (its own dims in order, some left out) */
 Value expand_to(Elaborator *, Value, const Shape *visible, Span);
 Value apply1(Elaborator *, Op, Value, Span);
@@ -224,6 +235,10 @@ bool bind_arguments(Elaborator *, const Expr *call, const Formals *, const Item 
 /* Matches values to formals: binds the dim names of their types in the callee's scope, checks supports, and extends the
  * context by the leading dims the callee does not see (a layer acts on the last dims and is mapped over the others). */
 bool map_arguments(Elaborator *, const Formal *const *, Value *, int count, bool untyped_is_scalar, Scope *callee, Span);
+bool check_support(Elaborator *, const Formal *, const Value *, Scope *callee, Span);
+/* Messages since `mark` that stand in the text of a callee: those in shipped text move to the call, all others say
+ * which call they are about. */
+void blame(Elaborator *, Diagnostic *const *mark, Span call, Name callee);
 /* Leaves a mapped call: dims of the context from `context_count` on become visible again. */
 Value unmap(Elaborator *, Value, int context_count);
 /* What a callee may see is set by these: library text sees its own scope alone. */
@@ -254,7 +269,7 @@ Value distribution_sample(Elaborator *, const Value *d, Name variable, const Sha
 /* Closed-form KL, one value an event; *missing set if there is no rule. rule_span: where the rule stands. */
 Value closed_kl(Elaborator *, const Value *q, const Value *p, const Shape *shape, Span, bool *missing, Span *rule_span);
 /* Checks a distribution against the variable it is for (supports, rule 2). */
-void check_distribution_for(Elaborator *, const Value *d, const Item *variable, const Support *, const Shape *, Span, const char *role);
+bool check_distribution_for(Elaborator *, const Value *d, const Item *variable, const Support *, const Shape *, const char *role);
 bool distribution_support(Elaborator *, const Value *d, Support *, Support *extended);
 int event_rank(const Value *d);
 

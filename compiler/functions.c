@@ -213,7 +213,7 @@ static Value reshaped(Elaborator *e, const Expr *call, Value v, const Shape *vis
   v = as_tensor(e, v);
   Shape old = visible_shape(&v), shape = mapped_shape(&v);
   if (shape_size(&old) != shape_size(visible)) {
-    error_at(e->c, "shape", call->span, "%s holds %ld numbers and %s %ld", shape_text(e->c, &old), shape_size(&old), shape_text(e->c, visible), shape_size(visible));
+    error_at(e->c, "shape", call->span, "%s holds %ld numbers, and %s has place for %ld", shape_text(e->c, &old), shape_size(&old), shape_text(e->c, visible), shape_size(visible));
     return value_error();
   }
   for (int i = 0; i < visible->rank; i++) shape.dims[shape.rank++] = visible->dims[i];
@@ -380,7 +380,9 @@ static Value call_log_pdf(Elaborator *e, const Expr *call, Value *a, int count) 
   bool missing = false;
   a[1] = as_tensor(e, a[1]);
   Shape shape = visible_shape(&a[1]);
-  return distribution_field(e, &a[0], "log_pdf", &a[1], &shape, call->span, &missing);
+  Value v = distribution_field(e, &a[0], "log_pdf", &a[1], &shape, call->span, &missing);
+  if (missing) error_at(e->c, "no-log-pdf", call->arguments[0].value->span, "%s declares no log_pdf", a[0].family->name);
+  return v;
 }
 
 static int state_index(Elaborator *e, const char *name, const Shape *shape, double start) {
@@ -412,7 +414,7 @@ static Value call_running_mean(Elaborator *e, const Expr *call, Value *a, int co
   }
   double decay = number_option(e, call, "decay", 0.99), start = number_option(e, call, "start", 0);
   if (!(decay >= 0 && decay < 1)) {
-    error_at(e->c, "argument", call->span, "decay must lie in [0, 1)");
+    error_at(e->c, "argument", find_argument(call, "decay")->value->span, "decay must lie in [0, 1); this is %s", shortest_number(e->c, decay));
     return value_error();
   }
   int number = 1;
@@ -523,7 +525,7 @@ Value call_builtin(Elaborator *e, const Expr *call, bool *found) {
   for (size_t i = 0; i < sizeof unary_functions / sizeof *unary_functions; i++) {
     if (strcmp(unary_functions[i].name, call->name) != 0) continue;
     if (call->argument_count != 1 || call->arguments[0].name) {
-      error_at(e->c, "argument", call->span, "%s takes one argument", call->name);
+      error_at(e->c, "argument", call->span, "%s takes 1 argument, not %d", call->name, call->argument_count);
       return value_error();
     }
     return apply1(e, unary_functions[i].op, elaborate(e, call->arguments[0].value), call->span);

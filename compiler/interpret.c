@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/rng.h"
 #include "ir_parts.h"
+#include "runtime/rng.h"
 
 typedef struct Run {
   const Graph *graph;
@@ -26,13 +26,9 @@ typedef struct Place {
   long row, sample;
 } Place;
 
-static long rows_of(const Run *run, const Node *node) {
-  return node->axes & AXIS_DATUM ? run->bindings->rows : 1;
-}
+static long rows_of(const Run *run, const Node *node) { return node->axes & AXIS_DATUM ? run->bindings->rows : 1; }
 
-static long samples_of(const Run *run, const Node *node) {
-  return node->axes & AXIS_SAMPLE ? run->graph->samples : 1;
-}
+static long samples_of(const Run *run, const Node *node) { return node->axes & AXIS_SAMPLE ? run->graph->samples : 1; }
 
 /* The elements of one datum and sample of a node; axes it lacks do not move it. */
 static double *block(const Run *run, const Node *node, Place place) {
@@ -72,27 +68,36 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
   if (node->op == IR_parameter) from = bindings->parameters[node->index];
   if (node->op == IR_state) from = bindings->states[node->index];
   if (node->op == IR_data) from = bindings->data[node->index] + place.row * size;
-  if (from != NULL) memcpy(out, from, sizeof(double) * (size_t)size);
-  else fill_noise(run, &run->graph->signature->noises[node->index], place, out, size);
+  if (from != NULL)
+    memcpy(out, from, sizeof(double) * (size_t)size);
+  else
+    fill_noise(run, &run->graph->signature->noises[node->index], place, out, size);
 }
 
 /* --- elementwise --- */
 
+/* clang-format off */
+#define OPS_SMOOTH \
+  IR_neg: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: case IR_sin: case IR_cos: case IR_tan: \
+  case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_erf: case IR_lgamma: case IR_digamma: case IR_add: \
+  case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_adjoint_times: case IR_polygamma
+/* clang-format on */
+
 /* Which way an op went, where it has ways to go; its derivative changes only where this does. */
 static double decision(Op op, const double *x, double value) {
   switch (op) {
-  case IR_abs: case IR_relu: return (x[0] > 0) - (x[0] < 0);
+  case IR_abs:
+  case IR_relu: return (x[0] > 0) - (x[0] < 0);
   case IR_max: return x[0] >= x[1];
   case IR_min: return x[0] <= x[1];
   case IR_mod: return floor(x[0] / x[1]);
   case IR_select: return x[0] != 0;
-  case IR_sign: case IR_floor: case IR_not: case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal:
-  case IR_and: case IR_or:
-    return value;
-  case IR_neg: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: case IR_sin: case IR_cos:
-  case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_erf: case IR_lgamma: case IR_digamma:
-  case IR_add: case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_adjoint_times: case IR_polygamma:
-  CASES_NOT_ELEMENTWISE: break;
+  case IR_sign:
+  case IR_floor:
+  case IR_not:
+  case OPS_COMPARISON: return value;
+  case OPS_SMOOTH:
+  case OPS_NOT_ELEMENTWISE: break;
   }
   return 0;
 }
@@ -207,7 +212,8 @@ static void interpret_max(Run *run, const Node *node, Place place) {
     for (long i = 1; i < length; i++)
       if (x[g * length + i] > x[g * length + best]) best = i;
     note_branch(run, node, out, (double)(g * length + best));
-    if (node->op == IR_max_of) out[g] = x[g * length + best];
+    if (node->op == IR_max_of)
+      out[g] = x[g * length + best];
     else
       for (long i = 0; i < length; i++) out[g * length + i] = i == best;
   }
@@ -258,7 +264,8 @@ static void interpret_max_along(Run *run, const Node *node, Place place) {
       if (k == 0 || block(run, operand, at)[i] > block(run, operand, best)[i]) best = at;
     }
     note_branch(run, node, block(run, node, place) + i, (double)(datum ? best.row : best.sample));
-    if (node->op == IR_max_over) block(run, node, place)[i] = block(run, operand, best)[i];
+    if (node->op == IR_max_over)
+      block(run, node, place)[i] = block(run, operand, best)[i];
     else
       for (long k = 0; k < length; k++) {
         *(datum ? &at.row : &at.sample) = k;
@@ -283,9 +290,12 @@ static void hold(Run *run, const Node *node) {
   size_t bytes = sizeof(double) * (size_t)node_extent(run->graph, node, run->bindings->rows);
   double *value = run->evaluation->values[node->id];
   if (held[node->id] == NULL && !run->bindings->replay) held[node->id] = malloc(bytes > 0 ? bytes : 1);
-  if (held[node->id] == NULL) run->evaluation->problem = "out of memory, or a stopped value was not recorded";
-  else if (run->bindings->replay) memcpy(value, held[node->id], bytes);
-  else memcpy(held[node->id], value, bytes);
+  if (held[node->id] == NULL)
+    run->evaluation->problem = "out of memory, or a stopped value was not recorded";
+  else if (run->bindings->replay)
+    memcpy(value, held[node->id], bytes);
+  else
+    memcpy(held[node->id], value, bytes);
 }
 
 /* --- all of it --- */
@@ -295,16 +305,22 @@ static void interpret_place(Run *run, const Node *node, Place place) {
   case KIND_LEAF: interpret_leaf(run, node, place); break;
   case KIND_MAP: interpret_map(run, node, place); break;
   case KIND_VIEW:
-    if (node->op == IR_concat) interpret_concat(run, node, place);
-    else interpret_view(run, node, place);
+    if (node->op == IR_concat)
+      interpret_concat(run, node, place);
+    else
+      interpret_view(run, node, place);
     break;
   case KIND_OTHER: interpret_view(run, node, place); break;
   case KIND_REDUCE:
-    if (node->op == IR_sum) interpret_sum(run, node, place);
-    else if (node->op == IR_cumsum) interpret_cumsum(run, node, place);
-    else interpret_max(run, node, place);
+    if (node->op == IR_sum)
+      interpret_sum(run, node, place);
+    else if (node->op == IR_cumsum)
+      interpret_cumsum(run, node, place);
+    else
+      interpret_max(run, node, place);
     break;
-  case KIND_OVER: case KIND_PRODUCT: break; /* not place by place */
+  case KIND_OVER:
+  case KIND_PRODUCT: break; /* not place by place */
   }
 }
 
@@ -315,9 +331,12 @@ static void interpret_contract(Run *run, const Node *node) {
 }
 
 static void interpret_node(Run *run, const Node *node) {
-  if (node->op == IR_sum_over) interpret_sum_over(run, node);
-  else if (op_table[node->op].kind == KIND_OVER) interpret_max_over(run, node);
-  else if (node->op == IR_contract) interpret_contract(run, node);
+  if (node->op == IR_sum_over)
+    interpret_sum_over(run, node);
+  else if (op_table[node->op].kind == KIND_OVER)
+    interpret_max_over(run, node);
+  else if (node->op == IR_contract)
+    interpret_contract(run, node);
   else
     for (long r = 0; r < rows_of(run, node); r++)
       for (long s = 0; s < samples_of(run, node); s++) interpret_place(run, node, (Place){r, s});
@@ -333,8 +352,10 @@ Evaluation *interpret(const Graph *graph, const Bindings *bindings) {
   for (int i = 0; i < graph->count && evaluation->values != NULL && evaluation->problem == NULL; i++) {
     long extent = node_extent(graph, graph->nodes[i], bindings->rows);
     evaluation->values[i] = malloc(sizeof(double) * (size_t)(extent > 0 ? extent : 1));
-    if (evaluation->values[i] == NULL) evaluation->problem = "out of memory";
-    else interpret_node(&run, graph->nodes[i]);
+    if (evaluation->values[i] == NULL)
+      evaluation->problem = "out of memory";
+    else
+      interpret_node(&run, graph->nodes[i]);
   }
   if (evaluation->values == NULL) evaluation->problem = "out of memory";
   return evaluation;

@@ -101,8 +101,7 @@ void contract_values(const Graph *graph, const Node *node, long rows, const doub
     if (axes & axis)
       add_loop(&nest, (Loop){axis == AXIS_DATUM ? rows : graph->samples, axis_stride(graph, left, axis),
                              axis_stride(graph, right, axis), axis_stride(graph, node, axis)});
-  for (int d = 0; d < left->shape.rank; d++)
-    add_label(&nest, node, node->labels_a[d], (long)left->shape.dims[d].size);
+  for (int d = 0; d < left->shape.rank; d++) add_label(&nest, node, node->labels_a[d], (long)left->shape.dims[d].size);
   for (int d = 0; d < right->shape.rank; d++)
     if (!has_label(left, node->labels_a, node->labels_b[d]))
       add_label(&nest, node, node->labels_b[d], (long)right->shape.dims[d].size);

@@ -37,9 +37,7 @@ void graph_output(Graph *graph, OutputRole role, Name name, int index, Node *val
   graph->outputs[graph->output_count++] = (Output){.role = role, .name = name, .index = index, .value = value};
 }
 
-void build_at(Graph *graph, Span span) {
-  graph->current = span;
-}
+void build_at(Graph *graph, Span span) { graph->current = span; }
 
 /* --- shapes --- */
 
@@ -218,13 +216,9 @@ Node *build_state(Graph *graph, int index) {
 
 /* --- what a node is --- */
 
-bool node_is_spread(const Node *node) {
-  return node->op == IR_spread && node->axes_attribute != 0;
-}
+bool node_is_spread(const Node *node) { return node->op == IR_spread && node->axes_attribute != 0; }
 
-bool node_is_scalar_expand(const Node *node) {
-  return node->op == IR_expand && node->operands[0]->shape.rank == 0;
-}
+bool node_is_scalar_expand(const Node *node) { return node->op == IR_expand && node->operands[0]->shape.rank == 0; }
 
 bool node_filled(const Node *node, double *value) {
   while (node_is_spread(node) || node->op == IR_expand) node = node->operands[0];

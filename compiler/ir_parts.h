@@ -42,12 +42,24 @@ double special_polygamma(int order, double x);
 /* The values of a contract from those of its operands, all laid out as the interpreter's. */
 void contract_values(const Graph *, const Node *contract, long rows, const double *a, const double *b, double *out);
 
-/* Ops that are not elementwise, for switches over elementwise ones. */
-#define CASES_NOT_ELEMENTWISE                                                                                          \
-  case IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state:                    \
-  case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread:        \
-  case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over:                 \
-  case IR_max_over: case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal:           \
+/* Groups of ops for switches that treat them alike: `case OPS_LEAF:`. */
+/* clang-format off */
+#define OPS_LEAF \
+  IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state
+#define OPS_UNARY \
+  IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: case IR_sin: \
+  case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: \
+  case IR_lgamma: case IR_digamma: case IR_not
+#define OPS_COMPARISON \
+  IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or
+#define OPS_BINARY \
+  IR_add: case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_max: case IR_min: case IR_mod: \
+  case OPS_COMPARISON: case IR_adjoint_times: case IR_polygamma
+#define OPS_NOT_ELEMENTWISE \
+  OPS_LEAF: case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: \
+  case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \
+  case IR_max_over: case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal: \
   case IR_lower_part: case OP_COUNT
+/* clang-format on */
 
 #endif

@@ -78,7 +78,8 @@ static void print_attributes(Text *text, const Node *node) {
   if (node->op == IR_slice || node->op == IR_pad) text_append(text, ", dim %d, start %ld", node->dim, node->start);
   if (node->op == IR_concat) text_append(text, ", dim %d", node->dim);
   if (node->op == IR_cumsum)
-    text_append(text, ", dim %d%s%s", node->dim, node->reverse ? ", reverse" : "", node->exclusive ? ", exclusive" : "");
+    text_append(text, ", dim %d%s%s", node->dim, node->reverse ? ", reverse" : "",
+                node->exclusive ? ", exclusive" : "");
   if (node->dims_mask != 0) print_mask(text, node->dims_mask);
   if (node->axes_attribute != 0) {
     text_append(text, ", ");

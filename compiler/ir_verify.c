@@ -4,7 +4,7 @@
 
 #include "ir_parts.h"
 
-#define REQUIRE(condition, text) \
+#define REQUIRE(condition, text)                                                                                       \
   if (!(condition)) return text
 
 static const char *verify_shape(const Shape *shape) {
@@ -227,8 +227,7 @@ static const char *verify_output(const Graph *graph, const Output *output) {
   bool raw = output->role == OUTPUT_GRADIENT || output->role == OUTPUT_INITIAL;
   if (raw || output->role == OUTPUT_EXPORT)
     REQUIRE(output->index >= 0 && output->index < s->parameter_count, "no such parameter");
-  if (raw)
-    REQUIRE(shapes_match(&value->shape, &s->parameters[output->index].shape), "not the shape of its parameter");
+  if (raw) REQUIRE(shapes_match(&value->shape, &s->parameters[output->index].shape), "not the shape of its parameter");
   return NULL;
 }
 
@@ -242,7 +241,8 @@ const char *ir_verify(const Graph *graph) {
   for (int i = 0; i < graph->output_count; i++) {
     const char *problem = verify_output(graph, &graph->outputs[i]);
     if (problem != NULL)
-      return arena_printf(graph->compilation, "output %s %d: %s", output_role_names[graph->outputs[i].role], i, problem);
+      return arena_printf(graph->compilation, "output %s %d: %s", output_role_names[graph->outputs[i].role], i,
+                          problem);
   }
   return NULL;
 }

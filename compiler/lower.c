@@ -39,7 +39,7 @@ static Node *made_filled(Scheduler *s, const Node *like, Node *scalar) {
 static Node *lower_mask_over_rows(Scheduler *s, const Node *node, Node *x) {
   Node *top = made_over_rows(s, node, x);
   Node *is_top = made(s, node, IR_equal, x->axes, 2, (Node *[]){x, top});
-  Node *number = made(s, node, IR_data, AXIS_DATUM, 0, NULL);
+  Node *number = made(s, node, IR_noise, AXIS_DATUM, 0, NULL); /* a draw without noise: the row's number */
   number->index = -1;
   Node *rows = made_filled(s, node, number);
   Node *key = made(s, node, IR_neg, AXIS_DATUM, 1, &rows);

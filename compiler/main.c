@@ -26,7 +26,8 @@ const Command commands[] = {
      "\n"
      "  spmc eval run --data x=t10k-images.idx.gz",
      command_eval},
-    {"check", OPTION_DATA | OPTION_DUMP | OPTION_JSON | OPTION_OVERRIDE, "MODEL.spm", "check a model, or a library, without running it",
+    {"check", OPTION_DATA | OPTION_DUMP | OPTION_JSON | OPTION_OVERRIDE, "MODEL.spm",
+     "check a model, or a library, without running it",
      "Reads MODEL.spm and reports every problem found. Needs no data: dims without a value are given a\n"
      "small one, or the file's with --data.\n"
      "\n"
@@ -47,7 +48,8 @@ static void print_help(void) {
   printf("usage: spmc COMMAND [OPTION...] [ARGUMENT...]\n\n"
          "spmc compiles sparse latent-variable models, written as .spm specs, and trains them.\n\n"
          "commands:\n");
-  for (const Command *command = commands; command->name; command++) printf("  %-10s %s\n", command->name, command->summary);
+  for (const Command *command = commands; command->name; command++)
+    printf("  %-10s %s\n", command->name, command->summary);
   printf("\nspmc COMMAND --help says more about one. spmc --version prints the version and the BLAS in use.\n\n"
          "Exit codes: 0 fine, 1 an error in the spec, the data or the run, 2 wrong use of the command line,\n"
          "3 an error inside spmc itself; 130 and 143 when a run was stopped by SIGINT or SIGTERM.\n"
@@ -58,8 +60,10 @@ static int print_version(void) {
   char problem[512];
   int status = spm_blas_open(problem, sizeof problem);
   printf("spmc %s\n", SPM_VERSION);
-  if (status == 0) printf("BLAS: OpenBLAS, %s core\n", spm_blas_corename());
-  else printf("BLAS: none (%s); products run in plain loops, many times slower\n", problem);
+  if (status == 0)
+    printf("BLAS: OpenBLAS, %s core\n", spm_blas_corename());
+  else
+    printf("BLAS: none (%s); products run in plain loops, many times slower\n", problem);
   return EXIT_FINE;
 }
 

@@ -27,7 +27,7 @@ static int formal_index(const Formals *formals, Name name) {
 
 static bool bind_one(Elaborator *e, const Argument *a, const Formal *formal, Value *out, const Item *callee) {
   if (out->kind != VALUE_ERROR) {
-    error_at(e->c, "argument", a->value->span, "%s gets '%s' twice", callee->name, formal->name);
+    error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s gets its argument '%s' twice", callee->name, formal->name);
     return false;
   }
   if (formal->is_dim) {
@@ -74,7 +74,7 @@ bool bind_arguments(Elaborator *e, const Expr *call, const Formals *formals, con
     int at = a->name ? formal_index(formals, a->name) : next++;
     if (at < 0 || at >= formals->count) {
       const char *what = a->name ? arena_printf(e->c, "%s has no argument '%s'", callee->name, a->name)
-                                 : arena_printf(e->c, "%s takes %d argument%s", callee->name, formals->count, formals->count == 1 ? "" : "s");
+                                 : arena_printf(e->c, "%s takes %d argument%s, not %d", callee->name, formals->count, formals->count == 1 ? "" : "s", call->argument_count);
       report_argument(e, a->name ? a->name_span : a->value->span, what, callee, formals);
       return false;
     }
@@ -123,7 +123,7 @@ static bool match_dims(Elaborator *e, const Formal *f, const Value *v, Scope *ca
   return true;
 }
 
-static bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee, Span span) {
+bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee, Span span) {
   Support support;
   Frame frame = enter_callee(e, callee, false, e->path);
   bool known = read_support(e, f->type, &support);
@@ -132,8 +132,8 @@ static bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope 
   Node *node = value_node(e, v);
   if (!node) return false;
   if (!facts_disjoint(&node->facts, &support.facts)) return true;
-  Diagnostic *d = error_at(e->c, "support", v->span.source ? v->span : span, "'%s' must be %s; this lies %s", f->name, support.name,
-                           facts_text(e->c, &node->facts));
+  Diagnostic *d = error_at(e->c, "support", v->span.source ? v->span : span, "'%s' must be %s; this %s", f->name, support.name,
+                           lies_text(e->c, &node->facts));
   note_at(d, f->span, "'%s' is declared here", f->name);
   return false;
 }
@@ -258,7 +258,30 @@ static void restart_layer_counts(Elaborator *e, const char *network) {
   e->layer_count = kept;
 }
 
+void blame(Elaborator *e, Diagnostic *const *mark, Span call, Name callee) {
+  const Source *sources = e->c->sources;
+  for (Diagnostic *d = *mark; d; d = d->next) {
+    if (sources[call.source].library || d->span.source == 0) continue;
+    if (sources[d->span.source].library) {
+      note_at(d, d->span, "inside %s", callee);
+      d->span = call;
+    } else if (d->span.source != call.source || d->span.start < call.start || d->span.end > call.end)
+      note_at(d, call, "in this call of %s", callee);
+  }
+}
+
+static bool calls_itself(Elaborator *e, const Item *item, const Expr *call) {
+  for (const Callee *c = e->callees; c; c = c->caller)
+    if (c->item == item) {
+      Diagnostic *d = error_at(e->c, "recursion", call->span, "%s calls itself", item->name);
+      note_at(d, item->name_span, "it is declared here");
+      return true;
+    }
+  return false;
+}
+
 Value call_library(Elaborator *e, Item *item, const Expr *call) {
+  if (calls_itself(e, item, call)) return value_error();
   Value *values = arena_array(e->c, Value, item->formals.count);
   if (!bind_arguments(e, call, &item->formals, item, values)) return value_error();
   const Formal **formals = arena_array(e->c, const Formal *, item->formals.count);
@@ -271,8 +294,13 @@ Value call_library(Elaborator *e, Item *item, const Expr *call) {
   bool mapped = map_arguments(e, formals, values, item->formals.count, false, scope, call->span);
   Frame frame = enter_callee(e, scope, false, path);
   enter_site(e, call->span);
+  Callee callee = {.item = item, .caller = e->callees};
+  Diagnostic **mark = e->c->last_diagnostic;
+  e->callees = &callee;
   Value result = value_error();
   if (mapped) result = item->has_block || item->kind == ITEM_LAYER ? run_block(e, &item->block, NULL) : elaborate(e, item->expr);
+  e->callees = callee.caller;
+  blame(e, mark, call->span, item->name);
   leave_callee(e, frame);
   e->context_count = context;
   result = unmap(e, result, context);

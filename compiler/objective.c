@@ -52,12 +52,20 @@ static bool variable_type(Elaborator *e, const Item *variable, Support *support,
   return true;
 }
 
+static bool latent_type_built(Elaborator *e, const Item *latent, const Support *support) {
+  const TypeExpr *type = latent->type;
+  if (support->special != SPECIAL_NONE) error_at(e->c, "not-supported", type->span, "a latent of the type `%s` is not supported yet", support->name);
+  else if (support->facts.integer) error_at(e->c, "not-supported", type->span, "a discrete latent (`%s`) is not supported yet", support->name);
+  return support->special == SPECIAL_NONE && !support->facts.integer;
+}
+
 Value statement_value(Elaborator *e, Item *statement) {
   Item *variable = declared_variable(e, statement);
   if (!variable) return value_error();
   Support support;
   Shape shape;
   if (!variable_type(e, variable, &support, &shape)) return value_error();
+  if (variable->kind == ITEM_LATENT && !latent_type_built(e, variable, &support)) return value_error();
   /* A latent's prior and posterior may both call layers. */
   e->path = statement->kind == ITEM_POSTERIOR ? variable->name : arena_printf(e->c, "%s.%s", variable->name, item_keyword(statement->kind));
   Value d = elaborate(e, statement->expr);
@@ -67,8 +75,8 @@ Value statement_value(Elaborator *e, Item *statement) {
     error_at(e->c, "not-a-distribution", statement->expr->span, "`%s %s ~` needs a distribution; this is %s", item_keyword(statement->kind), statement->name, value_text(e->c, &d));
     return value_error();
   }
-  check_distribution_for(e, &d, variable, &support, &shape, statement->expr->span, item_keyword(statement->kind));
-  return d;
+  bool fits = check_distribution_for(e, &d, variable, &support, &shape, item_keyword(statement->kind));
+  return fits ? d : value_error();
 }
 
 /* The statement about a variable, evaluated; an error that says what is missing. */
@@ -81,7 +89,8 @@ static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
     return value_error();
   }
   Diagnostic *d = error_at(e->c, "missing-statement", variable->name_span, "%s %s has no %s", item_keyword(variable->kind), name, item_keyword(kind));
-  if (span.start != variable->name_span.start) note_at(d, span, "it is needed here");
+  bool elsewhere = span.start != variable->name_span.start && span.start != e->model->span.start;
+  if (elsewhere) note_at(d, span, "it is needed here");
   help_with(d, "add `%s %s ~ ...;`", item_keyword(kind), name);
   return value_error();
 }
@@ -95,14 +104,7 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   Support support;
   Shape shape;
   if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape)) return value_error();
-  if (support.special != SPECIAL_NONE) {
-    error_at(e->c, "not-supported", latent->type->span, "a latent of the type `%s` is not supported yet", support.name);
-    return value_error();
-  }
-  if (support.facts.integer) {
-    error_at(e->c, "not-supported", latent->type->span, "a discrete latent (`%s`) is not supported yet", support.name);
-    return value_error();
-  }
+  if (!latent_type_built(e, latent, &support)) return value_error();
   Value d = statement_of(e, ITEM_POSTERIOR, latent->name, span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
   unsigned axes = AXIS_DATUM | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
@@ -120,6 +122,11 @@ static bool latent_shape(Elaborator *e, Name name, Span span, Shape *shape) {
   return read_shape(e, latent->type, shape);
 }
 
+static void report_no_density(Elaborator *e, const Value *d) {
+  Diagnostic *x = error_at(e->c, "no-log-pdf", d->span, "%s declares no log_pdf", d->family->name);
+  note_at(x, d->family->name_span, "it is declared here");
+}
+
 /* log density of a statement's distribution at its variable, summed over the datum; per sample. */
 static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
   Value d = statement_of(e, kind, name, span);
@@ -135,7 +142,7 @@ static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
   Shape shape = visible_shape(&z);
   bool missing;
   Value v = distribution_field(e, &d, "log_pdf", &z, &shape, d.span, &missing);
-  if (missing) error_at(e->c, "no-log-pdf", d.span, "%s declares no log_pdf", d.family->name);
+  if (missing) report_no_density(e, &d);
   return sum_all(e, v, span);
 }
 
@@ -171,7 +178,9 @@ static Value monte_carlo_kl(Elaborator *e, const Value *q, const Value *p, Name 
   if (z.kind == VALUE_ERROR) return z;
   bool missing;
   Value log_q = distribution_field(e, q, "log_pdf", &z, shape, q->span, &missing);
-  Value log_p = distribution_field(e, p, "log_pdf", &z, shape, p->span, &missing);
+  bool no_prior;
+  Value log_p = distribution_field(e, p, "log_pdf", &z, shape, p->span, &no_prior);
+  if (missing || no_prior) report_no_density(e, missing ? q : p);
   return average_samples(e, apply2(e, IR_sub, log_q, log_p, span));
 }
 
@@ -313,7 +322,7 @@ static bool elbo_options(Elaborator *e, const Expr *call, KlMethod *method, Valu
     } else if (a->name && strcmp(a->name, "log_lik") == 0 && a->value->kind == EXPR_NAME && strcmp(a->value->name, "monte_carlo") == 0) {
       continue; /* what it is anyway */
     } else {
-      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no such option");
+      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no option '%s'", a->name ? a->name : span_text(e->c, a->value->span));
       help_with(d, "its options are kl_weight, kl, samples");
       return false;
     }
@@ -333,6 +342,10 @@ static Name variable_name(Elaborator *e, const Expr *call) {
 static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
   Value d[2] = {value_error(), value_error()};
   int wanted = word == WORD_KL ? 2 : 1;
+  if (call->argument_count == 1 && !call->arguments[0].name && call->arguments[0].value->kind == EXPR_NAME && word != WORD_ENTROPY) {
+    Value v = lookup(e, call->arguments[0].value->name, call->arguments[0].value->span); /* no variable: mostly unknown */
+    if (v.kind == VALUE_ERROR) return v;
+  }
   if ((word != WORD_KL && word != WORD_ENTROPY) || call->argument_count != wanted) {
     Diagnostic *x = error_at(e->c, "argument", call->span, "%s takes the name of a variable%s", call->name, word == WORD_KL ? " or two distributions" : word == WORD_ENTROPY ? " or a distribution" : "");
     help_with(x, "for example %s(z)", call->name);
@@ -382,6 +395,7 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
   if (word == WORD_LOG_POST) return average_samples(e, log_density(e, ITEM_POSTERIOR, variable, span));
   if (word == WORD_ENTROPY) return entropy_of(e, variable, span);
   Value each = kl_each(e, variable, method, span);
+  each.span = span;
   return word == WORD_KL ? sum_all(e, each, span) : each;
 }
 
@@ -406,5 +420,6 @@ void objective_terms(Elaborator *e, const Expr *x, double sign, Terms *terms) {
     return;
   }
   Value v = elaborate(e, x);
+  v.span = x->span;
   add_term(e, terms, intern(e->c, span_text(e->c, x->span)), v, value_number(1), sign);
 }

@@ -117,7 +117,7 @@ static Value initial_value(Elaborator *e, int index) {
     Node *node = value_node(e, &v);
     bool normed = attribute(source->type, "unit_norm") || attribute(source->type, "max_norm");
     if (read_support(e, source->type, &support) && facts_disjoint(&node->facts, &support.facts) && !normed) {
-      error_at(e->c, "support", span, "%s is %s, but its initial value lies %s", p->name, support.name, facts_text(e->c, &node->facts));
+      error_at(e->c, "support", span, "%s is %s, but its initial value %s", p->name, support.name, lies_text(e->c, &node->facts));
       v = value_error();
     } else
       v = expand_to(e, v, &p->shape, span);

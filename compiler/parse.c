@@ -138,7 +138,13 @@ static int resume_position(const Parser *p, int parentheses) {
 static void recover(Parser *p, spm_pstate *state) {
   int parentheses = 0;
   for (; p->open_count > 0 && innermost(p) != TOKEN_OPEN_BRACE; p->open_count--) parentheses++;
+  bool empty_statement = kind_at(p, p->position) == TOKEN_SEMICOLON;
   p->position = resume_position(p, parentheses);
+  while (empty_statement && kind_at(p, p->position) == TOKEN_SEMICOLON) p->position++; /* one message for `;;;` */
+  if (kind_at(p, p->position) == TOKEN_YYEOF) { /* what is still open here is the same mistake */
+    p->stop = true;
+    return;
+  }
   push_made(p, state, TOKEN_RESUME);
   if (starts_statement(p, p->position) && !is_param_word(kind_at(p, p->position)))
     for (; p->open_count > 0; p->open_count--) push_made(p, state, TOKEN_CLOSE_BRACE);
@@ -169,12 +175,12 @@ static void feed(Parser *p, spm_pstate *state) {
     const Token *token = token_at(p, p->position);
     if (lacks_semicolon(p, state)) {
       missing_semicolon(p);
+      if (p->stop) return;
       push_made(p, state, TOKEN_SEMICOLON);
       p->statement = p->position;
-      if (p->stop) return;
     }
     if (too_deep(p, token)) return;
-    if (push_token(p, state, token) != YYPUSH_MORE) return;
+    if (push_token(p, state, token) != YYPUSH_MORE || p->stop) return;
     if (p->failed || token->kind == TOKEN_SPM_error) recover(p, state);
     else track(p, token->kind);
   }

@@ -28,7 +28,6 @@ typedef enum Storage {
   STORE_GRADIENT,   /* index of the parameter; offset is the parameter's */
   STORE_STATE_NEXT, /* index of the state; offset is the state's */
   STORE_RANGE,      /* what a gradient phase's range writes */
-  STORE_ROW_NUMBER, /* the number of a row within the batch, as a real */
   STORE_COUNT
 } Storage;
 extern const char *const storage_names[STORE_COUNT];
@@ -115,7 +114,7 @@ typedef struct Along {
 } Along;
 
 typedef struct Draw {
-  int noise;
+  int noise; /* -1: the row's number within the batch */
   Access to;
 } Draw;
 

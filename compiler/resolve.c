@@ -80,6 +80,9 @@ static void drop_statements_about(Model *m, const Item *item) {
 }
 
 static void report_twice(Compilation *c, const Item *old, const Item *item) {
+  bool by_syntax_check = item->kind == ITEM_PRIOR || item->kind == ITEM_LIKELIHOOD || item->kind == ITEM_POSTERIOR ||
+                         item->kind == ITEM_INFER || item->kind == ITEM_OBJECTIVE || item->kind == ITEM_MINIMIZE;
+  if (by_syntax_check) return;
   const char *name = item->name ? arena_printf(c, " %s", item->name) : "";
   Diagnostic *d = error_at(c, "declared-twice", item->name ? item->name_span : item->span, "%s%s stands twice", item_keyword(item->kind), name);
   if (item->name && old->kind != item->kind) d->message = arena_printf(c, "'%s' is declared twice", item->name);
@@ -222,7 +225,7 @@ static void refuse_type(Compilation *c, const TypeExpr *type) {
 static void refuse_block(Compilation *c, const Block *block) {
   for (int i = 0; i < block->count; i++) {
     const Stmt *s = block->items[i];
-    if (s->kind == STMT_REPEAT) refuse(c, s->span, "`repeat`", NULL);
+    if (s->kind == STMT_REPEAT) refuse(c, s->span, "`repeat`", "write the rounds out, one after the other");
     if (s->kind == STMT_PARAM && s->is_local) refuse(c, s->span, "`local`", NULL);
     if (s->kind == STMT_PARAM) refuse_type(c, s->type);
   }
@@ -239,7 +242,7 @@ static void refuse_unbuilt(Model *m) {
     if (item->kind == ITEM_USE) refuse(c, item->span, "`use`", "put the declarations into the model's own file");
     if (item->kind == ITEM_EVALUATE) refuse(c, item->span, "`evaluate`", NULL);
     if (item->kind == ITEM_TRAIN && item->name) refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
-    if (item->kind == ITEM_POSTERIOR && item->by) refuse(c, item->by->span, "`by` a method", NULL);
+    if (item->kind == ITEM_POSTERIOR && item->by) refuse(c, item->by->span, "a posterior `by` a method", "without `by` it is drawn by the distribution's own sampler");
     if ((item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR) && model_has(m, ITEM_PARAM, item->name))
       refuse(c, item->span, arena_printf(c, "a %s of a param", item_keyword(item->kind)), "the prior of a latent is");
     if (item->type) refuse_type(c, item->type);
@@ -278,8 +281,16 @@ static double dim_from_data(const Model *m, Name dim, bool *found) {
   return 0;
 }
 
-static void bind_dim(Model *m, const Item *item, int number) {
+static bool dim_is_bound(const Model *m, Name name) {
+  for (int i = 0; i < m->dim_count; i++)
+    if (m->dims[i].name == name) return true;
+  return false;
+}
+
+/* Called for each dim in turn, and by lookup where one dim is made of another that stands below it. */
+void bind_dim(Model *m, const Item *item) {
   Compilation *c = m->compilation;
+  if (dim_is_bound(m, item->name)) return;
   double value = 0;
   bool known = false;
   const Override *override = find_override(m, item->name);
@@ -288,14 +299,17 @@ static void bind_dim(Model *m, const Item *item, int number) {
     known = true;
   } else if (item->expr) {
     Elaborator *e = elaborator_create(m, PROGRAM_INITIALISE, 1);
-    Dim dim;
-    if (!elaborate_dim(e, item->expr, &dim)) dim = dim_number(1);
+    Dim dim = dim_number(1);
+    if (++m->dim_depth > m->items.count) error_at(c, "cycle", item->name_span, "dim %s depends on itself", item->name);
+    else if (!elaborate_dim(e, item->expr, &dim)) dim = dim_number(1);
+    m->dim_depth--;
+    if (dim_is_bound(m, item->name)) return; /* a cycle: bound, and reported, on the way */
     value = dim.size;
     known = true;
   } else {
     value = dim_from_data(m, item->name, &known);
     if (!known && m->options.invent_dims) {
-      value = 3 + number;
+      value = 3 + m->dim_count;
       known = true;
     }
   }
@@ -347,7 +361,7 @@ Model *resolve(Compilation *c, const char *path, const CompileOptions *options) 
   refuse_unbuilt(m);
   if (c->error_count > 0) return m;
   for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == ITEM_DIM) bind_dim(m, m->items.items[i], i);
+    if (m->items.items[i]->kind == ITEM_DIM) bind_dim(m, m->items.items[i]);
   check_overrides(m);
   return m;
 }

@@ -39,7 +39,8 @@ static void release(Memory *m) {
 
 static void fill(Memory *m, const struct spm_model *model, const Bindings *b) {
   for (int p = 0; p < model->parameter_count; p++)
-    memcpy(m->parameters + model->parameters[p].offset, b->parameters[p], sizeof(real) * (size_t)model->parameters[p].size);
+    memcpy(m->parameters + model->parameters[p].offset, b->parameters[p],
+           sizeof(real) * (size_t)model->parameters[p].size);
   for (int s = 0; s < model->state_count; s++)
     memcpy(m->state + model->states[s].offset, b->states[s], sizeof(real) * (size_t)model->states[s].size);
 }
@@ -57,9 +58,19 @@ bool run_double(const struct spm_model *model, const Bindings *b, double *object
   fill(&m, model, b);
   struct spm_run run = {.model = model, .program = program, .scratch = m.scratch, .scratch_size = sizes.scratch};
   run.workers.threads = 1;
-  run.call = (struct spm_call){.parameters = m.parameters, .data = b->data, .state = m.state, .state_next = m.state_next, .values = m.values,
-                               .kept = m.kept, .partials = m.partials, .gradient = m.gradient, .rows = b->rows, .capacity = b->rows,
-                               .first_row = b->first_row, .seed = b->seed, .step = b->step};
+  run.call = (struct spm_call){.parameters = m.parameters,
+                               .data = b->data,
+                               .state = m.state,
+                               .state_next = m.state_next,
+                               .values = m.values,
+                               .kept = m.kept,
+                               .partials = m.partials,
+                               .gradient = m.gradient,
+                               .rows = b->rows,
+                               .capacity = b->rows,
+                               .first_row = b->first_row,
+                               .seed = b->seed,
+                               .step = b->step};
   for (int s = 0; s < SETTING_COUNT; s++) run.call.settings[s] = b->settings[s];
   spm_run_program(&run);
   for (int i = 0; i < program->output_count; i++) {

@@ -10,7 +10,7 @@
 #include "plan_internal.h"
 
 const char *const storage_names[STORE_COUNT] = {"parameter", "data",    "state",    "setting",    "values", "fixed",     "tile",
-                                                "kept",      "partial", "gradient", "state_next", "range",  "row_number"};
+                                                "kept",      "partial", "gradient", "state_next", "range"};
 
 /* --- names and tensors --- */
 
@@ -51,7 +51,7 @@ Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index
   if (storage == STORE_DATA) wanted = s->graph->signature->data[index].name;
   if (storage == STORE_STATE) wanted = s->graph->signature->states[index].name;
   if (storage == STORE_SETTING) wanted = setting_names[index];
-  if (node->op == IR_noise) wanted = s->graph->signature->noises[node->index].name;
+  if (node->op == IR_noise) wanted = node->index < 0 ? "row_number" : s->graph->signature->noises[node->index].name;
   tensor->name = unique_name(s, wanted, role);
   plan->tensors[plan->tensor_count++] = tensor;
   return tensor;
@@ -124,8 +124,7 @@ static void place_leaf(Scheduler *s, Info *info, Storage storage) {
     if (s->plan->tensors[t]->storage == storage && s->plan->tensors[t]->index == node->index)
       info->tensor = s->plan->tensors[t];
   if (info->tensor == NULL)
-    info->tensor = tensor_create(s, node, storage, node->index, info->row, value_size(s, node),
-                                 storage == STORE_ROW_NUMBER ? "row" : "");
+    info->tensor = tensor_create(s, node, storage, node->index, info->row, value_size(s, node), "");
   if (storage == STORE_PARAMETER) info->tensor->offset = s->parameter_offset[node->index];
   if (storage == STORE_STATE) info->tensor->offset = s->state_offset[node->index];
   info->view = access_whole(s, node, info->tensor);
@@ -165,7 +164,6 @@ static void place_node(Scheduler *s, Info *info) {
                  node->op == IR_parameter ? STORE_PARAMETER
                  : node->op == IR_state   ? STORE_STATE
                  : node->op == IR_setting ? STORE_SETTING
-                 : node->index < 0        ? STORE_ROW_NUMBER
                                           : STORE_DATA);
     }
     return;
@@ -201,6 +199,17 @@ static void analyse(Scheduler *s) {
   find_users(s);
 }
 
+/* What a permuted product left behind. */
+static void drop_unused(Scheduler *s) {
+  for (int i = 0; i < s->count; i++)
+    if (s->infos[i].use_count == 0 && !s->infos[i].is_output) s->infos[i].treatment = TREAT_UNUSED;
+}
+
+static Info *base_of(Scheduler *s, const Node *value) {
+  while (s->infos[value->id].treatment == TREAT_VIEW) value = value->operands[0];
+  return &s->infos[value->id];
+}
+
 static bool is_private_range(const Info *info) {
   return info->treatment == TREAT_RANGE && info->use_count == 1 && !info->is_output;
 }
@@ -225,6 +234,8 @@ static void join_ranges(Scheduler *s) {
 static void find_wanted(Scheduler *s) {
   for (int i = 0; i < s->count; i++) {
     Info *info = &s->infos[i];
+    if (info->treatment == TREAT_STEP || info->treatment == TREAT_FUSED)
+      for (int k = 0; k < info->node->operand_count; k++) base_of(s, info->node->operands[k])->tensor_read = true;
     info->wanted_in_memory = info->is_output;
     for (int u = 0; u < info->use_count; u++) {
       const Info *user = &s->infos[info->users[u]];
@@ -343,9 +354,7 @@ static void drop_empty_phases(Plan *plan) {
 /* The tensor of its own that holds exactly this value: reshapes move nothing. */
 static Info *holder_of(Scheduler *s, const Node *value) {
   const Access *view = &s->infos[value->id].view;
-  const Node *base = value;
-  while (s->infos[base->id].treatment == TREAT_VIEW) base = base->operands[0];
-  Info *info = &s->infos[base->id];
+  Info *info = base_of(s, value);
   bool computed = info->treatment == TREAT_STEP || info->treatment == TREAT_FUSED || info->treatment == TREAT_RANGE;
   return computed && access_is_whole(s, value, view) && view->tensor == info->tensor ? info : NULL;
 }
@@ -394,14 +403,8 @@ static void plan_outputs(Scheduler *s) {
       plan->outputs[i] = (PlanOutput){output->role, output->name, output->index, tensor};
     }
   for (int i = 0; i < s->output_count; i++) { /* a copy of a range is taken after it */
-    Info *holder = holder_of(s, s->outputs[i].value);
-    if (holder == NULL) {
-      const Node *base = s->outputs[i].value;
-      while (s->infos[base->id].treatment == TREAT_VIEW) base = base->operands[0];
-      s->infos[base->id].tensor_read = true;
-    } else if (holder->tensor != plan->outputs[i].tensor) {
-      holder->tensor_read = true;
-    }
+    Info *base = base_of(s, s->outputs[i].value);
+    if (base->tensor != plan->outputs[i].tensor) base->tensor_read = true;
   }
 }
 
@@ -431,6 +434,7 @@ Plan *schedule(const Graph *graph) {
   s->state_offset = state_offsets(c, graph->signature);
   lower(s);
   analyse(s);
+  drop_unused(s);
   join_ranges(s);
   fuse(s);
   find_wanted(s);

@@ -13,6 +13,14 @@ static const Item *train_block(const Model *m) {
   return NULL;
 }
 
+/* "did you mean", or all there are. */
+static void suggest(Diagnostic *d, const char *name, const char *const *known, const char *all) {
+  Suggestion near = {.name = name};
+  for (; *known; known++) suggestion_consider(&near, *known);
+  if (near.best) help_with(d, "did you mean '%s'?", near.best);
+  else help_with(d, "%s", all);
+}
+
 static bool setting_number(Elaborator *e, const Expr *x, const char *name, double low, double high, double *out) {
   Value v = elaborate(e, x);
   if (v.kind == VALUE_ERROR) return false;
@@ -21,7 +29,9 @@ static bool setting_number(Elaborator *e, const Expr *x, const char *name, doubl
     return false;
   }
   if (!(v.dim.size >= low && v.dim.size <= high)) {
-    error_at(e->c, "setting", x->span, "%s = %s lies outside [%s, %s]", name, shortest_number(e->c, v.dim.size), shortest_number(e->c, low), shortest_number(e->c, high));
+    const char *value = shortest_number(e->c, v.dim.size);
+    if (v.dim.size < low) error_at(e->c, "setting", x->span, "%s must be at least %s; this is %s", name, shortest_number(e->c, low), value);
+    else error_at(e->c, "setting", x->span, "%s must be at most %s; this is %s", name, shortest_number(e->c, high), value);
     return false;
   }
   *out = v.dim.size;
@@ -68,7 +78,7 @@ static void read_option(Elaborator *e, const Argument *a, Training *t) {
     if (strcmp(o->name, name) != 0 || (o->optimizer && strcmp(o->optimizer, t->optimizer) != 0)) continue;
     if (strcmp(name, "lr") == 0) { /* may be a schedule */
       Value v = elaborate(e, a->value);
-      if (v.kind == VALUE_TENSOR && v.node->axes == 0 && v.node->shape.rank == 0) return;
+      if (v.kind == VALUE_ERROR || (v.kind == VALUE_TENSOR && v.node->axes == 0 && v.node->shape.rank == 0)) return;
     }
     setting_number(e, a->value, name, 0, o->high, (double *)((char *)t + o->offset));
     return;
@@ -89,8 +99,10 @@ static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
     error_at(e->c, "not-supported", x->span, "the optimizer `lbfgs` is not supported yet");
     return;
   }
-  Diagnostic *d = error_at(e->c, "setting", x->span, "'%s' is no optimizer", span_text(e->c, x->span));
-  help_with(d, "optimizers are adam(lr = 1e-3) and sgd(lr = 0.1)");
+  static const char *const known[] = {"adam", "sgd", NULL};
+  const char *name = named ? x->name : span_text(e->c, x->span);
+  Diagnostic *d = error_at(e->c, "setting", x->kind == EXPR_CALL ? x->name_span : x->span, "'%s' is no optimizer", name);
+  suggest(d, name, known, "optimizers are adam(lr = 1e-3) and sgd(lr = 0.1)");
 }
 
 static void read_shuffle(Elaborator *e, const Expr *x, Training *t) {
@@ -114,8 +126,9 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
         error_at(e->c, "not-supported", s->name_span, "the setting `%s` is not supported yet", s->name);
         return;
       }
+    static const char *const known[] = {"optimizer", "batch", "epochs", "steps", "samples", "shuffle", NULL};
     Diagnostic *d = error_at(e->c, "setting", s->name_span, "`train` has no setting '%s'", s->name);
-    help_with(d, "its settings are optimizer, batch, epochs, steps, samples, shuffle");
+    suggest(d, s->name, known, "its settings are optimizer, batch, epochs, steps, samples, shuffle");
   }
 }
 
@@ -126,12 +139,7 @@ void read_training(Model *m) {
   if (!block) return;
   m->training.span = block->span;
   Elaborator *e = elaborator_create(m, PROGRAM_TRAIN, m->samples);
-  for (int i = 0; i < block->setting_count; i++) {
-    for (int k = 0; k < i; k++)
-      if (block->settings[k].name == block->settings[i].name)
-        error_at(m->compilation, "setting", block->settings[i].name_span, "'%s' is set twice", block->settings[i].name);
-    read_setting(e, &block->settings[i], &m->training);
-  }
+  for (int i = 0; i < block->setting_count; i++) read_setting(e, &block->settings[i], &m->training);
 }
 
 /* The expression of a learning rate that is a schedule, or NULL. */
@@ -146,11 +154,18 @@ const Expr *learning_rate(const Model *m) {
   return NULL;
 }
 
+static void read_samples(Elaborator *e, const Expr *x, double *out) {
+  double value = 1;
+  if (!setting_number(e, x, "samples", 1, 1e6, &value)) return;
+  if (value != floor(value)) error_at(e->c, "setting", x->span, "samples = %s is not a whole number", shortest_number(e->c, value));
+  else *out = value;
+}
+
 static void samples_in(Elaborator *e, const Expr *x, double *out) {
   if (!x) return;
   for (int i = 0; i < x->argument_count; i++) {
     bool elbo = x->kind == EXPR_CALL && strcmp(x->name, "elbo") == 0;
-    if (elbo && x->arguments[i].name && strcmp(x->arguments[i].name, "samples") == 0) setting_number(e, x->arguments[i].value, "samples", 1, 1e6, out);
+    if (elbo && x->arguments[i].name && strcmp(x->arguments[i].name, "samples") == 0) read_samples(e, x->arguments[i].value, out);
     else samples_in(e, x->arguments[i].value, out);
   }
   samples_in(e, x->a, out);
@@ -163,9 +178,8 @@ int count_samples(const Model *m) {
   double samples = 1;
   const Item *block = train_block(m);
   for (int i = 0; block && i < block->setting_count; i++)
-    if (strcmp(block->settings[i].name, "samples") == 0) setting_number(e, block->settings[i].value, "samples", 1, 1e6, &samples);
+    if (strcmp(block->settings[i].name, "samples") == 0) read_samples(e, block->settings[i].value, &samples);
   for (int i = 0; i < m->items.count; i++)
     if (m->items.items[i]->kind == ITEM_OBJECTIVE || m->items.items[i]->kind == ITEM_MINIMIZE) samples_in(e, m->items.items[i]->expr, &samples);
-  if (samples != floor(samples)) error_at(m->compilation, "setting", m->span, "samples = %s is not a whole number", shortest_number(m->compilation, samples));
   return (int)samples;
 }

@@ -17,26 +17,18 @@ typedef struct Pass {
 
 /* --- short names for the rules --- */
 
-static Node *unary(Pass *pass, Op op, Node *a) {
-  return build_map1(pass->graph, op, a);
-}
+static Node *unary(Pass *pass, Op op, Node *a) { return build_map1(pass->graph, op, a); }
 
-static Node *binary(Pass *pass, Op op, Node *a, Node *b) {
-  return build_map2(pass->graph, op, a, b);
-}
+static Node *binary(Pass *pass, Op op, Node *a, Node *b) { return build_map2(pass->graph, op, a, b); }
 
-static Node *negated(Pass *pass, Node *a) {
-  return build_map1(pass->graph, IR_neg, a);
-}
+static Node *negated(Pass *pass, Node *a) { return build_map1(pass->graph, IR_neg, a); }
 
 static Node *filled(Pass *pass, double value, const Node *like) {
   return build_filled(pass->graph, value, &like->shape);
 }
 
 /* One number a step for all elements: a constant, or computed from parameters, settings and the like. */
-static bool is_uniform(const Node *x) {
-  return x->axes == 0 && (x->shape.rank == 0 || node_is_scalar_expand(x));
-}
+static bool is_uniform(const Node *x) { return x->axes == 0 && (x->shape.rank == 0 || node_is_scalar_expand(x)); }
 
 /* x = varying * uniform, either way round. */
 static bool split_product(const Node *x, Node **varying, Node **uniform) {
@@ -50,9 +42,7 @@ static bool split_product(const Node *x, Node **varying, Node **uniform) {
   return false;
 }
 
-static Node *uniform_scalar(Node *uniform) {
-  return uniform->shape.rank == 0 ? uniform : uniform->operands[0];
-}
+static Node *uniform_scalar(Node *uniform) { return uniform->shape.rank == 0 ? uniform : uniform->operands[0]; }
 
 /* 1 if s = t, -1 if s = -t, else 0 */
 static int same_up_to_sign(Node *s, Node *t) {
@@ -150,8 +140,7 @@ static Node *rewrite_sum_over(Pass *pass, Node *node) {
   if (x->op != IR_mul) return NULL;
   for (int k = 0; k < 2; k++) {
     Node *constant = x->operands[k], *varying = x->operands[1 - k];
-    if ((constant->axes & axes) == 0)
-      return binary(pass, IR_mul, build_sum_over(pass->graph, varying, axes), constant);
+    if ((constant->axes & axes) == 0) return binary(pass, IR_mul, build_sum_over(pass->graph, varying, axes), constant);
   }
   return NULL;
 }
@@ -162,7 +151,8 @@ typedef struct Labels {
   int list[2 * MAX_RANK]; /* of the result, then those summed away */
   Shape shape;            /* their extents */
   int kept, count;
-  bool free_a, free_b, batch, contracted; /* is there a label or axis of a alone, b alone, both and kept, both and summed? */
+  /* is there a label or an axis of a alone, of b alone, of both and kept, of both and summed? */
+  bool free_a, free_b, batch, contracted;
 } Labels;
 
 static int place_of(const int *labels, int rank, int label) {
@@ -225,6 +215,17 @@ static Node *rewrite_contract(Pass *pass, Node *node) {
 
 /* --- the pass --- */
 
+/* clang-format off */
+#define OPS_LEFT_ALONE \
+  OPS_LEAF: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: \
+  case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: \
+  case IR_floor: case IR_lgamma: case IR_digamma: case IR_not: case IR_pow: case IR_max: case IR_min: case IR_mod: \
+  case OPS_COMPARISON: case IR_adjoint_times: case IR_polygamma: case IR_select: case IR_expand: case IR_reshape: \
+  case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: case IR_max_of: \
+  case IR_first_max_mask: case IR_cumsum: case IR_max_over: case IR_first_max_mask_over: case IR_diagonal: \
+  case IR_embed_diagonal: case IR_lower_part: case OP_COUNT
+/* clang-format on */
+
 /* One rewriting of a node just built in the new graph from `old`. */
 static Node *rewrite(Pass *pass, const Node *old, Node *node) {
   switch (node->op) {
@@ -236,15 +237,7 @@ static Node *rewrite(Pass *pass, const Node *old, Node *node) {
   case IR_sum: return rewrite_sum(pass, old, node);
   case IR_sum_over: return rewrite_sum_over(pass, node);
   case IR_contract: return rewrite_contract(pass, node);
-  case IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state: case IR_abs:
-  case IR_sqrt: case IR_exp: case IR_log: case IR_log1p: case IR_sign: case IR_expm1: case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus:
-  case IR_relu: case IR_erf: case IR_floor: case IR_lgamma: case IR_digamma: case IR_not: case IR_pow: case IR_max:
-  case IR_min: case IR_mod: case IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or:
-  case IR_adjoint_times: case IR_polygamma: case IR_select: case IR_expand: case IR_reshape: case IR_permute:
-  case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: case IR_max_of: case IR_first_max_mask:
-  case IR_cumsum: case IR_max_over: case IR_first_max_mask_over: case IR_diagonal: case IR_embed_diagonal:
-  case IR_lower_part: case OP_COUNT:
-    break;
+  case OPS_LEFT_ALONE: break;
   }
   return NULL;
 }
@@ -311,8 +304,7 @@ static Graph *without_dead_nodes(const Graph *from) {
     if (pass.users[id] == 0) continue;
     Node draft = *from->nodes[id];
     draft.operands = arena_array(from->compilation, Node *, draft.operand_count);
-    for (int k = 0; k < draft.operand_count; k++)
-      draft.operands[k] = pass.images[from->nodes[id]->operands[k]->id];
+    for (int k = 0; k < draft.operand_count; k++) draft.operands[k] = pass.images[from->nodes[id]->operands[k]->id];
     build_at(pass.graph, draft.span);
     pass.images[id] = node_intern(pass.graph, &draft);
   }

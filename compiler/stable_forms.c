@@ -3,9 +3,7 @@
  * Requires the operands of an elementwise op about to be built; leaves the better node, or NULL. */
 #include "ir_parts.h"
 
-static Node *negated(Graph *graph, Node *x) {
-  return build_map1(graph, IR_neg, x);
-}
+static Node *negated(Graph *graph, Node *x) { return build_map1(graph, IR_neg, x); }
 
 /* x = y + 1 */
 static bool is_plus_one(const Node *x, Node **y) {

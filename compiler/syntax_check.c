@@ -6,12 +6,61 @@
 
 static bool is(Name name, const char *word) { return name && strcmp(name, word) == 0; }
 
+/* ---- What may be said only once --------------------------------------------------------------------------------- */
+
+typedef struct Statement {
+  ItemKind subject; /* in a list of arguments, settings, ... ITEM_ERROR: there the name is everything */
+  Name name;        /* NULL: of the file */
+  Span span;
+  bool used;
+} Statement;
+
+/* A hash table, for a list in a file may be as long as the file. */
+typedef struct Said {
+  Statement *slots;
+  int capacity, count;
+  bool reported; /* one message a list */
+} Said;
+
+static Statement *said_slot(const Said *said, ItemKind subject, Name name) {
+  unsigned mask = (unsigned)said->capacity - 1;
+  unsigned at = ((unsigned)((uintptr_t)name >> 4) + (unsigned)subject) * 2654435769u >> 7;
+  for (at &= mask; said->slots[at].used; at = (at + 1) & mask)
+    if (said->slots[at].subject == subject && said->slots[at].name == name) break;
+  return &said->slots[at];
+}
+
+/* The earlier statement on the same subject; NULL if this is the first, which is remembered. */
+static const Statement *say(Compilation *c, Said *said, ItemKind subject, Name name, Span span) {
+  if (2 * said->count >= said->capacity) {
+    Said grown = {NULL, said->capacity ? 2 * said->capacity : 8, said->count, said->reported};
+    grown.slots = arena_array(c, Statement, grown.capacity);
+    for (int i = 0; i < said->capacity; i++)
+      if (said->slots[i].used) *said_slot(&grown, said->slots[i].subject, said->slots[i].name) = said->slots[i];
+    *said = grown;
+  }
+  Statement *slot = said_slot(said, subject, name);
+  if (slot->used) return slot;
+  *slot = (Statement){subject, name, span, true};
+  said->count++;
+  return NULL;
+}
+
+/* `what`: "the setting". */
+static void say_once(Compilation *c, Said *said, Name name, Span span, const char *what) {
+  const Statement *earlier = name && !said->reported ? say(c, said, ITEM_ERROR, name, span) : NULL;
+  if (!earlier) return;
+  note_at(error_at(c, "twice", span, "%s `%s` is given twice", what, name), earlier->span, "the first is here");
+  said->reported = true;
+}
+
 /* ---- Expressions: weights and arguments ------------------------------------------------------------------------- */
 
 static void check_expr(Compilation *c, const Expr *e);
 
 /* `where`: the callee, the type or the attribute they belong to. */
 static void check_arguments(Compilation *c, const char *where, bool mixture, const Argument *arguments, int count) {
+  Said said = {0};
   for (int i = 0; i < count; i++) {
     const Argument *argument = &arguments[i];
     if (argument->weight && !mixture) {
@@ -23,12 +72,7 @@ static void check_arguments(Compilation *c, const char *where, bool mixture, con
       Diagnostic *d = error_at(c, "weight", argument->value->span, "this component of a mixture has no weight");
       help_with(d, "it is written `mixture(w: normal(0, 1), 1 - w: normal(0, 0.1))`");
     }
-    for (int k = 0; argument->name && k < i; k++)
-      if (arguments[k].name == argument->name) {
-        Diagnostic *d = error_at(c, "twice", argument->name_span, "`%s` is given twice", argument->name);
-        note_at(d, arguments[k].name_span, "the first time is here");
-        break;
-      }
+    say_once(c, &said, argument->name, argument->name_span, "the argument");
     if (argument->weight) check_expr(c, argument->weight);
     check_expr(c, argument->value);
   }
@@ -108,14 +152,11 @@ static void check_attribute(Compilation *c, const Attribute *attribute, int plac
 }
 
 static void check_attributes(Compilation *c, const Attribute *list, int count, int place, const char *bearer) {
+  Said said = {0};
   for (int i = 0; i < count; i++) {
     check_attribute(c, &list[i], place, bearer);
     check_arguments(c, list[i].name, false, list[i].arguments, list[i].argument_count);
-    for (int k = 0; k < i; k++)
-      if (list[k].name == list[i].name) {
-        error_at(c, "twice", list[i].span, "the attribute `%s` is given twice", list[i].name);
-        break;
-      }
+    say_once(c, &said, list[i].name, list[i].span, "the attribute");
   }
 }
 
@@ -150,18 +191,13 @@ static void check_type(Compilation *c, const TypeExpr *type, int place, const ch
 
 static void check_formals(Compilation *c, Formals formals, Formals more, bool support) {
   Formals lists[] = {formals, more};
+  Said said = {0};
   for (int l = 0; l < 2; l++)
     for (int i = 0; i < lists[l].count; i++) {
       const Formal *formal = &lists[l].items[i];
       check_type(c, formal->type, support && l == 0 && i == 0 ? ON_SUPPORT : ON_OTHER, "this argument");
       check_expr(c, formal->initial);
-      const Formal *earlier = NULL;
-      for (int k = 0; k < l + 1; k++)
-        for (int j = 0; j < lists[k].count && (k < l || j < i); j++)
-          if (lists[k].items[j].name == formal->name) earlier = &lists[k].items[j];
-      if (!earlier) continue;
-      Diagnostic *d = error_at(c, "twice", formal->span, "two arguments are called `%s`", formal->name);
-      note_at(d, earlier->span, "the first is here");
+      say_once(c, &said, formal->name, formal->span, "the argument");
     }
 }
 
@@ -233,29 +269,21 @@ static void check_network(Compilation *c, const Item *item) {
 static void check_distribution(Compilation *c, const Item *item) {
   check_formals(c, item->formals, item->extra, true);
   check_expr(c, item->expr);
+  Said said = {0};
   for (int i = 0; i < item->field_count; i++) {
     const Field *field = &item->fields[i];
     check_formals(c, field->head, field->extra, false);
     check_expr(c, field->value);
-    for (int k = 0; k < i; k++)
-      if (item->fields[k].name == field->name) {
-        Diagnostic *d = error_at(c, "twice", field->name_span, "`%s` is set twice", field->name);
-        note_at(d, item->fields[k].name_span, "the first time is here");
-        break;
-      }
+    say_once(c, &said, field->name, field->name_span, "the field");
   }
 }
 
 static void check_settings(Compilation *c, const Item *item) {
+  Said said = {0};
   for (int i = 0; i < item->setting_count; i++) {
     const Setting *setting = &item->settings[i];
     check_expr(c, setting->value);
-    for (int k = 0; k < i; k++)
-      if (item->settings[k].name == setting->name) {
-        Diagnostic *d = error_at(c, "twice", setting->name_span, "`%s` is set twice", setting->name);
-        note_at(d, item->settings[k].name_span, "the first time is here");
-        break;
-      }
+    say_once(c, &said, setting->name, setting->name_span, "the setting");
   }
 }
 
@@ -297,52 +325,29 @@ static void check_item(Compilation *c, const Item *item) {
   check_expr(c, item->by);
 }
 
-/* What a file says about a name, and may say only once. */
-typedef struct Statement {
-  ItemKind subject; /* POSTERIOR stands for `infer` as well, OBJECTIVE for `minimize` */
-  Name name;        /* NULL: of the file */
-  Span span;
-} Statement;
-
-typedef struct Statements {
-  Statement *items;
-  int count;
-} Statements;
-
-static const Statement *find(const Statements *statements, ItemKind subject, Name name) {
-  for (int i = 0; i < statements->count; i++)
-    if (statements->items[i].subject == subject && statements->items[i].name == name) return &statements->items[i];
-  return NULL;
+static void once(Compilation *c, Said *said, ItemKind subject, Name name, Span span, const char *message) {
+  const Statement *earlier = say(c, said, subject, name, span);
+  if (earlier) note_at(error_at(c, "twice", span, "%s", message), earlier->span, "the first is here");
 }
 
-static void say(Compilation *c, Statements *said, ItemKind subject, Name name, Span span, const char *message) {
-  const Statement *earlier = find(said, subject, name);
-  if (earlier) {
-    Diagnostic *d = error_at(c, "twice", span, "%s", message);
-    note_at(d, earlier->span, "the first is here");
-    return;
-  }
-  said->items = arena_grow(c, said->items, said->count, sizeof *said->items);
-  said->items[said->count++] = (Statement){subject, name, span};
-}
+#define INFERRED "`%s` is inferred twice: it has one `posterior` or one `infer`"
 
-static void check_once(Compilation *c, const Item *item, Statements *said) {
+/* What one file may say only once; another file may replace it. */
+static void check_once(Compilation *c, const Item *item, Said *said) {
   if (item->kind == ITEM_OBJECTIVE || item->kind == ITEM_MINIMIZE)
-    say(c, said, ITEM_OBJECTIVE, NULL, item->span, "a file has one objective: `objective` or `minimize`, once");
-  if (item->kind == ITEM_MODEL) say(c, said, ITEM_MODEL, NULL, item->span, "a file holds one `model`");
+    once(c, said, ITEM_OBJECTIVE, NULL, item->span, "a file has one objective: `objective` or `minimize`, once");
+  if (item->kind == ITEM_MODEL) once(c, said, ITEM_MODEL, NULL, item->span, "a file holds one `model`");
   if (item->kind == ITEM_PRIOR || item->kind == ITEM_LIKELIHOOD)
-    say(c, said, item->kind, item->name, item->span,
-        arena_printf(c, "`%s` has a %s already", item->name, item_keyword(item->kind)));
+    once(c, said, item->kind, item->name, item->span,
+         arena_printf(c, "`%s` has a %s already", item->name, item_keyword(item->kind)));
   if (item->kind == ITEM_POSTERIOR)
-    say(c, said, ITEM_POSTERIOR, item->name, item->span,
-        arena_printf(c, "`%s` is inferred twice: it has one `posterior` or one `infer`", item->name));
+    once(c, said, ITEM_POSTERIOR, item->name, item->span, arena_printf(c, INFERRED, item->name));
   for (int i = 0; item->kind == ITEM_INFER && i < item->name_count; i++)
-    say(c, said, ITEM_POSTERIOR, item->names[i], item->name_spans[i],
-        arena_printf(c, "`%s` is inferred twice: it has one `posterior` or one `infer`", item->names[i]));
+    once(c, said, ITEM_POSTERIOR, item->names[i], item->name_spans[i], arena_printf(c, INFERRED, item->names[i]));
 }
 
 void syntax_check(Compilation *c, const File *file) {
-  Statements said = {NULL, 0};
+  Said said = {0};
   for (int i = 0; i < file->count; i++) {
     check_item(c, file->items[i]);
     check_once(c, file->items[i], &said);

@@ -36,7 +36,8 @@ static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
     if (strcmp(type_rows[i].name, type->name) == 0) return &type_rows[i];
     suggestion_consider(&near, type_rows[i].name);
   }
-  Diagnostic *d = error_at(e->c, "unknown-type", type->span, "there is no type '%s'", type->name);
+  Span name = {type->span.source, type->span.start, type->span.start + (int)strlen(type->name)};
+  Diagnostic *d = error_at(e->c, "unknown-type", name, "there is no type '%s'", type->name);
   if (near.best) help_with(d, "did you mean '%s'?", near.best);
   else help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), simplex(n), lower_triangular");
   return NULL;
@@ -86,7 +87,7 @@ bool elaborate_dim(Elaborator *e, const Expr *expr, Dim *out) {
     return true;
   }
   if (v.kind == VALUE_NUMBER)
-    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number; %s is %s", span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
+    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number of at least 0; %s is %s", span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
   else error_at(e->c, "dim-value", expr->span, "a dim must be known before training; this is %s", value_text(e->c, &v));
   return false;
 }
@@ -131,10 +132,12 @@ bool facts_disjoint(const Facts *a, const Facts *b) {
 }
 
 const char *facts_text(Compilation *c, const Facts *f) {
-  if (f->integer && f->low == f->high) return arena_printf(c, "exactly %s", shortest_number(c, f->low));
   const char *low = isfinite(f->low) ? shortest_number(c, f->low) : "-inf";
   const char *high = isfinite(f->high) ? shortest_number(c, f->high) : "inf";
-  if (f->low == f->high) return low;
   return arena_printf(c, "%s%c%s, %s%c", f->integer ? "whole numbers in " : "in ", f->above_low || !isfinite(f->low) ? '(' : '[', low, high,
                       f->below_high || !isfinite(f->high) ? ')' : ']');
+}
+
+const char *lies_text(Compilation *c, const Facts *f) {
+  return f->low == f->high ? arena_printf(c, "is %s", shortest_number(c, f->low)) : arena_printf(c, "%s %s", f->integer ? "is one of the" : "lies", facts_text(c, f));
 }

@@ -45,7 +45,7 @@ const char *value_text(Compilation *c, const Value *v) {
   switch (v->kind) {
   case VALUE_ERROR: return "an error";
   case VALUE_NUMBER: return arena_printf(c, "the number %s", dim_text(c, v->dim));
-  case VALUE_TENSOR: return s.rank ? arena_printf(c, "of shape %s", shape_text(c, &s)) : "a single number";
+  case VALUE_TENSOR: return s.rank ? arena_printf(c, "a value of shape %s", shape_text(c, &s)) : "a single number";
   case VALUE_STRING: return "a string";
   case VALUE_LIST: return "a list";
   case VALUE_RECORD: return "a network's result (name one of its fields)";
@@ -86,22 +86,39 @@ static int embed(const Shape *small, const Shape *big, int *map) {
   return embeddings(small, big, 0, 0, map, &found);
 }
 
-static void note_shape(Diagnostic *d, Elaborator *e, const Value *v) {
-  Shape s = visible_shape(v);
-  if (v->span.source) note_at(d, v->span, "this is %s", s.rank ? shape_text(e->c, &s) : "a single number");
+int ways_to_fit(const Shape *small, const Shape *big) {
+  int map[MAX_RANK] = {0};
+  return embed(small, big, map);
 }
 
-static void report_misfit(Elaborator *e, const Value *a, const Value *b, int ways, Span span, const char *what) {
-  Shape first = visible_shape(a), second = visible_shape(b);
+static void note_shape(Diagnostic *d, Elaborator *e, const Value *v) {
+  Shape s = visible_shape(v);
+  bool elsewhere = v->span.source != d->span.source || v->span.start != d->span.start || v->span.end != d->span.end;
+  if (v->span.source && elsewhere) note_at(d, v->span, "this is %s", s.rank ? shape_text(e->c, &s) : "a single number");
+}
+
+/* Dims that have one size today under two names. */
+static bool same_sizes(const Shape *a, const Shape *b) {
+  bool same = a->rank == b->rank;
+  for (int i = 0; same && i < a->rank; i++) same = a->dims[i].size == b->dims[i].size;
+  return same;
+}
+
+/* `first` and `second` in the author's order. */
+static void report_misfit(Elaborator *e, const Value *first, const Value *second, int ways, Span span, const char *what) {
+  Shape a = visible_shape(first), b = visible_shape(second);
+  Diagnostic *d;
   if (ways == 0) {
-    Diagnostic *d = error_at(e->c, "shape", span, "shapes %s and %s do not fit %s", shape_text(e->c, &first), shape_text(e->c, &second), what);
-    note_shape(d, e, a);
-    note_shape(d, e, b);
-    help_with(d, "one shape must be the other with some dims left out, and dims agree by name");
+    d = error_at(e->c, "shape", span, "shapes %s and %s do not fit %s", shape_text(e->c, &a), shape_text(e->c, &b), what);
+    if (same_sizes(&a, &b)) help_with(d, "dims agree by name: two names may be the same number today and another tomorrow");
+    else help_with(d, "the dims of one must be those of the other with some left out, and dims agree by name");
   } else {
-    Diagnostic *d = error_at(e->c, "shape-ambiguous", span, "shape %s fits %s in two ways", shape_text(e->c, &first), shape_text(e->c, &second));
-    help_with(d, "say which dim is meant: reshape(...) or expand(...)");
+    Shape small = a.rank < b.rank ? a : b, big = a.rank < b.rank ? b : a;
+    d = error_at(e->c, "shape-ambiguous", span, "shape %s fits %s in two ways", shape_text(e->c, &small), shape_text(e->c, &big));
+    help_with(d, "repeat it along the dim it lacks: expand(v, %s) gives v a new first dim", dim_text(e->c, big.dims[0]));
   }
+  note_shape(d, e, first);
+  note_shape(d, e, second);
 }
 
 /* Expands v to [dims of the context in `mapped`..., visible...]; map: visible dim -> target visible dim. */
@@ -141,7 +158,7 @@ bool broadcast(Elaborator *e, Value *values, int count, Span span, const char *w
     Shape s = visible_shape(&values[i]);
     int ways = embed(&s, &target, map);
     if (ways != 1) {
-      report_misfit(e, &values[i], &values[widest], ways, span, what);
+      report_misfit(e, &values[i < widest ? i : widest], &values[i < widest ? widest : i], ways, span, what);
       return false;
     }
     values[i] = expand_value(e, values[i], mapped, &target, map);

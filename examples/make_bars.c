@@ -1,5 +1,6 @@
 /* make_bars FILE COUNT SEED: pictures of 28 x 28 with a few bright horizontal and vertical bars, as an IDX file of
- * bytes. The sparse causes are known (14 + 14 bars, each lit with probability 0.1), which makes it a handy first test. */
+ * bytes. The sparse causes are known (14 + 14 bars, each lit with probability 0.1), which makes it a handy first test.
+ */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -225,7 +225,8 @@ static void update_unit(void *context, long unit, int thread) {
     unit -= units;
   }
   long from = unit * chunk, offset = c->run->model->parameters[output->index].offset + from;
-  update(c, output->index, offset, spm_output_values(c->run, output) + from, smaller(output->size - from, chunk), thread);
+  update(c, output->index, offset, spm_output_values(c->run, output) + from, smaller(output->size - from, chunk),
+         thread);
 }
 
 static void run_updates(struct update_context *c) {
@@ -315,7 +316,8 @@ static void report_broken(const struct update_context *c, struct spm_outcome *ou
   }
 }
 
-struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer, int fused) {
+struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer,
+                                int fused) {
   struct spm_outcome outcome = {SPM_STEP_UPDATED, -1, 0};
   struct update_context context = {.run = run, .parameters = parameters, .optimizer = optimizer, .fused = fused};
   int looked = 0, sound = 1;

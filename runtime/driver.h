@@ -1,8 +1,8 @@
 /* Runs a program's phases (model.h) over one batch, with the caller's memory. C99, and pasted into emitted trainers, so
  * it knows neither files nor threads: work is spread by a callback, or done in order without one.
  *
- * Results depend on shapes, the batch and the numbers alone, never on how units are spread: tiles have fixed sizes, what
- * is summed over tiles is summed in a fixed binary tree, and every other unit writes memory of its own. Nothing is
+ * Results depend on shapes, the batch and the numbers alone, never on how units are spread: tiles have fixed sizes,
+ * what is summed over tiles is summed in a fixed binary tree, and every other unit writes memory of its own. Nothing is
  * allocated here. */
 #ifndef SPM_DRIVER_H
 #define SPM_DRIVER_H
@@ -69,7 +69,7 @@ long spm_tile_rows(long rows);
 /* What a program needs for batches of up to `capacity` rows. */
 void spm_program_sizes(const struct spm_model *model, const struct spm_program *program, long capacity,
                        struct spm_sizes *sizes);
-const struct spm_program *spm_find_program(const struct spm_model *model, const char *name); /* or NULL */
+const struct spm_program *spm_find_program(const struct spm_model *model, const char *name);             /* or NULL */
 const struct spm_output *spm_find_output(const struct spm_program *program, int role, const char *name); /* or NULL */
 /* Where an output's values are after a run. Those of SPM_KEPT have `size` values for each row. */
 const real *spm_output_values(const struct spm_run *run, const struct spm_output *output);
@@ -78,9 +78,10 @@ int spm_all_finite(const real *values, long count);
 /* All phases in order; the next state, if the program has one, is in call.state_next. */
 void spm_run_program(struct spm_run *run);
 /* The same for a program with gradients, and updates `parameters` (which call.parameters points to as well). `fused`
- * updates each range of a gradient phase right after it was made, while it is in cache, instead of at the end; the bytes
- * are the same. The caller adds one to `updates` unless the step was skipped. */
-struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer, int fused);
+ * updates each range of a gradient phase right after it was made, while it is in cache, instead of at the end; the
+ * bytes are the same. The caller adds one to `updates` unless the step was skipped. */
+struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer,
+                                int fused);
 /* Runs "project" and stores its outputs in the parameters: sets projected ones back onto their constraints. */
 void spm_run_project(struct spm_run *run, real *parameters);
 

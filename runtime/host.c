@@ -38,7 +38,8 @@ static int allocate(struct spm_host *host, bool training, struct spm_error *erro
   bool sound = (host->parameters = reals(model->parameter_size)) && (host->state = reals(model->state_size)) &&
                (host->state_next = reals(model->state_size)) && (host->values = reals(sizes->values)) &&
                (host->kept = reals(sizes->kept)) && (host->partials = reals(sizes->partials)) &&
-               (host->scratch = reals(sizes->scratch * host->threads)) && (host->gradient = reals(model->parameter_size));
+               (host->scratch = reals(sizes->scratch * host->threads)) &&
+               (host->gradient = reals(model->parameter_size));
   if (sound && training)
     sound = (host->first = reals(model->parameter_size)) && (host->second = reals(model->parameter_size));
   host->batch = calloc((size_t)model->data_count + 1, sizeof *host->batch);
@@ -46,7 +47,8 @@ static int allocate(struct spm_host *host, bool training, struct spm_error *erro
   for (int d = 0; sound && d < model->data_count; d++)
     sound = (host->batch[d] = reals(host->capacity * model->data[d].size)) != NULL;
   if (sound) return 0;
-  double bytes = (double)sizeof(real) * ((double)sizes->kept + (double)sizes->partials + 4.0 * (double)model->parameter_size);
+  double bytes =
+      (double)sizeof(real) * ((double)sizes->kept + (double)sizes->partials + 4.0 * (double)model->parameter_size);
   return spm_fail(error, "%s: not enough memory (about %.0f MB are needed; a smaller batch needs less)", model->name,
                   bytes / 1e6);
 }
@@ -75,8 +77,8 @@ void spm_host_free(struct spm_host *host) {
   if (host->pool) pool_destroy(host->pool);
   for (int d = 0; host->batch && d < host->model->data_count; d++) free(host->batch[d]);
   free(host->batch);
-  real *all[] = {host->parameters, host->state, host->state_next, host->values,  host->kept,
-                 host->partials,   host->scratch, host->gradient, host->first, host->second};
+  real *all[] = {host->parameters, host->state,   host->state_next, host->values, host->kept,
+                 host->partials,   host->scratch, host->gradient,   host->first,  host->second};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   memset(host, 0, sizeof *host);
 }
@@ -129,7 +131,8 @@ int spm_host_initialise(struct spm_host *host, struct spm_error *error) {
     }
   }
   for (int s = 0; s < model->state_count; s++)
-    for (long i = 0; i < model->states[s].size; i++) host->state[model->states[s].offset + i] = (real)model->states[s].low;
+    for (long i = 0; i < model->states[s].size; i++)
+      host->state[model->states[s].offset + i] = (real)model->states[s].low;
   for (int p = 0; p < model->parameter_count; p++)
     if (!spm_all_finite(host->parameters + model->parameters[p].offset, model->parameters[p].size))
       return spm_fail(error, "%s: the initial value of %s is not finite", model->name, model->parameters[p].name);
@@ -171,7 +174,8 @@ int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const lo
   else
     for (long unit = 0; unit < units; unit++) gather_unit(&context, unit, 0);
   for (int thread = 0; thread < host->threads; thread++)
-    if (context.failed[thread]) return spm_fail(error, "%s: a row beyond the end of its file was asked for", host->model->name);
+    if (context.failed[thread])
+      return spm_fail(error, "%s: a row beyond the end of its file was asked for", host->model->name);
   return 0;
 }
 

@@ -14,7 +14,7 @@ struct spm_host {
   struct pool *pool;
   int threads;
   unsigned long long seed;
-  long total_rows; /* of the training data: what global terms are divided by */
+  long total_rows;  /* of the training data: what global terms are divided by */
   long epoch, step; /* what the loaded model was trained for: schedules of an evaluation see it */
   real *parameters, *state, *state_next;
   real *gradient, *first, *second; /* only with gradients; laid out like the parameters */
@@ -63,8 +63,8 @@ int spm_columns_create(struct spm_columns *columns, const struct spm_program *pr
 void spm_columns_free(struct spm_columns *columns);
 void spm_columns_read(const struct spm_columns *columns, const struct spm_run *run, double *values);
 
-/* Means over a whole data set by the program of `columns`, each batch weighted by its rows; schedules see host->epoch and
- * host->step. */
+/* Means over a whole data set by the program of `columns`, each batch weighted by its rows; schedules see host->epoch
+ * and host->step. */
 int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const struct spm_columns *columns,
                       double *means, struct spm_error *error);
 

@@ -22,7 +22,8 @@ struct listing {
   bool failed;
 };
 
-static void list(struct listing *l, const char *prefix, const struct spm_tensor *tensor, const real *values, real *place) {
+static void list(struct listing *l, const char *prefix, const struct spm_tensor *tensor, const real *values,
+                 real *place) {
   size_t size = strlen(prefix) + strlen(tensor->name) + 1;
   char *name = malloc(size);
   if (!name || l->count == l->capacity) {
@@ -100,8 +101,9 @@ static void note(struct notes *notes, const char *key, const char *format, unsig
 
 /* Where training stands, as one tensor: counters are exact in double up to 2^53. */
 static void pack_progress(const struct train_state *state, double *progress) {
-  const double head[PROGRESS] = {(double)state->epoch,   (double)state->batch,    (double)state->step, (double)state->updates,
-                                 (double)state->skipped, (double)state->in_a_row, state->rows,         0};
+  const double head[PROGRESS] = {
+      (double)state->epoch,   (double)state->batch,    (double)state->step, (double)state->updates,
+      (double)state->skipped, (double)state->in_a_row, state->rows,         0};
   memcpy(progress, head, sizeof head);
   memcpy(progress + PROGRESS, state->sums, sizeof(double) * (size_t)state->count);
 }
@@ -135,8 +137,11 @@ int saved_write(const char *path, struct spm_host *host, const struct saved_run 
       return spm_fail_system(error, path, "write", ENOMEM);
     }
     pack_progress(state, progress);
-    l.tensors[l.count] = (struct checkpoint_tensor){
-        .name = strdup("training.progress"), .element = SPM_F64, .rank = 1, .shape = {PROGRESS + state->count}, .values = progress};
+    l.tensors[l.count] = (struct checkpoint_tensor){.name = strdup("training.progress"),
+                                                    .element = SPM_F64,
+                                                    .rank = 1,
+                                                    .shape = {PROGRESS + state->count},
+                                                    .values = progress};
     if (l.tensors[l.count].name) l.count++;
   }
   struct notes notes = {.count = 0};
@@ -164,14 +169,16 @@ static int read_number(const struct checkpoint *file, const char *path, const ch
     *value = strtoull(text, &end, 10);
     if (!*end && errno == 0) return 0;
   }
-  return spm_fail(error, "%s: is not a model that spmc saved (its note \"%s\" is %s)", path, key, text ? "not a number" : "missing");
+  return spm_fail(error, "%s: is not a model that spmc saved (its note \"%s\" is %s)", path, key,
+                  text ? "not a number" : "missing");
 }
 
 static int read_notes(const struct checkpoint *file, const char *path, struct saved_run *run, struct spm_error *error) {
   const char *format = checkpoint_note(file, "format");
   unsigned long long seed = 0, batch = 0, rows = 0, epoch = 0, step = 0;
   if (!format || strcmp(format, format_note) != 0)
-    return spm_fail(error, "%s: is not a model that spmc saved (its note \"format\" is %s)", path, format ? format : "missing");
+    return spm_fail(error, "%s: is not a model that spmc saved (its note \"format\" is %s)", path,
+                    format ? format : "missing");
   if (read_number(file, path, "seed", &seed, error) != 0 || read_number(file, path, "batch", &batch, error) != 0 ||
       read_number(file, path, "rows", &rows, error) != 0 || read_number(file, path, "epoch", &epoch, error) != 0 ||
       read_number(file, path, "step", &step, error) != 0)
@@ -188,7 +195,8 @@ int saved_read_run(const char *path, struct saved_run *run, struct spm_error *er
   return status;
 }
 
-static int read_tensors(const struct checkpoint *file, const char *path, const struct listing *l, struct spm_error *error) {
+static int read_tensors(const struct checkpoint *file, const char *path, const struct listing *l,
+                        struct spm_error *error) {
   for (int i = 0; i < l->count; i++) {
     const struct checkpoint_tensor *wanted = &l->tensors[i];
     const struct checkpoint_tensor *found =
@@ -199,9 +207,11 @@ static int read_tensors(const struct checkpoint *file, const char *path, const s
   return 0;
 }
 
-static int read_progress(const struct checkpoint *file, const char *path, struct train_state *state, struct spm_error *error) {
+static int read_progress(const struct checkpoint *file, const char *path, struct train_state *state,
+                         struct spm_error *error) {
   const long shape[1] = {PROGRESS + state->count};
-  const struct checkpoint_tensor *progress = checkpoint_expect(file, path, "training.progress", SPM_F64, 1, shape, error);
+  const struct checkpoint_tensor *progress =
+      checkpoint_expect(file, path, "training.progress", SPM_F64, 1, shape, error);
   if (!progress) return -1;
   unpack_progress(state, progress->values);
   return 0;

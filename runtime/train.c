@@ -123,8 +123,10 @@ static int after_outcome(struct training *t, const struct spm_outcome *outcome, 
   name_culprit(t, outcome, culprit, sizeof culprit);
   if (t->events->skipped) t->events->skipped(t->events->context, state, culprit);
   if (state->in_a_row < SKIPS_ALLOWED) return 0;
-  return spm_fail(error, "training stopped at step %ld: %s, in %d steps one after the other; a lower learning rate or "
-                         "other initial values may help", state->step, culprit, SKIPS_ALLOWED);
+  return spm_fail(error,
+                  "training stopped at step %ld: %s, in %d steps one after the other; a lower learning rate or "
+                  "other initial values may help",
+                  state->step, culprit, SKIPS_ALLOWED);
 }
 
 static int run_step(struct training *t, struct spm_error *error) {
@@ -185,8 +187,7 @@ static int finish_epoch(struct training *t, struct spm_error *error) {
   double *valid = NULL;
   if (t->options->valid.count > 0) {
     valid = t->valid;
-    if (spm_host_evaluate(t->host, &t->options->valid, t->options->valid_columns, valid, error) != 0)
-      return -1;
+    if (spm_host_evaluate(t->host, &t->options->valid, t->options->valid_columns, valid, error) != 0) return -1;
   }
   if (t->events->epoch && t->events->epoch(t->events->context, state, t->means, valid, error) != 0) return -1;
   return write_checkpoint(t, state->step >= t->total_steps, error);

@@ -12,9 +12,7 @@ uint64_t random_bits(Random *random) {
   return x ^ x >> 31;
 }
 
-int random_below(Random *random, int count) {
-  return (int)(random_bits(random) % (uint64_t)count);
-}
+int random_below(Random *random, int count) { return (int)(random_bits(random) % (uint64_t)count); }
 
 double random_between(Random *random, double low, double high) {
   return low + (high - low) * (double)(random_bits(random) >> 11) * 0x1p-53;
@@ -82,9 +80,7 @@ static Node *filled(Generator *g, double value, const Node *like) {
   return build_filled(g->graph, value, &like->shape);
 }
 
-static Node *two(Generator *g, Op op, Node *a, Node *b) {
-  return build_map2(g->graph, op, a, b);
-}
+static Node *two(Generator *g, Op op, Node *a, Node *b) { return build_map2(g->graph, op, a, b); }
 
 /* Into (-4, 4), smoothly. */
 static Node *tame(Generator *g, Node *x) {
@@ -101,7 +97,8 @@ static Node *pick(Generator *g) {
 }
 
 static Node *positive(Generator *g, Node *x) {
-  Node *soft = build_map1(g->graph, random_below(&g->random, 2) ? IR_softplus : IR_exp, two(g, IR_mul, x, filled(g, 0.5, x)));
+  Node *soft =
+      build_map1(g->graph, random_below(&g->random, 2) ? IR_softplus : IR_exp, two(g, IR_mul, x, filled(g, 0.5, x)));
   return two(g, IR_add, soft, filled(g, 0.5, soft));
 }
 
@@ -230,8 +227,10 @@ static void grow_over(Generator *g, Op op) {
     return;
   }
   axes &= ~(axes - 1);
-  if (op == IR_max_over) add(g, build_max_over(g->graph, x, axes), 4);
-  else add(g, build_first_max_mask_over(g->graph, x, axes), 1);
+  if (op == IR_max_over)
+    add(g, build_max_over(g->graph, x, axes), 4);
+  else
+    add(g, build_first_max_mask_over(g->graph, x, axes), 1);
 }
 
 static void grow_contract(Generator *g) {
@@ -324,13 +323,15 @@ static void add_outputs(Generator *g) {
     Node *x = g->bound[i] > 4 ? tame(g, g->pool[i]) : g->pool[i];
     if (rows == NULL && x->axes & AXIS_DATUM) rows = x;
     term = mean_of_all(g, x);
-    objective = two(g, IR_add, objective, two(g, IR_mul, term, build_constant(graph, random_between(&g->random, -1, 1))));
+    objective =
+        two(g, IR_add, objective, two(g, IR_mul, term, build_constant(graph, random_between(&g->random, -1, 1))));
   }
   graph_output(graph, OUTPUT_OBJECTIVE, intern(c, "objective"), -1, objective);
   graph_output(graph, OUTPUT_TERM, intern(c, "term"), -1, term);
   graph_output(graph, OUTPUT_ROWS, intern(c, "rows"), -1, rows != NULL ? rows : build_data(graph, 0));
   Node *state = build_state(graph, 0), *scalar = build_scalar_expand(graph, term, &state->shape);
-  Node *next = two(g, IR_add, two(g, IR_mul, state, filled(g, 0.9, state)), two(g, IR_mul, scalar, filled(g, 0.1, state)));
+  Node *next =
+      two(g, IR_add, two(g, IR_mul, state, filled(g, 0.9, state)), two(g, IR_mul, scalar, filled(g, 0.1, state)));
   graph_output(graph, OUTPUT_STATE, graph->signature->states[0].name, 0, next);
 }
 

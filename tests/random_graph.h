@@ -9,7 +9,7 @@ typedef struct Random {
   uint64_t state;
 } Random;
 uint64_t random_bits(Random *);
-int random_below(Random *, int count);            /* 0 .. count - 1 */
+int random_below(Random *, int count); /* 0 .. count - 1 */
 double random_between(Random *, double low, double high);
 
 /* With gradients; deterministic in the seed. */

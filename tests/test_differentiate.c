@@ -58,14 +58,11 @@ static Node *operand(Instance *t, int k, Shape shape) {
   t->noises[k] = (Noise){.name = "e", .kind = NOISE_UNIFORM, .stream = (unsigned)k, .shape = shape, .axes = t->axes[k]};
   Node *x = build_parameter(graph, k), *some = build_filled(graph, 0.3, &shape);
   if (t->axes[k] != 0) x = build_map2(graph, IR_add, x, build_map2(graph, IR_mul, build_noise(graph, k), some));
-  if (t->axes[k] & AXIS_DATUM)
-    x = build_map2(graph, IR_add, x, build_map2(graph, IR_mul, build_data(graph, k), some));
+  if (t->axes[k] & AXIS_DATUM) x = build_map2(graph, IR_add, x, build_map2(graph, IR_mul, build_data(graph, k), some));
   return x;
 }
 
-static Node *number(Instance *t, double value, const Node *like) {
-  return build_filled(t->graph, value, &like->shape);
-}
+static Node *number(Instance *t, double value, const Node *like) { return build_filled(t->graph, value, &like->shape); }
 
 /* --- an instance of every op --- */
 
@@ -181,7 +178,8 @@ static Node *instance(Instance *t, Op op) {
     if (op_table[op].operands == 1) return build_map1(t->graph, op, operand(t, 0, random_shape(t, 0)));
     return instance_binary(t, op);
   case KIND_VIEW: return instance_view(t, op);
-  case KIND_REDUCE: case KIND_OVER: return instance_reduction(t, op);
+  case KIND_REDUCE:
+  case KIND_OVER: return instance_reduction(t, op);
   case KIND_PRODUCT: return instance_contract(t);
   case KIND_OTHER: return instance_matrix(t, op);
   }
@@ -288,8 +286,10 @@ static void expect(Point *p, Node *y, const double *u, const double *wanted, con
     const double *found = gradient_at(p, y, u, order);
     for (long i = 0; i < shape_size(&p->u->shape); i++) {
       double want = order == 1 ? wanted[i] : 0;
-      if (order == 1) cr_assert(found[i] == want, "%s: [%ld] is %g, not %g", what, i, found[i], want);
-      else cr_assert(isfinite(found[i]), "%s: second derivative [%ld] is %g", what, i, found[i]);
+      if (order == 1)
+        cr_assert(found[i] == want, "%s: [%ld] is %g, not %g", what, i, found[i], want);
+      else
+        cr_assert(isfinite(found[i]), "%s: second derivative [%ld] is %g", what, i, found[i]);
     }
   }
 }
@@ -299,9 +299,7 @@ static Node *norm(Point *p) {
   return build_map1(p->graph, IR_sqrt, build_sum(p->graph, square, 1));
 }
 
-static Node *filled(Point *p, double value) {
-  return build_filled(p->graph, value, &p->u->shape);
-}
+static Node *filled(Point *p, double value) { return build_filled(p->graph, value, &p->u->shape); }
 
 Test(differentiate, shrinkage_of_a_zero_group_is_zero) {
   Point p;
@@ -346,6 +344,15 @@ Test(differentiate, poison_does_not_pass_a_product) {
   compilation_destroy(p.c);
 }
 
+Test(differentiate, an_infinite_adjoint_does_not_pass_what_was_zero) {
+  Point p;
+  start_at(&p, 1);
+  Node *factor = build_map1(p.graph, IR_exp, p.u), *none = build_map1(p.graph, IR_relu, p.u);
+  Node *y = build_map2(p.graph, IR_div, filled(&p, 1), build_map2(p.graph, IR_adjoint_times, none, factor));
+  cr_assert(*gradient_at(&p, y, (double[]){0}, 1) == 0);
+  compilation_destroy(p.c);
+}
+
 Test(differentiate, kinks) {
   Point p;
   start_at(&p, 3);
@@ -374,6 +381,9 @@ Test(differentiate, powers_at_zero_and_below) {
   expect(&p, build_map2(graph, IR_pow, p.u, filled(&p, 2)), u, (double[]){-4, 0, 6}, "u^2");
   expect(&p, build_map2(graph, IR_pow, p.u, filled(&p, 3)), u, (double[]){12, 0, 27}, "u^3");
   expect(&p, build_map2(graph, IR_pow, p.u, filled(&p, 0.5)), (double[]){4, 0, 1}, (double[]){0.25, 0, 0.5}, "u^0.5");
+  double slope = 0.25 * pow(2, -0.75);
+  expect(&p, build_map2(graph, IR_pow, p.u, filled(&p, 0.25)), (double[]){2, 0, 1}, (double[]){slope, 0, 0.25},
+         "u^0.25");
   Node *varying = build_map2(graph, IR_pow, filled(&p, 0), build_map1(graph, IR_exp, p.u));
   expect(&p, varying, u, (double[]){0, 0, 0}, "0^exp(u)");
   compilation_destroy(p.c);

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 enum { D = TINY_D, K = TINY_K };
 
 /* Values of very different size, so that another order of summing gives other bits. */
@@ -22,8 +21,15 @@ static struct spm_table make_table(long rows) {
   float *values = malloc(sizeof *values * (size_t)(rows * D));
   const float scales[] = {1, 0.13f, 7, 0.021f, 2.3f};
   for (long i = 0; i < rows * D; i++) values[i] = sinf((float)(i * 37 % 1009)) * scales[i / D / 64 % 5];
-  return (struct spm_table){.path = NULL, .format = "memory", .element = SPM_F32, .rank = 2, .shape = {rows, D}, .rows = rows,
-                            .row_size = D, .bytes = values, .byte_count = sizeof *values * (size_t)(rows * D)};
+  return (struct spm_table){.path = NULL,
+                            .format = "memory",
+                            .element = SPM_F32,
+                            .rank = 2,
+                            .shape = {rows, D},
+                            .rows = rows,
+                            .row_size = D,
+                            .bytes = values,
+                            .byte_count = sizeof *values * (size_t)(rows * D)};
 }
 
 static void start(struct spm_host *host, long capacity, int threads, unsigned long long seed) {
@@ -45,7 +51,8 @@ static struct spm_optimizer adam(struct spm_host *host) {
 }
 
 Test(driver, tiles_depend_on_the_batch_alone) {
-  cr_assert(spm_tile_rows(1) == 64 && spm_tile_rows(511) == 64 && spm_tile_rows(512) == 128 && spm_tile_rows(100000) == 128);
+  cr_assert(spm_tile_rows(1) == 64 && spm_tile_rows(511) == 64 && spm_tile_rows(512) == 128 &&
+            spm_tile_rows(100000) == 128);
 }
 
 Test(driver, a_smaller_batch_may_need_more_partials) {
@@ -65,7 +72,7 @@ static float tree(const float *values, long count) {
 }
 
 Test(driver, statistics_are_summed_in_a_binary_tree) {
-  int telling = 0; /* batches on which summing in order gives another result */
+  int telling = 0;                               /* batches on which summing in order gives another result */
   for (long rows = 1; rows <= 1600; rows += 7) { /* 64 and 512 among them */
     long tile = spm_tile_rows(rows), tiles = (rows + tile - 1) / tile;
     struct spm_host host;
@@ -197,7 +204,8 @@ Test(driver, a_range_that_is_not_finite_is_left_as_it_was) {
     run.call.settings[0] = -0.5f;
     struct spm_outcome outcome = spm_run_step(&run, host.parameters, &optimizer, fused);
     cr_assert(outcome.status == SPM_STEP_PARTLY && outcome.parameter == 0);
-    cr_assert(memcmp(before + 2 * K, host.parameters + 2 * K, sizeof(float) * 2 * K) == 0 && before[0] != host.parameters[0]);
+    cr_assert(memcmp(before + 2 * K, host.parameters + 2 * K, sizeof(float) * 2 * K) == 0 &&
+              before[0] != host.parameters[0]);
     memcpy(after[fused], host.parameters, sizeof before);
     free(table.bytes);
     spm_host_free(&host);
@@ -236,7 +244,8 @@ static void on_step(void *context, const struct train_state *state, const double
   if (state->step == watch->stop_at) watch->stop = 1;
 }
 
-static int on_epoch(void *context, const struct train_state *state, const double *means, const double *valid, struct spm_error *error) {
+static int on_epoch(void *context, const struct train_state *state, const double *means, const double *valid,
+                    struct spm_error *error) {
   struct watch *watch = context;
   (void)error;
   watch->epochs = state->epoch;
@@ -253,7 +262,8 @@ static void on_skipped(void *context, const struct train_state *state, const cha
 }
 
 /* Trains for three epochs of 3 steps (250 rows, 100 a batch: the last has 50), or goes on where `checkpoint` stands. */
-static int train(const struct spm_table *table, int threads, const char *checkpoint, bool resume, struct watch *watch, float *parameters, struct spm_error *error) {
+static int train(const struct spm_table *table, int threads, const char *checkpoint, bool resume, struct watch *watch,
+                 float *parameters, struct spm_error *error) {
   struct spm_host host;
   const struct spm_table *tables[] = {table};
   struct spm_columns columns, valid_columns;
@@ -266,8 +276,13 @@ static int train(const struct spm_table *table, int threads, const char *checkpo
   cr_assert(train_state_create(&state, columns.count, error) == 0);
   if (resume) cr_assert(saved_read(checkpoint, &host, &saved, &state, error) == 0, "%s", error->message);
   if (resume) cr_assert(saved.seed == 9 && saved.batch == 100 && saved.rows == table->rows);
-  struct train_options options = {.training = tiny_model.trainings[0], .data = {tables, table->rows}, .valid = {tables, table->rows},
-                                  .checkpoint = checkpoint, .train_columns = &columns, .valid_columns = &valid_columns, .stop = &watch->stop};
+  struct train_options options = {.training = tiny_model.trainings[0],
+                                  .data = {tables, table->rows},
+                                  .valid = {tables, table->rows},
+                                  .checkpoint = checkpoint,
+                                  .train_columns = &columns,
+                                  .valid_columns = &valid_columns,
+                                  .stop = &watch->stop};
   struct train_events events = {watch, on_step, on_epoch, on_skipped};
   int status = train_run(&host, &options, &state, &events, error);
   memcpy(parameters, host.parameters, sizeof(float) * (size_t)tiny_model.parameter_size);
@@ -318,7 +333,8 @@ Test(train, gives_up_after_five_steps_that_are_not_finite) {
   float parameters[64];
   for (long row = 0; row < 250; row++) ((float *)table.bytes)[row * D] = INFINITY;
   cr_assert(train(&table, 1, NULL, false, &watch, parameters, &error) == TRAIN_FAILED);
-  cr_assert(watch.skipped == 5 && strstr(watch.culprit, "squares") && strstr(error.message, "step 5"), "%s", error.message);
+  cr_assert(watch.skipped == 5 && strstr(watch.culprit, "squares") && strstr(error.message, "step 5"), "%s",
+            error.message);
   cr_assert(strstr(error.message, "squares"));
   free(table.bytes);
 }

@@ -86,9 +86,7 @@ static void set_up(Bench *t) {
   t->graph = graph_create(t->c, &t->signature, "test", 2);
 }
 
-static Node *map2(Bench *t, Op op, Node *a, Node *b) {
-  return build_map2(t->graph, op, a, b);
-}
+static Node *map2(Bench *t, Op op, Node *a, Node *b) { return build_map2(t->graph, op, a, b); }
 
 /* --- builders --- */
 
@@ -97,7 +95,8 @@ Test(builders, fold_and_share) {
   set_up(&t);
   Graph *g = t.graph;
   Node *v = build_parameter(g, 1), *x = build_data(g, 0);
-  Node *zero = build_filled(g, 0, &v->shape), *one = build_filled(g, 1, &v->shape), *two = build_filled(g, 2, &v->shape);
+  Node *zero = build_filled(g, 0, &v->shape), *one = build_filled(g, 1, &v->shape),
+       *two = build_filled(g, 2, &v->shape);
   cr_assert(build_parameter(g, 1) == v && build_constant(g, 2) == build_constant(g, 2));
   cr_assert(map2(&t, IR_add, one, one) == two && map2(&t, IR_mul, two, one) == two);
   cr_assert(map2(&t, IR_add, v, zero) == v && map2(&t, IR_sub, v, zero) == v && map2(&t, IR_mul, one, v) == v);
@@ -157,7 +156,8 @@ static void check_facts(const Graph *graph, const Node *node, const double *valu
     if (isnan(x)) continue;
     cr_assert(x >= f->low - slack && x <= f->high + slack, "seed %d, %%%d (%s): %g is not in [%g, %g]", (int)seed,
               node->id, op, x, f->low, f->high);
-    if (f->integer && isfinite(x)) cr_assert(x == floor(x), "seed %d, %%%d (%s): %g is not whole", (int)seed, node->id, op, x);
+    if (f->integer && isfinite(x))
+      cr_assert(x == floor(x), "seed %d, %%%d (%s): %g is not whole", (int)seed, node->id, op, x);
     if (f->above_low && isfinite(f->low) && fabs(f->low) < 1) cr_assert(x > f->low, "%s: %g at its bound", op, x);
   }
   (void)graph;
@@ -182,7 +182,8 @@ Test(facts, prove_what_rules_need) {
   Graph *g = t.graph;
   Node *v = build_parameter(g, 1), *e = build_noise(g, 0), *one = build_filled(g, 1, &v->shape);
   Node *exponential = build_map1(g, IR_exp, v), *square = map2(&t, IR_mul, v, v);
-  cr_assert(v->facts.finite && !exponential->facts.finite && exponential->facts.low == 0 && exponential->facts.above_low);
+  cr_assert(v->facts.finite && !exponential->facts.finite && exponential->facts.low == 0 &&
+            exponential->facts.above_low);
   cr_assert(exponential->facts.pole_free && !build_map1(g, IR_log, map2(&t, IR_add, v, exponential))->facts.pole_free);
   cr_assert(square->facts.low == 0 && square->facts.finite);
   cr_assert(map2(&t, IR_div, one, map2(&t, IR_add, square, one))->facts.finite);
@@ -267,11 +268,11 @@ Test(verifier, finds_violations) {
   BREAK(q->operands[0], w, "another shape");
   BREAK(a->id, 0, "id");
   BREAK(over->axes_attribute, AXIS_SAMPLE, "axes are not the union");
-  BREAK(p->map[0], 0, "no permutation");
+  BREAK(p->map[1], 5, "no permutation");
   BREAK(slice->start, 2, "slice out of range");
   BREAK(m->dims_mask, 0, "reduced dims");
   BREAK(v->index, 9, "out of range");
-  BREAK(v->facts.low, INFINITY, "no value");
+  BREAK(v->facts.low, (double)NAN, "not a number");
   BREAK(a->operand_count, 2, "number of operands");
   graph_output(g, OUTPUT_OBJECTIVE, "o", -1, h);
   expect_problem(g, "output objective");
@@ -338,7 +339,8 @@ static double contracted(const Graph *g, const Node *node, const double *a, cons
     for (int k = 0; k < 3; k++) {
       at[k] = all[k]->axes & AXIS_DATUM ? index[24] : 0;
       if (all[k]->axes & AXIS_SAMPLE) at[k] = at[k] * g->samples + index[25];
-      for (int d = 0; d < all[k]->shape.rank; d++) at[k] = at[k] * (long)all[k]->shape.dims[d].size + index[labels[k][d]];
+      for (int d = 0; d < all[k]->shape.rank; d++)
+        at[k] = at[k] * (long)all[k]->shape.dims[d].size + index[labels[k][d]];
     }
     if (at[0] == place) sum += a[at[1]] * b[at[2]];
     more = false;

@@ -13,8 +13,8 @@ static void expect_equal(const Graph *a, const Graph *b, const RandomInputs *inp
     cr_assert(x->axes == y->axes && shape_size(&x->shape) == shape_size(&y->shape) && x->shape.rank == y->shape.rank);
     for (long i = 0; i < node_extent(a, x, inputs->bindings.rows); i++) {
       double want = left->values[x->id][i], found = right->values[y->id][i];
-      cr_assert(fabs(want - found) <= 1e-9 * (1 + fabs(want)), "seed %d, output %d[%ld]: %.17g became %.17g", (int)seed, o,
-                i, want, found);
+      cr_assert(fabs(want - found) <= 1e-9 * (1 + fabs(want)), "seed %d, output %d[%ld]: %.17g became %.17g", (int)seed,
+                o, i, want, found);
     }
   }
   evaluation_free(left, a);
@@ -92,17 +92,11 @@ static void set_up(Bench *t) {
   t->m = build_data(t->graph, 1);
 }
 
-static Node *map1(Bench *t, Op op, Node *a) {
-  return build_map1(t->graph, op, a);
-}
+static Node *map1(Bench *t, Op op, Node *a) { return build_map1(t->graph, op, a); }
 
-static Node *map2(Bench *t, Op op, Node *a, Node *b) {
-  return build_map2(t->graph, op, a, b);
-}
+static Node *map2(Bench *t, Op op, Node *a, Node *b) { return build_map2(t->graph, op, a, b); }
 
-static Node *filled(Bench *t, double value, const Node *like) {
-  return build_filled(t->graph, value, &like->shape);
-}
+static Node *filled(Bench *t, double value, const Node *like) { return build_filled(t->graph, value, &like->shape); }
 
 static Node *expanded(Bench *t, Node *scalar, const Node *like) {
   return build_scalar_expand(t->graph, scalar, &like->shape);
@@ -173,7 +167,8 @@ Test(simplify, factors_gather_and_leave) {
   g = expect_root(&t, map1(&t, IR_neg, map2(&t, IR_mul, x, filled(&t, 3, x))), IR_mul, "-(x 3)");
   cr_assert(count_of(g, IR_neg) == 0);
   Node *sum = map2(&t, IR_add, map2(&t, IR_mul, x, s), map2(&t, IR_mul, t.v, map1(&t, IR_neg, s)));
-  g = expect_root(&t, map2(&t, IR_add, map2(&t, IR_mul, map1(&t, IR_exp, x), s), map2(&t, IR_mul, x, s)), IR_mul, "factor");
+  g = expect_root(&t, map2(&t, IR_add, map2(&t, IR_mul, map1(&t, IR_exp, x), s), map2(&t, IR_mul, x, s)), IR_mul,
+                  "factor");
   cr_assert(count_of(g, IR_mul) == 1);
   g = expect_root(&t, sum, IR_mul, "x s - v s");
   cr_assert(count_of(g, IR_mul) == 1);

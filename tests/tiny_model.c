@@ -4,7 +4,8 @@
 #include <math.h>
 
 enum { D = TINY_D, K = TINY_K };
-/* parameters: W [D, K] at 0, b [K] (projected to [-1, 1]) at 16, s (raw; its value is exp(raw), unused) at 32, fixed f at 48 */
+/* parameters: W [D, K] at 0, b [K] (projected to [-1, 1]) at 16, s (raw; its value is exp(raw), unused) at 32, fixed f
+ * at 48 */
 enum { W = 0, B = 16, S = 32, F = 48, PARAMETERS = 64 };
 /* values of "train" */
 enum { LR, OBJECTIVE, SQUARES, LARGEST, NEXT, TRAIN_VALUES };
@@ -92,7 +93,7 @@ static const struct spm_statistic statistics[] = {
     {P_BIAS, K, SPM_SUM, SPM_GRADIENT, B},
     {P_LARGEST, 1, SPM_MAX, SPM_VALUES, LARGEST},
 };
-static const struct spm_range ranges[] = {{gradient_of_w, 3, 2 * K, D * K, 0, SPM_GRADIENT, W}};
+static const struct spm_range ranges[] = {{gradient_of_w, 3, 2 * K, D *K, 0, SPM_GRADIENT, W}};
 static const struct spm_phase train_phases[] = {
     {SPM_STEP_PHASE, first_step, 0, 0, 0, 0},
     {SPM_ROW_PHASE, rows_phase, 3, statistics, 0, 0},
@@ -108,9 +109,12 @@ static const struct spm_phase initial_phases[] = {{SPM_STEP_PHASE, initial_step,
 static const struct spm_phase export_phases[] = {{SPM_STEP_PHASE, export_step, 0, 0, 0, 0}};
 
 static const struct spm_output train_outputs[] = {
-    {"objective", SPM_OBJECTIVE, -1, SPM_VALUES, OBJECTIVE, 1}, {"squares", SPM_TERM, -1, SPM_VALUES, SQUARES, 1},
-    {"largest", SPM_METRIC, -1, SPM_VALUES, LARGEST, 1},        {"lr", SPM_VALUE, -1, SPM_VALUES, LR, 1},
-    {"W", SPM_GRADIENT_OF, 0, SPM_GRADIENT, W, D * K},          {"b", SPM_GRADIENT_OF, 1, SPM_GRADIENT, B, K},
+    {"objective", SPM_OBJECTIVE, -1, SPM_VALUES, OBJECTIVE, 1},
+    {"squares", SPM_TERM, -1, SPM_VALUES, SQUARES, 1},
+    {"largest", SPM_METRIC, -1, SPM_VALUES, LARGEST, 1},
+    {"lr", SPM_VALUE, -1, SPM_VALUES, LR, 1},
+    {"W", SPM_GRADIENT_OF, 0, SPM_GRADIENT, W, D *K},
+    {"b", SPM_GRADIENT_OF, 1, SPM_GRADIENT, B, K},
     {"mean", SPM_STATE_OF, 0, SPM_STATE_NEXT, 0, 1},
 };
 static const struct spm_output evaluate_outputs[] = {
@@ -119,10 +123,12 @@ static const struct spm_output evaluate_outputs[] = {
 };
 static const struct spm_output project_outputs[] = {{"b", SPM_EXPORT_OF, 1, SPM_VALUES, 0, K}};
 #define ALL_PARAMETERS(ROLE)                                                                                           \
-  {{"W", ROLE, 0, SPM_VALUES, 0, D * K},                                                                               \
-   {"b", ROLE, 1, SPM_VALUES, D * K, K},                                                                               \
-   {"s", ROLE, 2, SPM_VALUES, D * K + K, 1},                                                                           \
-   {"f", ROLE, 3, SPM_VALUES, D * K + K + 1, 1}}
+  {                                                                                                                    \
+    {"W", ROLE, 0, SPM_VALUES, 0, D * K}, {"b", ROLE, 1, SPM_VALUES, D * K, K},                                        \
+        {"s", ROLE, 2, SPM_VALUES, D * K + K, 1}, {                                                                    \
+      "f", ROLE, 3, SPM_VALUES, D *K + K + 1, 1                                                                        \
+    }                                                                                                                  \
+  }
 static const struct spm_output initial_outputs[] = ALL_PARAMETERS(SPM_INITIAL_OF);
 static const struct spm_output export_outputs[] = ALL_PARAMETERS(SPM_EXPORT_OF);
 
@@ -144,4 +150,5 @@ static const struct spm_tensor data[] = {
 static const struct spm_tensor states[] = {{.name = "mean", .dims = "", .size = 1, .offset = 0, .low = 2}};
 static const struct spm_training trainings[] = {{"", "adam", 0.01, 0.9, 0.999, 1e-8, 0, 0, 100, 3, 0, 1}};
 
-const struct spm_model tiny_model = {SPM_ABI, (int)sizeof(real), "tiny", 4, 1, 1, 5, 1, parameters, data, states, programs, trainings, PARAMETERS, 16};
+const struct spm_model tiny_model = {SPM_ABI, (int)sizeof(real), "tiny",    4,          1, 1, 5, 1, parameters, data,
+                                     states,  programs,          trainings, PARAMETERS, 16};

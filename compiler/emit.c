@@ -1,0 +1,363 @@
+/* Emit: plans -> the C text of one model. Strips (for libtcc) and loops (for gcc and clang) differ only in fused loops;
+ * everything else is written here once. Requires placed plans of one signature; leaves C99 with the same bytes for the
+ * same plans. The descriptor stands in emit_descriptor.c. */
+#include <math.h>
+#include <string.h>
+
+#include "emit_internal.h"
+
+extern const char embedded_model_h[], embedded_vmath_h[];
+
+#define X(result, name, arguments) {#name, #result, #arguments},
+const KernelText kernel_table[] = {
+#include "../runtime/kernels.def"
+    {NULL, NULL, NULL}};
+#undef X
+
+/* --- small pieces --- */
+
+void line(Text *text, int indent, const char *format, ...) {
+  static const char spaces[] = "                ";
+  text_append(text, "%.*s", 2 * indent < (int)sizeof spaces ? 2 * indent : (int)sizeof spaces - 1, spaces);
+  va_list arguments;
+  va_start(arguments, format);
+  text_vappend(text, format, arguments);
+  va_end(arguments);
+  text_append(text, "\n");
+}
+
+const char *kernel(Emitter *e, const char *name) {
+  for (int i = 0; kernel_table[i].name != NULL; i++)
+    if (strcmp(kernel_table[i].name, name) == 0) {
+      e->kernels_used[i] = true;
+      return arena_printf(e->compilation, "SPM_K(%s)", name);
+    }
+  return arena_printf(e->compilation, "no_kernel_%s", name); /* does not link: an internal error */
+}
+
+const char *number_text(Emitter *e, double value) {
+  if (isnan(value)) return "(real)(0.0 / 0.0)";
+  if (isinf(value)) return value > 0 ? "(real)(1.0 / 0.0)" : "(real)(-1.0 / 0.0)";
+  const char *digits = shortest_number(e->compilation, value);
+  bool whole = strspn(digits, "0123456789") == strlen(digits) && strlen(digits) < 10;
+  if (whole) return digits;
+  if (value < 0) return arena_printf(e->compilation, "(real)(%s)", digits);
+  return arena_printf(e->compilation, "(real)%s", digits);
+}
+
+const char *number_address(Emitter *e, double value) {
+  int found = -1;
+  for (int i = 0; i < e->number_count && found < 0; i++)
+    if (memcmp(&e->numbers[i], &value, sizeof value) == 0) found = i;
+  if (found < 0) {
+    e->numbers = arena_grow(e->compilation, e->numbers, e->number_count, sizeof *e->numbers);
+    found = e->number_count++;
+    e->numbers[found] = value;
+  }
+  return arena_printf(e->compilation, "&number_%d", found);
+}
+
+const char *extent_text(Emitter *e, Extent extent) {
+  if (extent.kind == EXTENT_FIXED) return arena_printf(e->compilation, "%ld", extent.count);
+  const char *variable = extent.kind == EXTENT_ROWS ? "rows" : "count";
+  return extent.count == 1 ? variable : arena_printf(e->compilation, "%s * %ld", variable, extent.count);
+}
+
+const char *address(Emitter *e, const Access *access, int loops, const char *moved) {
+  Text text = {.compilation = e->compilation};
+  text_append(&text, "%s", access->tensor->name);
+  if (access->offset != 0) text_append(&text, " + %ld", access->offset);
+  for (int d = 0; d < loops; d++) {
+    if (access->strides[d] == 1) text_append(&text, " + i%d", d);
+    if (access->strides[d] > 1) text_append(&text, " + i%d * %ld", d, access->strides[d]);
+  }
+  if (moved[0] != '\0') text_append(&text, " + %s", moved);
+  return text.bytes;
+}
+
+/* The author's line, without what would end the comment. */
+static const char *spec_line(Emitter *e, const Node *node) {
+  Compilation *c = e->compilation;
+  if (node->span.source <= 0 || node->span.source >= c->source_count) return NULL;
+  const Source *source = &c->sources[node->span.source];
+  int number, column;
+  source_position(source, node->span.start, &number, &column);
+  const char *slash = strrchr(source->path, '/'), *file = slash != NULL ? slash + 1 : source->path;
+  int from = node->span.start;
+  while (from > 0 && source->text[from - 1] != '\n') from--;
+  while (source->text[from] == ' ' || source->text[from] == '\t') from++;
+  int length = (int)strcspn(source->text + from, "\n#");
+  if (length > 100) length = 100;
+  char *text = arena_printf(c, "%s:%d: %.*s", file, number, length, source->text + from);
+  for (size_t end = strlen(text); end > 0 && text[end - 1] == ' ';) text[--end] = '\0';
+  for (char *at = text; *at != '\0'; at++)
+    if ((at[0] == '*' && at[1] == '/') || (at[0] == '/' && at[1] == '*') || (unsigned char)*at < ' ') *at = ' ';
+  return text;
+}
+
+void comment(Emitter *e, Text *text, int indent, const Node *node) {
+  const char *words = spec_line(e, node);
+  if (words == NULL || (e->last_comment != NULL && strcmp(words, e->last_comment) == 0)) return;
+  line(text, indent, "/* %s */", words);
+  e->last_comment = words;
+}
+
+/* --- steps that both renderings write alike --- */
+
+static void open_loops(Emitter *e, Text *text, int *indent, const Extent *loops, int count) {
+  for (int l = 0; l < count; l++)
+    line(text, (*indent)++, "for (long i%d = 0; i%d < %s; i%d++)", l, l, extent_text(e, loops[l]), l);
+}
+
+static const char *part_moved(Emitter *e, long stride) {
+  if (e->range == NULL || stride == 0) return "";
+  return stride == 1 ? "from" : arena_printf(e->compilation, "from * %ld", stride);
+}
+
+static void emit_gemm(Emitter *e, Text *text, const Gemm *g) {
+  int indent = 1;
+  if (g->zeroes && !g->adds) {
+    Extent size = g->c_size;
+    if (e->range != NULL) size = (Extent){.count = size.count / e->range->leading, .kind = EXTENT_PART};
+    line(text, 1, "%s(%s, %s, %s);", kernel(e, "fill"), extent_text(e, size), g->c.tensor->name, number_address(e, 0));
+  }
+  open_loops(e, text, &indent, g->loops, g->loop_count);
+  line(text, indent, "%s(%d, %d, %s, %s, %s, 1, %s, %ld, %s, %ld, %d, %s, %ld);", kernel(e, "gemm"), g->transpose_a,
+       g->transpose_b, extent_text(e, g->m), extent_text(e, g->n), extent_text(e, g->k),
+       address(e, &g->a, g->loop_count, part_moved(e, g->part_a)), g->lda,
+       address(e, &g->b, g->loop_count, part_moved(e, g->part_b)), g->ldb, g->adds || g->zeroes,
+       address(e, &g->c, g->loop_count, ""), g->ldc);
+}
+
+static void emit_along(Emitter *e, Text *text, const Along *a) {
+  const char *outer = extent_text(e, a->outer), *extent = extent_text(e, a->extent);
+  const char *to = a->to.tensor->name, *from = a->from.tensor->name;
+  if (a->op == IR_lower_part) {
+    long n = a->extent.count;
+    line(text, 1, "for (long i0 = 0; i0 < %s; i0++)", outer);
+    line(text, 2, "for (long i1 = 0; i1 < %ld; i1++) {", n);
+    line(text, 3, "%s(i1 + 1, %s + (i0 * %ld + i1) * %ld, %s + (i0 * %ld + i1) * %ld);", kernel(e, "copy"), to, n, n,
+         from, n, n);
+    line(text, 3, "%s(%ld - i1, %s + (i0 * %ld + i1) * %ld + i1 + 1, %s);", kernel(e, "fill"), n - 1, to, n, n,
+         number_address(e, 0));
+    line(text, 2, "}");
+    return;
+  }
+  if (a->op == IR_cumsum) {
+    line(text, 1, "%s(%s, %s, %ld, %d, %d, %s, %s);", kernel(e, "cumsum"), outer, extent, a->inner, a->reverse,
+         a->exclusive, to, from);
+    return;
+  }
+  const char *name = a->op == IR_sum ? "reduce_sum" : a->op == IR_max_of ? "reduce_max" : "first_max_mask";
+  line(text, 1, "%s(%s, %s, %ld, %s, %s);", kernel(e, name), outer, extent, a->inner, to, from);
+}
+
+static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
+  const Tensor *to = draw->to.tensor;
+  if (draw->noise < 0) {
+    line(text, 1, "for (long i0 = 0; i0 < rows; i0++) %s[i0] = (real)(first + i0);", to->name);
+    e->first_used = true;
+    return;
+  }
+  const Noise *noise = &e->plan->signature->noises[draw->noise];
+  const char *name = kernel(e, noise->kind == NOISE_NORMAL ? "noise_normal" : "noise_uniform");
+  bool rows = (noise->axes & AXIS_DATUM) != 0;
+  int samples = noise->axes & AXIS_SAMPLE ? e->plan->samples : 1;
+  long size = shape_size(&noise->shape);
+  const char *where = rows ? "call->first_row + first, rows" : "0, 1";
+  e->first_used = e->first_used || rows;
+  if (samples == 1) {
+    line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size, to->name, size);
+    return;
+  }
+  line(text, 1, "for (int i0 = 0; i0 < %d; i0++)", samples);
+  line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name, noise->stream, where,
+       size, to->name, size, samples * size);
+}
+
+void emit_other(Emitter *e, Text *text, const Step *step) {
+  switch (step->kind) {
+  case PLAN_GEMM: emit_gemm(e, text, &step->gemm); return;
+  case PLAN_ALONG: emit_along(e, text, &step->along); return;
+  case PLAN_DRAW: emit_draw(e, text, &step->draw); return;
+  case PLAN_CLEAR:
+    line(text, 1, "%s(%s, %s, %s);", kernel(e, "fill"), extent_text(e, step->clear.size), step->clear.to.tensor->name,
+         number_address(e, 0));
+    return;
+  case PLAN_LOOP: return; /* not here */
+  }
+}
+
+/* --- functions --- */
+
+static const char *base_of_tensor(Emitter *e, const Tensor *t) {
+  Compilation *c = e->compilation;
+  const char *row = "";
+  if (t->rows && e->phase->kind == PHASE_ROWS) {
+    row = t->size == 1 ? " + first" : arena_printf(c, " + first * %ld", t->size);
+    if (t->storage != STORE_TILE) e->first_used = true;
+  }
+  switch (t->storage) {
+  case STORE_PARAMETER: return arena_printf(c, "call->parameters + %ld", t->offset);
+  case STORE_DATA: return arena_printf(c, "call->data[%d]%s", t->index, row);
+  case STORE_STATE: return arena_printf(c, "call->state + %ld", t->offset);
+  case STORE_SETTING: return arena_printf(c, "call->settings + %d", t->index);
+  case STORE_VALUES: return arena_printf(c, "call->values + %ld", t->offset);
+  case STORE_FIXED: e->scratch_used = true; return arena_printf(c, "scratch + %ld", t->offset);
+  case STORE_TILE:
+    e->scratch_used = true;
+    return arena_printf(c, "scratch + %ld + call->tile * %ld", e->plan->scratch_fixed, t->offset);
+  case STORE_KEPT: return arena_printf(c, "call->kept + call->capacity * %ld%s", t->offset, row);
+  case STORE_PARTIAL:
+    e->unit_used = true;
+    return arena_printf(c, "call->partials + unit * %ld + %ld", e->plan->partial_size, t->offset);
+  case STORE_GRADIENT: return arena_printf(c, "call->gradient + %ld", t->offset);
+  case STORE_STATE_NEXT: return arena_printf(c, "call->state_next + %ld", t->offset);
+  case STORE_RANGE: return "out";
+  case STORE_COUNT: break;
+  }
+  return "0";
+}
+
+static bool is_read_only(const Tensor *t) {
+  return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE || t->storage == STORE_SETTING;
+}
+
+/* "[rows, 2 samples, D, H]" */
+static const char *shape_comment(Emitter *e, const Tensor *t) {
+  Text text = {.compilation = e->compilation};
+  const char *between = "";
+  text_append(&text, "[");
+  if (t->rows) text_append(&text, "rows"), between = ", ";
+  if (t->size == shape_size(&t->node->shape))
+    for (int d = 0; d < t->node->shape.rank; d++, between = ", ")
+      text_append(&text, "%s%s", between, dim_text(e->compilation, t->node->shape.dims[d]));
+  else
+    text_append(&text, "%s%ld", between, t->size);
+  text_append(&text, "]");
+  return text.bytes;
+}
+
+static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
+  bool *seen = arena_array(e->compilation, bool, e->plan->tensor_count);
+  for (int i = 0; i < list->count; i++) {
+    Use *uses;
+    int count = step_uses(e->compilation, &list->steps[i], &uses);
+    for (int u = 0; u < count; u++) {
+      const Tensor *t = uses[u].access->tensor;
+      if (seen[t->id]) continue;
+      seen[t->id] = true;
+      const char *base = base_of_tensor(e, t);
+      line(text, 1, "%sreal *%s = %s; /* %s */", is_read_only(t) ? "const " : "", t->name, base, shape_comment(e, t));
+    }
+  }
+}
+
+static bool uses_rows(const Emitter *e) {
+  return e->phase->kind == PHASE_ROWS;
+}
+
+static void start_function(Emitter *e, const char *name) {
+  e->function = name;
+  e->last_comment = NULL;
+  e->number_count = e->loop_number = 0;
+  e->first_used = e->scratch_used = e->unit_used = e->zero_used = false;
+  e->functions = (Text){.compilation = e->compilation};
+}
+
+static void emit_steps(Emitter *e, Text *text, const StepList *list) {
+  for (int i = 0; i < list->count; i++) {
+    const Step *step = &list->steps[i];
+    comment(e, text, 1, step->node);
+    if (step->kind != PLAN_LOOP) emit_other(e, text, step);
+    else if (e->rendering == RENDER_STRIPS) emit_loop_strips(e, text, step);
+    else emit_loop_plain(e, text, step);
+  }
+}
+
+static void finish_function(Emitter *e, const char *heading, const Text *declarations, const Text *steps) {
+  Text *out = &e->body;
+  text_append(out, "\n%s%s {\n", e->functions.length > 0 ? e->functions.bytes : "", heading);
+  if (uses_rows(e)) {
+    line(out, 1, "const long first = unit * call->tile;");
+    line(out, 1, "const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;");
+  } else if (e->range != NULL) {
+    line(out, 1, "const long rows = call->rows;");
+    line(out, 1, "const long from = unit * %ld;", e->range->part);
+    line(out, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
+         e->range->leading, e->range->part);
+  }
+  for (int i = 0; i < e->number_count; i++)
+    line(out, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
+  text_append(out, "%s", declarations->length > 0 ? declarations->bytes : "");
+  if (!e->scratch_used) line(out, 1, "(void)scratch;");
+  if (!uses_rows(e) && e->range == NULL) line(out, 1, "(void)unit;");
+  if (uses_rows(e)) line(out, 1, "(void)rows;");
+  if (e->range != NULL) line(out, 1, "(void)rows, (void)count;");
+  text_append(out, "%s}\n", steps->length > 0 ? steps->bytes : "");
+}
+
+const char *phase_function(Emitter *e, const Plan *plan, int phase) {
+  return arena_printf(e->compilation, "%s_%s_%d", plan->name, plan->phases[phase].kind == PHASE_ROWS ? "rows" : "step", phase);
+}
+
+const char *range_function(Emitter *e, const Plan *plan, int phase, int range) {
+  const Range *r = &plan->phases[phase].ranges[range];
+  return arena_printf(e->compilation, "%s_gradient_%d_%s", plan->name, phase, r->result->name);
+}
+
+static void emit_phase(Emitter *e, int number) {
+  const Plan *plan = e->plan;
+  const Phase *phase = e->phase = &plan->phases[number];
+  for (int r = 0; r < phase->range_count; r++) {
+    Text declarations = {.compilation = e->compilation}, steps = {.compilation = e->compilation};
+    e->range = &phase->ranges[r];
+    start_function(e, range_function(e, plan, number, r));
+    emit_steps(e, &steps, &e->range->body);
+    declare_tensors(e, &declarations, &e->range->body);
+    finish_function(e, arena_printf(e->compilation, "static void %s(const struct spm_call *call, real *scratch, long unit, real *out)",
+                                    e->function), &declarations, &steps);
+  }
+  e->range = NULL;
+  if (phase->body.count == 0) return;
+  Text declarations = {.compilation = e->compilation}, steps = {.compilation = e->compilation};
+  start_function(e, phase_function(e, plan, number));
+  emit_steps(e, &steps, &phase->body);
+  declare_tensors(e, &declarations, &phase->body);
+  finish_function(e, arena_printf(e->compilation, "static void %s(const struct spm_call *call, real *scratch, long unit)",
+                                  e->function), &declarations, &steps);
+}
+
+void emit_plan(Emitter *e, const Plan *plan) {
+  e->plan = plan;
+  text_append(&e->body, "\n/* ---- program %s ---- */\n", plan->name);
+  for (int p = 0; p < plan->phase_count; p++) emit_phase(e, p);
+}
+
+/* --- the whole text --- */
+
+static void emit_kernels(Emitter *e, Text *text) {
+  text_append(text, "\n#ifndef SPM_K /* the name of a kernel for this precision */\n#ifdef SPM_DOUBLE\n"
+                    "#define SPM_K(name) spm_##name##_d\n#else\n#define SPM_K(name) spm_##name##_f\n#endif\n#endif\n\n");
+  for (int i = 0; kernel_table[i].name != NULL; i++)
+    if (e->kernels_used[i])
+      text_append(text, "%s SPM_K(%s)%s;\n", kernel_table[i].result, kernel_table[i].name, kernel_table[i].arguments);
+}
+
+void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
+          const Training *trainings, int training_count, Rendering rendering) {
+  Emitter *e = arena_new(c, Emitter);
+  *e = (Emitter){.compilation = c, .model = model_name, .rendering = rendering, .body = {.compilation = c}};
+  e->kernels_used = arena_array(c, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
+  for (int p = 0; p < plan_count; p++) emit_plan(e, plans[p]);
+  emit_signature(e, signature);
+  for (int p = 0; p < plan_count; p++) emit_program(e, plans[p]);
+  emit_model(e, signature, plans, plan_count, trainings, training_count);
+  text_append(text, "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
+                    " * a function for each phase of each program, and at the end the model's description. */\n",
+              model_name, rendering == RENDER_STRIPS ? "the kernels it calls" : "mathematics, the kernels it calls");
+  text_append(text, "%s", embedded_model_h);
+  if (e->vmath_used) text_append(text, "\n%s", embedded_vmath_h);
+  emit_kernels(e, text);
+  text_append(text, "%s", e->body.bytes);
+}

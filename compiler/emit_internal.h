@@ -1,0 +1,60 @@
+/* What the files of the emitter share: one text under construction and what it has needed so far. */
+#ifndef SPM_EMIT_INTERNAL_H
+#define SPM_EMIT_INTERNAL_H
+
+#include "plan_internal.h"
+
+typedef struct Emitter {
+  Compilation *compilation;
+  const char *model;
+  Rendering rendering;
+  const Plan *plan;
+  Text body; /* functions and tables; what they need is put before them at the end */
+  Text functions; /* loops: the functions of the phase that is being written */
+  bool *kernels_used; /* by position in kernel_table */
+  bool vmath_used;
+  const char *function; /* name of the one being written */
+  int loop_number;
+  const char *last_comment;
+  /* of the function being written */
+  const Phase *phase;
+  const Range *range;
+  bool first_used, scratch_used, unit_used, zero_used;
+  double *numbers; /* strips: constants that stand in memory */
+  int number_count;
+} Emitter;
+
+typedef struct KernelText {
+  const char *name, *result, *arguments;
+} KernelText;
+extern const KernelText kernel_table[]; /* ends with NULL */
+
+void line(Text *, int indent, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* "SPM_K(add_vv)", and its declaration will stand above. */
+const char *kernel(Emitter *, const char *name);
+/* A number as C: "2", "(real)0.1". */
+const char *number_text(Emitter *, double value);
+/* "rows * 3", "400", "count" */
+const char *extent_text(Emitter *, Extent);
+/* A tensor's element at an offset and loop variables: "h + 12 + i0 * 400"; NULL indices: none. `moved` is one more
+ * summand, or "". */
+const char *address(Emitter *, const Access *, int loops, const char *moved);
+/* The spec line above a step, unless it has just been said. */
+void comment(Emitter *, Text *, int indent, const Node *);
+/* A pointer to a constant in the function's frame (strips). */
+const char *number_address(Emitter *, double value);
+
+void emit_loop_strips(Emitter *, Text *, const Step *);
+void emit_loop_plain(Emitter *, Text *, const Step *);
+/* Products, draws and the like are the same in both renderings. */
+void emit_other(Emitter *, Text *, const Step *);
+void emit_plan(Emitter *, const Plan *);
+
+void emit_signature(Emitter *, const Signature *);
+void emit_program(Emitter *, const Plan *);
+void emit_model(Emitter *, const Signature *, Plan *const *plans, int plan_count, const Training *, int training_count);
+const char *phase_function(Emitter *, const Plan *, int phase);
+const char *range_function(Emitter *, const Plan *, int phase, int range);
+const char *quoted(Emitter *, const char *text);
+
+#endif
