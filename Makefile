@@ -32,7 +32,8 @@ COMPILER_FLAGS := -std=c11 -O2 $(WARNINGS) -Wswitch-enum $(COMMON)
 RUNTIME_FLAGS := -std=c11 -O3 -march=$(ARCH) -ffp-contract=off -fno-math-errno $(WARNINGS) $(COMMON)
 # flex's and bison's output is not ours to keep free of warnings.
 GENERATED_FLAGS := -std=c11 -O2 -Wall -Werror -Wno-unused-function -Wno-unused-but-set-variable $(COMMON)
-TEST_FLAGS := -std=c11 -O1 $(WARNINGS) $(COMMON) -Itests
+# After a failed assertion a test does not go on, which gcc cannot know.
+TEST_FLAGS := -std=c11 -O1 $(WARNINGS) -Wno-maybe-uninitialized $(COMMON) -Itests
 
 # --- files -----------------------------------------------------------------------------------------------------------
 # Programs of their own, not part of the library.
@@ -222,6 +223,11 @@ $(BUILD)/tests/support.a: $(call objects,$(TEST_SUPPORT))
 $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/support.a $(BUILD)/libspm.a
 	@mkdir -p $(@D)
 	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $(filter %.c %.a,$^) $(LIBRARIES) -lcriterion
+
+# Benchmarks need no test framework.
+$(BUILD)/tests/bench/%: tests/bench/%.c $(BUILD)/libspm.a
+	@mkdir -p $(@D)
+	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) -O2 $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $(filter %.c %.a,$^) $(LIBRARIES)
 
 $(call objects,$(TEST_SUPPORT)): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/settings
 	@mkdir -p $(@D)

@@ -83,11 +83,11 @@ static const char *range_text(const struct spm_tensor *data, char *text, size_t 
   if (isinf(data->low) && isinf(data->high))
     snprintf(text, size, "the%s numbers", whole);
   else if (isinf(data->high))
-    snprintf(text, size, "the%s numbers from %s", whole, spm_number_short(data->low).text);
+    snprintf(text, size, "the%s numbers from %s", whole, spm_number(data->low).text);
   else if (isinf(data->low))
-    snprintf(text, size, "the%s numbers to %s", whole, spm_number_short(data->high).text);
+    snprintf(text, size, "the%s numbers to %s", whole, spm_number(data->high).text);
   else
-    snprintf(text, size, "[%s, %s]", spm_number_short(data->low).text, spm_number_short(data->high).text);
+    snprintf(text, size, "[%s, %s]", spm_number(data->low).text, spm_number(data->high).text);
   return text;
 }
 
@@ -104,9 +104,9 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
     Diagnostic *diagnostic = error_at(
         l->compilation, "data-range", declaration(l, d), "%s: %s of %s values of %s lie outside %s; the %s is %s",
         table->path, spm_count(found.outside).text, total, data->name, range_text(data, range, sizeof range),
-        above ? "largest" : "smallest", spm_number_short(above ? found.largest : found.smallest).text);
+        above ? "largest" : "smallest", spm_number(above ? found.largest : found.smallest).text);
     note_at(diagnostic, (Span){0}, "the first one is %s, in row %ld, entry %ld (counted from 0)",
-            spm_number_short(found.first_value).text, found.first_row, found.first_column);
+            spm_number(found.first_value).text, found.first_row, found.first_column);
     if (data->low == 0 && data->high == 1 && found.smallest >= 0 && found.largest <= 255)
       help_with(diagnostic,
                 "files of unsigned bytes are divided by 255 for `unit` data; other files have to be scaled before");
@@ -114,7 +114,7 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
   if (found.fractional > 0)
     error_at(l->compilation, "data-range", declaration(l, d),
              "%s: %s of %s values of %s are not whole numbers; the first is %s, in row %ld, entry %ld (counted from 0)",
-             table->path, spm_count(found.fractional).text, total, data->name, spm_number_short(found.first_value).text,
+             table->path, spm_count(found.fractional).text, total, data->name, spm_number(found.first_value).text,
              found.first_row, found.first_column);
   if (found.missing > 0 && !data->missing_ok)
     help_with(error_at(l->compilation, "data-missing", declaration(l, d), "%s: %s of %s values of %s are missing (NaN)",

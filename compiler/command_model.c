@@ -76,7 +76,8 @@ void print_diagnostics(const Arguments *a, Compilation *c) {
 /* `--data FILE` without a name is for the only data declaration: which one that is, a first look at the spec tells. */
 static void name_data(Compilation *c, const char *path, const CompileOptions *options, DataShape *shapes) {
   Compilation *look = compilation_create();
-  CompileOptions first = {.overrides = options->overrides, .override_count = options->override_count, .invent_dims = true};
+  CompileOptions first = {
+      .overrides = options->overrides, .override_count = options->override_count, .invent_dims = true};
   Model *model = look ? compile_check(look, path, &first) : NULL;
   if (model && model_signature(model)->data_count == 1)
     shapes[0].name = intern(c, model_signature(model)->data[0].name);

@@ -15,8 +15,9 @@ void print_results(const struct spm_columns *columns, const double *means) {
   int width = 0;
   for (int i = 0; i < columns->count; i++)
     if ((int)strlen(columns->names[i]) > width) width = (int)strlen(columns->names[i]);
-  for (int i = 0; i < columns->count; i++)
-    printf("  %-*s  %s\n", width, columns->names[i], spm_number_short(means[i]).text);
+  for (int role = SPM_OBJECTIVE; role <= SPM_VALUE; role++) /* the objective, its terms, what else there is */
+    for (int i = 0; i < columns->count; i++)
+      if (columns->roles[i] == role) printf("  %-*s  %s\n", width, columns->names[i], spm_number_short(means[i]).text);
 }
 
 void print_results_json(const struct spm_columns *columns, const double *means, long rows, unsigned long long seed) {
@@ -139,21 +140,31 @@ static void draw_dictionary(const Arguments *a, const char *directory, const str
   free(tiles);
 }
 
+/* The constrained value where there is one of its own, else the raw one. */
+static const real *parameter_value(const struct spm_run *run, const struct spm_host *host, int parameter) {
+  for (int i = 0; run->program && i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->role == SPM_EXPORT_OF && output->index == parameter) return spm_output_values(run, output);
+  }
+  return host->parameters + host->model->parameters[parameter].offset;
+}
+
 static void draw_dictionaries(const Arguments *a, Loaded *l, struct spm_host *host, const struct spm_rows *rows,
                               const char *directory) {
-  const struct spm_program *program = spm_find_program(l->descriptor, "export");
-  if (!program) return;
-  struct spm_run run = spm_host_run(host, program, 0);
-  spm_run_program(&run);
-  for (int i = 0; i < program->output_count; i++) {
-    const struct spm_output *output = &program->outputs[i];
-    if (output->role != SPM_EXPORT_OF) continue;
-    const struct spm_tensor *parameter = &l->descriptor->parameters[output->index];
-    for (int d = 0, height, width; parameter->rank == 2 && d < l->descriptor->data_count; d++) {
-      if (!picture_sides(&l->descriptor->data[d], rows->tables[d], &height, &width)) continue;
-      int row_dim = parameter->shape[0] == l->descriptor->data[d].size ? 0 : 1;
-      if (parameter->shape[row_dim] != l->descriptor->data[d].size) continue;
-      draw_dictionary(a, directory, parameter, spm_output_values(&run, output), row_dim, height, width);
+  const struct spm_model *model = l->descriptor;
+  const struct spm_program *program = spm_find_program(model, "export");
+  struct spm_run run = {.program = NULL};
+  if (program) {
+    run = spm_host_run(host, program, 0);
+    spm_run_program(&run);
+  }
+  for (int p = 0; p < model->parameter_count; p++) {
+    const struct spm_tensor *parameter = &model->parameters[p];
+    for (int d = 0, height, width; parameter->rank == 2 && d < model->data_count; d++) {
+      int row_dim = parameter->shape[0] == model->data[d].size ? 0 : 1;
+      if (parameter->shape[row_dim] != model->data[d].size) continue;
+      if (!picture_sides(&model->data[d], rows->tables[d], &height, &width)) continue;
+      draw_dictionary(a, directory, parameter, parameter_value(&run, host, p), row_dim, height, width);
       break;
     }
   }

@@ -115,11 +115,12 @@ static void list_settings(const Run *run, Settings *s) {
 
 static int shown_columns(const struct spm_columns *columns, const char **names, const double *values, double *shown) {
   int count = 0;
-  for (int i = 0; i < columns->count && count < 8; i++) {
-    if (columns->roles[i] != SPM_OBJECTIVE && columns->roles[i] != SPM_TERM) continue;
-    names[count] = columns->names[i];
-    shown[count++] = values[i];
-  }
+  for (int role = SPM_OBJECTIVE; role <= SPM_TERM; role++) /* the objective before its terms */
+    for (int i = 0; i < columns->count && count < 8; i++) {
+      if (columns->roles[i] != role) continue;
+      names[count] = columns->names[i];
+      shown[count++] = values[i];
+    }
   return count;
 }
 

@@ -16,7 +16,7 @@ const KernelText kernel_table[] = {
 
 /* --- small pieces --- */
 
-void line(Text *text, int indent, const char *format, ...) {
+void put_line(Text *text, int indent, const char *format, ...) {
   static const char spaces[] = "                ";
   text_append(text, "%.*s", 2 * indent < (int)sizeof spaces ? 2 * indent : (int)sizeof spaces - 1, spaces);
   va_list arguments;
@@ -26,7 +26,7 @@ void line(Text *text, int indent, const char *format, ...) {
   text_append(text, "\n");
 }
 
-const char *kernel(Emitter *e, const char *name) {
+const char *kernel_name(Emitter *e, const char *name) {
   for (int i = 0; kernel_table[i].name != NULL; i++)
     if (strcmp(kernel_table[i].name, name) == 0) {
       e->kernels_used[i] = true;
@@ -63,7 +63,7 @@ const char *extent_text(Emitter *e, Extent extent) {
   return extent.count == 1 ? variable : arena_printf(e->compilation, "%s * %ld", variable, extent.count);
 }
 
-const char *address(Emitter *e, const Access *access, int loops, const char *moved) {
+const char *address_text(Emitter *e, const Access *access, int loops, const char *moved) {
   Text text = {.compilation = e->compilation};
   text_append(&text, "%s", access->tensor->name);
   if (access->offset != 0) text_append(&text, " + %ld", access->offset);
@@ -95,10 +95,10 @@ static const char *spec_line(Emitter *e, const Node *node) {
   return text;
 }
 
-void comment(Emitter *e, Text *text, int indent, const Node *node) {
+void put_comment(Emitter *e, Text *text, int indent, const Node *node) {
   const char *words = spec_line(e, node);
   if (words == NULL || (e->last_comment != NULL && strcmp(words, e->last_comment) == 0)) return;
-  line(text, indent, "/* %s */", words);
+  put_line(text, indent, "/* %s */", words);
   e->last_comment = words;
 }
 
@@ -106,7 +106,7 @@ void comment(Emitter *e, Text *text, int indent, const Node *node) {
 
 static void open_loops(Emitter *e, Text *text, int *indent, const Extent *loops, int count) {
   for (int l = 0; l < count; l++)
-    line(text, (*indent)++, "for (long i%d = 0; i%d < %s; i%d++)", l, l, extent_text(e, loops[l]), l);
+    put_line(text, (*indent)++, "for (long i%d = 0; i%d < %s; i%d++)", l, l, extent_text(e, loops[l]), l);
 }
 
 static const char *part_moved(Emitter *e, long stride) {
@@ -119,14 +119,14 @@ static void emit_gemm(Emitter *e, Text *text, const Gemm *g) {
   if (g->zeroes && !g->adds) {
     Extent size = g->c_size;
     if (e->range != NULL) size = (Extent){.count = size.count / e->range->leading, .kind = EXTENT_PART};
-    line(text, 1, "%s(%s, %s, %s);", kernel(e, "fill"), extent_text(e, size), g->c.tensor->name, number_address(e, 0));
+    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, size), g->c.tensor->name, number_address(e, 0));
   }
   open_loops(e, text, &indent, g->loops, g->loop_count);
-  line(text, indent, "%s(%d, %d, %s, %s, %s, 1, %s, %ld, %s, %ld, %d, %s, %ld);", kernel(e, "gemm"), g->transpose_a,
+  put_line(text, indent, "%s(%d, %d, %s, %s, %s, 1, %s, %ld, %s, %ld, %d, %s, %ld);", kernel_name(e, "gemm"), g->transpose_a,
        g->transpose_b, extent_text(e, g->m), extent_text(e, g->n), extent_text(e, g->k),
-       address(e, &g->a, g->loop_count, part_moved(e, g->part_a)), g->lda,
-       address(e, &g->b, g->loop_count, part_moved(e, g->part_b)), g->ldb, g->adds || g->zeroes,
-       address(e, &g->c, g->loop_count, ""), g->ldc);
+       address_text(e, &g->a, g->loop_count, part_moved(e, g->part_a)), g->lda,
+       address_text(e, &g->b, g->loop_count, part_moved(e, g->part_b)), g->ldb, g->adds || g->zeroes,
+       address_text(e, &g->c, g->loop_count, ""), g->ldc);
 }
 
 static void emit_along(Emitter *e, Text *text, const Along *a) {
@@ -134,44 +134,44 @@ static void emit_along(Emitter *e, Text *text, const Along *a) {
   const char *to = a->to.tensor->name, *from = a->from.tensor->name;
   if (a->op == IR_lower_part) {
     long n = a->extent.count;
-    line(text, 1, "for (long i0 = 0; i0 < %s; i0++)", outer);
-    line(text, 2, "for (long i1 = 0; i1 < %ld; i1++) {", n);
-    line(text, 3, "%s(i1 + 1, %s + (i0 * %ld + i1) * %ld, %s + (i0 * %ld + i1) * %ld);", kernel(e, "copy"), to, n, n,
+    put_line(text, 1, "for (long i0 = 0; i0 < %s; i0++)", outer);
+    put_line(text, 2, "for (long i1 = 0; i1 < %ld; i1++) {", n);
+    put_line(text, 3, "%s(i1 + 1, %s + (i0 * %ld + i1) * %ld, %s + (i0 * %ld + i1) * %ld);", kernel_name(e, "copy"), to, n, n,
          from, n, n);
-    line(text, 3, "%s(%ld - i1, %s + (i0 * %ld + i1) * %ld + i1 + 1, %s);", kernel(e, "fill"), n - 1, to, n, n,
+    put_line(text, 3, "%s(%ld - i1, %s + (i0 * %ld + i1) * %ld + i1 + 1, %s);", kernel_name(e, "fill"), n - 1, to, n, n,
          number_address(e, 0));
-    line(text, 2, "}");
+    put_line(text, 2, "}");
     return;
   }
   if (a->op == IR_cumsum) {
-    line(text, 1, "%s(%s, %s, %ld, %d, %d, %s, %s);", kernel(e, "cumsum"), outer, extent, a->inner, a->reverse,
+    put_line(text, 1, "%s(%s, %s, %ld, %d, %d, %s, %s);", kernel_name(e, "cumsum"), outer, extent, a->inner, a->reverse,
          a->exclusive, to, from);
     return;
   }
   const char *name = a->op == IR_sum ? "reduce_sum" : a->op == IR_max_of ? "reduce_max" : "first_max_mask";
-  line(text, 1, "%s(%s, %s, %ld, %s, %s);", kernel(e, name), outer, extent, a->inner, to, from);
+  put_line(text, 1, "%s(%s, %s, %ld, %s, %s);", kernel_name(e, name), outer, extent, a->inner, to, from);
 }
 
 static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   const Tensor *to = draw->to.tensor;
   if (draw->noise < 0) {
-    line(text, 1, "for (long i0 = 0; i0 < rows; i0++) %s[i0] = (real)(first + i0);", to->name);
+    put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++) %s[i0] = (real)(first + i0);", to->name);
     e->first_used = true;
     return;
   }
   const Noise *noise = &e->plan->signature->noises[draw->noise];
-  const char *name = kernel(e, noise->kind == NOISE_NORMAL ? "noise_normal" : "noise_uniform");
+  const char *name = kernel_name(e, noise->kind == NOISE_NORMAL ? "noise_normal" : "noise_uniform");
   bool rows = (noise->axes & AXIS_DATUM) != 0;
   int samples = noise->axes & AXIS_SAMPLE ? e->plan->samples : 1;
   long size = shape_size(&noise->shape);
   const char *where = rows ? "call->first_row + first, rows" : "0, 1";
   e->first_used = e->first_used || rows;
   if (samples == 1) {
-    line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size, to->name, size);
+    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size, to->name, size);
     return;
   }
-  line(text, 1, "for (int i0 = 0; i0 < %d; i0++)", samples);
-  line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name, noise->stream, where,
+  put_line(text, 1, "for (int i0 = 0; i0 < %d; i0++)", samples);
+  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name, noise->stream, where,
        size, to->name, size, samples * size);
 }
 
@@ -181,7 +181,7 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
   case PLAN_ALONG: emit_along(e, text, &step->along); return;
   case PLAN_DRAW: emit_draw(e, text, &step->draw); return;
   case PLAN_CLEAR:
-    line(text, 1, "%s(%s, %s, %s);", kernel(e, "fill"), extent_text(e, step->clear.size), step->clear.to.tensor->name,
+    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size), step->clear.to.tensor->name,
          number_address(e, 0));
     return;
   case PLAN_LOOP: return; /* not here */
@@ -248,7 +248,7 @@ static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
       if (seen[t->id]) continue;
       seen[t->id] = true;
       const char *base = base_of_tensor(e, t);
-      line(text, 1, "%sreal *%s = %s; /* %s */", is_read_only(t) ? "const " : "", t->name, base, shape_comment(e, t));
+      put_line(text, 1, "%sreal *%s = %s; /* %s */", is_read_only(t) ? "const " : "", t->name, base, shape_comment(e, t));
     }
   }
 }
@@ -268,7 +268,7 @@ static void start_function(Emitter *e, const char *name) {
 static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
-    comment(e, text, 1, step->node);
+    put_comment(e, text, 1, step->node);
     if (step->kind != PLAN_LOOP) emit_other(e, text, step);
     else if (e->rendering == RENDER_STRIPS) emit_loop_strips(e, text, step);
     else emit_loop_plain(e, text, step);
@@ -279,21 +279,21 @@ static void finish_function(Emitter *e, const char *heading, const Text *declara
   Text *out = &e->body;
   text_append(out, "\n%s%s {\n", e->functions.length > 0 ? e->functions.bytes : "", heading);
   if (uses_rows(e)) {
-    line(out, 1, "const long first = unit * call->tile;");
-    line(out, 1, "const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;");
+    put_line(out, 1, "const long first = unit * call->tile;");
+    put_line(out, 1, "const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;");
   } else if (e->range != NULL) {
-    line(out, 1, "const long rows = call->rows;");
-    line(out, 1, "const long from = unit * %ld;", e->range->part);
-    line(out, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
+    put_line(out, 1, "const long rows = call->rows;");
+    put_line(out, 1, "const long from = unit * %ld;", e->range->part);
+    put_line(out, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
          e->range->leading, e->range->part);
   }
   for (int i = 0; i < e->number_count; i++)
-    line(out, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
+    put_line(out, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
   text_append(out, "%s", declarations->length > 0 ? declarations->bytes : "");
-  if (!e->scratch_used) line(out, 1, "(void)scratch;");
-  if (!uses_rows(e) && e->range == NULL) line(out, 1, "(void)unit;");
-  if (uses_rows(e)) line(out, 1, "(void)rows;");
-  if (e->range != NULL) line(out, 1, "(void)rows, (void)count;");
+  if (!e->scratch_used) put_line(out, 1, "(void)scratch;");
+  if (!uses_rows(e) && e->range == NULL) put_line(out, 1, "(void)unit;");
+  if (uses_rows(e)) put_line(out, 1, "(void)rows;");
+  if (e->range != NULL) put_line(out, 1, "(void)rows, (void)count;");
   text_append(out, "%s}\n", steps->length > 0 ? steps->bytes : "");
 }
 

@@ -29,18 +29,18 @@ typedef struct KernelText {
 } KernelText;
 extern const KernelText kernel_table[]; /* ends with NULL */
 
-void line(Text *, int indent, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void put_line(Text *, int indent, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* "SPM_K(add_vv)", and its declaration will stand above. */
-const char *kernel(Emitter *, const char *name);
+const char *kernel_name(Emitter *, const char *name);
 /* A number as C: "2", "(real)0.1". */
 const char *number_text(Emitter *, double value);
 /* "rows * 3", "400", "count" */
 const char *extent_text(Emitter *, Extent);
 /* A tensor's element at an offset and loop variables: "h + 12 + i0 * 400"; NULL indices: none. `moved` is one more
  * summand, or "". */
-const char *address(Emitter *, const Access *, int loops, const char *moved);
+const char *address_text(Emitter *, const Access *, int loops, const char *moved);
 /* The spec line above a step, unless it has just been said. */
-void comment(Emitter *, Text *, int indent, const Node *);
+void put_comment(Emitter *, Text *, int indent, const Node *);
 /* A pointer to a constant in the function's frame (strips). */
 const char *number_address(Emitter *, double value);
 
@@ -55,6 +55,6 @@ void emit_program(Emitter *, const Plan *);
 void emit_model(Emitter *, const Signature *, Plan *const *plans, int plan_count, const Training *, int training_count);
 const char *phase_function(Emitter *, const Plan *, int phase);
 const char *range_function(Emitter *, const Plan *, int phase, int range);
-const char *quoted(Emitter *, const char *text);
+const char *quoted_text(Emitter *, const char *text);
 
 #endif

@@ -159,7 +159,7 @@ unsigned reduced_dims(const Node *node) {
   return mask;
 }
 
-void fuse(Scheduler *s) {
+void fuse_nodes(Scheduler *s) {
   s->marks = arena_array(s->compilation, int, s->count);
   for (int i = 0; i < s->count; i++) {
     const Node *node = s->nodes[i];

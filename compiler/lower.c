@@ -73,7 +73,7 @@ static Node *lower_node(Scheduler *s, const Node *node, Node **lowered, const in
   return copy;
 }
 
-void lower(Scheduler *s) {
+void lower_graph(Scheduler *s) {
   const Graph *graph = s->graph;
   int *uses = arena_array(s->compilation, int, graph->count);
   Node **lowered = arena_array(s->compilation, Node *, graph->count);

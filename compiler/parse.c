@@ -1,6 +1,6 @@
-/* Parsing: feeds the tokens of a source to the push parser and makes a File of what comes out. After an error it decides
- * where reading goes on: behind the statement, at the end of its block, or at the next line that starts a declaration. A
- * missing `;` is reported and put in. */
+/* Parsing: feeds the tokens of a source to the push parser and makes a File of what comes out. After an error it
+ * decides where reading goes on: behind the statement, at the end of its block, or at the next line that starts a
+ * declaration. A missing `;` is reported and put in. */
 #include "syntax.h"
 
 #include "parser.h"
@@ -141,12 +141,9 @@ static void recover(Parser *p, spm_pstate *state) {
   bool empty_statement = kind_at(p, p->position) == TOKEN_SEMICOLON;
   p->position = resume_position(p, parentheses);
   while (empty_statement && kind_at(p, p->position) == TOKEN_SEMICOLON) p->position++; /* one message for `;;;` */
-  if (kind_at(p, p->position) == TOKEN_YYEOF) { /* what is still open here is the same mistake */
-    p->stop = true;
-    return;
-  }
   push_made(p, state, TOKEN_RESUME);
-  if (starts_statement(p, p->position) && !is_param_word(kind_at(p, p->position)))
+  int kind = kind_at(p, p->position); /* blocks that are still open here were not closed by the same mistake */
+  if (kind == TOKEN_YYEOF || (starts_statement(p, p->position) && !is_param_word(kind)))
     for (; p->open_count > 0; p->open_count--) push_made(p, state, TOKEN_CLOSE_BRACE);
   p->statement = p->position;
 }
@@ -170,6 +167,11 @@ static bool lacks_semicolon(Parser *p, spm_pstate *state) {
 
 /* ---- The loop -------------------------------------------------------------------------------------------------- */
 
+static void add_error_item(Parser *p, const Token *token) {
+  p->items = arena_grow(p->compilation, p->items, p->item_count, sizeof *p->items);
+  p->items[p->item_count++] = item_new(p->compilation, ITEM_ERROR, token->span, (Located){NULL, {0, 0, 0}});
+}
+
 static void feed(Parser *p, spm_pstate *state) {
   while (!p->stop) {
     const Token *token = token_at(p, p->position);
@@ -180,7 +182,9 @@ static void feed(Parser *p, spm_pstate *state) {
       p->statement = p->position;
     }
     if (too_deep(p, token)) return;
-    if (push_token(p, state, token) != YYPUSH_MORE || p->stop) return;
+    int status = push_token(p, state, token);
+    if (status == 1) add_error_item(p, token); /* the end of the file was the error */
+    if (status != YYPUSH_MORE || p->stop) return;
     if (p->failed || token->kind == TOKEN_SPM_error) recover(p, state);
     else track(p, token->kind);
   }

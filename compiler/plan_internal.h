@@ -257,10 +257,10 @@ typedef struct Scheduler {
 } Scheduler;
 
 /* lower.c: graph -> s->nodes: dead nodes dropped, stops and permuted products folded, masks along the batch spelt out. */
-void lower(Scheduler *);
+void lower_graph(Scheduler *);
 
 /* fuse.c: decides groups; every live MAP node gets one, and reductions that end a group join it. */
-void fuse(Scheduler *);
+void fuse_nodes(Scheduler *);
 Group *group_of(const Info *);
 /* Dims of the operand's space (datum, sample, shape) that sum, max_of, sum_over, max_over take away; 0: none of them. */
 unsigned reduced_dims(const Node *);

@@ -432,11 +432,11 @@ Plan *schedule(const Graph *graph) {
   plan->samples = graph->samples;
   s->parameter_offset = parameter_offsets(c, graph->signature);
   s->state_offset = state_offsets(c, graph->signature);
-  lower(s);
+  lower_graph(s);
   analyse(s);
   drop_unused(s);
   join_ranges(s);
-  fuse(s);
+  fuse_nodes(s);
   find_wanted(s);
   create_phases(s);
   plan_outputs(s);

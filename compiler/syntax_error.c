@@ -27,7 +27,8 @@ static const struct {
     {TOKEN_METRIC, "metric NAME = VALUE;"},
     {TOKEN_PRIOR, "prior NAME ~ DISTRIBUTION;"},
     {TOKEN_LIKELIHOOD, "likelihood NAME ~ DISTRIBUTION;"},
-    {TOKEN_POSTERIOR, "posterior NAME ~ DISTRIBUTION;`, `posterior NAME ~ DISTRIBUTION by METHOD;` or `posterior NAME = VALUE;"},
+    {TOKEN_POSTERIOR,
+     "posterior NAME ~ DISTRIBUTION;`, `posterior NAME ~ DISTRIBUTION by METHOD;` or `posterior NAME = VALUE;"},
     {TOKEN_INFER, "infer NAME by METHOD;"},
     {TOKEN_OBJECTIVE, "objective VALUE;"},
     {TOKEN_MINIMIZE, "minimize VALUE;"},
@@ -148,8 +149,8 @@ static void choose_punctuation(Choices *choices, const Place *place) {
   if (!in_expression && !names_type && !could_be(place, TOKEN_NUMBER)) choose_token(choices, place, TOKEN_OPEN);
   choose_token(choices, place, TOKEN_OPEN_BRACE);
   choose_token(choices, place, TOKEN_TILDE);
-  if (!closes) choose_token(choices, place, TOKEN_ASSIGN); /* `=` and `:` are options of an argument, seldom meant */
-  if (!closes) choose_token(choices, place, TOKEN_COLON);
+  if (!closes) choose_token(choices, place, TOKEN_ASSIGN); /* within arguments `=` and `:` are seldom what was meant */
+  if (!closes || !in_expression) choose_token(choices, place, TOKEN_COLON);
   choose_token(choices, place, TOKEN_COMMA);
   choose_token(choices, place, TOKEN_CLOSE);
   choose_token(choices, place, TOKEN_CLOSE_SQUARE);
@@ -254,10 +255,8 @@ static const char *usage_hint(const Place *place) {
 
 static const char *hint(const Place *place) {
   Parser *p = place->parser;
-  bool first = p->position == p->statement, second = p->position == p->statement + 1;
   const char *help = token_hint(place);
-  if (!help && first) help = spelling_hint(place, place->found);
-  if (!help && second) help = spelling_hint(place, place->before);
+  if (!help && p->position == p->statement) help = spelling_hint(place, place->found);
   if (!help) help = usage_hint(place);
   return help;
 }
@@ -351,9 +350,25 @@ static bool report_empty_statement(const Place *place) {
   return true;
 }
 
+/* `retrun x;`, `for i in ...`: the word before the one that was found is the mistake. */
+static bool report_wrong_word(const Place *place) {
+  Parser *p = place->parser;
+  bool second = p->position == p->statement + 1;
+  if (!second || !could_be(place, TOKEN_ASSIGN) || place->found->kind == TOKEN_ASSIGN) return false;
+  const char *help = spelling_hint(place, place->before);
+  if (!help) return false;
+  Diagnostic *d = error_at(p->compilation, "syntax", place->before->span, "expected a statement, found `%s`",
+                           place->before->text);
+  help_with(d, "%s", help);
+  counted(p, d);
+  return true;
+}
+
 void syntax_error(Parser *p, const Expected *expected) {
   Place place = place_at(p, expected);
-  if (report_reserved(&place) || report_unbalanced(&place) || report_empty_statement(&place)) return;
+  if (report_reserved(&place) || report_unbalanced(&place) || report_empty_statement(&place) ||
+      report_wrong_word(&place))
+    return;
   Diagnostic *d = error_at(p->compilation, "syntax", place.found->span, "expected %s, found %s",
                            expected_text(&place), found_text(&place));
   const char *help = hint(&place);

@@ -1,0 +1,249 @@
+/* Loops: a fused loop -> one plain loop nest in a function of its own with `restrict` parameters, which gcc and clang
+ * vectorise. What is summed along the innermost dim goes through a block of terms and the sum kernel, so that its 16
+ * lanes are the same in both renderings. Requires a finished loop; leaves the function before the phase's, and a call. */
+#include <ctype.h>
+#include <string.h>
+
+#include "emit_internal.h"
+
+#define X(name, arity, expression) [IR_##name] = #expression,
+static const char *const expressions[OP_COUNT] = {
+#include "../runtime/elementwise.def"
+};
+#undef X
+
+typedef struct Nest {
+  Emitter *e;
+  Text *out;
+  const Loop *loop;
+  const char **names; /* of each instruction's value */
+  const Tensor **parameters; /* distinct places */
+  bool *written;
+  int parameter_count;
+  int indent, outer;
+  const char *at; /* the innermost index, "" if there is no loop */
+  bool blocks;    /* the innermost loop goes by blocks, because of sums */
+} Nest;
+
+/* --- parameters --- */
+
+static bool same_place(const Tensor *a, const Tensor *b) {
+  return a == b || (a->storage == b->storage && a->offset == b->offset && a->index == b->index && a->rows == b->rows);
+}
+
+/* Two tensors in one place are one parameter, named after the one that is written. */
+static int parameter_of(Nest *nest, const Tensor *tensor, bool written) {
+  for (int i = 0; i < nest->parameter_count; i++)
+    if (same_place(nest->parameters[i], tensor)) {
+      if (written) nest->parameters[i] = tensor;
+      nest->written[i] = nest->written[i] || written;
+      return i;
+    }
+  nest->parameters[nest->parameter_count] = tensor;
+  nest->written[nest->parameter_count] = written;
+  return nest->parameter_count++;
+}
+
+static void find_parameters(Nest *nest) {
+  const Loop *loop = nest->loop;
+  int most = loop->instruction_count + loop->store_count;
+  nest->parameters = (const Tensor **)arena_array(nest->e->compilation, Tensor *, most);
+  nest->written = arena_array(nest->e->compilation, bool, most);
+  for (int i = 0; i < loop->instruction_count; i++)
+    if (loop->instructions[i].op == OP_COUNT && loop->instructions[i].load.tensor != NULL)
+      parameter_of(nest, loop->instructions[i].load.tensor, false);
+  for (int i = 0; i < loop->store_count; i++) parameter_of(nest, loop->stores[i].to.tensor, true);
+}
+
+/* --- expressions --- */
+
+static long inner_stride(const Nest *nest, const Access *access) {
+  return nest->outer < nest->loop->dim_count ? access->strides[nest->outer] : 0;
+}
+
+/* "x[i0 * 784 + i]" */
+static const char *element(Nest *nest, const Access *access) {
+  Text text = {.compilation = nest->e->compilation};
+  const char *between = "";
+  text_append(&text, "%s[", nest->parameters[parameter_of(nest, access->tensor, false)]->name);
+  if (access->offset != 0) text_append(&text, "%ld", access->offset), between = " + ";
+  for (int d = 0; d < nest->loop->dim_count; d++) {
+    if (access->strides[d] == 0) continue;
+    const char *index = d < nest->outer ? arena_printf(nest->e->compilation, "i%d", d) : nest->at;
+    if (access->strides[d] == 1) text_append(&text, "%s%s", between, index);
+    else text_append(&text, "%s%s * %ld", between, index, access->strides[d]);
+    between = " + ";
+  }
+  text_append(&text, "%s]", between[0] == '\0' ? "0" : "");
+  return text.bytes;
+}
+
+/* The table's expression with operands in place of a, b, c. */
+static const char *expression(Nest *nest, const Instruction *instruction) {
+  Text text = {.compilation = nest->e->compilation};
+  const char *at = expressions[instruction->op];
+  while (*at != '\0') {
+    size_t word = 0;
+    while (isalnum((unsigned char)at[word]) || at[word] == '_') word++;
+    if (word == 0) {
+      text_append(&text, "%c", *at++);
+      continue;
+    }
+    if (word == 1 && *at >= 'a' && *at <= 'c') text_append(&text, "%s", nest->names[instruction->operands[*at - 'a']]);
+    else text_append(&text, "%.*s", (int)word, at);
+    if (strncmp(at, "vm_", 3) == 0) nest->e->vmath_used = true;
+    at += word;
+  }
+  return text.bytes;
+}
+
+static const char *value_name(Nest *nest, int number) {
+  const Instruction *instruction = &nest->loop->instructions[number];
+  const char *role = instruction->op == OP_COUNT ? instruction->load.tensor->name : op_table[instruction->op].name;
+  if (instruction->op != OP_COUNT && instruction->node != NULL && instruction->node->name != NULL) role = instruction->node->name;
+  char *name = arena_printf(nest->e->compilation, "%s_%d_", role, number);
+  for (char *at = name; *at != '\0'; at++)
+    if (!isalnum((unsigned char)*at)) *at = '_';
+  if (!isalpha((unsigned char)name[0])) name = arena_printf(nest->e->compilation, "v%s", name);
+  return name;
+}
+
+static void emit_value(Nest *nest, int number) {
+  const Instruction *instruction = &nest->loop->instructions[number];
+  if (instruction->op == OP_COUNT && instruction->load.tensor == NULL) {
+    const char *digits = number_text(nest->e, instruction->load.number);
+    nest->names[number] = digits[0] == '(' ? arena_printf(nest->e->compilation, "(%s)", digits)
+                                           : arena_printf(nest->e->compilation, "(real)%s", digits);
+    return;
+  }
+  nest->names[number] = value_name(nest, number);
+  put_line(nest->out, nest->indent, "const real %s = %s;", nest->names[number],
+       instruction->op == OP_COUNT ? element(nest, &instruction->load) : expression(nest, instruction));
+}
+
+/* --- stores --- */
+
+static bool goes_by_blocks(const Nest *nest, const Store *store) {
+  return nest->blocks && store->kind != STORE_SET && inner_stride(nest, &store->to) == 0;
+}
+
+static void emit_store(Nest *nest, int number) {
+  Emitter *e = nest->e;
+  const Store *store = &nest->loop->stores[number];
+  const char *value = nest->names[store->value];
+  if (goes_by_blocks(nest, store)) {
+    put_line(nest->out, nest->indent, "term_%d[i - block] = %s;", number, value);
+    return;
+  }
+  const char *to = element(nest, &store->to);
+  switch (store->kind) {
+  case STORE_SET: put_line(nest->out, nest->indent, "%s = %s;", to, value); return;
+  case STORE_ADD: put_line(nest->out, nest->indent, "%s += %s;", to, value); return;
+  case STORE_MAX:
+    e->vmath_used = true;
+    put_line(nest->out, nest->indent, "%s = vm_max(%s, %s);", to, to, value);
+    return;
+  }
+}
+
+static void emit_block_end(Nest *nest, int number) {
+  Emitter *e = nest->e;
+  const Store *store = &nest->loop->stores[number];
+  if (!goes_by_blocks(nest, store)) return;
+  const char *to = element(nest, &store->to);
+  if (store->kind == STORE_ADD) {
+    put_line(nest->out, nest->indent, "%s += %s(end - block, term_%d);", to, kernel_name(e, "sum"), number);
+  } else {
+    e->vmath_used = true;
+    put_line(nest->out, nest->indent, "%s = vm_max(%s, %s(end - block, term_%d));", to, to, kernel_name(e, "maximum"), number);
+  }
+}
+
+static void emit_fills(Nest *nest) {
+  Emitter *e = nest->e;
+  for (int i = 0; i < nest->loop->store_count; i++) {
+    const Store *store = &nest->loop->stores[i];
+    if (store->kind == STORE_SET) continue;
+    const char *start = store->kind == STORE_ADD ? "0" : "(real)(-1.0 / 0.0)";
+    put_line(nest->out, 1, "for (long i = 0; i < %s; i++) %s[i] = %s;", extent_text(e, store->fill), store->to.tensor->name, start);
+  }
+}
+
+/* --- the nest --- */
+
+static void emit_body(Nest *nest, bool invariant) {
+  for (int i = 0; i < nest->loop->instruction_count; i++)
+    if (nest->loop->instructions[i].invariant == invariant) emit_value(nest, i);
+}
+
+/* What is the same all along the innermost dim is taken out of its loop: stores might alias it for all a compiler
+ * knows where the parameter is written, too. */
+static void emit_nest(Nest *nest) {
+  Emitter *e = nest->e;
+  const Loop *loop = nest->loop;
+  nest->outer = loop->dim_count > 0 ? loop->dim_count - 1 : 0;
+  for (int i = 0; i < loop->store_count; i++)
+    nest->blocks = nest->blocks || (loop->dim_count > 0 && loop->stores[i].kind != STORE_SET && inner_stride(nest, &loop->stores[i].to) == 0);
+  nest->indent = 1;
+  for (int d = 0; d < nest->outer; d++)
+    put_line(nest->out, nest->indent++, "for (long i%d = 0; i%d < %s; i%d++) {", d, d, extent_text(e, loop->extents[d]), d);
+  nest->at = "";
+  emit_body(nest, true);
+  if (loop->dim_count > 0) {
+    const char *length = extent_text(e, loop->extents[nest->outer]);
+    nest->at = "i";
+    if (nest->blocks) {
+      put_line(nest->out, nest->indent++, "for (long block = 0; block < %s; block += %d) {", length, STRIP);
+      put_line(nest->out, nest->indent, "const long end = %s - block < %d ? %s : block + %d;", length, STRIP, length, STRIP);
+      for (int i = 0; i < loop->store_count; i++)
+        if (goes_by_blocks(nest, &loop->stores[i])) put_line(nest->out, nest->indent, "real term_%d[%d];", i, STRIP);
+      put_line(nest->out, nest->indent++, "for (long i = block; i < end; i++) {");
+    } else {
+      put_line(nest->out, nest->indent++, "for (long i = 0; i < %s; i++) {", length);
+    }
+  }
+  emit_body(nest, false);
+  for (int i = 0; i < loop->store_count; i++) emit_store(nest, i);
+  if (loop->dim_count > 0) put_line(nest->out, --nest->indent, "}");
+  if (nest->blocks) {
+    for (int i = 0; i < loop->store_count; i++) emit_block_end(nest, i);
+    put_line(nest->out, --nest->indent, "}");
+  }
+  while (--nest->indent >= 1) put_line(nest->out, nest->indent, "}");
+}
+
+static bool mentions(const Loop *loop, ExtentKind kind) {
+  for (int d = 0; d < loop->dim_count; d++)
+    if (loop->extents[d].kind == kind) return true;
+  for (int i = 0; i < loop->store_count; i++)
+    if (loop->stores[i].kind != STORE_SET && loop->stores[i].fill.kind == kind) return true;
+  return false;
+}
+
+void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
+  Nest nest = {.e = e, .out = &e->functions, .loop = &step->loop};
+  nest.names = (const char **)arena_array(e->compilation, char *, step->loop.instruction_count);
+  find_parameters(&nest);
+  const char *name = arena_printf(e->compilation, "%s_loop_%d", e->function, ++e->loop_number);
+  Text heading = {.compilation = e->compilation}, call = {.compilation = e->compilation};
+  bool rows = mentions(&step->loop, EXTENT_ROWS);
+  const char *between = "";
+  if (rows) {
+    text_append(&heading, "long rows");
+    text_append(&call, "rows");
+    between = ", ";
+  }
+  for (int i = 0; i < nest.parameter_count; i++, between = ", ") {
+    text_append(&heading, "%s%sreal *restrict %s", between, nest.written[i] ? "" : "const ", nest.parameters[i]->name);
+    text_append(&call, "%s%s", between, nest.parameters[i]->name);
+  }
+  const char *said = e->last_comment;
+  e->last_comment = NULL;
+  put_comment(e, nest.out, 0, step->node);
+  e->last_comment = said;
+  put_line(nest.out, 0, "static void %s(%s) {", name, heading.bytes);
+  emit_fills(&nest);
+  emit_nest(&nest);
+  text_append(nest.out, "}\n\n");
+  put_line(text, 1, "%s(%s);", name, call.bytes);
+}
