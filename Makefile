@@ -213,12 +213,11 @@ $(BUILD)/embedded.o: $(BUILD)/embedded.c compiler/embedded.h
 
 # Tests take from archives what they use, so each builds even while another part does not.
 $(BUILD)/libspm.a: $(LIBRARY)
-	@rm -f $@
-	$(call quiet,ar  ,$@)ar rcs $@ $^
+	$(call quiet,ar  ,$@)rm -f $@.new && ar rcs $@.new $^ && mv $@.new $@
 
 $(BUILD)/tests/support.a: $(call objects,$(TEST_SUPPORT))
-	@mkdir -p $(@D); rm -f $@
-	$(call quiet,ar  ,$@)ar rcs $@ $^
+	@mkdir -p $(@D)
+	$(call quiet,ar  ,$@)rm -f $@.new && ar rcs $@.new $^ && mv $@.new $@
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/support.a $(BUILD)/libspm.a
 	@mkdir -p $(@D)

@@ -196,6 +196,8 @@ const char *lies_text(Compilation *, const Facts *);  /* "lies in (0, inf)", "is
 /* Makes the values' shapes equal by rule 1 (dims of one are those of the other with some left out); mapped dims apart.
  * False after reporting at span. */
 bool broadcast(Elaborator *, Value *values, int count, Span span, const char *what);
+/* The same value whose dims, of the same sizes, are called by other names: shape's. The IR itself goes by sizes. */
+Node *named_as(Elaborator *, Node *, const Shape *);
 /* In how many ways (0, 1, 2 for more) the small one's dims are the big one's with some left out. */
 int ways_to_fit(const Shape *small, const Shape *big);
 /* expands value's visible dims to `shape` (its own dims in order, some left out) */

@@ -217,7 +217,7 @@ static Value reshaped(Elaborator *e, const Expr *call, Value v, const Shape *vis
     return value_error();
   }
   for (int i = 0; i < visible->rank; i++) shape.dims[shape.rank++] = visible->dims[i];
-  return value_tensor(build_reshape(e->graph, v.node, &shape), v.mapped, call->span);
+  return value_tensor(named_as(e, build_reshape(e->graph, v.node, &shape), &shape), v.mapped, call->span);
 }
 
 Shape mapped_shape(const Value *v) {

@@ -23,25 +23,58 @@ static bool same_space(const Scheduler *s, const Node *a, const Node *b) {
   return true;
 }
 
-/* Does a value depend on a member of one of two groups? Marks what it has seen with s->mark. */
-static bool depends(Scheduler *s, int id, const Group *a, const Group *b, int earliest) {
-  if (id < earliest || s->marks[id] == s->mark) return false;
-  const Info *info = &s->infos[id];
+/* A unit is a group, or a node that is in none. Its level is above those of all units that it needs. */
+static int *level_of(Scheduler *s, int id) {
+  Group *group = group_of(&s->infos[id]);
+  return group != NULL ? &group->level : &s->infos[id].level;
+}
+
+static int members_of(Scheduler *s, int id, const int **members) {
+  Info *info = &s->infos[id];
   const Group *group = group_of(info);
-  if (group == NULL) {
-    s->marks[id] = s->mark;
-    for (int k = 0; k < info->node->operand_count; k++)
-      if (depends(s, info->node->operands[k]->id, a, b, earliest)) return true;
-    return false;
+  *members = group != NULL ? group->members : &info->node->id;
+  return group != NULL ? group->count : 1;
+}
+
+/* Lifts what needs this unit above it, as far as nodes have been looked at. */
+static void lift_users(Scheduler *s, int id, int seen) {
+  const int *members;
+  int count = members_of(s, id, &members), level = *level_of(s, id);
+  const Group *group = group_of(&s->infos[id]);
+  for (int m = 0; m < count; m++) {
+    const Info *member = &s->infos[members[m]];
+    for (int u = 0; u < member->use_count && member->users[u] <= seen; u++) {
+      int user = member->users[u];
+      int *above = level_of(s, user);
+      if ((group != NULL && group_of(&s->infos[user]) == group) || *above > level) continue;
+      *above = level + 1;
+      lift_users(s, user, seen);
+    }
   }
-  if (group == a || group == b) return true;
-  if (group->members[group->count - 1] < earliest) return false;
-  for (int i = 0; i < group->count; i++) s->marks[group->members[i]] = s->mark;
-  for (int i = 0; i < group->count; i++) {
-    const Node *member = s->nodes[group->members[i]];
+}
+
+static void set_level(Scheduler *s, const Node *node) {
+  int *level = &s->infos[node->id].level;
+  for (int k = 0; k < node->operand_count; k++) {
+    int below = *level_of(s, node->operands[k]->id);
+    if (below >= *level) *level = below + 1;
+  }
+}
+
+/* Does a value depend on a member of one of two groups? Looks only above the lower of their levels, and marks what it
+ * has seen with s->mark. */
+static bool depends(Scheduler *s, int id, const Group *a, const Group *b, int level) {
+  const Group *group = group_of(&s->infos[id]);
+  if (group != NULL && (group == a || group == b)) return true;
+  if (s->marks[id] == s->mark || *level_of(s, id) <= level) return false;
+  const int *members;
+  int count = members_of(s, id, &members);
+  for (int i = 0; i < count; i++) s->marks[members[i]] = s->mark;
+  for (int i = 0; i < count; i++) {
+    const Node *member = s->nodes[members[i]];
     for (int k = 0; k < member->operand_count; k++) {
       int operand = member->operands[k]->id;
-      if (group_of(&s->infos[operand]) != group && depends(s, operand, a, b, earliest)) return true;
+      if ((group == NULL || group_of(&s->infos[operand]) != group) && depends(s, operand, a, b, level)) return true;
     }
   }
   return false;
@@ -49,7 +82,7 @@ static bool depends(Scheduler *s, int id, const Group *a, const Group *b, int ea
 
 /* May the members of `from` stand in one loop with those of `into`? */
 static bool operands_allow(Scheduler *s, const Group *from, const Group *into) {
-  int earliest = from->members[0] < into->members[0] ? from->members[0] : into->members[0];
+  int level = from->level < into->level ? from->level : into->level;
   s->mark++;
   for (int i = 0; i < from->count; i++) {
     const Node *member = s->nodes[from->members[i]];
@@ -58,7 +91,7 @@ static bool operands_allow(Scheduler *s, const Group *from, const Group *into) {
       const Group *group = group_of(&s->infos[operand->id]);
       if (group == from || group == into) {
         if (!is_map(operand)) return false; /* a reduction is known only after the loop */
-      } else if (depends(s, operand->id, from, into, earliest)) {
+      } else if (depends(s, operand->id, from, into, level)) {
         return false;
       }
     }
@@ -75,6 +108,7 @@ static void merge(Scheduler *s, Group *from, Group *into) {
   }
   into->members = members;
   into->count = total;
+  if (from->level > into->level) into->level = from->level;
   from->merged_into = into;
 }
 
@@ -86,7 +120,9 @@ static void try_merge(Scheduler *s, int node, int other) {
   Group *from = group_of(&s->infos[node]), *into = group_of(&s->infos[other]);
   if (into == NULL || from == into || from->count + into->count > MAX_MEMBERS) return;
   if (!same_space(s, first_map(s, from), first_map(s, into))) return;
-  if (operands_allow(s, from, into) && operands_allow(s, into, from)) merge(s, from, into);
+  if (!operands_allow(s, from, into) || !operands_allow(s, into, from)) return;
+  merge(s, from, into);
+  lift_users(s, node, node);
 }
 
 static Group *group_create(Scheduler *s, int member) {
@@ -98,6 +134,7 @@ static Group *group_create(Scheduler *s, int member) {
   group->count = 1;
   group->stage = s->infos[member].stage;
   group->row = s->infos[member].row;
+  group->level = s->infos[member].level;
   s->groups[s->group_count++] = group;
   return group;
 }
@@ -163,6 +200,7 @@ void fuse_nodes(Scheduler *s) {
   s->marks = arena_array(s->compilation, int, s->count);
   for (int i = 0; i < s->count; i++) {
     const Node *node = s->nodes[i];
+    set_level(s, node);
     if (s->infos[i].treatment != TREAT_STEP) continue;
     if (is_map(node)) fuse_map(s, node);
     else if (reduced_dims(node) != 0) fuse_reduction(s, node);

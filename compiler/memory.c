@@ -130,6 +130,11 @@ typedef struct Life {
   long from, to; /* points in time, both included */
 } Life;
 
+/* Row storages are a multiple of the rows long anyway. */
+static long room(const Tensor *tensor) {
+  return tensor->rows ? tensor->size : (tensor->size + PADDING - 1) / PADDING * PADDING;
+}
+
 static bool overlap(const Life *a, const Life *b) {
   return a->from <= b->to && b->from <= a->to;
 }
@@ -140,7 +145,7 @@ static long place_lives(Compilation *c, Life *lives, int count) {
   Life **near = arena_array(c, Life *, count);
   for (int i = 0; i < count; i++) {
     Tensor *tensor = lives[i].tensor;
-    long need = (tensor->size + PADDING - 1) / PADDING * PADDING, offset = 0;
+    long need = room(tensor), offset = 0;
     int others = 0;
     for (int j = 0; j < i; j++) {
       if (!overlap(&lives[i], &lives[j])) continue;
@@ -149,7 +154,7 @@ static long place_lives(Compilation *c, Life *lives, int count) {
       near[at] = &lives[j];
     }
     for (int j = 0; j < others; j++) {
-      long end = near[j]->tensor->offset + (near[j]->tensor->size + PADDING - 1) / PADDING * PADDING;
+      long end = near[j]->tensor->offset + room(near[j]->tensor);
       if (near[j]->tensor->offset >= offset + need) break;
       if (end > offset) offset = end;
     }
@@ -169,6 +174,7 @@ static long place_storage(Scheduler *s, Storage storage, int phase) {
     if (tensor->storage != storage || tensor->first_phase < 0) continue;
     if (phase >= 0 && (tensor->first_phase != phase || tensor->in_place_of != NULL)) continue;
     Life life = {.tensor = tensor, .from = tensor->first_phase, .to = tensor->last_phase};
+    if (tensor->last_phase == plan->phase_count) life.from = 0; /* a driver may clear outputs before the first phase, and look early */
     if (phase >= 0) life = (Life){.tensor = tensor, .from = tensor->first_step, .to = tensor->last_step};
     lives[count++] = life;
   }

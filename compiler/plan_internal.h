@@ -220,6 +220,7 @@ typedef struct Info {
   int *users;
   bool is_output;
   Group *group;
+  int level;        /* in fuse.c */
   Access view;      /* over datum, sample, shape; valid once placed */
   Tensor *tensor;   /* its own memory, or NULL */
   Tensor *partial;  /* statistics */
@@ -235,7 +236,7 @@ struct Group {
   int *members; /* node ids, increasing */
   int count;
   Group *merged_into;
-  int stage;
+  int stage, level;
   bool row;
 };
 

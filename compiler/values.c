@@ -121,6 +121,15 @@ static void report_misfit(Elaborator *e, const Value *first, const Value *second
   note_shape(d, e, second);
 }
 
+Node *named_as(Elaborator *e, Node *node, const Shape *shape) {
+  bool same = true;
+  for (int i = 0; i < shape->rank; i++) same &= dim_same(node->shape.dims[i], shape->dims[i]);
+  if (same) return node;
+  Node *renamed = build_variable(e->graph, node);
+  renamed->shape = *shape;
+  return renamed;
+}
+
 /* Expands v to [dims of the context in `mapped`..., visible...]; map: visible dim -> target visible dim. */
 static Value expand_value(Elaborator *e, Value v, unsigned mapped, const Shape *visible, const int *map) {
   Shape shape = {0};
@@ -134,7 +143,7 @@ static Value expand_value(Elaborator *e, Value v, unsigned mapped, const Shape *
   for (int i = 0; i < visible->rank; i++) shape.dims[shape.rank++] = visible->dims[i];
   Node *node = value_node(e, &v);
   for (int i = 0; from < node->shape.rank; i++) full_map[from++] = hidden + map[i];
-  return value_tensor(build_expand(e->graph, node, &shape, full_map), mapped, v.span);
+  return value_tensor(named_as(e, build_expand(e->graph, node, &shape, full_map), &shape), mapped, v.span);
 }
 
 bool broadcast(Elaborator *e, Value *values, int count, Span span, const char *what) {
