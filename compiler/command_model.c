@@ -102,18 +102,22 @@ int loaded_check(const Arguments *a, const char *path, const CompileOptions *opt
   return -1;
 }
 
-int loaded_dump(const Arguments *a, Loaded *l) {
-  for (int i = 0; i < a->dump_count; i++) {
-    Text text = {.compilation = l->compilation};
-    if (setjmp(l->compilation->failure)) return fail_user(a, "%s: out of memory", a->target);
-    l->compilation->failure_set = true;
-    bool known = compile_dump(l->model, a->dumps[i], &text);
-    l->compilation->failure_set = false;
-    if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
-    if (!known) return fail_internal(a, "the stage '%s' leaves nothing to print", a->dumps[i]);
-    fwrite(text.bytes, 1, text.length, stdout);
-  }
+static int dump_stage(const Arguments *a, Loaded *l, const char *stage) {
+  Text text = {.compilation = l->compilation};
+  if (setjmp(l->compilation->failure)) return fail_user(a, "%s: out of memory", a->target);
+  l->compilation->failure_set = true;
+  bool known = compile_dump(l->model, stage, &text);
+  l->compilation->failure_set = false;
+  if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
+  if (!known) return fail_internal(a, "the stage '%s' leaves nothing to print", stage);
+  fwrite(text.bytes, 1, text.length, stdout);
   return -1;
+}
+
+int loaded_dump(const Arguments *a, Loaded *l) {
+  int code = -1;
+  for (int i = 0; i < a->dump_count && code < 0; i++) code = dump_stage(a, l, a->dumps[i]);
+  return code;
 }
 
 int loaded_compile(const Arguments *a, Loaded *l, bool use_double) {

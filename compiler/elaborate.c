@@ -96,7 +96,7 @@ static Value report_unknown(Elaborator *e, Name name, Span span) {
 Value lookup(Elaborator *e, Name name, Span span) {
   Binding *b = scope_find(e->scope, name);
   if (b) {
-    Value v = b->value;
+    Value v = binding_value(e, b);
     v.span = span;
     return v;
   }
@@ -322,7 +322,7 @@ static Value elaborate_field(Elaborator *e, const Expr *x) {
   }
   for (int i = record.record->count - 1; i >= 0; i--)
     if (record.record->items[i].name == x->name) {
-      Value v = record.record->items[i].value;
+      Value v = binding_value(e, &record.record->items[i]);
       v.span = x->span;
       return v;
     }

@@ -89,9 +89,18 @@ struct Value {
   Span span;
 };
 
+typedef struct Pending { /* a param of a block: made when it is first read */
+  const Stmt *stmt;
+  Scope *scope;
+  const char *full_name;
+  bool model_visible, made;
+  Value value;
+} Pending;
+
 typedef struct Binding {
   Name name;
   Value value;
+  Pending *pending; /* or NULL */
   Span span;
 } Binding;
 
@@ -232,6 +241,7 @@ Value lookup(Elaborator *, Name, Span);
 void scope_bind(Elaborator *, Scope *, Name, Value, Span);
 Scope *scope_new(Elaborator *, Scope *parent);
 Binding *scope_find(Scope *, Name);
+Value binding_value(Elaborator *, const Binding *);
 /* arguments of a call in the callee's order; missing ones take their default or are an error */
 bool bind_arguments(Elaborator *, const Expr *call, const Formals *, const Item *callee, Value *values);
 /* Matches values to formals: binds the dim names of their types in the callee's scope, checks supports, and extends the

@@ -217,8 +217,10 @@ Value run_block(Elaborator *e, const Block *block, bool *returned) {
   for (int i = 0; i < block->count; i++) {
     const Stmt *s = block->items[i];
     if (s->kind == STMT_PARAM) {
-      Value v = make_parameter(e, s->name, arena_printf(e->c, "%s.%s", base, s->name), s->type, s->expr, s->name_span);
-      scope_bind(e, e->scope, s->name, v, s->name_span);
+      Pending *p = arena_new(e->c, Pending);
+      *p = (Pending){.stmt = s, .scope = e->scope, .full_name = arena_printf(e->c, "%s.%s", base, s->name), .model_visible = e->model_visible};
+      scope_bind(e, e->scope, s->name, value_error(), s->name_span);
+      e->scope->items[e->scope->count - 1].pending = p;
     } else if (s->kind == STMT_SET) {
       e->path = arena_printf(e->c, "%s.%s", base, s->name);
       for (int k = 0; k < e->scope->count; k++)
@@ -316,8 +318,10 @@ static bool same_value(const Value *a, const Value *b) {
 
 static Scope *unmap_record(Elaborator *e, Scope *scope, const Scope *arguments, int context) {
   Scope *record = scope_new(e, NULL);
-  for (int i = arguments->count; i < scope->count; i++)
+  for (int i = arguments->count; i < scope->count; i++) {
     scope_bind(e, record, scope->items[i].name, unmap(e, scope->items[i].value, context), scope->items[i].span);
+    record->items[record->count - 1].pending = scope->items[i].pending;
+  }
   return record;
 }
 

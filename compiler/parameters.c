@@ -145,6 +145,18 @@ Value make_parameter(Elaborator *e, Name name, const char *full_name, const Type
   return constrain(e, type, raw, "constrain");
 }
 
+Value binding_value(Elaborator *e, const Binding *b) {
+  Pending *p = b->pending;
+  if (!p) return b->value;
+  if (!p->made) {
+    Frame frame = enter_callee(e, p->scope, p->model_visible, e->path);
+    p->made = true; /* at once: an init that mentions itself finds no value */
+    p->value = make_parameter(e, p->stmt->name, p->full_name, p->stmt->type, p->stmt->expr, p->stmt->name_span);
+    leave_callee(e, frame);
+  }
+  return p->value;
+}
+
 /* Raw starting value: the inverse of the transform at the constrained one. */
 Value raw_initial_value(Elaborator *e, int index) {
   const Parameter *p = &e->graph->signature->parameters[index];

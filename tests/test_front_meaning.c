@@ -55,7 +55,7 @@ Test(meaning, functions_of_a_number) {
 
 Test(meaning, broadcasting) {
   EXPECT({"sum(A + v)", 25}, {"sum(A * w)", -7.5}, {"(A * w)[1, 1]", -4}, {"(A - v)[1, 0]", 5}, {"sum(A - sum(A, over = K))", -21}, {"(x * v)[2]", 10.5},
-         {"(2 * A)[2, 0]", 10}, {"sum(expand(w, D) * A)", -7.5}, {"expand(w, D)[2, 1]", -1}, {"sum(max(A, v))", 22}, {"sum(A > 2 ? A : v)", 18 + 2},
+         {"(2 * A)[2, 0]", 10}, {"sum(expand(w, D) * A)", -7.5}, {"expand(w, D)[2, 1]", -1}, {"sum(max(A, v))", 21}, {"sum(A > 2 ? A : v)", 18 + 2},
          {"sum(A > 2 ? w : 0)", -1});
 }
 
