@@ -251,16 +251,27 @@ static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name v
   return ok;
 }
 
-Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
+bool one_noise(const Item *family, NoiseKind *kind) {
+  const Field *field = find_field(family, "sample");
+  if (!field || field->head.count != 1) return false;
+  const TypeExpr *type = field->head.items[0].type;
+  if (!type || type->dim_count > 0) return false;
+  bool uniform = strcmp(type->name, "uniform") == 0;
+  *kind = uniform ? NOISE_UNIFORM : NOISE_NORMAL;
+  return uniform || strcmp(type->name, "standard_normal") == 0;
+}
+
+bool has_density(const Value *d) { return find_field(d->family, "log_pdf") != NULL || find_field(d->family, "log_kernel") != NULL; }
+
+bool has_atoms(const Value *d) {
+  const TypeExpr *type = event_formal(d->family)->type;
+  for (int i = 0; type && i < type->attribute_count; i++)
+    if (strcmp(type->attributes[i].name, "atoms") == 0) return true;
+  return false;
+}
+
+Value distribution_transform(Elaborator *e, const Value *d, Value *noise, const Shape *shape, Span span) {
   const Field *field = find_field(d->family, "sample");
-  if (!field) {
-    Diagnostic *x = error_at(e->c, "no-sampler", d->span, "%s has no `sample`, so %s cannot be drawn from it", d->family->name, variable);
-    if (!e->c->sources[d->family->span.source].library) note_at(x, d->family->name_span, "it is declared here");
-    help_with(x, "add `sample(u : uniform) = ...;` to its declaration");
-    return value_error();
-  }
-  Value *noise = arena_array(e->c, Value, field->head.count);
-  if (!make_noise(e, d, field, variable, shape, axes, noise)) return value_error();
   Scope *scope = scope_new(e, NULL);
   int context = e->context_count;
   Value result = value_error();
@@ -271,6 +282,19 @@ Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Sh
   leave_callee(e, frame);
   e->context_count = context;
   return expand_event(e, unmap(e, result, context), shape, span);
+}
+
+Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
+  const Field *field = find_field(d->family, "sample");
+  if (!field) {
+    Diagnostic *x = error_at(e->c, "no-sampler", d->span, "%s has no `sample`, so %s cannot be drawn from it", d->family->name, variable);
+    if (!e->c->sources[d->family->span.source].library) note_at(x, d->family->name_span, "it is declared here");
+    help_with(x, "add `sample(u : uniform) = ...;` to its declaration");
+    return value_error();
+  }
+  Value *noise = arena_array(e->c, Value, field->head.count);
+  if (!make_noise(e, d, field, variable, shape, axes, noise)) return value_error();
+  return distribution_transform(e, d, noise, shape, span);
 }
 
 /* ---- closed-form KL --------------------------------------------------------------------------------------------------- */

@@ -190,6 +190,31 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
 
 /* --- functions --- */
 
+/* The static array that holds these numbers: one for all programs that need them. */
+static const char *table_name(Emitter *e, const Node *node) {
+  long size = shape_size(&node->shape);
+  size_t bytes = sizeof(double) * (size_t)size;
+  for (int i = 0; i < e->table_count; i++)
+    if (shape_size(&e->tables[i]->shape) == size && memcmp(e->tables[i]->table, node->table, bytes) == 0)
+      return arena_printf(e->compilation, "table_values_%d", i);
+  e->tables = arena_grow(e->compilation, e->tables, e->table_count, sizeof *e->tables);
+  e->tables[e->table_count] = node;
+  return arena_printf(e->compilation, "table_values_%d", e->table_count++);
+}
+
+static void emit_tables(Emitter *e, Text *text) {
+  for (int i = 0; i < e->table_count; i++) {
+    long size = shape_size(&e->tables[i]->shape);
+    put_line(text, 0, "\nstatic const real table_values_%d[%ld] = {", i, size);
+    for (long k = 0; k < size; k += 6) {
+      Text line = {.compilation = e->compilation};
+      for (long j = k; j < size && j < k + 6; j++) text_append(&line, "%s%s,", j > k ? " " : "", number_text(e, e->tables[i]->table[j]));
+      put_line(text, 1, "%s", line.bytes);
+    }
+    put_line(text, 0, "};");
+  }
+}
+
 static const char *base_of_tensor(Emitter *e, const Tensor *t) {
   Compilation *c = e->compilation;
   const char *row = "";
@@ -202,6 +227,7 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
   case STORE_DATA: return arena_printf(c, "call->data[%d]%s", t->index, row);
   case STORE_STATE: return arena_printf(c, "call->state + %ld", t->offset);
   case STORE_SETTING: return arena_printf(c, "call->settings + %d", t->index);
+  case STORE_TABLE: return table_name(e, t->node);
   case STORE_VALUES: return arena_printf(c, "call->values + %ld", t->offset);
   case STORE_FIXED: e->scratch_used = true; return arena_printf(c, "scratch + %ld", t->offset);
   case STORE_TILE:
@@ -220,7 +246,8 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
 }
 
 static bool is_read_only(const Tensor *t) {
-  return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE || t->storage == STORE_SETTING;
+  return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE || t->storage == STORE_SETTING ||
+         t->storage == STORE_TABLE;
 }
 
 /* "[rows, 2 samples, D, H]" */
@@ -359,5 +386,6 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
   text_append(text, "%s", embedded_model_h);
   if (e->vmath_used) text_append(text, "\n%s", embedded_vmath_h);
   emit_kernels(e, text);
+  emit_tables(e, text);
   text_append(text, "%s", e->body.bytes);
 }

@@ -110,8 +110,8 @@ bool view_through(const Scheduler *s, const Node *node, const Access *operand, A
     return true;
 #define OP(name, operands, kind, derivative) case IR_##name:
 #define CASES_WITHOUT_VIEW                                                                                             \
-  IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state: case IR_pad:            \
-  case IR_concat: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over:               \
+  IR_constant: case IR_table: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state:          \
+  case IR_pad: case IR_concat: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over:               \
   case IR_max_over: case IR_first_max_mask_over: case IR_contract: case IR_embed_diagonal: case IR_lower_part:         \
   case IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p:        \
   case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:   \

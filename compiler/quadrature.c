@@ -1,0 +1,406 @@
+/* quadrature: KL(q || p) of a univariate factor -> IR over constant nodes. A normal q is integrated over two pieces that
+ * meet at a point where p may have a kink; any other q with a sampler of one noise over that noise. The rule is the first
+ * of a ladder that agrees with the next finer one on a grid of parameters, tried with the interpreter on a graph of its
+ * own. */
+#include "kl.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Estimated errors allowed, in nats; half of what is promised. */
+static const double tolerance = 5e-6;
+
+void legendre_rule(int n, double *nodes, double *weights) {
+  for (int i = 0; i < n; i++) {
+    double t = cos(M_PI * (i + 0.75) / (n + 0.5)), slope = 1;
+    for (int round = 0; round < 100; round++) {
+      double now = 1, before = 0;
+      for (int j = 0; j < n; j++) {
+        double last = before;
+        before = now;
+        now = ((2 * j + 1) * t * before - j * last) / (j + 1);
+      }
+      slope = n * (t * now - before) / (t * t - 1);
+      t -= now / slope;
+      if (fabs(now / slope) < 1e-16) break;
+    }
+    nodes[i] = (1 + t) / 2;
+    weights[i] = 1 / ((1 - t * t) * slope * slope);
+  }
+}
+
+/* ---- E of f(z), z ~ normal(m, s) ---------------------------------------------------------------------------------------- */
+
+/* Pieces [m - cutoff s, split] and [split, m + cutoff s] (one of them empty if the split point lies outside), each with
+ * z = split + b u^power at Legendre's u: a power of 2 crowds the nodes around a kink or pole. */
+typedef struct NormalRule {
+  int half, power;
+  double cutoff;
+} NormalRule;
+
+static const NormalRule normal_ladder[] = {{16, 1, 6}, {20, 1, 6}, {24, 2, 6}, {28, 2, 6.5}, {36, 2, 7}, {48, 2, 7}, {64, 2, 7.5}, {96, 2, 7.5}, {144, 2, 7.5}};
+enum { NORMAL_RULES = sizeof normal_ladder / sizeof *normal_ladder, MOST_NODES = 512 };
+
+/* E[f], and E[f t], E[f t^2] with t = (z - m) / s: what the derivatives in m and s are made of. */
+typedef struct Moments {
+  Value of[3];
+} Moments;
+
+static Value stopped(Elaborator *e, Value v) {
+  Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+  return node ? value_tensor(build_stop(e->graph, node), v.kind == VALUE_TENSOR ? v.mapped : 0, v.span) : v;
+}
+
+typedef struct NormalNodes {
+  double part[MOST_NODES]; /* how far from the split point to the piece's end */
+  double end[MOST_NODES];  /* of the piece, in sds from m */
+  double weight[MOST_NODES];
+} NormalNodes;
+
+static void normal_nodes(const NormalRule *rule, NormalNodes *out) {
+  double u[MOST_NODES], w[MOST_NODES];
+  legendre_rule(rule->half, u, w);
+  for (int i = 0; i < 2 * rule->half; i++) {
+    int k = i % rule->half, side = i < rule->half ? -1 : 1;
+    out->part[i] = pow(u[k], rule->power);
+    out->end[i] = side * rule->cutoff;
+    out->weight[i] = side * w[k] * rule->power * pow(u[k], rule->power - 1) / sqrt(2 * M_PI);
+  }
+}
+
+/* Nodes and weights are constants to the gradient: the density's own parameters are differentiated through f, m and s
+ * through the moments (score_gradient). */
+static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split, Moments *out) {
+  Span span = pair->span;
+  NodeDim nodes;
+  if (!node_dim(e, &pair->shape, 2 * rule->half, &nodes)) return false;
+  NormalNodes *at = arena_new(e->c, NormalNodes);
+  normal_nodes(rule, at);
+  Value m = expand_to(e, stopped(e, pair->q->elements[0]), &pair->shape, span), s = expand_to(e, stopped(e, pair->q->elements[1]), &pair->shape, span);
+  Value kink = split < 0 ? value_number(0) : stopped(e, pair->p->elements[split]);
+  /* The split point seen from m, in sds, held inside the cutoff; where it was held, `outside` is how far it moved. */
+  Value d = apply2(e, IR_sub, m, kink, span), reach = apply2(e, IR_mul, value_number(rule->cutoff), s, span);
+  Value above = apply1(e, IR_relu, apply2(e, IR_sub, d, reach, span), span);
+  Value below = apply1(e, IR_relu, apply1(e, IR_neg, apply2(e, IR_add, d, reach, span), span), span);
+  Value outside = apply2(e, IR_sub, above, below, span);
+  Value a = apply2(e, IR_div, apply2(e, IR_sub, outside, d, span), s, span);
+  Value length = apply2(e, IR_sub, node_table(e, &nodes, at->end, span), a, span);
+  Value from_split = apply2(e, IR_mul, node_table(e, &nodes, at->part, span), length, span);
+  Value t = apply2(e, IR_add, from_split, a, span);
+  Value start = apply2(e, IR_add, kink, outside, span);
+  Value z = apply2(e, IR_add, apply2(e, IR_mul, s, from_split, span), start, span);
+  Value square = apply2(e, IR_mul, t, t, span);
+  Value bell = apply1(e, IR_exp, apply2(e, IR_mul, square, value_number(-0.5), span), span);
+  Value weight = apply2(e, IR_mul, apply2(e, IR_mul, node_table(e, &nodes, at->weight, span), length, span), bell, span);
+  bool missing;
+  Value f = distribution_field(e, pair->p, "log_pdf", &z, &nodes.shape, span, &missing);
+  if (missing || f.kind == VALUE_ERROR) return false;
+  Value term = apply2(e, IR_mul, weight, f, span);
+  Value first = apply2(e, IR_mul, stopped(e, term), t, span), second = apply2(e, IR_mul, first, t, span);
+  Value terms[3] = {term, first, second};
+  for (int i = 0; i < 3; i++) out->of[i] = sum_nodes(e, &nodes, terms[i], span);
+  return true;
+}
+
+/* I with dI/dm = E[f t] / s and dI/ds = E[f (t^2 - 1)] / s: exact at kinks of f, and half the work of differentiating
+ * through the nodes. Written as I plus two terms that are 0. */
+static Value score_gradient(Elaborator *e, const KlPair *pair, const Moments *moments) {
+  Span span = pair->span;
+  Value sum = moments->of[0];
+  Value slopes[2] = {moments->of[1], apply2(e, IR_sub, moments->of[2], stopped(e, moments->of[0]), span)};
+  Value s = stopped(e, pair->q->elements[1]);
+  for (int i = 0; i < 2; i++) {
+    Value x = pair->q->elements[i];
+    if (x.kind == VALUE_NUMBER) continue;
+    Value slope = stopped(e, apply2(e, IR_div, slopes[i], s, span));
+    Value moved = apply2(e, IR_sub, x, stopped(e, x), span);
+    sum = apply2(e, IR_add, sum, apply2(e, IR_mul, slope, moved, span), span);
+  }
+  return sum;
+}
+
+/* ---- E over the noise of a sampler ------------------------------------------------------------------------------------------ */
+
+/* uniform: tanh-sinh on each half of (0, 1), for poles at the ends and a kink in the middle; standard_normal: equal steps,
+ * which converge as fast as any rule does. */
+static const int noise_ladder[] = {32, 48, 64, 96, 128, 192, 256};
+enum { NOISE_RULES = sizeof noise_ladder / sizeof *noise_ladder };
+
+static void noise_nodes(NoiseKind kind, int count, double *at, double *weights) {
+  double total = 0;
+  for (int i = 0; i < count; i++) {
+    if (kind == NOISE_NORMAL) {
+      at[i] = -7 + 14 * (i + 0.5) / count;
+      weights[i] = exp(-0.5 * at[i] * at[i]);
+    } else {
+      int half = count / 2, k = i % half;
+      double tau = 2.3 * (2 * (k + 0.5) / half - 1), part = 1 / (1 + exp(-M_PI * sinh(tau)));
+      at[i] = i < half ? part / 2 : 1 - part / 2;
+      weights[i] = cosh(tau) * part * (1 - part);
+    }
+    total += weights[i];
+  }
+  for (int i = 0; i < count; i++) weights[i] /= total;
+}
+
+static bool noise_kl(Elaborator *e, const KlPair *pair, NoiseKind kind, int count, Value *result) {
+  Span span = pair->span;
+  NodeDim nodes;
+  double at[MOST_NODES], weights[MOST_NODES];
+  if (!node_dim(e, &pair->shape, count, &nodes)) return false;
+  noise_nodes(kind, count, at, weights);
+  Value noise = node_table(e, &nodes, at, span);
+  Value z = distribution_transform(e, pair->q, &noise, &nodes.shape, span);
+  bool missing_q, missing_p, no_entropy;
+  Value log_p = distribution_field(e, pair->p, "log_pdf", &z, &nodes.shape, span, &missing_p);
+  Value entropy = distribution_field(e, pair->q, "entropy", NULL, &pair->shape, span, &no_entropy);
+  Value log_q = value_number(0);
+  missing_q = false;
+  if (no_entropy) log_q = distribution_field(e, pair->q, "log_pdf", &z, &nodes.shape, span, &missing_q);
+  if (missing_p || missing_q) return false;
+  Value term = apply2(e, IR_mul, node_table(e, &nodes, weights, span), apply2(e, IR_sub, log_q, log_p, span), span);
+  *result = sum_nodes(e, &nodes, term, span);
+  if (!no_entropy) *result = apply2(e, IR_sub, *result, entropy, span);
+  return true;
+}
+
+/* ---- choosing a rule --------------------------------------------------------------------------------------------------------- */
+
+typedef struct QuadratureChoice {
+  const Item *q, *p;
+  const double *numbers; /* of p's parameters, then of q's; NaN: not a constant */
+  int rule, split;       /* rule < 0: none converges */
+  double error;
+} QuadratureChoice;
+
+typedef enum Scheme { SCHEME_NONE, SCHEME_NORMAL, SCHEME_NOISE } Scheme;
+
+/* Values a parameter that is no constant may take in training. */
+static int trial_values(const Facts *f, bool of_posterior, double *out) {
+  static const double any[] = {-1.3, 0, 0.4}, positive[] = {0.1, 1}, wide[] = {0.05, 0.4, 3}, unit[] = {0.15, 0.7};
+  bool bounded = f->low == 0 && f->high == 1;
+  const double *from = bounded ? unit : f->low == 0 ? (of_posterior ? wide : positive) : any;
+  int count = bounded ? 2 : f->low == 0 && !of_posterior ? 2 : 3;
+  if (f->low > 0 || (f->low < 0 && isfinite(f->low))) return 0;
+  memcpy(out, from, sizeof *out * (size_t)count);
+  return count;
+}
+
+static const double normal_means[] = {-5, -2, -0.5, -0.1, -0.02, 0, 0.005, 0.05, 0.3, 1, 1.5, 3, 5};
+static const double normal_sds[] = {0.001, 0.01, 0.05, 0.2, 1, 2, 5};
+
+typedef struct Trial { /* all combinations of trial values, as parameters of a scratch graph */
+  Elaborator *e;
+  KlPair pair;
+  Value q, p;
+  int count;
+} Trial;
+
+static bool constant_of(const Value *v, double *number) {
+  if (v->kind == VALUE_NUMBER) *number = v->dim.size;
+  if (v->kind == VALUE_NUMBER) return true;
+  const Node *node = v->kind == VALUE_TENSOR ? v->node : NULL;
+  while (node && node->op == IR_expand) node = node->operands[0];
+  if (node && node->op == IR_constant) *number = node->number;
+  return node && node->op == IR_constant;
+}
+
+enum { MOST_PARAMETERS = 6, MOST_COMBINATIONS = 800 };
+
+static int values_of(Elaborator *e, const Value *d, int parameter, bool of_posterior, double *out) {
+  const Formal *formal = &d->family->extra.items[parameter];
+  Support support = {.facts = {.low = -INFINITY, .high = INFINITY}};
+  if (constant_of(&d->elements[parameter], &out[0]) && !(of_posterior && d->family->name == intern(e->c, "normal"))) return 1;
+  if (of_posterior && d->family->name == intern(e->c, "normal")) {
+    const double *from = parameter == 0 ? normal_means : normal_sds;
+    int count = parameter == 0 ? (int)(sizeof normal_means / sizeof *normal_means) : (int)(sizeof normal_sds / sizeof *normal_sds);
+    memcpy(out, from, sizeof *out * (size_t)count);
+    return count;
+  }
+  if (formal->type && (formal->type->dim_count > 0 || !read_support(e, formal->type, &support) || support.special != SPECIAL_NONE)) return 0;
+  return trial_values(&support.facts, of_posterior, out);
+}
+
+static bool make_trial(Elaborator *e, const KlPair *pair, Trial *trial) {
+  Elaborator *scratch = arena_new(e->c, Elaborator);
+  *scratch = *e;
+  scratch->graph = graph_create(e->c, arena_new(e->c, Signature), "quadrature", 1);
+  scratch->describe = false;
+  double values[2 * MOST_PARAMETERS][16];
+  int counts[2 * MOST_PARAMETERS], total = 0;
+  const Value *sides[2] = {pair->q, pair->p};
+  Value copies[2] = {*pair->q, *pair->p};
+  trial->count = 1;
+  for (int side = 0; side < 2; side++)
+    for (int i = 0; i < sides[side]->count; i++, total++) {
+      if (total == 2 * MOST_PARAMETERS) return false;
+      counts[total] = values_of(scratch, sides[side], i, side == 0, values[total]);
+      trial->count *= counts[total];
+      if (trial->count == 0 || trial->count > MOST_COMBINATIONS) return false;
+    }
+  Shape line = {.rank = 1, .dims = {dim_name(e->c, intern(e->c, "parameters tried"), trial->count)}};
+  for (int side = 0, at = 0, period = 1; side < 2; side++) {
+    copies[side].elements = arena_array(e->c, Value, copies[side].count);
+    for (int i = 0; i < copies[side].count; i++, at++) {
+      double *column = arena_array(e->c, double, trial->count);
+      for (int k = 0; k < trial->count; k++) column[k] = values[at][k / period % counts[at]];
+      period *= counts[at];
+      bool constant = counts[at] == 1;
+      copies[side].elements[i] = constant ? value_number(values[at][0]) : value_tensor(build_table(scratch->graph, column, &line), 0, pair->span);
+    }
+  }
+  trial->e = scratch;
+  trial->q = copies[0];
+  trial->p = copies[1];
+  trial->pair = *pair;
+  trial->pair.shape = line;
+  trial->pair.q = &trial->q;
+  trial->pair.p = &trial->p;
+  return true;
+}
+
+/* Values, for each combination, of what a rule makes: three moments, or a KL. */
+static const double *tried(Trial *trial, Scheme scheme, NoiseKind kind, int rule, int split, int *count) {
+  Elaborator *e = trial->e;
+  Moments moments;
+  Node *nodes[3];
+  int parts = scheme == SCHEME_NORMAL ? 3 : 1;
+  if (scheme == SCHEME_NORMAL && !normal_moments(e, &trial->pair, &normal_ladder[rule], split, &moments)) return NULL;
+  if (scheme == SCHEME_NOISE && !noise_kl(e, &trial->pair, kind, noise_ladder[rule], &moments.of[0])) return NULL;
+  for (int i = 0; i < parts; i++) {
+    moments.of[i] = moments.of[i].kind == VALUE_ERROR ? moments.of[i] : expand_to(e, moments.of[i], &trial->pair.shape, trial->pair.span);
+    if (moments.of[i].kind == VALUE_ERROR) return NULL;
+    nodes[i] = value_node(e, &moments.of[i]);
+  }
+  Bindings bindings = {.rows = 1};
+  Evaluation *values = interpret(e->graph, &bindings);
+  double *out = arena_array(e->c, double, parts * trial->count);
+  for (int i = 0; i < parts && !values->problem; i++) memcpy(out + i * trial->count, values->values[nodes[i]->id], sizeof *out * (size_t)trial->count);
+  bool fine = !values->problem;
+  evaluation_free(values, e->graph);
+  *count = parts * trial->count;
+  return fine ? out : NULL;
+}
+
+static double difference(const double *a, const double *b, int count) {
+  double most = 0;
+  for (int i = 0; i < count; i++) {
+    double d = fabs(a[i] - b[i]);
+    if (!(d <= most)) most = isnan(d) ? INFINITY : d;
+  }
+  return most;
+}
+
+/* Where p may have a kink: 0, and each of its parameters that may be any real number. */
+static int split_points(Elaborator *e, const KlPair *pair, int *splits) {
+  int count = 0;
+  splits[count++] = -1;
+  for (int i = 0; i < pair->p->count && count < 3; i++) {
+    const TypeExpr *type = pair->p->family->extra.items[i].type;
+    double number;
+    bool zero = constant_of(&pair->p->elements[i], &number) && number == 0;
+    if (!zero && (!type || (type->dim_count == 0 && strcmp(type->name, "real") == 0))) splits[count++] = i;
+  }
+  (void)e;
+  return count;
+}
+
+/* A fresh graph for each rule, since all of a graph is evaluated. */
+static double estimate(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, int rule, int split) {
+  const double *values[2];
+  int count = 0;
+  for (int i = 0; i < 2; i++) {
+    Trial trial;
+    values[i] = make_trial(e, pair, &trial) ? tried(&trial, scheme, kind, rule + i, split, &count) : NULL;
+    if (!values[i]) return INFINITY;
+  }
+  return difference(values[0], values[1], count);
+}
+
+static bool same_choice(const QuadratureChoice *a, const QuadratureChoice *b, int count) {
+  return a->q == b->q && a->p == b->p && memcmp(a->numbers, b->numbers, sizeof(double) * (size_t)count) == 0;
+}
+
+static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind) {
+  Model *m = e->model;
+  int count = pair->p->count + pair->q->count, rules = scheme == SCHEME_NORMAL ? NORMAL_RULES : NOISE_RULES;
+  double *numbers = arena_array(e->c, double, count);
+  for (int i = 0; i < count; i++)
+    if (!constant_of(i < pair->p->count ? &pair->p->elements[i] : &pair->q->elements[i - pair->p->count], &numbers[i])) numbers[i] = NAN;
+  QuadratureChoice choice = {.q = pair->q->family, .p = pair->p->family, .numbers = numbers, .rule = -1, .split = -1, .error = INFINITY};
+  for (int i = 0; i < m->choice_count; i++)
+    if (same_choice(&m->choices[i], &choice, count)) return &m->choices[i];
+  int splits[3] = {-1}, split_count = scheme == SCHEME_NORMAL ? split_points(e, pair, splits) : 1;
+  for (int rule = 0; rule + 1 < rules && choice.rule < 0; rule++)
+    for (int k = 0; k < split_count && choice.rule < 0; k++) {
+      double error = estimate(e, pair, scheme, kind, rule, splits[k]);
+      if (error < choice.error) choice.error = error, choice.split = splits[k];
+      if (error <= tolerance) choice.rule = rule;
+    }
+  m->choices = arena_grow(e->c, m->choices, m->choice_count, sizeof *m->choices);
+  m->choices[m->choice_count++] = choice;
+  return &m->choices[m->choice_count - 1];
+}
+
+/* ---- the rule ----------------------------------------------------------------------------------------------------------------- */
+
+static bool is_mapped(const Value *d) {
+  for (int i = 0; i < d->count; i++)
+    if (d->elements[i].kind == VALUE_TENSOR && d->elements[i].mapped) return true;
+  return false;
+}
+
+static Scheme find_scheme(Elaborator *e, KlPair *pair, NoiseKind *kind) {
+  const Item *q = pair->q->family;
+  Support support, extended;
+  pair->why = "the distributions are not univariate";
+  if (event_rank(pair->q) != 0 || event_rank(pair->p) != 0) return SCHEME_NONE;
+  pair->why = "it is inside a call mapped over more dims";
+  if (is_mapped(pair->q) || is_mapped(pair->p)) return SCHEME_NONE;
+  pair->why = arena_printf(e->c, "%s declares no log_pdf", pair->p->family->name);
+  if (!has_density(pair->p)) return SCHEME_NONE;
+  pair->why = arena_printf(e->c, "%s is not a continuous distribution", q->name);
+  if (!distribution_support(e, pair->q, &support, &extended) || support.facts.integer || support.special != SPECIAL_NONE) return SCHEME_NONE;
+  if (has_atoms(pair->q) || has_atoms(pair->p)) {
+    pair->why = "it has an atom";
+    return SCHEME_NONE;
+  }
+  if (e->c->sources[q->span.source].library && strcmp(q->name, "normal") == 0 && pair->q->count == 2) return SCHEME_NORMAL;
+  pair->why = arena_printf(e->c, "%s has no sampler of one uniform or standard_normal noise", q->name);
+  return one_noise(q, kind) ? SCHEME_NOISE : SCHEME_NONE;
+}
+
+static const char *split_text(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split) {
+  const char *at = split < 0 ? "0" : arena_printf(e->c, "the prior's %s", pair->p->family->extra.items[split].name);
+  return arena_printf(e->c, "Gauss-Legendre split at %s%s, cut off at %s sd", at, rule->power > 1 ? ", crowded around it" : "", shortest_number(e->c, rule->cutoff));
+}
+
+static bool normal_kl(Elaborator *e, KlPair *pair, const QuadratureChoice *choice, Value *result) {
+  NormalRule rule = normal_ladder[choice->rule < 0 ? NORMAL_RULES - 1 : choice->rule];
+  if (pair->method.nodes) rule = (NormalRule){(pair->method.nodes + 1) / 2, 2, pair->method.nodes < 70 ? 6.5 : 7.5};
+  Moments moments;
+  bool none;
+  if (!normal_moments(e, pair, &rule, choice->split, &moments)) return false;
+  Value entropy = distribution_field(e, pair->q, "entropy", NULL, &pair->shape, pair->span, &none);
+  *result = apply1(e, IR_neg, apply2(e, IR_add, entropy, score_gradient(e, pair, &moments), pair->span), pair->span);
+  pair->nodes = 2 * rule.half;
+  pair->how = split_text(e, pair, &rule, choice->split);
+  return true;
+}
+
+bool kl_by_quadrature(Elaborator *e, KlPair *pair, Value *result) {
+  NoiseKind kind = NOISE_NORMAL;
+  Scheme scheme = find_scheme(e, pair, &kind);
+  if (scheme == SCHEME_NONE) return false;
+  const QuadratureChoice *choice = choose(e, pair, scheme, kind);
+  pair->error = pair->method.nodes ? -1 : choice->error;
+  if (choice->rule < 0 && !pair->method.nodes) {
+    pair->why = isfinite(choice->error) ? arena_printf(e->c, "it does not converge: the finest rules differ by %.1g nats", choice->error)
+                                        : "it does not converge on the parameters tried";
+    return false;
+  }
+  if (scheme == SCHEME_NORMAL) return normal_kl(e, pair, choice, result);
+  pair->nodes = pair->method.nodes ? 2 * ((pair->method.nodes + 1) / 2) : noise_ladder[choice->rule];
+  pair->how = kind == NOISE_NORMAL ? "equal steps over the sampler's noise" : "tanh-sinh over the sampler's noise";
+  return noise_kl(e, pair, kind, pair->nodes, result);
+}
