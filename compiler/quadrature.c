@@ -7,8 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Estimated errors allowed, in nats; half of what is promised. */
-static const double tolerance = 5e-6;
+/* Estimated errors allowed, in nats: half of what is promised; and of the gradients, in nats for each sd. */
+static const double tolerance = 5e-6, gradient_tolerance = 5e-5;
 
 void legendre_rule(int n, double *nodes, double *weights) {
   for (int i = 0; i < n; i++) {
@@ -31,14 +31,16 @@ void legendre_rule(int n, double *nodes, double *weights) {
 
 /* ---- E of f(z), z ~ normal(m, s) ---------------------------------------------------------------------------------------- */
 
-/* Pieces [m - cutoff s, split] and [split, m + cutoff s] (one of them empty if the split point lies outside), each with
- * z = split + b u^power at Legendre's u: a power of 2 crowds the nodes around a kink or pole. */
+/* Two pieces that meet at the split point and end cutoff sds from m; if the split point lies outside, one is empty. Each is
+ * split + b u^power at Legendre's u: a power of 2 crowds the nodes around a kink or pole. The piece that holds m has
+ * `wide` nodes, the other one `narrow`. */
 typedef struct NormalRule {
-  int half, power;
+  int wide, narrow, power;
   double cutoff;
 } NormalRule;
 
-static const NormalRule normal_ladder[] = {{16, 1, 6}, {20, 1, 6}, {24, 2, 6}, {28, 2, 6.5}, {36, 2, 7}, {48, 2, 7}, {64, 2, 7.5}, {96, 2, 7.5}, {144, 2, 7.5}};
+static const NormalRule normal_ladder[] = {{17, 10, 1, 5.5}, {20, 12, 1, 6},  {26, 18, 2, 6},  {32, 20, 2, 7},   {40, 26, 2, 7},
+                                           {48, 32, 2, 7},   {64, 40, 2, 7},  {96, 64, 2, 7},  {128, 96, 2, 7},  {160, 128, 2, 7.5}};
 enum { NORMAL_RULES = sizeof normal_ladder / sizeof *normal_ladder, MOST_NODES = 512 };
 
 /* E[f], and E[f t], E[f t^2] with t = (z - m) / s: what the derivatives in m and s are made of. */
@@ -51,54 +53,62 @@ static Value stopped(Elaborator *e, Value v) {
   return node ? value_tensor(build_stop(e->graph, node), v.kind == VALUE_TENSOR ? v.mapped : 0, v.span) : v;
 }
 
-typedef struct NormalNodes {
-  double part[MOST_NODES]; /* how far from the split point to the piece's end */
-  double end[MOST_NODES];  /* of the piece, in sds from m */
-  double weight[MOST_NODES];
-} NormalNodes;
-
-static void normal_nodes(const NormalRule *rule, NormalNodes *out) {
-  double u[MOST_NODES], w[MOST_NODES];
-  legendre_rule(rule->half, u, w);
-  for (int i = 0; i < 2 * rule->half; i++) {
-    int k = i % rule->half, side = i < rule->half ? -1 : 1;
-    out->part[i] = pow(u[k], rule->power);
-    out->end[i] = side * rule->cutoff;
-    out->weight[i] = side * w[k] * rule->power * pow(u[k], rule->power - 1) / sqrt(2 * M_PI);
-  }
-}
+typedef struct Piece {
+  int count, power;
+  Value start, from; /* the split point, and the same in sds from m */
+  Value length;      /* signed, in sds */
+  Value width;       /* its size */
+  Value sd;
+} Piece;
 
 /* Nodes and weights are constants to the gradient: the density's own parameters are differentiated through f, m and s
  * through the moments (score_gradient). */
-static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split, Moments *out) {
+static bool piece_moments(Elaborator *e, const KlPair *pair, const Piece *piece, Moments *out) {
   Span span = pair->span;
   NodeDim nodes;
-  if (!node_dim(e, &pair->shape, 2 * rule->half, &nodes)) return false;
-  NormalNodes *at = arena_new(e->c, NormalNodes);
-  normal_nodes(rule, at);
-  Value m = expand_to(e, stopped(e, pair->q->elements[0]), &pair->shape, span), s = expand_to(e, stopped(e, pair->q->elements[1]), &pair->shape, span);
-  Value kink = split < 0 ? value_number(0) : stopped(e, pair->p->elements[split]);
-  /* The split point seen from m, in sds, held inside the cutoff; where it was held, `outside` is how far it moved. */
-  Value d = apply2(e, IR_sub, m, kink, span), reach = apply2(e, IR_mul, value_number(rule->cutoff), s, span);
-  Value above = apply1(e, IR_relu, apply2(e, IR_sub, d, reach, span), span);
-  Value below = apply1(e, IR_relu, apply1(e, IR_neg, apply2(e, IR_add, d, reach, span), span), span);
-  Value outside = apply2(e, IR_sub, above, below, span);
-  Value a = apply2(e, IR_div, apply2(e, IR_sub, outside, d, span), s, span);
-  Value length = apply2(e, IR_sub, node_table(e, &nodes, at->end, span), a, span);
-  Value from_split = apply2(e, IR_mul, node_table(e, &nodes, at->part, span), length, span);
-  Value t = apply2(e, IR_add, from_split, a, span);
-  Value start = apply2(e, IR_add, kink, outside, span);
-  Value z = apply2(e, IR_add, apply2(e, IR_mul, s, from_split, span), start, span);
-  Value square = apply2(e, IR_mul, t, t, span);
-  Value bell = apply1(e, IR_exp, apply2(e, IR_mul, square, value_number(-0.5), span), span);
-  Value weight = apply2(e, IR_mul, apply2(e, IR_mul, node_table(e, &nodes, at->weight, span), length, span), bell, span);
+  double u[MOST_NODES], weights[MOST_NODES];
+  if (!node_dim(e, &pair->shape, piece->count, &nodes)) return false;
+  legendre_rule(piece->count, u, weights);
+  for (int i = 0; i < piece->count; i++) {
+    weights[i] *= piece->power * pow(u[i], piece->power - 1) / sqrt(2 * M_PI);
+    u[i] = pow(u[i], piece->power);
+  }
+  Value part = node_table(e, &nodes, u, span);
+  Value t = apply2(e, IR_add, apply2(e, IR_mul, part, piece->length, span), piece->from, span);
+  Value z = apply2(e, IR_add, apply2(e, IR_mul, part, apply2(e, IR_mul, piece->sd, piece->length, span), span), piece->start, span);
+  Value bell = apply1(e, IR_exp, apply2(e, IR_mul, apply2(e, IR_mul, t, t, span), value_number(-0.5), span), span);
+  Value weight = apply2(e, IR_mul, node_table(e, &nodes, weights, span), bell, span);
   bool missing;
   Value f = distribution_field(e, pair->p, "log_pdf", &z, &nodes.shape, span, &missing);
   if (missing || f.kind == VALUE_ERROR) return false;
   Value term = apply2(e, IR_mul, weight, f, span);
   Value first = apply2(e, IR_mul, stopped(e, term), t, span), second = apply2(e, IR_mul, first, t, span);
   Value terms[3] = {term, first, second};
-  for (int i = 0; i < 3; i++) out->of[i] = sum_nodes(e, &nodes, terms[i], span);
+  for (int i = 0; i < 3; i++) out->of[i] = apply2(e, IR_mul, sum_nodes(e, &nodes, terms[i], span), piece->width, span);
+  return true;
+}
+
+static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split, Moments *out) {
+  Span span = pair->span;
+  Value m = expand_to(e, stopped(e, pair->q->elements[0]), &pair->shape, span), s = expand_to(e, stopped(e, pair->q->elements[1]), &pair->shape, span);
+  Value kink = split < 0 ? value_number(0) : stopped(e, pair->p->elements[split]), cutoff = value_number(rule->cutoff);
+  /* The split point, held inside the cutoff; where it was held, `moved` is how far it had to move, elsewhere exactly 0. */
+  Value d = apply2(e, IR_sub, m, kink, span), reach = apply2(e, IR_mul, cutoff, s, span);
+  Value above = apply1(e, IR_relu, apply2(e, IR_sub, d, reach, span), span);
+  Value below = apply1(e, IR_relu, apply1(e, IR_neg, apply2(e, IR_add, d, reach, span), span), span);
+  Value moved = apply2(e, IR_sub, above, below, span);
+  Value from = apply2(e, IR_div, apply2(e, IR_sub, moved, d, span), s, span);
+  Value toward = apply3(e, IR_select, apply2(e, IR_less, value_number(0), from, span), cutoff, apply1(e, IR_neg, cutoff, span), span);
+  Value distance = apply1(e, IR_abs, from, span), start = apply2(e, IR_add, kink, moved, span);
+  Moments parts[2];
+  for (int side = 0; side < 2; side++) {
+    bool wide = side == 0;
+    Value end = wide ? apply1(e, IR_neg, toward, span) : toward;
+    Piece piece = {.count = wide ? rule->wide : rule->narrow, .power = rule->power, .start = start, .from = from, .sd = s,
+                   .length = apply2(e, IR_sub, end, from, span), .width = apply2(e, wide ? IR_add : IR_sub, cutoff, distance, span)};
+    if (!piece_moments(e, pair, &piece, &parts[side])) return false;
+  }
+  for (int i = 0; i < 3; i++) out->of[i] = apply2(e, IR_add, parts[0].of[i], parts[1].of[i], span);
   return true;
 }
 
@@ -305,16 +315,18 @@ static int split_points(Elaborator *e, const KlPair *pair, int *splits) {
   return count;
 }
 
-/* A fresh graph for each rule, since all of a graph is evaluated. */
-static double estimate(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, int rule, int split) {
-  const double *values[2];
-  int count = 0;
-  for (int i = 0; i < 2; i++) {
-    Trial trial;
-    values[i] = make_trial(e, pair, &trial) ? tried(&trial, scheme, kind, rule + i, split, &count) : NULL;
-    if (!values[i]) return INFINITY;
-  }
-  return difference(values[0], values[1], count);
+/* What a rule gives, on a fresh graph, since all of a graph is evaluated. */
+static const double *try_rule(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, int rule, int split, int *count) {
+  Trial trial;
+  return make_trial(e, pair, &trial) ? tried(&trial, scheme, kind, rule, split, count) : NULL;
+}
+
+/* How far it is from the finest rule of its ladder; INFINITY where that does not settle it. */
+static double estimate(const double *values, const double *finest, Scheme scheme, int count) {
+  if (!values || !finest) return INFINITY;
+  int tries = scheme == SCHEME_NORMAL ? count / 3 : count;
+  double error = difference(values, finest, tries), gradient = difference(values + tries, finest + tries, count - tries);
+  return gradient > gradient_tolerance ? fmax(error, gradient) : error;
 }
 
 static bool same_choice(const QuadratureChoice *a, const QuadratureChoice *b, int count) {
@@ -331,9 +343,12 @@ static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme 
   for (int i = 0; i < m->choice_count; i++)
     if (same_choice(&m->choices[i], &choice, count)) return &m->choices[i];
   int splits[3] = {-1}, split_count = scheme == SCHEME_NORMAL ? split_points(e, pair, splits) : 1;
+  const double *finest[3];
+  int values = 0;
+  for (int k = 0; k < split_count; k++) finest[k] = try_rule(e, pair, scheme, kind, rules - 1, splits[k], &values);
   for (int rule = 0; rule + 1 < rules && choice.rule < 0; rule++)
     for (int k = 0; k < split_count && choice.rule < 0; k++) {
-      double error = estimate(e, pair, scheme, kind, rule, splits[k]);
+      double error = finest[k] ? estimate(try_rule(e, pair, scheme, kind, rule, splits[k], &values), finest[k], scheme, values) : INFINITY;
       if (error < choice.error) choice.error = error, choice.split = splits[k];
       if (error <= tolerance) choice.rule = rule;
     }
@@ -372,18 +387,19 @@ static Scheme find_scheme(Elaborator *e, KlPair *pair, NoiseKind *kind) {
 
 static const char *split_text(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split) {
   const char *at = split < 0 ? "0" : arena_printf(e->c, "the prior's %s", pair->p->family->extra.items[split].name);
-  return arena_printf(e->c, "Gauss-Legendre split at %s%s, cut off at %s sd", at, rule->power > 1 ? ", crowded around it" : "", shortest_number(e->c, rule->cutoff));
+  return arena_printf(e->c, "Gauss-Legendre split at %s%s, cut off at %s sd", at, rule->power > 1 ? " and crowded around it" : "", shortest_number(e->c, rule->cutoff));
 }
 
 static bool normal_kl(Elaborator *e, KlPair *pair, const QuadratureChoice *choice, Value *result) {
   NormalRule rule = normal_ladder[choice->rule < 0 ? NORMAL_RULES - 1 : choice->rule];
-  if (pair->method.nodes) rule = (NormalRule){(pair->method.nodes + 1) / 2, 2, pair->method.nodes < 70 ? 6.5 : 7.5};
+  int wanted = pair->method.nodes;
+  if (wanted) rule = (NormalRule){wanted - wanted * 2 / 5, wanted * 2 / 5, 2, wanted < 48 ? 6 : 7};
   Moments moments;
   bool none;
   if (!normal_moments(e, pair, &rule, choice->split, &moments)) return false;
   Value entropy = distribution_field(e, pair->q, "entropy", NULL, &pair->shape, pair->span, &none);
   *result = apply1(e, IR_neg, apply2(e, IR_add, entropy, score_gradient(e, pair, &moments), pair->span), pair->span);
-  pair->nodes = 2 * rule.half;
+  pair->nodes = rule.wide + rule.narrow;
   pair->how = split_text(e, pair, &rule, choice->split);
   return true;
 }
