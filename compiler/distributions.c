@@ -193,6 +193,10 @@ static Value expand_event(Elaborator *e, Value v, const Shape *shape, Span span)
 Value distribution_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span, bool *missing) {
   const Field *field = find_field(d->family, name);
   *missing = field == NULL;
+  if (!field && strcmp(name, "log_pdf") == 0 && find_field(d->family, "log_kernel")) {
+    Value kernel = distribution_field(e, d, "log_kernel", z, shape, span, missing);
+    return kernel.kind == VALUE_ERROR ? kernel : apply2(e, IR_sub, kernel, log_normaliser(e, d, shape, span), span);
+  }
   if (!field) return value_error();
   Scope *scope = scope_new(e, NULL);
   int context = e->context_count;

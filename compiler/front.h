@@ -39,6 +39,8 @@ struct Model {
   int kl_record_count;
   struct QuadratureChoice *choices; /* rules already chosen: quadrature.c */
   int choice_count;
+  struct NormaliserChoice *normalisers; /* likewise: normaliser.c */
+  int normaliser_count;
   Text notes; /* how each term is computed: filled by derive of the train program */
   bool checked;
   Graph *graphs[PROGRAM_COUNT];
@@ -288,6 +290,8 @@ Value distribution_transform(Elaborator *, const Value *d, Value *noise, const S
 bool one_noise(const Item *family, NoiseKind *);
 bool has_density(const Value *d); /* log_pdf or log_kernel */
 bool has_atoms(const Value *d);
+/* log of the integral of exp(log_kernel): normaliser.c */
+Value log_normaliser(Elaborator *, const Value *d, const Shape *, Span);
 /* Closed-form KL, one value an event; *missing set if there is no rule. rule_span: where the rule stands. */
 Value closed_kl(Elaborator *, const Value *q, const Value *p, const Shape *shape, Span, bool *missing, Span *rule_span);
 /* Checks a distribution against the variable it is for (supports, rule 2). */

@@ -33,6 +33,22 @@ bool node_dim(Elaborator *, const Shape *, int count, NodeDim *);
 Value node_table(Elaborator *, const NodeDim *, const double *values, Span);
 Value sum_nodes(Elaborator *, const NodeDim *, Value, Span);
 
+/* All combinations of values that the parameters may take, as parameters of distributions over a graph of its own: rules
+ * are tried on it with the interpreter. A parameter that is a constant keeps its value. */
+typedef struct Trial {
+  Elaborator *e;
+  KlPair pair;
+  Value q, p;
+  int count;
+} Trial;
+bool make_trial(Elaborator *, const KlPair *, Trial *);
+/* Values for each combination, one after the other; NULL where there are none. */
+double *evaluate_trial(Trial *, Value *values, int parts);
+/* Where p may have a kink: -1 for 0, and each of its parameters that may be any real number; at most 3. */
+int split_points(const KlPair *, int *splits);
+/* p's parameters, then q's (which may be NULL); NaN where one is not a constant. */
+const double *constants_of(Elaborator *, const Value *p, const Value *q);
+
 /* n nodes in (0, 1) and their weights. */
 void legendre_rule(int n, double *nodes, double *weights);
 

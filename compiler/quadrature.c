@@ -92,20 +92,26 @@ static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *
   Span span = pair->span;
   Value m = expand_to(e, stopped(e, pair->q->elements[0]), &pair->shape, span), s = expand_to(e, stopped(e, pair->q->elements[1]), &pair->shape, span);
   Value kink = split < 0 ? value_number(0) : stopped(e, pair->p->elements[split]), cutoff = value_number(rule->cutoff);
-  /* The split point, held inside the cutoff; where it was held, `moved` is how far it had to move, elsewhere exactly 0. */
-  Value d = apply2(e, IR_sub, m, kink, span), reach = apply2(e, IR_mul, cutoff, s, span);
+  /* The split point, held a little inside the cutoff; where it was held, `moved` is how far it had to move and the piece
+   * behind it is empty, elsewhere it is exactly 0 and neither piece is: no node ever stands on a pole. */
+  Value d = apply2(e, IR_sub, m, kink, span), reach = apply2(e, IR_mul, value_number(rule->cutoff * (1 - 0x1p-10)), s, span);
   Value above = apply1(e, IR_relu, apply2(e, IR_sub, d, reach, span), span);
   Value below = apply1(e, IR_relu, apply1(e, IR_neg, apply2(e, IR_add, d, reach, span), span), span);
   Value moved = apply2(e, IR_sub, above, below, span);
   Value from = apply2(e, IR_div, apply2(e, IR_sub, moved, d, span), s, span);
   Value toward = apply3(e, IR_select, apply2(e, IR_less, value_number(0), from, span), cutoff, apply1(e, IR_neg, cutoff, span), span);
+  Value held = apply2(e, IR_not_equal, moved, value_number(0), span);
   Value distance = apply1(e, IR_abs, from, span), start = apply2(e, IR_add, kink, moved, span);
   Moments parts[2];
   for (int side = 0; side < 2; side++) {
     bool wide = side == 0;
-    Value end = wide ? apply1(e, IR_neg, toward, span) : toward;
-    Piece piece = {.count = wide ? rule->wide : rule->narrow, .power = rule->power, .start = start, .from = from, .sd = s,
-                   .length = apply2(e, IR_sub, end, from, span), .width = apply2(e, wide ? IR_add : IR_sub, cutoff, distance, span)};
+    Value length = apply2(e, IR_sub, wide ? apply1(e, IR_neg, toward, span) : toward, from, span);
+    Value width = apply2(e, wide ? IR_add : IR_sub, cutoff, distance, span);
+    if (!wide) {
+      length = apply3(e, IR_select, held, value_number(0), length, span);
+      width = apply3(e, IR_select, held, value_number(0), width, span);
+    }
+    Piece piece = {.count = wide ? rule->wide : rule->narrow, .power = rule->power, .start = start, .from = from, .sd = s, .length = length, .width = width};
     if (!piece_moments(e, pair, &piece, &parts[side])) return false;
   }
   for (int i = 0; i < 3; i++) out->of[i] = apply2(e, IR_add, parts[0].of[i], parts[1].of[i], span);
@@ -199,13 +205,6 @@ static int trial_values(const Facts *f, bool of_posterior, double *out) {
 static const double normal_means[] = {-5, -2, -0.5, -0.1, -0.02, 0, 0.005, 0.05, 0.3, 1, 1.5, 3, 5};
 static const double normal_sds[] = {0.001, 0.01, 0.05, 0.2, 1, 2, 5};
 
-typedef struct Trial { /* all combinations of trial values, as parameters of a scratch graph */
-  Elaborator *e;
-  KlPair pair;
-  Value q, p;
-  int count;
-} Trial;
-
 static bool constant_of(const Value *v, double *number) {
   if (v->kind == VALUE_NUMBER) *number = v->dim.size;
   if (v->kind == VALUE_NUMBER) return true;
@@ -231,7 +230,7 @@ static int values_of(Elaborator *e, const Value *d, int parameter, bool of_poste
   return trial_values(&support.facts, of_posterior, out);
 }
 
-static bool make_trial(Elaborator *e, const KlPair *pair, Trial *trial) {
+bool make_trial(Elaborator *e, const KlPair *pair, Trial *trial) {
   Elaborator *scratch = arena_new(e->c, Elaborator);
   *scratch = *e;
   scratch->graph = graph_create(e->c, arena_new(e->c, Signature), "quadrature", 1);
@@ -269,27 +268,33 @@ static bool make_trial(Elaborator *e, const KlPair *pair, Trial *trial) {
   return true;
 }
 
-/* Values, for each combination, of what a rule makes: three moments, or a KL. */
-static const double *tried(Trial *trial, Scheme scheme, NoiseKind kind, int rule, int split, int *count) {
+double *evaluate_trial(Trial *trial, Value *parts, int count) {
   Elaborator *e = trial->e;
-  Moments moments;
-  Node *nodes[3];
-  int parts = scheme == SCHEME_NORMAL ? 3 : 1;
-  if (scheme == SCHEME_NORMAL && !normal_moments(e, &trial->pair, &normal_ladder[rule], split, &moments)) return NULL;
-  if (scheme == SCHEME_NOISE && !noise_kl(e, &trial->pair, kind, noise_ladder[rule], &moments.of[0])) return NULL;
-  for (int i = 0; i < parts; i++) {
-    moments.of[i] = moments.of[i].kind == VALUE_ERROR ? moments.of[i] : expand_to(e, moments.of[i], &trial->pair.shape, trial->pair.span);
-    if (moments.of[i].kind == VALUE_ERROR) return NULL;
-    nodes[i] = value_node(e, &moments.of[i]);
+  Node **nodes = arena_array(e->c, Node *, count);
+  for (int i = 0; i < count; i++) {
+    Value v = parts[i].kind == VALUE_ERROR ? parts[i] : expand_to(e, parts[i], &trial->pair.shape, trial->pair.span);
+    if (v.kind == VALUE_ERROR) return NULL;
+    nodes[i] = value_node(e, &v);
   }
   Bindings bindings = {.rows = 1};
   Evaluation *values = interpret(e->graph, &bindings);
-  double *out = arena_array(e->c, double, parts * trial->count);
-  for (int i = 0; i < parts && !values->problem; i++) memcpy(out + i * trial->count, values->values[nodes[i]->id], sizeof *out * (size_t)trial->count);
+  double *out = arena_array(e->c, double, count * trial->count);
+  for (int i = 0; i < count && !values->problem; i++) memcpy(out + i * trial->count, values->values[nodes[i]->id], sizeof *out * (size_t)trial->count);
   bool fine = !values->problem;
   evaluation_free(values, e->graph);
-  *count = parts * trial->count;
   return fine ? out : NULL;
+}
+
+/* What a rule gives, on a fresh graph, since all of a graph is evaluated: three moments, or a KL, of each combination. */
+static const double *try_rule(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, int rule, int split, int *count) {
+  Trial trial;
+  Moments moments;
+  int parts = scheme == SCHEME_NORMAL ? 3 : 1;
+  if (!make_trial(e, pair, &trial)) return NULL;
+  if (scheme == SCHEME_NORMAL && !normal_moments(trial.e, &trial.pair, &normal_ladder[rule], split, &moments)) return NULL;
+  if (scheme == SCHEME_NOISE && !noise_kl(trial.e, &trial.pair, kind, noise_ladder[rule], &moments.of[0])) return NULL;
+  *count = parts * trial.count;
+  return evaluate_trial(&trial, moments.of, parts);
 }
 
 static double difference(const double *a, const double *b, int count) {
@@ -301,8 +306,7 @@ static double difference(const double *a, const double *b, int count) {
   return most;
 }
 
-/* Where p may have a kink: 0, and each of its parameters that may be any real number. */
-static int split_points(Elaborator *e, const KlPair *pair, int *splits) {
+int split_points(const KlPair *pair, int *splits) {
   int count = 0;
   splits[count++] = -1;
   for (int i = 0; i < pair->p->count && count < 3; i++) {
@@ -311,14 +315,7 @@ static int split_points(Elaborator *e, const KlPair *pair, int *splits) {
     bool zero = constant_of(&pair->p->elements[i], &number) && number == 0;
     if (!zero && (!type || (type->dim_count == 0 && strcmp(type->name, "real") == 0))) splits[count++] = i;
   }
-  (void)e;
   return count;
-}
-
-/* What a rule gives, on a fresh graph, since all of a graph is evaluated. */
-static const double *try_rule(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, int rule, int split, int *count) {
-  Trial trial;
-  return make_trial(e, pair, &trial) ? tried(&trial, scheme, kind, rule, split, count) : NULL;
 }
 
 /* How far it is from the finest rule of its ladder; INFINITY where that does not settle it. */
@@ -333,16 +330,21 @@ static bool same_choice(const QuadratureChoice *a, const QuadratureChoice *b, in
   return a->q == b->q && a->p == b->p && memcmp(a->numbers, b->numbers, sizeof(double) * (size_t)count) == 0;
 }
 
+const double *constants_of(Elaborator *e, const Value *p, const Value *q) {
+  int count = p->count + (q ? q->count : 0);
+  double *numbers = arena_array(e->c, double, count);
+  for (int i = 0; i < count; i++)
+    if (!constant_of(i < p->count ? &p->elements[i] : &q->elements[i - p->count], &numbers[i])) numbers[i] = NAN;
+  return numbers;
+}
+
 static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind) {
   Model *m = e->model;
   int count = pair->p->count + pair->q->count, rules = scheme == SCHEME_NORMAL ? NORMAL_RULES : NOISE_RULES;
-  double *numbers = arena_array(e->c, double, count);
-  for (int i = 0; i < count; i++)
-    if (!constant_of(i < pair->p->count ? &pair->p->elements[i] : &pair->q->elements[i - pair->p->count], &numbers[i])) numbers[i] = NAN;
-  QuadratureChoice choice = {.q = pair->q->family, .p = pair->p->family, .numbers = numbers, .rule = -1, .split = -1, .error = INFINITY};
+  QuadratureChoice choice = {.q = pair->q->family, .p = pair->p->family, .numbers = constants_of(e, pair->p, pair->q), .rule = -1, .split = -1, .error = INFINITY};
   for (int i = 0; i < m->choice_count; i++)
     if (same_choice(&m->choices[i], &choice, count)) return &m->choices[i];
-  int splits[3] = {-1}, split_count = scheme == SCHEME_NORMAL ? split_points(e, pair, splits) : 1;
+  int splits[3] = {-1}, split_count = scheme == SCHEME_NORMAL ? split_points(pair, splits) : 1;
   const double *finest[3];
   int values = 0;
   for (int k = 0; k < split_count; k++) finest[k] = try_rule(e, pair, scheme, kind, rules - 1, splits[k], &values);
