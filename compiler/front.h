@@ -93,7 +93,7 @@ typedef struct Pending { /* a param of a block: made when it is first read */
   const Stmt *stmt;
   Scope *scope;
   const char *full_name;
-  bool model_visible, made;
+  bool model_visible, busy, made;
   Value value;
 } Pending;
 

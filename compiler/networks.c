@@ -210,6 +210,15 @@ void enter_site(Elaborator *e, Span call) {
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
+static void report_set_twice(Elaborator *e, const Stmt *s) {
+  for (int k = 0; k < e->scope->count; k++)
+    if (e->scope->items[k].name == s->name) {
+      Diagnostic *d = error_at(e->c, "set-twice", s->name_span, "'%s' is set twice", s->name);
+      note_at(d, e->scope->items[k].span, "it is set here first");
+      return;
+    }
+}
+
 Value run_block(Elaborator *e, const Block *block, bool *returned) {
   const char *base = e->path;
   Value result = value_error();
@@ -217,17 +226,14 @@ Value run_block(Elaborator *e, const Block *block, bool *returned) {
   for (int i = 0; i < block->count; i++) {
     const Stmt *s = block->items[i];
     if (s->kind == STMT_PARAM) {
+      report_set_twice(e, s);
       Pending *p = arena_new(e->c, Pending);
       *p = (Pending){.stmt = s, .scope = e->scope, .full_name = arena_printf(e->c, "%s.%s", base, s->name), .model_visible = e->model_visible};
       scope_bind(e, e->scope, s->name, value_error(), s->name_span);
       e->scope->items[e->scope->count - 1].pending = p;
     } else if (s->kind == STMT_SET) {
       e->path = arena_printf(e->c, "%s.%s", base, s->name);
-      for (int k = 0; k < e->scope->count; k++)
-        if (e->scope->items[k].name == s->name) {
-          Diagnostic *d = error_at(e->c, "set-twice", s->name_span, "'%s' is set twice", s->name);
-          note_at(d, e->scope->items[k].span, "it is set here first");
-        }
+      report_set_twice(e, s);
       Value v = elaborate(e, s->expr);
       if (v.kind == VALUE_TENSOR && !v.node->name) v.node->name = e->path;
       scope_bind(e, e->scope, s->name, v, s->name_span);

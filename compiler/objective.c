@@ -333,7 +333,9 @@ static bool elbo_options(Elaborator *e, const Expr *call, KlMethod *method, Valu
 static Name variable_name(Elaborator *e, const Expr *call) {
   if (call->argument_count > 0 && !call->arguments[0].name && call->arguments[0].value->kind == EXPR_NAME) {
     Name name = call->arguments[0].value->name;
-    if (e->model_visible && !scope_find(e->scope, name) && model_find_declaration(e->model, name)) return name;
+    const Item *item = e->model_visible && !scope_find(e->scope, name) ? model_find_declaration(e->model, name) : NULL;
+    bool derived = item && (item->kind == ITEM_LET || item->kind == ITEM_SCHEDULE); /* may be a distribution */
+    if (item && (!derived || model_find(e->model, ITEM_LIKELIHOOD, name))) return name;
   }
   return NULL;
 }
@@ -362,6 +364,11 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
     for (int k = 0; k < d[i].count; k++)
       if (d[i].elements[k].kind == VALUE_TENSOR && visible_shape(&d[i].elements[k]).rank > shape.rank) shape = visible_shape(&d[i].elements[k]);
   }
+  for (int i = 0; i < wanted; i++)
+    if (event_rank(&d[i]) > shape.rank) {
+      error_at(e->c, "shape", call->arguments[i].value->span, "%s is a distribution over events whose size cannot be told from its parameters", d[i].family->name);
+      return value_error();
+    }
   bool missing;
   Span rule;
   Value v = word == WORD_KL ? closed_kl(e, &d[0], &d[1], &shape, call->span, &missing, &rule) : distribution_field(e, &d[0], "entropy", NULL, &shape, call->span, &missing);
