@@ -52,7 +52,9 @@ static void invent_data(Prober *p, const Signature *s) {
   for (int d = 0; d < s->data_count; d++) {
     long count = ROWS * shape_size(&s->data[d].shape);
     p->data[d] = arena_array(p->c, double, count);
-    for (long i = 0; i < count; i++) p->data[d][i] = invent(p, &s->data[d].facts);
+    long n = s->data[d].categories;
+    for (long i = 0; i < count; i++) p->data[d][i] = n ? 0 : invent(p, &s->data[d].facts);
+    for (long i = 0; n && i < count; i += n) p->data[d][i + (long)(next_bits(p) % (uint64_t)n)] = 1;
   }
 }
 

@@ -119,14 +119,15 @@ static void emit_gemm(Emitter *e, Text *text, const Gemm *g) {
   if (g->zeroes && !g->adds) {
     Extent size = g->c_size;
     if (e->range != NULL) size = (Extent){.count = size.count / e->range->leading, .kind = EXTENT_PART};
-    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, size), g->c.tensor->name, number_address(e, 0));
+    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, size), g->c.tensor->name,
+             number_address(e, 0));
   }
   open_loops(e, text, &indent, g->loops, g->loop_count);
-  put_line(text, indent, "%s(%d, %d, %s, %s, %s, 1, %s, %ld, %s, %ld, %d, %s, %ld);", kernel_name(e, "gemm"), g->transpose_a,
-       g->transpose_b, extent_text(e, g->m), extent_text(e, g->n), extent_text(e, g->k),
-       address_text(e, &g->a, g->loop_count, part_moved(e, g->part_a)), g->lda,
-       address_text(e, &g->b, g->loop_count, part_moved(e, g->part_b)), g->ldb, g->adds || g->zeroes,
-       address_text(e, &g->c, g->loop_count, ""), g->ldc);
+  put_line(text, indent, "%s(%d, %d, %s, %s, %s, 1, %s, %ld, %s, %ld, %d, %s, %ld);", kernel_name(e, "gemm"),
+           g->transpose_a, g->transpose_b, extent_text(e, g->m), extent_text(e, g->n), extent_text(e, g->k),
+           address_text(e, &g->a, g->loop_count, part_moved(e, g->part_a)), g->lda,
+           address_text(e, &g->b, g->loop_count, part_moved(e, g->part_b)), g->ldb, g->adds || g->zeroes,
+           address_text(e, &g->c, g->loop_count, ""), g->ldc);
 }
 
 static void emit_along(Emitter *e, Text *text, const Along *a) {
@@ -136,16 +137,16 @@ static void emit_along(Emitter *e, Text *text, const Along *a) {
     long n = a->extent.count;
     put_line(text, 1, "for (long i0 = 0; i0 < %s; i0++)", outer);
     put_line(text, 2, "for (long i1 = 0; i1 < %ld; i1++) {", n);
-    put_line(text, 3, "%s(i1 + 1, %s + (i0 * %ld + i1) * %ld, %s + (i0 * %ld + i1) * %ld);", kernel_name(e, "copy"), to, n, n,
-         from, n, n);
+    put_line(text, 3, "%s(i1 + 1, %s + (i0 * %ld + i1) * %ld, %s + (i0 * %ld + i1) * %ld);", kernel_name(e, "copy"), to,
+             n, n, from, n, n);
     put_line(text, 3, "%s(%ld - i1, %s + (i0 * %ld + i1) * %ld + i1 + 1, %s);", kernel_name(e, "fill"), n - 1, to, n, n,
-         number_address(e, 0));
+             number_address(e, 0));
     put_line(text, 2, "}");
     return;
   }
   if (a->op == IR_cumsum) {
     put_line(text, 1, "%s(%s, %s, %ld, %d, %d, %s, %s);", kernel_name(e, "cumsum"), outer, extent, a->inner, a->reverse,
-         a->exclusive, to, from);
+             a->exclusive, to, from);
     return;
   }
   const char *name = a->op == IR_sum ? "reduce_sum" : a->op == IR_max_of ? "reduce_max" : "first_max_mask";
@@ -167,12 +168,13 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   const char *where = rows ? "call->first_row + first, rows" : "0, 1";
   e->first_used = e->first_used || rows;
   if (samples == 1) {
-    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size, to->name, size);
+    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size,
+             to->name, size);
     return;
   }
   put_line(text, 1, "for (int i0 = 0; i0 < %d; i0++)", samples);
-  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name, noise->stream, where,
-       size, to->name, size, samples * size);
+  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name,
+           noise->stream, where, size, to->name, size, samples * size);
 }
 
 void emit_other(Emitter *e, Text *text, const Step *step) {
@@ -181,8 +183,8 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
   case PLAN_ALONG: emit_along(e, text, &step->along); return;
   case PLAN_DRAW: emit_draw(e, text, &step->draw); return;
   case PLAN_CLEAR:
-    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size), step->clear.to.tensor->name,
-         number_address(e, 0));
+    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size),
+             step->clear.to.tensor->name, number_address(e, 0));
     return;
   case PLAN_LOOP: return; /* not here */
   }
@@ -220,7 +222,8 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
 }
 
 static bool is_read_only(const Tensor *t) {
-  return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE || t->storage == STORE_SETTING;
+  return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE ||
+         t->storage == STORE_SETTING;
 }
 
 /* "[rows, 2 samples, D, H]" */
@@ -248,14 +251,13 @@ static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
       if (seen[t->id]) continue;
       seen[t->id] = true;
       const char *base = base_of_tensor(e, t);
-      put_line(text, 1, "%sreal *%s = %s; /* %s */", is_read_only(t) ? "const " : "", t->name, base, shape_comment(e, t));
+      put_line(text, 1, "%sreal *%s = %s; /* %s */", is_read_only(t) ? "const " : "", t->name, base,
+               shape_comment(e, t));
     }
   }
 }
 
-static bool uses_rows(const Emitter *e) {
-  return e->phase->kind == PHASE_ROWS;
-}
+static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
 
 static void start_function(Emitter *e, const char *name) {
   e->function = name;
@@ -269,9 +271,12 @@ static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
     put_comment(e, text, 1, step->node);
-    if (step->kind != PLAN_LOOP) emit_other(e, text, step);
-    else if (e->rendering == RENDER_STRIPS) emit_loop_strips(e, text, step);
-    else emit_loop_plain(e, text, step);
+    if (step->kind != PLAN_LOOP)
+      emit_other(e, text, step);
+    else if (e->rendering == RENDER_STRIPS)
+      emit_loop_strips(e, text, step);
+    else
+      emit_loop_plain(e, text, step);
   }
 }
 
@@ -285,7 +290,7 @@ static void finish_function(Emitter *e, const char *heading, const Text *declara
     put_line(out, 1, "const long rows = call->rows;");
     put_line(out, 1, "const long from = unit * %ld;", e->range->part);
     put_line(out, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
-         e->range->leading, e->range->part);
+             e->range->leading, e->range->part);
   }
   for (int i = 0; i < e->number_count; i++)
     put_line(out, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
@@ -298,7 +303,8 @@ static void finish_function(Emitter *e, const char *heading, const Text *declara
 }
 
 const char *phase_function(Emitter *e, const Plan *plan, int phase) {
-  return arena_printf(e->compilation, "%s_%s_%d", plan->name, plan->phases[phase].kind == PHASE_ROWS ? "rows" : "step", phase);
+  return arena_printf(e->compilation, "%s_%s_%d", plan->name, plan->phases[phase].kind == PHASE_ROWS ? "rows" : "step",
+                      phase);
 }
 
 const char *range_function(Emitter *e, const Plan *plan, int phase, int range) {
@@ -315,8 +321,11 @@ static void emit_phase(Emitter *e, int number) {
     start_function(e, range_function(e, plan, number, r));
     emit_steps(e, &steps, &e->range->body);
     declare_tensors(e, &declarations, &e->range->body);
-    finish_function(e, arena_printf(e->compilation, "static void %s(const struct spm_call *call, real *scratch, long unit, real *out)",
-                                    e->function), &declarations, &steps);
+    finish_function(e,
+                    arena_printf(e->compilation,
+                                 "static void %s(const struct spm_call *call, real *scratch, long unit, real *out)",
+                                 e->function),
+                    &declarations, &steps);
   }
   e->range = NULL;
   if (phase->body.count == 0) return;
@@ -324,8 +333,10 @@ static void emit_phase(Emitter *e, int number) {
   start_function(e, phase_function(e, plan, number));
   emit_steps(e, &steps, &phase->body);
   declare_tensors(e, &declarations, &phase->body);
-  finish_function(e, arena_printf(e->compilation, "static void %s(const struct spm_call *call, real *scratch, long unit)",
-                                  e->function), &declarations, &steps);
+  finish_function(e,
+                  arena_printf(e->compilation, "static void %s(const struct spm_call *call, real *scratch, long unit)",
+                               e->function),
+                  &declarations, &steps);
 }
 
 void emit_plan(Emitter *e, const Plan *plan) {
@@ -337,15 +348,16 @@ void emit_plan(Emitter *e, const Plan *plan) {
 /* --- the whole text --- */
 
 static void emit_kernels(Emitter *e, Text *text) {
-  text_append(text, "\n#ifndef SPM_K /* the name of a kernel for this precision */\n#ifdef SPM_DOUBLE\n"
-                    "#define SPM_K(name) spm_##name##_d\n#else\n#define SPM_K(name) spm_##name##_f\n#endif\n#endif\n\n");
+  text_append(text,
+              "\n#ifndef SPM_K /* the name of a kernel for this precision */\n#ifdef SPM_DOUBLE\n"
+              "#define SPM_K(name) spm_##name##_d\n#else\n#define SPM_K(name) spm_##name##_f\n#endif\n#endif\n\n");
   for (int i = 0; kernel_table[i].name != NULL; i++)
     if (e->kernels_used[i])
       text_append(text, "%s SPM_K(%s)%s;\n", kernel_table[i].result, kernel_table[i].name, kernel_table[i].arguments);
 }
 
-void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
-          const Training *trainings, int training_count, Rendering rendering) {
+void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
+          int plan_count, const Training *trainings, int training_count, Rendering rendering) {
   Emitter *e = arena_new(c, Emitter);
   *e = (Emitter){.compilation = c, .model = model_name, .rendering = rendering, .body = {.compilation = c}};
   e->kernels_used = arena_array(c, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
@@ -353,8 +365,9 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
   emit_signature(e, signature);
   for (int p = 0; p < plan_count; p++) emit_program(e, plans[p]);
   emit_model(e, signature, plans, plan_count, trainings, training_count);
-  text_append(text, "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
-                    " * a function for each phase of each program, and at the end the model's description. */\n",
+  text_append(text,
+              "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
+              " * a function for each phase of each program, and at the end the model's description. */\n",
               model_name, rendering == RENDER_STRIPS ? "the kernels it calls" : "mathematics, the kernels it calls");
   text_append(text, "%s", embedded_model_h);
   if (e->vmath_used) text_append(text, "\n%s", embedded_vmath_h);

@@ -178,7 +178,8 @@ void layout_steps(Scheduler *s, const Node *node, StepList *list) {
   if (node->op == IR_embed_diagonal) {
     clear_step(s, node, list);
     Access to = result_access(s, node);
-    to.strides[dims - 1] += to.strides[dims]; /* a step down the diagonal; operand dims are the result's without the last */
+    to.strides[dims - 1] +=
+        to.strides[dims]; /* a step down the diagonal; operand dims are the result's without the last */
     to.strides[dims] = 0;
     copy_step(s, node, operand_access(s, x), to, extents, dims, list);
     return;

@@ -93,18 +93,15 @@ bool bind_arguments(Elaborator *e, const Expr *call, const Formals *formals, con
 }
 
 static int formal_rank(const Formal *f, const Value *v, bool untyped_is_scalar) {
-  if (f->type) {
-    int extra = strcmp(f->type->name, "simplex") == 0 && f->type->argument_count == 1;
-    return f->type->dim_count + extra;
-  }
+  if (f->type) return type_rank(f->type);
   return untyped_is_scalar ? 0 : visible_shape(v).rank;
 }
 
 static bool match_dims(Elaborator *e, const Formal *f, const Value *v, Scope *callee, Span span) {
   Shape shape = visible_shape(v);
-  for (int i = 0; f->type && i < f->type->dim_count; i++) {
-    const Expr *dim = f->type->dims[i];
-    Dim actual = shape.dims[shape.rank - f->type->dim_count + i];
+  for (int i = 0; f->type && i < type_rank(f->type); i++) {
+    const Expr *dim = type_dim(f->type, i);
+    Dim actual = shape.dims[shape.rank - type_rank(f->type) + i];
     if (dim->kind == EXPR_NAME && !scope_find(callee, dim->name)) {
       scope_bind(e, callee, dim->name, value_dim(actual), dim->span);
       continue;

@@ -123,8 +123,8 @@ static bool latent_shape(Elaborator *e, Name name, Span span, Shape *shape) {
 }
 
 static void report_no_density(Elaborator *e, const Value *d) {
-  Diagnostic *x = error_at(e->c, "no-log-pdf", d->span, "%s declares no log_pdf", d->family->name);
-  note_at(x, d->family->name_span, "it is declared here");
+  Diagnostic *x = error_at(e->c, "no-log-pdf", d->span, "%s declares no log_pdf", distribution_name(d));
+  if (d->family) note_at(x, d->family->name_span, "it is declared here");
 }
 
 /* log density of a statement's distribution at its variable, summed over the datum; per sample. */
@@ -161,15 +161,17 @@ static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bo
 
 /* Rule 5: a closed form is sound only if the prior mentions no latent whose posterior depends on this one. */
 static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
-  for (int i = 0; i < prior->count; i++) {
+  const Value **parameters = NULL;
+  int count = distribution_parameters(e, prior, &parameters, 0);
+  for (int i = 0; i < count; i++) {
     bool *seen = arena_array(e->c, bool, e->graph->count);
-    if (prior->elements[i].kind == VALUE_TENSOR && depends_on_noise_of(e, prior->elements[i].node, latent, seen)) return true;
+    if (parameters[i]->kind == VALUE_TENSOR && depends_on_noise_of(e, parameters[i]->node, latent, seen)) return true;
   }
   return false;
 }
 
 static void describe_kl(Elaborator *e, Name name, const Value *q, const Value *p, const char *how) {
-  if (e->describe) text_append(&e->model->notes, "kl(%s): %s || %s, %s\n", name, q->family->name, p->family->name, how);
+  if (e->describe) text_append(&e->model->notes, "kl(%s): %s || %s, %s\n", name, distribution_name(q), distribution_name(p), how);
 }
 
 static Value monte_carlo_kl(Elaborator *e, const Value *q, const Value *p, Name name, const Shape *shape, Span span) {
@@ -205,8 +207,8 @@ static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
     }
   }
   if (method == KL_CLOSED) {
-    Diagnostic *d = error_at(e->c, "kl-rule", span, sound ? "there is no closed form of KL(%s || %s)" : "a closed form of KL(%s || %s) would be unsound here", q.family->name, p.family->name);
-    if (sound) help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or write kl = monte_carlo", q.family->name, p.family->name);
+    Diagnostic *d = error_at(e->c, "kl-rule", span, sound ? "there is no closed form of KL(%s || %s)" : "a closed form of KL(%s || %s) would be unsound here", distribution_name(&q), distribution_name(&p));
+    if (sound) help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or write kl = monte_carlo", distribution_name(&q), distribution_name(&p));
     else help_with(d, "the prior of %s mentions a latent whose posterior depends on %s: write kl = monte_carlo", name, name);
     return value_error();
   }
@@ -372,7 +374,7 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
   bool missing;
   Span rule;
   Value v = word == WORD_KL ? closed_kl(e, &d[0], &d[1], &shape, call->span, &missing, &rule) : distribution_field(e, &d[0], "entropy", NULL, &shape, call->span, &missing);
-  if (missing) error_at(e->c, "kl-rule", call->span, "there is no closed form of %s(%s%s%s)", call->name, d[0].family->name, wanted > 1 ? ", " : "", wanted > 1 ? d[1].family->name : "");
+  if (missing) error_at(e->c, "kl-rule", call->span, "there is no closed form of %s(%s%s%s)", call->name, distribution_name(&d[0]), wanted > 1 ? ", " : "", wanted > 1 ? distribution_name(&d[1]) : "");
   return v;
 }
 

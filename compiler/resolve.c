@@ -214,7 +214,6 @@ static void refuse_type(Compilation *c, const TypeExpr *type) {
       {"solved", "give the parameter an `init` and let the optimiser fit it"},
       {"missing_ok", NULL},
       {"gathered", NULL},
-      {"max_norm", "use unit_norm(over = ...)"},
   };
   for (int i = 0; type && i < type->attribute_count; i++)
     for (size_t k = 0; k < sizeof words / sizeof *words; k++)

@@ -1,26 +1,27 @@
 /* Schedule: a simplified graph -> a plan: phases, each an ordered list of loops and products over planned memory.
  *
- * A value's stage is the number of reductions over the batch that stand before it: stage t is computed in step phase t or
- * row phase t, a sum over the batch of values of stage t is known from stage t + 1 on. Requires a verified graph whose
- * axes are datum and sample; leaves every tensor placed and every step in its phase. */
+ * A value's stage is the number of reductions over the batch that stand before it: stage t is computed in step phase t
+ * or row phase t, a sum over the batch of values of stage t is known from stage t + 1 on. Requires a verified graph
+ * whose axes are datum and sample; leaves every tensor placed and every step in its phase. */
 #include <assert.h>
 #include <ctype.h>
 #include <string.h>
 
 #include "plan_internal.h"
 
-const char *const storage_names[STORE_COUNT] = {"parameter", "data",    "state",    "setting",    "values", "fixed",     "tile",
-                                                "kept",      "partial", "gradient", "state_next", "range"};
+const char *const storage_names[STORE_COUNT] = {"parameter", "data", "state",   "setting",  "values",     "fixed",
+                                                "tile",      "kept", "partial", "gradient", "state_next", "range"};
 
 /* --- names and tensors --- */
 
 /* Words that generated functions use themselves, and C's own that a spec might use as names. */
-static const char *const taken_names[] = {"call",  "scratch", "unit",   "rows",   "first", "out",    "n",     "i",      "real",
-                                          "auto",  "break",   "case",   "char",   "const", "do",     "else",  "double", "float",
-                                          "for",   "goto",    "if",     "int",    "long",  "return", "short", "signed", "static",
-                                          "switch", "union",  "void",   "while",  "inline", "enum",  "sum",   "exp",    "log",
-                                          "main",  "default", "struct", "register", "sizeof", "typedef", "volatile", "extern",
-                                          "unsigned", "continue", "restrict", "part", "from", "count", "term", NULL};
+static const char *const taken_names[] = {
+    "call",     "scratch",  "unit",   "rows",     "first",  "out",     "n",        "i",      "real",
+    "auto",     "break",    "case",   "char",     "const",  "do",      "else",     "double", "float",
+    "for",      "goto",     "if",     "int",      "long",   "return",  "short",    "signed", "static",
+    "switch",   "union",    "void",   "while",    "inline", "enum",    "sum",      "exp",    "log",
+    "main",     "default",  "struct", "register", "sizeof", "typedef", "volatile", "extern", "unsigned",
+    "continue", "restrict", "part",   "from",     "count",  "term",    NULL};
 
 static bool name_is_taken(const Plan *plan, const char *name) {
   for (int i = 0; taken_names[i] != NULL; i++)
@@ -41,12 +42,15 @@ static Name unique_name(Scheduler *s, const char *wanted, const char *role) {
   return intern(s->compilation, candidate);
 }
 
-Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index, bool rows, long size, const char *role) {
+Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index, bool rows, long size,
+                      const char *role) {
   Plan *plan = s->plan;
   plan->tensors = arena_grow(s->compilation, plan->tensors, plan->tensor_count, sizeof *plan->tensors);
   Tensor *tensor = arena_new(s->compilation, Tensor);
-  *tensor = (Tensor){.id = plan->tensor_count, .storage = storage, .index = index, .size = size, .rows = rows, .node = node};
-  const char *wanted = node->name != NULL ? node->name : arena_printf(s->compilation, "%s_%d", op_table[node->op].name, node->id);
+  *tensor =
+      (Tensor){.id = plan->tensor_count, .storage = storage, .index = index, .size = size, .rows = rows, .node = node};
+  const char *wanted =
+      node->name != NULL ? node->name : arena_printf(s->compilation, "%s_%d", op_table[node->op].name, node->id);
   if (storage == STORE_PARAMETER) wanted = s->graph->signature->parameters[index].name;
   if (storage == STORE_DATA) wanted = s->graph->signature->data[index].name;
   if (storage == STORE_STATE) wanted = s->graph->signature->states[index].name;
@@ -70,9 +74,7 @@ static long parameter_size(const Signature *signature, int index) {
   return shape_size(&signature->parameters[index].shape);
 }
 
-static long state_size(const Signature *signature, int index) {
-  return shape_size(&signature->states[index].shape);
-}
+static long state_size(const Signature *signature, int index) { return shape_size(&signature->states[index].shape); }
 
 long *parameter_offsets(Compilation *c, const Signature *signature) {
   return offsets_of(c, signature->parameter_count, parameter_size, signature);
@@ -91,9 +93,7 @@ Step *step_append(Compilation *c, StepList *list, StepKind kind, const Node *nod
   return step;
 }
 
-Access operand_access(Scheduler *s, const Node *node) {
-  return s->infos[node->id].view;
-}
+Access operand_access(Scheduler *s, const Node *node) { return s->infos[node->id].view; }
 
 /* --- what becomes of each node --- */
 
@@ -171,7 +171,7 @@ static void place_node(Scheduler *s, Info *info) {
   case KIND_OTHER: {
     Access operand = operand_access(s, node->operands[0]);
     info->treatment = TREAT_VIEW;
-    if (!view_through(s, node, &operand, &info->view)) place_computed(s, info);
+    if (!view_through(node, &operand, &info->view)) place_computed(s, info);
     return;
   }
   case KIND_MAP:
@@ -253,9 +253,7 @@ static Phase *phase_at(Scheduler *s, int stage, PhaseKind kind) {
   return &s->plan->phases[stage * PHASES_A_STAGE + (int)kind];
 }
 
-static Phase *last_phase(Scheduler *s) {
-  return &s->plan->phases[s->plan->phase_count - 1];
-}
+static Phase *last_phase(Scheduler *s) { return &s->plan->phases[s->plan->phase_count - 1]; }
 
 static Phase *phase_of(Scheduler *s, const Info *info) {
   const Group *group = group_of(info);
@@ -281,12 +279,16 @@ static void node_steps(Scheduler *s, const Node *node, StepList *list) {
   case KIND_VIEW: layout_steps(s, node, list); return;
   case KIND_REDUCE:
   case KIND_OVER:
-    if (reduced_dims(node) != 0) reduction_steps(s, node, list);
-    else along_steps(s, node, list);
+    if (reduced_dims(node) != 0)
+      reduction_steps(s, node, list);
+    else
+      along_steps(s, node, list);
     return;
   case KIND_OTHER:
-    if (node->op == IR_lower_part) along_steps(s, node, list);
-    else layout_steps(s, node, list);
+    if (node->op == IR_lower_part)
+      along_steps(s, node, list);
+    else
+      layout_steps(s, node, list);
     return;
   case KIND_MAP: return; /* always in a group */
   }
@@ -371,9 +373,7 @@ static bool claim(Info *holder, Storage storage, int index, long offset) {
   return true;
 }
 
-static bool needs_own_place(OutputRole role) {
-  return role == OUTPUT_GRADIENT || role == OUTPUT_STATE;
-}
+static bool needs_own_place(OutputRole role) { return role == OUTPUT_GRADIENT || role == OUTPUT_STATE; }
 
 static Tensor *output_tensor(Scheduler *s, const Output *output) {
   Info *holder = holder_of(s, output->value);
@@ -383,8 +383,11 @@ static Tensor *output_tensor(Scheduler *s, const Output *output) {
   long offset = !own ? 0 : gradient ? s->parameter_offset[output->index] : s->state_offset[output->index];
   if (holder != NULL && (own ? claim(holder, storage, output->index, offset) : true)) return holder->tensor;
   bool rows = (output->value->axes & AXIS_DATUM) != 0;
-  Tensor *tensor = tensor_create(s, output->value, rows ? STORE_TILE : own ? storage : STORE_FIXED, output->index, rows,
-                                 value_size(s, output->value), "output");
+  Tensor *tensor = tensor_create(s, output->value,
+                                 rows  ? STORE_TILE
+                                 : own ? storage
+                                       : STORE_FIXED,
+                                 output->index, rows, value_size(s, output->value), "output");
   tensor->offset = offset;
   return tensor;
 }

@@ -12,16 +12,12 @@ typedef struct Builder {
   Graph *graph;
   Signature *signature;
   Dim D, H, K;
-  Shape code;   /* [K] */
+  Shape code; /* [K] */
 } Builder;
 
-static Shape vector(Dim a) {
-  return (Shape){.rank = 1, .dims = {a}};
-}
+static Shape vector(Dim a) { return (Shape){.rank = 1, .dims = {a}}; }
 
-static Shape matrix(Dim a, Dim b) {
-  return (Shape){.rank = 2, .dims = {a, b}};
-}
+static Shape matrix(Dim a, Dim b) { return (Shape){.rank = 2, .dims = {a, b}}; }
 
 static Node *parameter(Builder *b, const char *name, Shape shape) {
   Signature *s = b->signature;
@@ -29,9 +25,7 @@ static Node *parameter(Builder *b, const char *name, Shape shape) {
   return build_parameter(b->graph, s->parameter_count++);
 }
 
-static Node *two(Builder *b, Op op, Node *x, Node *y) {
-  return build_map2(b->graph, op, x, y);
-}
+static Node *two(Builder *b, Op op, Node *x, Node *y) { return build_map2(b->graph, op, x, y); }
 
 static Node *by_number(Builder *b, Op op, Node *x, double number) {
   return two(b, op, x, build_filled(b->graph, number, &x->shape));
@@ -41,9 +35,7 @@ static Node *wide(Builder *b, Node *x, const Node *like) { /* a scalar over a ve
   return build_scalar_expand(b->graph, x, &like->shape);
 }
 
-static Node *rows(Builder *b) {
-  return build_setting(b->graph, SETTING_ROWS_IN_BATCH);
-}
+static Node *rows(Builder *b) { return build_setting(b->graph, SETTING_ROWS_IN_BATCH); }
 
 /* x [A] with W [A, B]; `turned`: W [B, A] */
 static Node *product(Builder *b, Node *x, Node *w, bool turned) {
@@ -57,9 +49,7 @@ static Node *dense(Builder *b, Node *x, const char *name, Dim out) {
   return two(b, IR_add, product(b, x, w, false), bias);
 }
 
-static Node *total(Builder *b, Node *x) {
-  return build_sum(b->graph, x, (1u << x->shape.rank) - 1);
-}
+static Node *total(Builder *b, Node *x) { return build_sum(b->graph, x, (1u << x->shape.rank) - 1); }
 
 /* The mean over all axes. */
 static Node *mean_over_axes(Builder *b, Node *x) {
@@ -79,7 +69,8 @@ static Node *divergence(Builder *b, Node *mu, Node *log_sigma) {
   Node *square = two(b, IR_add, two(b, IR_mul, mu, mu), variance);
   Node *gauss = by_number(b, IR_mul, two(b, IR_sub, square, by_number(b, IR_mul, log_sigma, 2)), 0.5);
   Node *ratio = two(b, IR_div, mu, build_map1(b->graph, IR_exp, log_sigma));
-  return two(b, IR_add, by_number(b, IR_sub, gauss, 0.5), by_number(b, IR_mul, build_map1(b->graph, IR_erf, ratio), 0.1));
+  return two(b, IR_add, by_number(b, IR_sub, gauss, 0.5),
+             by_number(b, IR_mul, build_map1(b->graph, IR_erf, ratio), 0.1));
 }
 
 typedef struct Autoencoder {
@@ -152,7 +143,8 @@ static Node *unit_norm(Builder *b) {
   Node *error = two(b, IR_sub, a.x, product(b, a.z, w, true));
   Node *likelihood = mean_over_axes(b, total(b, two(b, IR_mul, error, error)));
   Node *prior = by_number(b, IR_mul, total(b, build_map1(b->graph, IR_abs, w)), 1e-3);
-  return build_map1(b->graph, IR_neg, two(b, IR_add, two(b, IR_add, likelihood, prior), mean_over_axes(b, total(b, a.divergence))));
+  return build_map1(b->graph, IR_neg,
+                    two(b, IR_add, two(b, IR_add, likelihood, prior), mean_over_axes(b, total(b, a.divergence))));
 }
 
 static Node *tied(Builder *b) {
@@ -177,7 +169,8 @@ static void add_gradients(Builder *b, Node *objective) {
   Node *leaves[MAX_PARAMETERS], *adjoints[MAX_PARAMETERS];
   for (int i = 0; i < count; i++) leaves[i] = build_parameter(b->graph, i);
   differentiate(b->graph, build_map1(b->graph, IR_neg, objective), leaves, count, adjoints);
-  for (int i = 0; i < count; i++) graph_output(b->graph, OUTPUT_GRADIENT, b->signature->parameters[i].name, i, adjoints[i]);
+  for (int i = 0; i < count; i++)
+    graph_output(b->graph, OUTPUT_GRADIENT, b->signature->parameters[i].name, i, adjoints[i]);
 }
 
 Graph *hand_graph(Compilation *c, HandGraph which, int D, int H, int K, int samples) {
@@ -187,10 +180,12 @@ Graph *hand_graph(Compilation *c, HandGraph which, int D, int H, int K, int samp
   Signature *s = b.signature = arena_new(c, Signature);
   s->parameters = arena_array(c, Parameter, MAX_PARAMETERS);
   s->data = arena_array(c, DataInput, 1);
-  s->data[s->data_count++] = (DataInput){.name = intern(c, "x"), .shape = vector(b.D), .facts = {.low = 0, .high = 1, .finite = true}};
+  s->data[s->data_count++] =
+      (DataInput){.name = intern(c, "x"), .shape = vector(b.D), .facts = {.low = 0, .high = 1, .finite = true}};
   s->noises = arena_array(c, Noise, 1);
   unsigned axes = AXIS_DATUM | (samples > 1 ? AXIS_SAMPLE : 0);
-  s->noises[s->noise_count++] = (Noise){.name = intern(c, "z.e"), .kind = NOISE_NORMAL, .stream = 7, .shape = vector(b.K), .axes = axes};
+  s->noises[s->noise_count++] =
+      (Noise){.name = intern(c, "z.e"), .kind = NOISE_NORMAL, .stream = 7, .shape = vector(b.K), .axes = axes};
   s->states = arena_array(c, State, 1);
   s->states[s->state_count++] = (State){.name = intern(c, "seen"), .start = 0.5};
   b.graph = graph_create(c, s, "train", samples);

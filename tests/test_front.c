@@ -178,7 +178,7 @@ Test(front, constrained_params_start_where_init_says) { /* rule 28 */
   Spec s = spec_right("model a;\ndim D = 3;\ndim K = 2;\ndata x : real[D];\nparam p : positive init 0.3;\nparam n : nonnegative[K] init 2;\nparam u : unit init 0.25;\n"
                       "param s : simplex[D] init 1 / D;\nparam t : simplex(K);\nparam l : lower_triangular[K, K] init 2;\nparam one : positive;\n"
                       "param c : real[D, K] unit_norm(over = D) init 3;\nparam copy : real[K, D] init c';\nparam still : positive projected init 0.5;\n"
-                      "param f : positive fixed init 4;\nobjective p + sum(n) + u + sum(s) + sum(t) + sum(l) + one + sum(c) + sum(copy) + still + f + 0 * sum(x);\n");
+                      "param f : positive fixed init 4;\nparam r : real[D, K] max_norm(1.5, over = D) init 3;\nparam near : real[D] max_norm(9, over = D) init 1;\nobjective sum(r) + sum(near) + p + sum(n) + u + sum(s) + sum(t) + sum(l) + one + sum(c) + sum(copy) + still + f + 0 * sum(x);\n");
   cr_expect(fabs(constrained_start(&s, "p")[0] - 0.3) < 1e-12 && fabs(spec_initial(&s, "p")[0] - log(expm1(0.3))) < 1e-12);
   cr_expect(fabs(constrained_start(&s, "n")[1] - 2) < 1e-12);
   cr_expect(fabs(constrained_start(&s, "u")[0] - 0.25) < 1e-12 && fabs(spec_initial(&s, "u")[0] - log(1 / 3.)) < 1e-12);
@@ -191,6 +191,7 @@ Test(front, constrained_params_start_where_init_says) { /* rule 28 */
     cr_expect(fabs(spec_initial(&s, "c")[i] - 1 / sqrt(3)) < 1e-12, "a unit column starts with raw = constrained");
     cr_expect(fabs(spec_initial(&s, "copy")[i] - 1 / sqrt(3)) < 1e-12);
   }
+  cr_expect(fabs(constrained_start(&s, "r")[0] - 1.5 / sqrt(3)) < 1e-12 && constrained_start(&s, "near")[2] == 1);
   cr_expect(spec_initial(&s, "still")[0] == 0.5 && spec_initial(&s, "f")[0] == 4);
   const double outside[] = {-3};
   Run run = {.rows = 1, .inputs = {{"still", outside}}};

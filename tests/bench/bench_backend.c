@@ -37,7 +37,8 @@ static void bare_products(const float *in_rows, float *weights, float *out_rows,
   for (int l = 0; l < 5; l++) {
     int in = layers[l][0], out = layers[l][1];
     for (int from = 0; from < in; from += 112)
-      spm_gemm_f(1, 0, in - from < 112 ? in - from : 112, out, ROWS, 1, in_rows + from, in, out_rows, out, 0, back, out);
+      spm_gemm_f(1, 0, in - from < 112 ? in - from : 112, out, ROWS, 1, in_rows + from, in, out_rows, out, 0, back,
+                 out);
   }
 }
 
@@ -59,18 +60,30 @@ static void prepare(Contender *contender, const char *name, const Jit *jit) {
   spm_program_sizes(model, &model->programs[0], ROWS, &sizes);
   const float **data = calloc(1, sizeof *data);
   data[0] = x;
-  contender->run = (struct spm_run){.model = model, .program = &model->programs[0], .scratch = numbers(sizes.scratch),
-                                    .scratch_size = sizes.scratch, .workers = {1, NULL, NULL}};
-  contender->run.call = (struct spm_call){
-      .parameters = numbers(model->parameter_size), .data = data, .state = numbers(64), .state_next = numbers(64),
-      .values = numbers(sizes.values), .kept = numbers(sizes.kept), .partials = numbers(sizes.partials),
-      .gradient = numbers(sizes.gradient), .rows = ROWS, .capacity = ROWS, .settings = {0, 0, ROWS, ROWS}};
+  contender->run = (struct spm_run){.model = model,
+                                    .program = &model->programs[0],
+                                    .scratch = numbers(sizes.scratch),
+                                    .scratch_size = sizes.scratch,
+                                    .workers = {1, NULL, NULL}};
+  contender->run.call = (struct spm_call){.parameters = numbers(model->parameter_size),
+                                          .data = data,
+                                          .state = numbers(64),
+                                          .state_next = numbers(64),
+                                          .values = numbers(sizes.values),
+                                          .kept = numbers(sizes.kept),
+                                          .partials = numbers(sizes.partials),
+                                          .gradient = numbers(sizes.gradient),
+                                          .rows = ROWS,
+                                          .capacity = ROWS,
+                                          .settings = {0, 0, ROWS, ROWS}};
 }
 
 static void time_once(Contender *contender) {
   double start = now();
-  if (contender->run.model != NULL) spm_run_program(&contender->run);
-  else bare_products(x, w, h, g);
+  if (contender->run.model != NULL)
+    spm_run_program(&contender->run);
+  else
+    bare_products(x, w, h, g);
   double time = now() - start;
   if (time < contender->best) contender->best = time;
 }
@@ -105,7 +118,8 @@ int main(void) {
   Plan *plan = schedule(graph);
   emit(&loops, c, "bench", graph->signature, &plan, 1, NULL, 0, RENDER_LOOPS);
   Jit *tcc = jit_compile(strips.bytes, "bench", false, message, sizeof message);
-  Jit *gcc = jit_compile_with("gcc", "-std=c99 -O3 -march=native -fno-math-errno", loops.bytes, "bench", false, message, sizeof message);
+  Jit *gcc = jit_compile_with("gcc", "-std=c99 -O3 -march=native -fno-math-errno", loops.bytes, "bench", false, message,
+                              sizeof message);
   x = numbers(ROWS * D), w = numbers(D * H), h = numbers(ROWS * D), g = numbers(D * H);
   Contender contenders[3];
   memset(contenders, 0, sizeof contenders);
