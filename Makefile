@@ -225,10 +225,10 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/support.a $(BUILD)/libspm.a
 	@mkdir -p $(@D)
 	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $< $(filter %.a,$^) $(LIBRARIES) -lcriterion
 
-# Benchmarks need no test framework.
-$(BUILD)/tests/bench/%: tests/bench/%.c $(BUILD)/libspm.a
+# Benchmarks need no test framework, so of the tests' support only what does without one.
+$(BUILD)/tests/bench/%: tests/bench/%.c $(call objects,$(wildcard tests/hand_graphs.c)) $(BUILD)/libspm.a
 	@mkdir -p $(@D)
-	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) -O2 $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $(filter %.c %.a,$^) $(LIBRARIES)
+	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) -O2 $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $< $(filter %.o %.a,$^) $(LIBRARIES)
 
 $(call objects,$(TEST_SUPPORT)): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/settings
 	@mkdir -p $(@D)

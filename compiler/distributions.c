@@ -413,6 +413,10 @@ static bool check_parameter_shapes(Elaborator *e, const Value *d, const Item *va
 /* A simplex or a one-hot vector is more than its elements' range. */
 static bool is_vector(Special s) { return s == SPECIAL_SIMPLEX || s == SPECIAL_CATEGORY; }
 
+static const char *range_text(Compilation *c, const Support *s, const Facts *facts) {
+  return is_vector(s->special) ? "" : arena_printf(c, ", %s", facts_text(c, facts));
+}
+
 bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable, const Support *declared, const Shape *shape, const char *role) {
   Support support, extended;
   if (!distribution_support(e, d, &support, &extended)) return false;
@@ -423,11 +427,15 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
   bool equal = inside && facts_within(&support.facts, &declared->facts);
   bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;
   if (support.special != declared->special && (is_vector(support.special) || is_vector(declared->special))) fits = false;
+  if (support.special == SPECIAL_CATEGORY && strcmp(declared->name, "integer") == 0) {
+    error_at(e->c, "not-supported", d->span, "`%s` over integers is not supported yet", distribution_name(d));
+    return false;
+  }
   if (!fits) {
-    Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s, %s, but %s is a distribution over %s values, %s", variable->name, declared->name,
-                             facts_text(e->c, &declared->facts), distribution_name(d), support.name, facts_text(e->c, domain));
+    Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s%s, but %s is a distribution over %s values%s", variable->name, declared->name,
+                             range_text(e->c, declared, &declared->facts), distribution_name(d), support.name, range_text(e->c, &support, domain));
     note_at(x, variable->name_span, "%s is declared here", variable->name);
-    help_with(x, "declare %s : %s, or take a distribution over %s values", variable->name, support.name, declared->name);
+    help_with(x, "declare %s : %s%s, or take a distribution over %s values", variable->name, support.name, is_vector(support.special) ? "(n)" : "", declared->name);
     return false;
   }
   int rank = event_rank(d);

@@ -209,7 +209,9 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
     index = data_index(e, item);
     return index < 0 ? value_error() : value_tensor(build_data(e->graph, index), 0, item->name_span);
   case ITEM_LATENT: return latent_draw(e, item, use);
-  case ITEM_PARAM: return make_parameter(e, item->name, item->name, item->type, item->expr, item->name_span);
+  case ITEM_PARAM:
+    if (model_find(e->model, ITEM_POSTERIOR, item->name)) return latent_draw(e, item, use); /* a global latent */
+    return make_parameter(e, item->name, item->name, item->type, item->expr, item->name_span);
   case ITEM_DRAW: return draw_value(e, item);
   case ITEM_LET:
   case ITEM_SCHEDULE: return let_value(e, item);

@@ -89,9 +89,13 @@ static const char *spec_line(Emitter *e, const Node *node) {
   int length = (int)strcspn(source->text + from, "\n#");
   if (length > 100) length = 100;
   char *text = arena_printf(c, "%s:%d: %.*s", file, number, length, source->text + from);
-  for (size_t end = strlen(text); end > 0 && text[end - 1] == ' ';) text[--end] = '\0';
+  for (size_t last = strlen(text); last > 0 && text[last - 1] == ' ';) text[--last] = '\0';
   for (char *at = text; *at != '\0'; at++)
     if ((at[0] == '*' && at[1] == '/') || (at[0] == '/' && at[1] == '*') || (unsigned char)*at < ' ') *at = ' ';
+  char *end = text; /* the author's columns are no use here */
+  for (const char *at = text; *at != '\0'; at++)
+    if (at[0] != ' ' || at[1] != ' ') *end++ = *at;
+  *end = '\0';
   return text;
 }
 
@@ -192,29 +196,36 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
 
 /* --- functions --- */
 
+/* "call->kept + call->capacity * 40 + first * 14": terms that are 0 are left out. */
+static const char *sum_text(Emitter *e, const char *base, long fixed, const char *variable, long times,
+                            long first_times) {
+  Text text = {.compilation = e->compilation};
+  text_append(&text, "%s", base);
+  if (fixed != 0) text_append(&text, " + %ld", fixed);
+  if (times == 1) text_append(&text, " + %s", variable);
+  if (times > 1) text_append(&text, " + %s * %ld", variable, times);
+  if (first_times == 1) text_append(&text, " + first");
+  if (first_times > 1) text_append(&text, " + first * %ld", first_times);
+  return text.bytes;
+}
+
 static const char *base_of_tensor(Emitter *e, const Tensor *t) {
-  Compilation *c = e->compilation;
-  const char *row = "";
-  if (t->rows && e->phase->kind == PHASE_ROWS) {
-    row = t->size == 1 ? " + first" : arena_printf(c, " + first * %ld", t->size);
-    if (t->storage != STORE_TILE) e->first_used = true;
-  }
+  long row = t->rows && e->phase->kind == PHASE_ROWS && t->storage != STORE_TILE ? t->size : 0;
+  e->first_used = e->first_used || row != 0;
+  e->scratch_used = e->scratch_used || t->storage == STORE_TILE || t->storage == STORE_FIXED;
+  e->unit_used = e->unit_used || t->storage == STORE_PARTIAL;
   switch (t->storage) {
-  case STORE_PARAMETER: return arena_printf(c, "call->parameters + %ld", t->offset);
-  case STORE_DATA: return arena_printf(c, "call->data[%d]%s", t->index, row);
-  case STORE_STATE: return arena_printf(c, "call->state + %ld", t->offset);
-  case STORE_SETTING: return arena_printf(c, "call->settings + %d", t->index);
-  case STORE_VALUES: return arena_printf(c, "call->values + %ld", t->offset);
-  case STORE_FIXED: e->scratch_used = true; return arena_printf(c, "scratch + %ld", t->offset);
-  case STORE_TILE:
-    e->scratch_used = true;
-    return arena_printf(c, "scratch + %ld + call->tile * %ld", e->plan->scratch_fixed, t->offset);
-  case STORE_KEPT: return arena_printf(c, "call->kept + call->capacity * %ld%s", t->offset, row);
-  case STORE_PARTIAL:
-    e->unit_used = true;
-    return arena_printf(c, "call->partials + unit * %ld + %ld", e->plan->partial_size, t->offset);
-  case STORE_GRADIENT: return arena_printf(c, "call->gradient + %ld", t->offset);
-  case STORE_STATE_NEXT: return arena_printf(c, "call->state_next + %ld", t->offset);
+  case STORE_PARAMETER: return sum_text(e, "call->parameters", t->offset, "", 0, 0);
+  case STORE_DATA: return sum_text(e, arena_printf(e->compilation, "call->data[%d]", t->index), 0, "", 0, row);
+  case STORE_STATE: return sum_text(e, "call->state", t->offset, "", 0, 0);
+  case STORE_SETTING: return sum_text(e, "call->settings", t->index, "", 0, 0);
+  case STORE_VALUES: return sum_text(e, "call->values", t->offset, "", 0, 0);
+  case STORE_FIXED: return sum_text(e, "scratch", t->offset, "", 0, 0);
+  case STORE_TILE: return sum_text(e, "scratch", e->plan->scratch_fixed, "call->tile", t->offset, 0);
+  case STORE_KEPT: return sum_text(e, "call->kept", 0, "call->capacity", t->offset, row);
+  case STORE_PARTIAL: return sum_text(e, "call->partials", t->offset, "unit", e->plan->partial_size, 0);
+  case STORE_GRADIENT: return sum_text(e, "call->gradient", t->offset, "", 0, 0);
+  case STORE_STATE_NEXT: return sum_text(e, "call->state_next", t->offset, "", 0, 0);
   case STORE_RANGE: return "out";
   case STORE_COUNT: break;
   }
@@ -308,8 +319,8 @@ const char *phase_function(Emitter *e, const Plan *plan, int phase) {
 }
 
 const char *range_function(Emitter *e, const Plan *plan, int phase, int range) {
-  const Range *r = &plan->phases[phase].ranges[range];
-  return arena_printf(e->compilation, "%s_gradient_%d_%s", plan->name, phase, r->result->name);
+  return arena_printf(e->compilation, "%s_range_%d_%s", plan->name, phase,
+                      plan->phases[phase].ranges[range].result->name);
 }
 
 static void emit_phase(Emitter *e, int number) {

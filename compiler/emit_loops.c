@@ -231,22 +231,32 @@ static bool mentions(const Loop *loop, ExtentKind kind) {
   return false;
 }
 
+enum { LINE = 110 };
+
+/* One more item of a list that goes on in the next line where it gets too long. */
+static void add_item(Text *list, size_t *line_start, const char *item) {
+  bool fits = list->length - *line_start + strlen(item) < LINE;
+  if (list->length > 0) text_append(list, fits ? ", " : ",\n    ");
+  if (!fits) *line_start = list->length;
+  text_append(list, "%s", item);
+}
+
 void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
   Nest nest = {.e = e, .out = &e->functions, .loop = &step->loop};
   nest.names = (const char **)arena_array(e->compilation, char *, step->loop.instruction_count);
   find_parameters(&nest);
   const char *name = arena_printf(e->compilation, "%s_loop_%d", e->function, ++e->loop_number);
   Text heading = {.compilation = e->compilation}, call = {.compilation = e->compilation};
-  bool rows = mentions(&step->loop, EXTENT_ROWS);
-  const char *between = "";
-  if (rows) {
-    text_append(&heading, "long rows");
-    text_append(&call, "rows");
-    between = ", ";
+  size_t heading_line = 0, call_line = 0;
+  if (mentions(&step->loop, EXTENT_ROWS)) {
+    add_item(&heading, &heading_line, "long rows");
+    add_item(&call, &call_line, "rows");
   }
-  for (int i = 0; i < nest.parameter_count; i++, between = ", ") {
-    text_append(&heading, "%s%sreal *restrict %s", between, nest.written[i] ? "" : "const ", nest.parameters[i]->name);
-    text_append(&call, "%s%s", between, nest.parameters[i]->name);
+  for (int i = 0; i < nest.parameter_count; i++) {
+    const char *parameter = nest.parameters[i]->name;
+    const char *constant = nest.written[i] ? "" : "const ";
+    add_item(&heading, &heading_line, arena_printf(e->compilation, "%sreal *restrict %s", constant, parameter));
+    add_item(&call, &call_line, parameter);
   }
   const char *said = e->last_comment;
   e->last_comment = NULL;

@@ -27,8 +27,10 @@ struct Model {
   CompileOptions options;
   Table items;         /* all statements of the model after `from` and replacement */
   Table library;       /* layers, functions, distributions, rules: the user's first, then the shipped ones */
-  File **files;        /* in order of reading; the last is the user's own */
+  File **files;        /* in order of reading; the first is the user's own */
   int file_count;
+  const char **open_paths; /* of files being read: `use` and `from` may not come back to one */
+  int open_count;
   DimBinding *dims;
   int dim_count, dim_depth;
   Signature signature;

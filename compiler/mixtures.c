@@ -47,7 +47,7 @@ static bool check_weight(Elaborator *e, const Value *w, Span span) {
   if (!node) return false;
   Facts unit = {.low = 0, .high = 1};
   if (!facts_disjoint(&node->facts, &unit)) return true;
-  error_at(e->c, "support", span, "a weight of a mixture lies in [0, 1]; this lies %s", facts_text(e->c, &node->facts));
+  error_at(e->c, "support", span, "a weight of a mixture lies in [0, 1]; this %s", lies_text(e->c, &node->facts));
   return false;
 }
 

@@ -161,6 +161,23 @@ static bool place_in_context(Elaborator *e, const Formal *f, Value *v, int extra
   return true;
 }
 
+/* A single constant may stand for a vector parameter: categorical(prob = 1 / C). */
+static bool is_shared_constant(const Value *v, int has, int wants) {
+  return has == 0 && wants > 0 && (v->kind == VALUE_NUMBER || (v->kind == VALUE_TENSOR && v->node->axes == 0));
+}
+
+static bool expand_constant(Elaborator *e, const Formal *f, Value *v, bool untyped_is_scalar, Scope *callee, Span span) {
+  if (!value_is_numeric(v) || f->is_dim || !f->type) return true;
+  Shape shape = visible_shape(v);
+  if (!is_shared_constant(v, shape.rank, formal_rank(f, v, untyped_is_scalar))) return true;
+  if (!check_support(e, f, v, callee, span)) return false;
+  Frame frame = enter_callee(e, callee, false, e->path);
+  bool known = read_shape(e, f->type, &shape);
+  leave_callee(e, frame);
+  if (known) *v = expand_to(e, *v, &shape, span);
+  return known && v->kind != VALUE_ERROR;
+}
+
 bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, int count, bool untyped_is_scalar, Scope *callee, Span span) {
   int base = e->context_count, widest = -1;
   int *extra = arena_array(e->c, int, count);
@@ -168,6 +185,7 @@ bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, i
     if (!value_is_numeric(&values[i]) || formals[i]->is_dim) continue;
     Shape shape = visible_shape(&values[i]);
     int rank = formal_rank(formals[i], &values[i], untyped_is_scalar);
+    if (is_shared_constant(&values[i], shape.rank, rank)) continue;
     if (shape.rank < rank) {
       Diagnostic *d = error_at(e->c, "shape", values[i].span.source ? values[i].span : span, "'%s' needs %d dim%s; this is %s", formals[i]->name, rank,
                                rank == 1 ? "" : "s", value_text(e->c, &values[i]));
@@ -179,6 +197,8 @@ bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, i
     if (!match_dims(e, formals[i], &values[i], callee, span)) return false;
     if (formals[i]->type && !check_support(e, formals[i], &values[i], callee, span)) return false;
   }
+  for (int i = 0; i < count; i++)
+    if (!expand_constant(e, formals[i], &values[i], untyped_is_scalar, callee, span)) return false;
   if (widest >= 0) {
     Shape shape = leading_dims(&values[widest], extra[widest]);
     if (base + shape.rank > MAX_RANK) {

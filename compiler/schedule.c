@@ -14,20 +14,32 @@ const char *const storage_names[STORE_COUNT] = {"parameter", "data", "state",   
 
 /* --- names and tensors --- */
 
-/* Words that generated functions use themselves, and C's own that a spec might use as names. */
+/* Names that generated functions use themselves, C's own and libm's: a spec may well call something `log` or `rows`. */
 static const char *const taken_names[] = {
-    "call",     "scratch",  "unit",   "rows",     "first",  "out",     "n",        "i",      "real",
-    "auto",     "break",    "case",   "char",     "const",  "do",      "else",     "double", "float",
-    "for",      "goto",     "if",     "int",      "long",   "return",  "short",    "signed", "static",
-    "switch",   "union",    "void",   "while",    "inline", "enum",    "sum",      "exp",    "log",
-    "main",     "default",  "struct", "register", "sizeof", "typedef", "volatile", "extern", "unsigned",
-    "continue", "restrict", "part",   "from",     "count",  "term",    NULL};
+    "call",     "scratch",  "unit",     "rows",    "first",  "out",      "n",      "i",       "j",        "real",
+    "part",     "from",     "count",    "end",     "block",  "top",      "sizes",  "strides", "auto",     "break",
+    "case",     "char",     "const",    "do",      "else",   "double",   "float",  "for",     "goto",     "if",
+    "int",      "long",     "return",   "short",   "signed", "static",   "switch", "union",   "void",     "while",
+    "inline",   "enum",     "main",     "default", "struct", "register", "sizeof", "typedef", "volatile", "extern",
+    "unsigned", "continue", "restrict", "sin",     "cos",    "tan",      "asin",   "acos",    "atan",     "sinh",
+    "cosh",     "tanh",     "exp",      "exp2",    "expm1",  "log",      "log2",   "log10",   "log1p",    "logb",
+    "pow",      "sqrt",     "cbrt",     "hypot",   "erf",    "erfc",     "lgamma", "tgamma",  "floor",    "ceil",
+    "round",    "trunc",    "fabs",     "fmod",    "fma",    "nan",      "fmax",   "fmin",    "fdim",     "rint",
+    "gamma",    "y0",       "y1",       "j0",      "j1",     "jn",       "yn",     "abs",     "div",      NULL};
+static const char *const taken_prefixes[] = {"strip_", "scalar_", "number_", "term_", "gather_", "model_",
+                                             "vm_",    "spm_",    "SPM_",    "VM_",   NULL};
 
-static bool name_is_taken(const Plan *plan, const char *name) {
+static bool name_is_internal(const char *name) {
   for (int i = 0; taken_names[i] != NULL; i++)
     if (strcmp(taken_names[i], name) == 0) return true;
+  for (int i = 0; taken_prefixes[i] != NULL; i++)
+    if (strncmp(taken_prefixes[i], name, strlen(taken_prefixes[i])) == 0) return true;
+  return (name[0] == 'i' && strspn(name + 1, "0123456789") == strlen(name + 1)) || name[strlen(name) - 1] == '_';
+}
+
+static bool name_is_taken(const Plan *plan, const char *name) {
   for (int i = 0; i < plan->tensor_count; i++)
-    if (strcmp(plan->tensors[i]->name, name) == 0) return true;
+    if (plan->tensors[i]->name != NULL && strcmp(plan->tensors[i]->name, name) == 0) return true;
   return false;
 }
 
@@ -36,6 +48,7 @@ static Name unique_name(Scheduler *s, const char *wanted, const char *role) {
   for (char *at = name; *at != '\0'; at++)
     if (!isalnum((unsigned char)*at)) *at = '_';
   if (!isalpha((unsigned char)name[0])) name = arena_printf(s->compilation, "v%s", name);
+  if (name_is_internal(name)) name = arena_printf(s->compilation, "the_%s_value", name);
   const char *candidate = name;
   for (int number = 2; name_is_taken(s->plan, candidate); number++)
     candidate = arena_printf(s->compilation, "%s_%d", name, number);
@@ -362,7 +375,7 @@ static Info *holder_of(Scheduler *s, const Node *value) {
 }
 
 /* May this output's buffer be the value's own memory? Claims it if so. */
-static bool claim(Info *holder, Storage storage, int index, long offset) {
+static bool claim(Scheduler *s, Info *holder, Storage storage, int index, long offset) {
   Tensor *tensor = holder->tensor;
   bool by_driver = holder->statistic || holder->treatment == TREAT_RANGE;
   if (tensor->storage == STORE_GRADIENT || tensor->storage == STORE_STATE_NEXT) return false;
@@ -370,6 +383,7 @@ static bool claim(Info *holder, Storage storage, int index, long offset) {
   tensor->storage = storage;
   tensor->index = index;
   tensor->offset = offset;
+  if (storage == STORE_GRADIENT) tensor->name = unique_name(s, s->graph->signature->parameters[index].name, "gradient");
   return true;
 }
 
@@ -381,7 +395,7 @@ static Tensor *output_tensor(Scheduler *s, const Output *output) {
   bool gradient = output->role == OUTPUT_GRADIENT;
   Storage storage = gradient ? STORE_GRADIENT : STORE_STATE_NEXT;
   long offset = !own ? 0 : gradient ? s->parameter_offset[output->index] : s->state_offset[output->index];
-  if (holder != NULL && (own ? claim(holder, storage, output->index, offset) : true)) return holder->tensor;
+  if (holder != NULL && (own ? claim(s, holder, storage, output->index, offset) : true)) return holder->tensor;
   bool rows = (output->value->axes & AXIS_DATUM) != 0;
   Tensor *tensor = tensor_create(s, output->value,
                                  rows  ? STORE_TILE

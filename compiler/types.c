@@ -39,7 +39,7 @@ static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
   Span name = {type->span.source, type->span.start, type->span.start + (int)strlen(type->name)};
   Diagnostic *d = error_at(e->c, "unknown-type", name, "there is no type '%s'", type->name);
   if (near.best) help_with(d, "did you mean '%s'?", near.best);
-  else help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), simplex(n), lower_triangular");
+  else help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), category(n), simplex(n), lower_triangular");
   return NULL;
 }
 

@@ -229,3 +229,70 @@ Test(library, vector_events) {
   close_to(spec_metric(&s, "third", &run), -0.5 * 61 / 0.25 + 2 * log(2) - log(2 * acos(-1)), 1e-12, "log_pdf", "ball");
   spec_close(&s);
 }
+
+Test(library, mixtures) {
+  static const Family mixed[] = {{"mixture(0.3: normal(-1, 0.5), 0.7: laplace(2, 0.4))", -16, 18, ""}, {"mixture(0: normal(-1, 0.5), 1: normal(2, 0.4))", -4, 8, ""}};
+  static const double means[] = {-0.3 + 1.4, 2}, squares[] = {0.3 * 1.25 + 0.7 * (4 + 0.32), 4.16};
+  for (int i = 0; i < 2; i++) {
+    const Family *f = &mixed[i];
+    char text[2000];
+    snprintf(text, sizeof text, "model m;\ndata y : real;\nlet d = %s;\ndraw t : real ~ d;\nlet pdf = exp(log_pdf(d, y));\nobjective t * y;\nmetric one = pdf;\n"
+                                "metric first = y * pdf;\nmetric draws = t;\nmetric second = t^2;\n", f->expression);
+    Spec s = spec_right(text);
+    Run run = {.rows = NODES, .inputs = {{"y", grid(&s, f->low, f->high)}}}, many = {.rows = DRAWS};
+    double length = f->high - f->low;
+    close_to(length * spec_metric(&s, "one", &run), 1, 1e-5, "integral", f->expression);
+    close_to(length * spec_metric(&s, "first", &run), means[i], 1e-4, "mean", f->expression);
+    close_to(field_of(&s, "d", "mean"), means[i], 1e-12, "mean", f->expression);
+    cr_expect(fabs(spec_metric(&s, "draws", &many) - means[i]) < 0.03 && fabs(spec_metric(&s, "second", &many) - squares[i]) < 0.08, "%s", f->expression);
+    spec_close(&s);
+  }
+}
+
+static double normal_log_pdf(double z, double m, double s) { return -0.5 * (z - m) * (z - m) / (s * s) - log(s) - 0.5 * log(2 * acos(-1)); }
+
+/* A mixture of joints has one weight a vector, a plain one a weight an element. */
+Test(library, mixtures_over_a_dim_and_joints) {
+  Spec s = spec_right("model m;\ndim C = 2;\ndim K = 2;\ndata x : real[K];\nparam w : simplex[C] init 1 / C;\nparam m : real[C, K] init 1;\nparam s : positive[C, K] fixed init 1;\n"
+                      "objective sum(x);\nmetric vectors = log_pdf(mixture(w: joint(normal(m, 2), over = K), over = C), x);\n"
+                      "metric elements = sum(log_pdf(mixture(w: normal(m, 2), over = C), x));\nmetric whole = log_pdf(joint(normal(0, 1), over = K), x);\n");
+  const double m[] = {0, 1, 2, -1}, x[] = {0.5, -0.3}, w[] = {0.4, -0.2};
+  Run run = {.rows = 1, .inputs = {{"m", m}, {"x", x}, {"w", w}}};
+  double share[2], part[2][2], vectors = 0, elements = 0, whole = normal_log_pdf(x[0], 0, 1) + normal_log_pdf(x[1], 0, 1);
+  for (int c = 0; c < 2; c++) {
+    share[c] = exp(w[c]) / (exp(w[0]) + exp(w[1]));
+    for (int k = 0; k < 2; k++) part[c][k] = normal_log_pdf(x[k], m[2 * c + k], 2);
+    vectors += share[c] * exp(part[c][0] + part[c][1]);
+  }
+  for (int k = 0; k < 2; k++) elements += log(share[0] * exp(part[0][k]) + share[1] * exp(part[1][k]));
+  close_to(spec_metric(&s, "vectors", &run), log(vectors), 1e-12, "log_pdf", "a mixture of joints");
+  close_to(spec_metric(&s, "elements", &run), elements, 1e-12, "log_pdf", "a mixture over C");
+  close_to(spec_metric(&s, "whole", &run), whole, 1e-12, "log_pdf", "a joint");
+  spec_close(&s);
+}
+
+Test(library, categorical) {
+  Spec s = spec_right("model m;\ndim N = 3;\ndata y : category(N);\nparam l : real[N] init 0;\nlet q = categorical(logits = l);\nlet p = categorical(prob = softmax(2 * l));\n"
+                      "likelihood y ~ categorical(logits = l);\ndraw t : category(N) ~ q;\nobjective log_lik(y);\nmetric a = log_pdf(q, y);\nmetric b = log_pdf(p, y);\n"
+                      "metric number = index(y);\nmetric h = entropy(q);\nmetric kl = kl(q, categorical(logits = 2 * l));\nmetric first = t[0];\nmetric sums = sum(t);\n");
+  const double l[] = {0.3, -1, 0.8}, y[] = {0, 0, 1};
+  double z1 = 0, z2 = 0, h = 0, kl = 0;
+  for (int i = 0; i < 3; i++) {
+    z1 += exp(l[i]);
+    z2 += exp(2 * l[i]);
+  }
+  for (int i = 0; i < 3; i++) {
+    double q = l[i] - log(z1), p = 2 * l[i] - log(z2);
+    h -= exp(q) * q;
+    kl += exp(q) * (q - p);
+  }
+  Run run = {.rows = 1, .inputs = {{"y", y}, {"l", l}}}, many = {.rows = DRAWS, .inputs = {{"l", l}}};
+  close_to(spec_metric(&s, "a", &run), 0.8 - log(z1), 1e-12, "log_pdf", "categorical(logits)");
+  close_to(spec_metric(&s, "b", &run), 1.6 - log(z2), 1e-12, "log_pdf", "categorical(prob)");
+  close_to(spec_metric(&s, "number", &run), 2, 1e-12, "index", "a category");
+  close_to(spec_metric(&s, "h", &run), h, 1e-12, "entropy", "categorical");
+  close_to(spec_metric(&s, "kl", &run), kl, 1e-12, "KL", "categorical");
+  close_to(spec_metric(&s, "sums", &many), 1, 1e-12, "sum", "a draw");
+  cr_expect(fabs(spec_metric(&s, "first", &many) - exp(0.3) / z1) < 0.008);
+  spec_close(&s);
+}
