@@ -137,7 +137,7 @@ Access whole_operand(Scheduler *s, const Node *operand, StepList *list) {
   Extent extents[PLAN_DIMS];
   int dims = space_of(s, operand, extents);
   Access whole = access_whole(s, operand, tensor);
-  copy_step(s, operand, access, whole, extents, dims, list);
+  copy_step(s, operand, access, whole, extents, dims, copy_list(s, operand, list));
   return whole;
 }
 

@@ -293,6 +293,8 @@ void product_loop(Scheduler *, const Node *, Access a, Access b, Access to, bool
                   int dim_count, StepList *);
 /* The operand in a tensor without gaps; a copy if it is not in one. */
 Access whole_operand(Scheduler *, const Node *operand, StepList *);
+/* Where the copy of an operand is made for a step of this list: once a step, not once a tile, if it has no rows. */
+StepList *copy_list(Scheduler *, const Node *operand, StepList *list);
 /* Where a node's own value is written: its tensor, or a tile's partial of it. */
 Access result_access(Scheduler *, const Node *);
 Extent result_extent(const Tensor *);

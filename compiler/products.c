@@ -262,20 +262,21 @@ static void datum_first(Product *p) {
   }
 }
 
+/* Copies are tried on a, on b, on both; what did not help is taken back. */
 static bool fit_with_copies(Scheduler *s, const Node *node, Product *p, Gemm *gemm, StepList *list) {
   datum_first(p);
   if (fit(p, gemm)) return true;
   for (int which = 1; which <= 3; which++) {
-    StepList trial = *list;
-    int tensors = s->plan->tensor_count;
+    StepList *lists[2] = {copy_list(s, node->operands[0], list), copy_list(s, node->operands[1], list)};
+    int counts[2] = {lists[0]->count, lists[1]->count}, tensors = s->plan->tensor_count;
     Product copied = *p;
-    if (which & 1) copy_operand(s, &copied, node->operands[0], true, &trial);
-    if (which & 2) copy_operand(s, &copied, node->operands[1], false, &trial);
+    for (int o = 0; o < 2; o++)
+      if (which >> o & 1) copy_operand(s, &copied, node->operands[o], o == 0, lists[o]);
     if (fit(&copied, gemm)) {
       *p = copied;
-      *list = trial;
       return true;
     }
+    for (int o = 0; o < 2; o++) lists[o]->count = counts[o];
     s->plan->tensor_count = tensors;
   }
   return false;

@@ -266,6 +266,11 @@ static Phase *phase_at(Scheduler *s, int stage, PhaseKind kind) {
   return &s->plan->phases[stage * PHASES_A_STAGE + (int)kind];
 }
 
+StepList *copy_list(Scheduler *s, const Node *operand, StepList *list) {
+  if (operand->axes & AXIS_DATUM) return list;
+  return &phase_at(s, s->infos[operand->id].stage, PHASE_STEP)->body;
+}
+
 static Phase *last_phase(Scheduler *s) { return &s->plan->phases[s->plan->phase_count - 1]; }
 
 static Phase *phase_of(Scheduler *s, const Info *info) {

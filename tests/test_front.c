@@ -307,6 +307,20 @@ Test(front, functions_of_a_variant_come_first) {
   spec_close(&s);
 }
 
+/* A model that uses a library which uses another. */
+Test(front, libraries_are_used) {
+  static const char lower[] = "function twice(t) = 2 * t;\nfunction thrice(t) = 3 * t;\n", upper[] = "use \"lower.spm\";\nfunction thrice(t) = twice(t) + t + 1;\n";
+  static const char text[] = "model m;\nuse \"upper.spm\";\ndata x : real;\nobjective x;\nmetric a = twice(5);\nmetric b = thrice(5);\nmetric c = swish(0);\nfunction swish(t) = t + 7;\n";
+  scratch_make();
+  scratch_write("lower.spm", lower, strlen(lower));
+  scratch_write("upper.spm", upper, strlen(upper));
+  Spec s = spec_open(scratch_write("m.spm", text, strlen(text)), NULL);
+  scratch_remove();
+  cr_assert(s.errors == 0);
+  cr_expect(spec_metric(&s, "a", NULL) == 10 && spec_metric(&s, "b", NULL) == 16 && spec_metric(&s, "c", NULL) == 7);
+  spec_close(&s);
+}
+
 Test(front, training_settings) {
   Spec s = spec_right("model a;\ndata x : real;\nobjective -x^2;\nlet rows = 32;\ntrain { optimizer = sgd(lr = 0.5, momentum = 0.9, weight_decay = 1e-4); batch = 2 * rows; "
                       "steps = 100; shuffle = false; samples = 3; }\n");

@@ -114,6 +114,9 @@ static char *some_expression(void) {
       "reshape(x, [2, D / 2])", "expand(z, D)", "expand(1, K, K)", "concat(z, x)", "cumsum(x)", "log_pdf(normal(0, 1), z)", "max(x, z)", "norm(x)",
       "normalize(x, over = D)", "outer(x, z)", "diag(z)", "identity(K)", "zeros(K)", "lower_part(outer(z, z))", "soft_threshold(z, 1)",
       "group_threshold(z, 0.5)", "uniform(0, 1)", "bernoulli(logits = z)", "bernoulli(prob = 0.5)", "log(0)", "(1 / 0)", "sqrt(-1)", "x^z", "x % 2",
+      "mixture(0.5: normal(0, 1), 0.5: laplace(0, 1))", "mixture(z: normal(0, 1))",
+      "joint(normal(0, 1), over = K)", "mixture(softmax(z): joint(normal(z, 1), over = K), over = K)", "mixture(x: normal(expand(0, D), 1), over = D)",
+      "categorical(logits = z)", "categorical(prob = softmax(z))", "hardmax(z)", "index(z)", "argmax(x, over = D)", "category(K)",
       "clip(z, 0, 1)", "polygamma(1, z)", "mean(mean(z), over = [batch, sample])", "positive", "real", "simplex(K)", "lower_triangular"};
   return expressions[below((int)(sizeof expressions / sizeof *expressions))];
 }
