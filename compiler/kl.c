@@ -24,8 +24,10 @@ static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bo
 /* Rule 5: only Monte Carlo is sound where the prior mentions a latent whose posterior depends on this one. */
 static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
   bool *seen = arena_array(e->c, bool, e->graph->count);
-  for (int i = 0; i < prior->count; i++)
-    if (prior->elements[i].kind == VALUE_TENSOR && depends_on_noise_of(e, prior->elements[i].node, latent, seen)) return true;
+  const Value **parameters = NULL;
+  int count = distribution_parameters(e, prior, &parameters, 0);
+  for (int i = 0; i < count; i++)
+    if (parameters[i]->kind == VALUE_TENSOR && depends_on_noise_of(e, parameters[i]->node, latent, seen)) return true;
   return false;
 }
 
@@ -62,7 +64,7 @@ Value sum_nodes(Elaborator *e, const NodeDim *nodes, Value v, Span span) {
 static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
   bool missing;
   Value v = closed_kl(e, pair->q, pair->p, &pair->shape, pair->span, &missing, &pair->rule);
-  pair->why = arena_printf(e->c, "no `rule kl(%s(...), %s(...))` is declared", pair->q->family->name, pair->p->family->name);
+  pair->why = arena_printf(e->c, "no `rule kl(%s(...), %s(...))` is declared", distribution_name(pair->q), distribution_name(pair->p));
   if (!missing) *result = v;
   return !missing;
 }
@@ -84,7 +86,7 @@ bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
   bool missing_q, missing_p;
   Value log_q = distribution_field(e, pair->q, "log_pdf", &z, &nodes.shape, pair->span, &missing_q);
   Value log_p = distribution_field(e, pair->p, "log_pdf", &z, &nodes.shape, pair->span, &missing_p);
-  pair->why = arena_printf(e->c, "%s declares no log_pdf", (missing_q ? pair->q : pair->p)->family->name);
+  pair->why = arena_printf(e->c, "%s declares no log_pdf", distribution_name(missing_q ? pair->q : pair->p));
   if (missing_q || missing_p) return false;
   Span span = pair->span;
   Value probability = apply1(e, IR_exp, log_q, span);
@@ -165,11 +167,11 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
   for (int i = 0; i < m->kl_record_count; i++)
     if (m->kl_records[i].latent == pair->latent && m->kl_records[i].span.start == pair->span.start && m->kl_records[i].rule == rule) return;
   m->kl_records = arena_grow(e->c, m->kl_records, m->kl_record_count, sizeof *m->kl_records);
-  m->kl_records[m->kl_record_count++] = (KlRecord){.latent = pair->latent, .posterior = pair->q->family->name, .prior = pair->p->family->name,
+  m->kl_records[m->kl_record_count++] = (KlRecord){.latent = pair->latent, .posterior = distribution_name(pair->q), .prior = distribution_name(pair->p),
                                                    .rule = rule, .forced = pair->method.rule != KL_RULE_BEST, .span = pair->span,
                                                    .rule_span = pair->rule, .nodes = pair->nodes, .error = pair->error,
                                                    .how = pair->how, .why = reason};
-  text_append(&m->notes, "kl(%s): %s || %s, %s", pair->latent ? pair->latent : "", pair->q->family->name, pair->p->family->name, kl_rule_name(rule));
+  text_append(&m->notes, "kl(%s): %s || %s, %s", pair->latent ? pair->latent : "", distribution_name(pair->q), distribution_name(pair->p), kl_rule_name(rule));
   if (rule == KL_RULE_QUADRATURE) {
     text_append(&m->notes, ", %d nodes, %s", pair->nodes, pair->how);
     if (pair->error >= 0) text_append(&m->notes, ", error about %.1g nats", pair->error);
@@ -180,7 +182,7 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
 }
 
 static const char *pair_text(Elaborator *e, const KlPair *pair) {
-  return arena_printf(e->c, "KL(%s || %s)", pair->q->family->name, pair->p->family->name);
+  return arena_printf(e->c, "KL(%s || %s)", distribution_name(pair->q), distribution_name(pair->p));
 }
 
 /* A spec demands a rule that cannot be had. */
@@ -194,7 +196,7 @@ static Value report_refused(Elaborator *e, const KlPair *pair, KlRule rule, bool
   if (rule == KL_RULE_CLOSED) d = error_at(e->c, "kl-rule", pair->span, "there is no closed form of %s", pair_text(e, pair));
   else d = error_at(e->c, "kl-rule", pair->span, "%s cannot be taken by %s: %s", pair_text(e, pair), kl_rule_name(rule), pair->why);
   if (rule == KL_RULE_CLOSED)
-    help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or leave the way to the compiler", pair->q->family->name, pair->p->family->name);
+    help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or leave the way to the compiler", distribution_name(pair->q), distribution_name(pair->p));
   else if (rule != KL_RULE_MONTE_CARLO) help_with(d, "write kl = monte_carlo, or leave the way to the compiler");
   return value_error();
 }

@@ -42,12 +42,17 @@ typedef struct Trial {
   int count;
 } Trial;
 bool make_trial(Elaborator *, const KlPair *, Trial *);
-/* Values for each combination, one after the other; NULL where there are none. */
+/* trials.c. Values for each combination, one after the other; NULL where there are none. */
 double *evaluate_trial(Trial *, Value *values, int parts);
-/* Where p may have a kink: -1 for 0, and each of its parameters that may be any real number; at most 3. */
+/* Where p may have a kink: -1 for 0, and its parameters that may be any real number, by their numbers. */
+enum { MOST_SPLITS = 3 };
 int split_points(const KlPair *, int *splits);
-/* p's parameters, then q's (which may be NULL); NaN where one is not a constant. */
-const double *constants_of(Elaborator *, const Value *p, const Value *q);
+const Value *split_value(const Value *d, int split);
+const char *split_name(const Value *d, int split);
+/* The same for pairs of which the same rule holds: their families and constant parameters. */
+Name trial_key(Elaborator *, const KlPair *);
+bool is_mapped(const Value *d);   /* inside a call mapped over more dims */
+bool is_over_dim(const Value *d); /* a mixture or joint along a dim */
 
 /* n nodes in (0, 1) and their weights. */
 void legendre_rule(int n, double *nodes, double *weights);

@@ -65,7 +65,7 @@ static Value log_integral(Elaborator *e, const Value *d, Domain domain, const Fa
   bool missing;
   if (!node_dim(e, shape, points.count, &nodes)) return value_error();
   Value z = node_table(e, &nodes, points.at, span);
-  if (split >= 0) z = apply2(e, IR_add, z, d->elements[split], span);
+  if (split >= 0) z = apply2(e, IR_add, z, *split_value(d, split), span);
   Value kernel = distribution_field(e, d, "log_kernel", &z, &nodes.shape, span, &missing);
   Value log_term = apply2(e, IR_add, kernel, node_table(e, &nodes, points.log_weight, span), span);
   Node *term = log_term.kind == VALUE_ERROR ? NULL : value_node(e, &log_term);
@@ -87,18 +87,17 @@ static double *tried(Elaborator *e, const Value *d, Domain domain, const Facts *
 }
 
 typedef struct NormaliserChoice {
-  const Item *family;
-  const double *numbers;
+  Name key;
   int grid, split;
   double error;
 } NormaliserChoice;
 
 /* The first grid that agrees with the finest one, at the split point that serves best. */
 static void choose(Elaborator *e, const Value *d, Domain domain, const Facts *f, Span span, NormaliserChoice *choice) {
-  int splits[3] = {-1}, split_count = 1, count = 0;
+  int splits[MOST_SPLITS] = {-1}, split_count = 1, count = 0;
   KlPair pair = {.p = d, .q = d};
   if (domain == DOMAIN_REAL) split_count = split_points(&pair, splits);
-  double *finest[3];
+  double *finest[MOST_SPLITS];
   for (int k = 0; k < split_count; k++) finest[k] = tried(e, d, domain, f, &grids[GRIDS - 1], splits[k], span, &count);
   for (int g = 0; g + 1 < GRIDS; g++)
     for (int k = 0; k < split_count; k++) {
@@ -115,9 +114,10 @@ static void choose(Elaborator *e, const Value *d, Domain domain, const Facts *f,
 
 static const NormaliserChoice *chosen(Elaborator *e, const Value *d, Domain domain, const Facts *f, Span span) {
   Model *m = e->model;
-  NormaliserChoice choice = {.family = d->family, .numbers = constants_of(e, d, NULL), .grid = -1, .split = -1, .error = INFINITY};
+  Value none = {.kind = VALUE_DISTRIBUTION, .family = d->family};
+  NormaliserChoice choice = {.key = trial_key(e, &(KlPair){.q = &none, .p = d}), .grid = -1, .split = -1, .error = INFINITY};
   for (int i = 0; i < m->normaliser_count; i++)
-    if (m->normalisers[i].family == choice.family && memcmp(m->normalisers[i].numbers, choice.numbers, sizeof(double) * (size_t)d->count) == 0) return &m->normalisers[i];
+    if (m->normalisers[i].key == choice.key) return &m->normalisers[i];
   choose(e, d, domain, f, span, &choice);
   m->normalisers = arena_grow(e->c, m->normalisers, m->normaliser_count, sizeof *m->normalisers);
   m->normalisers[m->normaliser_count++] = choice;

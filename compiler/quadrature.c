@@ -91,7 +91,7 @@ static bool piece_moments(Elaborator *e, const KlPair *pair, const Piece *piece,
 static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split, Moments *out) {
   Span span = pair->span;
   Value m = expand_to(e, stopped(e, pair->q->elements[0]), &pair->shape, span), s = expand_to(e, stopped(e, pair->q->elements[1]), &pair->shape, span);
-  Value kink = split < 0 ? value_number(0) : stopped(e, pair->p->elements[split]), cutoff = value_number(rule->cutoff);
+  Value kink = split < 0 ? value_number(0) : stopped(e, *split_value(pair->p, split)), cutoff = value_number(rule->cutoff);
   /* The split point, held a little inside the cutoff; where it was held, `moved` is how far it had to move and the piece
    * behind it is empty, elsewhere it is exactly 0 and neither piece is: no node ever stands on a pole. */
   Value d = apply2(e, IR_sub, m, kink, span), reach = apply2(e, IR_mul, value_number(rule->cutoff * (1 - 0x1p-10)), s, span);
@@ -183,107 +183,12 @@ static bool noise_kl(Elaborator *e, const KlPair *pair, NoiseKind kind, int coun
 /* ---- choosing a rule --------------------------------------------------------------------------------------------------------- */
 
 typedef struct QuadratureChoice {
-  const Item *q, *p;
-  const double *numbers; /* of p's parameters, then of q's; NaN: not a constant */
-  int rule, split;       /* rule < 0: none converges */
+  Name key;
+  int rule, split; /* rule < 0: none converges */
   double error;
 } QuadratureChoice;
 
 typedef enum Scheme { SCHEME_NONE, SCHEME_NORMAL, SCHEME_NOISE } Scheme;
-
-/* Values a parameter that is no constant may take in training. */
-static int trial_values(const Facts *f, bool of_posterior, double *out) {
-  static const double any[] = {-1.3, 0, 0.4}, positive[] = {0.1, 1}, wide[] = {0.05, 0.4, 3}, unit[] = {0.15, 0.7};
-  bool bounded = f->low == 0 && f->high == 1;
-  const double *from = bounded ? unit : f->low == 0 ? (of_posterior ? wide : positive) : any;
-  int count = bounded ? 2 : f->low == 0 && !of_posterior ? 2 : 3;
-  if (f->low > 0 || (f->low < 0 && isfinite(f->low))) return 0;
-  memcpy(out, from, sizeof *out * (size_t)count);
-  return count;
-}
-
-static const double normal_means[] = {-5, -2, -0.5, -0.1, -0.02, 0, 0.005, 0.05, 0.3, 1, 1.5, 3, 5};
-static const double normal_sds[] = {0.001, 0.01, 0.05, 0.2, 1, 2, 5};
-
-static bool constant_of(const Value *v, double *number) {
-  if (v->kind == VALUE_NUMBER) *number = v->dim.size;
-  if (v->kind == VALUE_NUMBER) return true;
-  const Node *node = v->kind == VALUE_TENSOR ? v->node : NULL;
-  while (node && node->op == IR_expand) node = node->operands[0];
-  if (node && node->op == IR_constant) *number = node->number;
-  return node && node->op == IR_constant;
-}
-
-enum { MOST_PARAMETERS = 6, MOST_COMBINATIONS = 800 };
-
-static int values_of(Elaborator *e, const Value *d, int parameter, bool of_posterior, double *out) {
-  const Formal *formal = &d->family->extra.items[parameter];
-  Support support = {.facts = {.low = -INFINITY, .high = INFINITY}};
-  if (constant_of(&d->elements[parameter], &out[0]) && !(of_posterior && d->family->name == intern(e->c, "normal"))) return 1;
-  if (of_posterior && d->family->name == intern(e->c, "normal")) {
-    const double *from = parameter == 0 ? normal_means : normal_sds;
-    int count = parameter == 0 ? (int)(sizeof normal_means / sizeof *normal_means) : (int)(sizeof normal_sds / sizeof *normal_sds);
-    memcpy(out, from, sizeof *out * (size_t)count);
-    return count;
-  }
-  if (formal->type && (formal->type->dim_count > 0 || !read_support(e, formal->type, &support) || support.special != SPECIAL_NONE)) return 0;
-  return trial_values(&support.facts, of_posterior, out);
-}
-
-bool make_trial(Elaborator *e, const KlPair *pair, Trial *trial) {
-  Elaborator *scratch = arena_new(e->c, Elaborator);
-  *scratch = *e;
-  scratch->graph = graph_create(e->c, arena_new(e->c, Signature), "quadrature", 1);
-  scratch->describe = false;
-  double values[2 * MOST_PARAMETERS][16];
-  int counts[2 * MOST_PARAMETERS], total = 0;
-  const Value *sides[2] = {pair->q, pair->p};
-  Value copies[2] = {*pair->q, *pair->p};
-  trial->count = 1;
-  for (int side = 0; side < 2; side++)
-    for (int i = 0; i < sides[side]->count; i++, total++) {
-      if (total == 2 * MOST_PARAMETERS) return false;
-      counts[total] = values_of(scratch, sides[side], i, side == 0, values[total]);
-      trial->count *= counts[total];
-      if (trial->count == 0 || trial->count > MOST_COMBINATIONS) return false;
-    }
-  Shape line = {.rank = 1, .dims = {dim_name(e->c, intern(e->c, "parameters tried"), trial->count)}};
-  for (int side = 0, at = 0, period = 1; side < 2; side++) {
-    copies[side].elements = arena_array(e->c, Value, copies[side].count);
-    for (int i = 0; i < copies[side].count; i++, at++) {
-      double *column = arena_array(e->c, double, trial->count);
-      for (int k = 0; k < trial->count; k++) column[k] = values[at][k / period % counts[at]];
-      period *= counts[at];
-      bool constant = counts[at] == 1;
-      copies[side].elements[i] = constant ? value_number(values[at][0]) : value_tensor(build_table(scratch->graph, column, &line), 0, pair->span);
-    }
-  }
-  trial->e = scratch;
-  trial->q = copies[0];
-  trial->p = copies[1];
-  trial->pair = *pair;
-  trial->pair.shape = line;
-  trial->pair.q = &trial->q;
-  trial->pair.p = &trial->p;
-  return true;
-}
-
-double *evaluate_trial(Trial *trial, Value *parts, int count) {
-  Elaborator *e = trial->e;
-  Node **nodes = arena_array(e->c, Node *, count);
-  for (int i = 0; i < count; i++) {
-    Value v = parts[i].kind == VALUE_ERROR ? parts[i] : expand_to(e, parts[i], &trial->pair.shape, trial->pair.span);
-    if (v.kind == VALUE_ERROR) return NULL;
-    nodes[i] = value_node(e, &v);
-  }
-  Bindings bindings = {.rows = 1};
-  Evaluation *values = interpret(e->graph, &bindings);
-  double *out = arena_array(e->c, double, count * trial->count);
-  for (int i = 0; i < count && !values->problem; i++) memcpy(out + i * trial->count, values->values[nodes[i]->id], sizeof *out * (size_t)trial->count);
-  bool fine = !values->problem;
-  evaluation_free(values, e->graph);
-  return fine ? out : NULL;
-}
 
 /* What a rule gives, on a fresh graph, since all of a graph is evaluated: three moments, or a KL, of each combination. */
 static const double *try_rule(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, int rule, int split, int *count) {
@@ -306,18 +211,6 @@ static double difference(const double *a, const double *b, int count) {
   return most;
 }
 
-int split_points(const KlPair *pair, int *splits) {
-  int count = 0;
-  splits[count++] = -1;
-  for (int i = 0; i < pair->p->count && count < 3; i++) {
-    const TypeExpr *type = pair->p->family->extra.items[i].type;
-    double number;
-    bool zero = constant_of(&pair->p->elements[i], &number) && number == 0;
-    if (!zero && (!type || (type->dim_count == 0 && strcmp(type->name, "real") == 0))) splits[count++] = i;
-  }
-  return count;
-}
-
 /* How far it is from the finest rule of its ladder; INFINITY where that does not settle it. */
 static double estimate(const double *values, const double *finest, Scheme scheme, int count) {
   if (!values || !finest) return INFINITY;
@@ -326,26 +219,14 @@ static double estimate(const double *values, const double *finest, Scheme scheme
   return gradient > gradient_tolerance ? fmax(error, gradient) : error;
 }
 
-static bool same_choice(const QuadratureChoice *a, const QuadratureChoice *b, int count) {
-  return a->q == b->q && a->p == b->p && memcmp(a->numbers, b->numbers, sizeof(double) * (size_t)count) == 0;
-}
-
-const double *constants_of(Elaborator *e, const Value *p, const Value *q) {
-  int count = p->count + (q ? q->count : 0);
-  double *numbers = arena_array(e->c, double, count);
-  for (int i = 0; i < count; i++)
-    if (!constant_of(i < p->count ? &p->elements[i] : &q->elements[i - p->count], &numbers[i])) numbers[i] = NAN;
-  return numbers;
-}
-
 static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind) {
   Model *m = e->model;
-  int count = pair->p->count + pair->q->count, rules = scheme == SCHEME_NORMAL ? NORMAL_RULES : NOISE_RULES;
-  QuadratureChoice choice = {.q = pair->q->family, .p = pair->p->family, .numbers = constants_of(e, pair->p, pair->q), .rule = -1, .split = -1, .error = INFINITY};
+  int rules = scheme == SCHEME_NORMAL ? NORMAL_RULES : NOISE_RULES;
+  QuadratureChoice choice = {.key = trial_key(e, pair), .rule = -1, .split = -1, .error = INFINITY};
   for (int i = 0; i < m->choice_count; i++)
-    if (same_choice(&m->choices[i], &choice, count)) return &m->choices[i];
-  int splits[3] = {-1}, split_count = scheme == SCHEME_NORMAL ? split_points(pair, splits) : 1;
-  const double *finest[3];
+    if (m->choices[i].key == choice.key) return &m->choices[i];
+  int splits[MOST_SPLITS] = {-1}, split_count = scheme == SCHEME_NORMAL ? split_points(pair, splits) : 1;
+  const double *finest[MOST_SPLITS];
   int values = 0;
   for (int k = 0; k < split_count; k++) finest[k] = try_rule(e, pair, scheme, kind, rules - 1, splits[k], &values);
   for (int rule = 0; rule + 1 < rules && choice.rule < 0; rule++)
@@ -361,34 +242,30 @@ static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme 
 
 /* ---- the rule ----------------------------------------------------------------------------------------------------------------- */
 
-static bool is_mapped(const Value *d) {
-  for (int i = 0; i < d->count; i++)
-    if (d->elements[i].kind == VALUE_TENSOR && d->elements[i].mapped) return true;
-  return false;
-}
-
 static Scheme find_scheme(Elaborator *e, KlPair *pair, NoiseKind *kind) {
-  const Item *q = pair->q->family;
+  const Item *q = pair->q->family; /* NULL: a mixture */
   Support support, extended;
   pair->why = "the distributions are not univariate";
   if (event_rank(pair->q) != 0 || event_rank(pair->p) != 0) return SCHEME_NONE;
   pair->why = "it is inside a call mapped over more dims";
   if (is_mapped(pair->q) || is_mapped(pair->p)) return SCHEME_NONE;
-  pair->why = arena_printf(e->c, "%s declares no log_pdf", pair->p->family->name);
+  pair->why = "a mixture's components stand along a dim";
+  if (is_over_dim(pair->q) || is_over_dim(pair->p)) return SCHEME_NONE;
+  pair->why = arena_printf(e->c, "%s declares no log_pdf", distribution_name(pair->p));
   if (!has_density(pair->p)) return SCHEME_NONE;
-  pair->why = arena_printf(e->c, "%s is not a continuous distribution", q->name);
+  pair->why = arena_printf(e->c, "%s is not a continuous distribution", distribution_name(pair->q));
   if (!distribution_support(e, pair->q, &support, &extended) || support.facts.integer || support.special != SPECIAL_NONE) return SCHEME_NONE;
   if (has_atoms(pair->q) || has_atoms(pair->p)) {
     pair->why = "it has an atom";
     return SCHEME_NONE;
   }
-  if (e->c->sources[q->span.source].library && strcmp(q->name, "normal") == 0 && pair->q->count == 2) return SCHEME_NORMAL;
-  pair->why = arena_printf(e->c, "%s has no sampler of one uniform or standard_normal noise", q->name);
-  return one_noise(q, kind) ? SCHEME_NOISE : SCHEME_NONE;
+  if (q && e->c->sources[q->span.source].library && strcmp(q->name, "normal") == 0 && pair->q->count == 2) return SCHEME_NORMAL;
+  pair->why = arena_printf(e->c, "%s has no sampler of one uniform or standard_normal noise", distribution_name(pair->q));
+  return q && one_noise(q, kind) ? SCHEME_NOISE : SCHEME_NONE;
 }
 
 static const char *split_text(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split) {
-  const char *at = split < 0 ? "0" : arena_printf(e->c, "the prior's %s", pair->p->family->extra.items[split].name);
+  const char *at = split < 0 ? "0" : arena_printf(e->c, "the prior's %s", split_name(pair->p, split));
   return arena_printf(e->c, "Gauss-Legendre split at %s%s, cut off at %s sd", at, rule->power > 1 ? " and crowded around it" : "", shortest_number(e->c, rule->cutoff));
 }
 
