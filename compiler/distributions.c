@@ -92,6 +92,17 @@ static bool check_parameter_supports(Elaborator *e, const Formals *formals, cons
   return ok;
 }
 
+const Item *pattern_family(Elaborator *e, const Expr *pattern) { return choose_family(e, pattern); }
+
+const Formal *pattern_formal(const Item *family, const Expr *pattern, int argument) {
+  const Argument *a = &pattern->arguments[argument];
+  int at = -1;
+  for (int i = 0; i <= argument; i++) at += pattern->arguments[i].name == NULL;
+  for (int k = 0; a->name && k < family->extra.count; k++)
+    if (family->extra.items[k].name == a->name) at = k;
+  return &family->extra.items[at];
+}
+
 Value make_distribution(Elaborator *e, const Expr *call) {
   Item *family = choose_family(e, call);
   if (!family) return value_error();

@@ -156,7 +156,7 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
   if (r->rule == KL_RULE_SUM) text_append(&text, " over %d values", r->nodes);
   if (r->rule == KL_RULE_QUADRATURE) text_append(&text, ", %d nodes, %s", r->nodes, r->how);
   if (r->rule == KL_RULE_QUADRATURE && r->error >= 0) text_append(&text, ", error about %.0e nats", r->error);
-  if (r->why) text_append(&text, ": %s", r->why);
+  if (r->why) text_append(&text, r->forced ? ", %s" : ": %s", r->why);
   return text.bytes;
 }
 

@@ -177,7 +177,7 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
     if (pair->error >= 0) text_append(&m->notes, ", error about %.1g nats", pair->error);
   }
   if (rule == KL_RULE_SUM) text_append(&m->notes, " over %d values", pair->nodes);
-  if (reason) text_append(&m->notes, ": %s", reason);
+  if (reason) text_append(&m->notes, pair->method.rule == KL_RULE_BEST ? ": %s" : ", %s", reason);
   text_append(&m->notes, "\n");
 }
 
@@ -194,7 +194,7 @@ static Value report_refused(Elaborator *e, const KlPair *pair, KlRule rule, bool
     return value_error();
   }
   if (rule == KL_RULE_CLOSED) d = error_at(e->c, "kl-rule", pair->span, "there is no closed form of %s", pair_text(e, pair));
-  else d = error_at(e->c, "kl-rule", pair->span, "%s cannot be taken by %s: %s", pair_text(e, pair), kl_rule_name(rule), pair->why);
+  else d = error_at(e->c, rule == KL_RULE_QUADRATURE ? "not-supported" : "kl-rule", pair->span, "%s cannot be taken by %s: %s", pair_text(e, pair), kl_rule_name(rule), pair->why);
   if (rule == KL_RULE_CLOSED)
     help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or leave the way to the compiler", distribution_name(pair->q), distribution_name(pair->p));
   else if (rule != KL_RULE_MONTE_CARLO) help_with(d, "write kl = monte_carlo, or leave the way to the compiler");

@@ -289,7 +289,8 @@ bool kl_by_quadrature(Elaborator *e, KlPair *pair, Value *result) {
   if (scheme == SCHEME_NONE) return false;
   const QuadratureChoice *choice = choose(e, pair, scheme, kind);
   pair->error = pair->method.nodes ? -1 : choice->error;
-  if (choice->rule < 0 && !pair->method.nodes) {
+  /* Over a sampler's noise nothing is split at the prior's kinks: what does not converge has no sound gradient either. */
+  if (choice->rule < 0 && (scheme == SCHEME_NOISE || !pair->method.nodes)) {
     pair->why = isfinite(choice->error) ? arena_printf(e->c, "it does not converge: the finest rules differ by %.1g nats", choice->error)
                                         : "it does not converge on the parameters tried";
     return false;

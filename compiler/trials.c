@@ -108,7 +108,8 @@ const char *split_name(const Value *d, int split) { return slot_at(d, split).for
 
 static const double normal_means[] = {-5, -2, -0.5, -0.1, -0.02, 0, 0.005, 0.05, 0.3, 1, 1.5, 3, 5};
 static const double normal_sds[] = {0.001, 0.01, 0.05, 0.2, 1, 2, 5};
-static const double any_values[] = {-1.3, 0, 0.4}, positive_values[] = {0.1, 1}, wide_values[] = {0.05, 0.4, 3}, unit_values[] = {0.15, 0.7};
+static const double any_values[] = {-1.3, 0, 0.4}, spread_values[] = {-2.3, -0.61, -0.17, 0, 0.23, 0.9}; /* where kinks may fall */
+static const double positive_values[] = {0.1, 1}, wide_values[] = {0.05, 0.4, 3}, unit_values[] = {0.15, 0.7};
 #define TAKE(values) (memcpy(out, values, sizeof values), (int)(sizeof values / sizeof *values))
 
 static int values_of(Elaborator *e, const Slot *slot, bool of_posterior, double *out) {
@@ -123,7 +124,8 @@ static int values_of(Elaborator *e, const Slot *slot, bool of_posterior, double 
   const Facts *f = &support.facts;
   if (f->low == 0 && f->high == 1) return TAKE(unit_values);
   if (f->low == 0) return of_posterior ? TAKE(wide_values) : TAKE(positive_values);
-  return isinf(f->low) ? TAKE(any_values) : 0;
+  if (!isinf(f->low)) return 0;
+  return of_posterior ? TAKE(spread_values) : TAKE(any_values);
 }
 
 typedef struct Side {

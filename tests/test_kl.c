@@ -167,7 +167,7 @@ Test(kl, the_best_rule_is_taken_and_others_when_asked) {
     spec_close(&s);
   }
   s = model_of("", "laplace(0.2, 0.5)", "normal(m, exp(r))", "elbo(kl = monte_carlo)");
-  expect_described(&s, "Monte Carlo: as asked");
+  expect_described(&s, "Monte Carlo, as asked");
   cr_expect(!spec_says(&s, "kl_monte_carlo"));
   spec_close(&s);
 }
@@ -187,6 +187,10 @@ static void expect_refused(const char *declarations, const char *prior, const ch
 static const char rough[] = "distribution rough(z : real; scale : positive) { log_pdf = sin(z * 40) - abs(z) / scale + floor(z * 3); }\n";
 
 Test(kl, what_cannot_be_honoured_is_an_error) {
+  expect_refused("rule entropy(normal(m, s)) = 1;\n", "normal(0, 1)", "normal(m, 1)", "elbo", "there are no rules for `entropy`");
+  expect_refused("rule kl(normal(m, s)) = 1;\n", "normal(0, 1)", "normal(m, 1)", "elbo", "`kl` takes two distributions");
+  expect_refused("rule expect(abs(normal(m, s))) = folded(m, s);\n", "normal(0, 1)", "normal(m, 1)", "elbo", "folded");
+  expect_refused("distribution cut(z : real; at) { log_pdf = -abs(z - at);  sample(u : uniform) = at + u; }\n", "laplace(0, 1)", "cut(m)", "elbo(kl = quadrature(20))", "it does not converge");
   expect_refused(priors[1].text, "own(0.1)", "normal(m, 1)", "elbo(kl = closed)", "there is no closed form of KL(normal || own)");
   expect_refused(rough, "rough(1)", "normal(m, 1)", "elbo(kl = quadrature)", "it does not converge");
   expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = sum)", "the support is not finite");
