@@ -209,6 +209,57 @@ Value distribution_field(Elaborator *e, const Value *d, const char *name, const 
   return expand_event(e, result, whole_event ? shape : &lead, span);
 }
 
+Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
+  if (pattern->kind != EXPR_CALL) return NULL;
+  for (int i = 0; i < m->library.count; i++) {
+    Item *item = m->library.items[i];
+    if (item->kind != ITEM_DISTRIBUTION || item->name != pattern->name || !takes(item, pattern)) continue;
+    int next = 0;
+    for (int k = 0; k < pattern->argument_count; k++) {
+      slots[k] = pattern->arguments[k].name ? -1 : next++;
+      for (int j = 0; pattern->arguments[k].name && j < item->extra.count; j++)
+        if (item->extra.items[j].name == pattern->arguments[k].name) slots[k] = j;
+    }
+    return item;
+  }
+  return NULL;
+}
+
+/* ---- fields that take arguments ---------------------------------------------------------------------------------------- */
+
+const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
+
+bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *support, Shape *own) {
+  static const Support any = {.facts = {.low = -__builtin_inf(), .high = __builtin_inf(), .finite = true}};
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  bool ok = enter_family(e, d, NULL, NULL, NULL, shape, scope, argument->span);
+  e->context_count = context;
+  *support = any;
+  *own = (Shape){0};
+  if (!ok || !argument->type) return ok;
+  Frame frame = enter_callee(e, scope, false, e->path);
+  ok = read_support(e, argument->type, support) && read_shape(e, argument->type, own);
+  leave_callee(e, frame);
+  return ok;
+}
+
+Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape, Span span) {
+  Formals all = {.items = arena_array(e->c, Formal, field->head.count + field->extra.count)};
+  for (int i = 0; i < field->head.count; i++) all.items[all.count++] = field->head.items[i];
+  for (int i = 0; i < field->extra.count; i++) all.items[all.count++] = field->extra.items[i];
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  Value result = value_error();
+  bool entered = enter_family(e, d, NULL, &all, arguments, shape, scope, span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
+  if (entered) result = field_value(e, d->family, field);
+  leave_callee(e, frame);
+  e->context_count = context;
+  return expand_event(e, unmap(e, result, context), shape, span);
+}
+
 /* ---- draws ----------------------------------------------------------------------------------------------------------- */
 
 static unsigned stream_of(const char *name) { /* FNV-1a: the same draw has the same stream in every program */
