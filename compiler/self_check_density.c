@@ -208,8 +208,8 @@ static void make_sum(Evaluator *v, Mass *m) {
 /* ---- the plane --------------------------------------------------------------------------------------------------------- */
 
 /* Trapezoidal rule in (s, t), z = centre +- (exp(s), exp(t)); twice the step tells how far to trust it. */
-enum { HALF = 72 };
-static const double plane_low = -21, plane_step = 0.375;
+enum { HALF = 84 };
+static const double plane_low = -15, plane_step = 0.25;
 
 static void centre_of(const Subject *s, const Point *setting, double *centre) {
   centre[0] = centre[1] = 0;
@@ -321,8 +321,8 @@ static const char *at_setting(const Subject *s, const Point *setting) {
 }
 
 static void report_bad(const Subject *s, const Point *setting, const Mass *m) {
-  Diagnostic *d = error_at(s->c, "self-check", field_span(s), "`%s` of `%s`%s is %g at %s = %.6g, inside its support %s", s->is_kernel ? "log_kernel" : "log_pdf",
-                           s->item->name, at_setting(s, setting), m->bad_value, s->item->formals.items[0].name, m->bad_z, support_words(s));
+  Diagnostic *d = error_at(s->c, "self-check", field_span(s), "`%s` of `%s`%s is %s at %s = %.6g, inside its support %s", s->is_kernel ? "log_kernel" : "log_pdf",
+                           s->item->name, at_setting(s, setting), isnan(m->bad_value) ? "not a number" : "infinite", s->item->formals.items[0].name, m->bad_z, support_words(s));
   const TypeExpr *type = s->item->formals.items[0].type;
   if (type) note_at(d, type->span, "the support is declared here");
   help_with(d, m->bad_z < 0 && !isfinite(s->support.facts.low) ? "the support is too wide: declare `%s : positive`, or give a density below 0"
