@@ -9,8 +9,8 @@ typedef struct Emitter {
   const char *model;
   Rendering rendering;
   const Plan *plan;
-  Text body; /* functions and tables; what they need is put before them at the end */
-  Text functions; /* loops: the functions of the phase that is being written */
+  Text body;          /* functions and tables; what they need is put before them at the end */
+  Text functions;     /* loops: the functions of the phase that is being written */
   bool *kernels_used; /* by position in kernel_table */
   bool vmath_used;
   const char *function; /* name of the one being written */
