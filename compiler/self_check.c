@@ -75,8 +75,8 @@ static void test_setting(Testing *t, const Subject *s, const Program *density, i
     t->settings++;
     test_density(t, s, &setting, &mass);
     bool usable = mass.kind == MASS_UNTESTED || (isfinite(mass.total) && mass.total > 0 && !mass.has_bad && mass.total < 1e12);
+    if (usable) test_sampler(t, s, &setting, &mass, number);
     if (usable && s->item->has_block) {
-      test_sampler(t, s, &setting, &mass, number);
       test_moments(t, s, &setting, &mass);
       test_prox(t, s, density, &setting, &mass);
     }

@@ -56,6 +56,7 @@ typedef struct Builder {
 typedef struct Program {
   Graph *graph;
   int input_count, output_count;
+  uint64_t seed; /* of its noise, where it draws */
 } Program;
 
 typedef struct Column { /* of one input: a row a point, or one row for all */

@@ -57,14 +57,14 @@ static void read_atoms(Elaborator *e, const TypeExpr *type, Subject *s) {
 }
 
 static bool read_slots(Elaborator *e, Subject *s, Scope *scope, int variant, const double *fixed) {
-  static const double wholes[] = {4, 1, 9};
+  static const double wholes[] = {4, 1, 9}, ends[] = {0, -2.3, 0.4}; /* of interval(low, high), low first */
   const Formals *formals = &s->item->extra;
   const TypeExpr *event = s->item->formals.items[0].type;
   for (int i = 0; i < formals->count; i++) {
     Slot *slot = &s->slots[i];
     *slot = (Slot){.formal = &formals->items[i], .size = 1};
     slot->is_number = type_names(event, slot->formal->name) || slot->formal->is_dim;
-    slot->number = wholes[variant % 3];
+    slot->number = event && strcmp(event->name, "interval") == 0 ? ends[variant % 3] + 1.7 * i : wholes[variant % 3];
     if (fixed && !isnan(fixed[i])) {
       slot->is_number = true;
       slot->number = fixed[i];
@@ -255,7 +255,7 @@ static void fill_columns(const Program *p, const Column *columns, long first, lo
 }
 
 static bool run_chunk(const Program *p, double **inputs, long first, long rows, double **outputs) {
-  Bindings b = {.rows = rows, .data = (const double *const *)inputs};
+  Bindings b = {.rows = rows, .first_row = first, .data = (const double *const *)inputs, .seed = p->seed};
   b.settings[SETTING_ROWS_IN_BATCH] = b.settings[SETTING_TOTAL_ROWS] = (double)rows;
   Evaluation *found = interpret(p->graph, &b);
   bool ok = found && !found->problem;
@@ -318,14 +318,34 @@ static void fill_noise(bool uniform, uint64_t seed, int stream, long rows, long 
   else spm_noise_normal_d(seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
 }
 
+static bool can_draw(const Value *d) {
+  if (d->combinator == COMBINE_NONE) return distribution_find_field(d->family, "sample") != NULL;
+  for (int i = 0; i < d->count; i++)
+    if (d->elements[i].kind != VALUE_DISTRIBUTION || !can_draw(&d->elements[i])) return false;
+  return true;
+}
+
+/* Of `= other(...)`: as a model would draw it. */
+static double *draw_derived(Builder *b, const Subject *s, const Value *d, const Column *columns, uint64_t seed, long rows) {
+  double *out = NULL;
+  if (!can_draw(d)) return NULL;
+  Value v = distribution_sample(b->e, d, s->item->formals.items[0].name, &s->event, AXIS_DATUM, s->item->name_span);
+  if (v.kind != VALUE_TENSOR) return NULL;
+  Program *p = builder_close(b, &v.node, 1);
+  if (p) p->seed = seed;
+  return p && program_run(p, columns, rows, &out) ? out : NULL;
+}
+
 double *draw_rows(const Subject *s, const char *name, const Point *setting, uint64_t seed, double sharpness, long rows) {
   Builder b = builder_open(s->model);
   Value d, arguments[MAX_SLOTS];
   Column columns[MAX_INPUTS];
   if (!builder_distribution(&b, s, &d)) return NULL;
+  int count = point_columns(s, setting, columns);
+  if (!s->item->has_block) return strcmp(name, "sample") == 0 ? draw_derived(&b, s, &d, columns, seed, rows) : NULL;
   const Field *field = distribution_find_field(d.family, name);
   if (!field || field->head.count + field->extra.count > MAX_SLOTS) return NULL;
-  int count = point_columns(s, setting, columns), total = field->head.count + field->extra.count;
+  int total = field->head.count + field->extra.count;
   for (int i = 0; i < total; i++) {
     bool extra = i >= field->head.count;
     const Formal *f = extra ? &field->extra.items[i - field->head.count] : &field->head.items[i];

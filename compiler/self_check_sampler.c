@@ -133,11 +133,16 @@ static bool inside(const Subject *s, double z) {
   return !(f->above_low && z == f->low && isfinite(f->low)) && !(f->below_high && z == f->high && isfinite(f->high));
 }
 
-static bool report_outside(Testing *t, const Subject *s, const Point *setting, const Field *field, const double *draws, long rows) {
+static Span sample_span(const Subject *s) {
+  const Field *field = s->item->has_block ? distribution_find_field(s->item, "sample") : NULL;
+  return field ? field->span : s->item->name_span;
+}
+
+static bool report_outside(Testing *t, const Subject *s, const Point *setting, const double *draws, long rows) {
   for (long i = 0; i < rows * s->event_size; i++) {
     if (inside(s, draws[i])) continue;
     if (!tally(t, ASPECT_SAMPLE, INFINITY, 0)) return true;
-    Diagnostic *d = error_at(s->c, "self-check", field->span, "`sample` of `%s` at %s draws %.9g, which lies outside its support `%s`, %s", s->item->name,
+    Diagnostic *d = error_at(s->c, "self-check", sample_span(s), "`sample` of `%s` at %s draws %.9g, which lies outside its support `%s`, %s", s->item->name,
                              point_text(s, setting), draws[i], s->support.name, facts_text(s->c, &s->support.facts));
     const TypeExpr *type = s->item->formals.items[0].type;
     if (type) note_at(d, type->span, "the support is declared here");
@@ -186,8 +191,8 @@ static void test_relaxed(Testing *t, const Subject *s, const Point *setting, con
 
 /* ---- samplers --------------------------------------------------------------------------------------------------------------- */
 
-static void report(const Subject *s, const Point *setting, const Field *field, const Verdict *v, long rows) {
-  Diagnostic *d = error_at(s->c, "self-check", field->span, "`sample` of `%s`%s%s does not follow its log_pdf: %s %.4g, allowed %.4g, %ld draws", s->item->name,
+static void report(const Subject *s, const Point *setting, const Verdict *v, long rows) {
+  Diagnostic *d = error_at(s->c, "self-check", sample_span(s), "`sample` of `%s`%s%s does not follow its log_pdf: %s %.4g, allowed %.4g, %ld draws", s->item->name,
                            s->slot_count ? " at " : "", point_text(s, setting), v->test, v->statistic, v->limit, rows);
   const char *z = s->item->formals.items[0].name;
   if (s->density) note_at(d, s->density->span, "the density is declared here");
@@ -198,15 +203,15 @@ static void report(const Subject *s, const Point *setting, const Field *field, c
 }
 
 void test_sampler(Testing *t, const Subject *s, const Point *setting, const Mass *m, int number) {
-  const Field *field = distribution_find_field(s->item, "sample");
+  const Field *field = s->item->has_block ? distribution_find_field(s->item, "sample") : NULL;
   uint64_t seed = t->seed * 7919u + (uint64_t)number * 2u + 1u;
-  if (!field) return;
+  if (!field && s->item->has_block) return;
   double *draws = draw_rows(s, "sample", setting, seed, 1, DRAWS);
   if (!draws) {
-    tally_skip(t, ASPECT_SAMPLE, "it cannot be evaluated by itself");
+    if (field) tally_skip(t, ASPECT_SAMPLE, "it cannot be evaluated by itself");
     return;
   }
-  if (report_outside(t, s, setting, field, draws, DRAWS)) {
+  if (report_outside(t, s, setting, draws, DRAWS)) {
     free(draws);
     return;
   }
@@ -221,8 +226,8 @@ void test_sampler(Testing *t, const Subject *s, const Point *setting, const Mass
       free(more);
     }
     t->tallies[ASPECT_SAMPLE].number = "of what is allowed";
-    if (tally(t, ASPECT_SAMPLE, v.statistic / v.limit, 1)) report(s, setting, field, &v, rows);
+    if (tally(t, ASPECT_SAMPLE, v.statistic / v.limit, 1)) report(s, setting, &v, rows);
   }
-  test_relaxed(t, s, setting, draws, seed, 2000);
+  if (field) test_relaxed(t, s, setting, draws, seed, 2000);
   free(draws);
 }
