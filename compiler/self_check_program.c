@@ -233,7 +233,10 @@ bool builder_distribution(Builder *b, const Subject *s, Value *d) {
 
 Program *builder_close(Builder *b, Node **outputs, int count) {
   Compilation *c = b->e->c;
-  for (int i = 0; i < count; i++) graph_output(b->e->graph, OUTPUT_ROWS, intern(c, arena_printf(c, "value%d", i)), i, outputs[i]);
+  for (int i = 0; i < count; i++) {
+    Node *rows = outputs[i]->axes & AXIS_DATUM ? outputs[i] : build_spread(b->e->graph, outputs[i], AXIS_DATUM);
+    graph_output(b->e->graph, OUTPUT_ROWS, intern(c, arena_printf(c, "value%d", i)), i, rows);
+  }
   const char *violation = ir_verify(b->e->graph);
   if (violation) {
     error_at(c, "internal", b->e->model->span, "internal error in a self-check: %s", violation);

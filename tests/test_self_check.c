@@ -38,6 +38,14 @@ static const char right[] =
     "distribution grouped(z : real[m]; scale : positive) {\n"
     "  log_pdf = -norm(z) / scale - m * log(scale) - log(2) - 0.5 * m * log(pi) - lgamma(m) + lgamma(m / 2);\n"
     "  prox(v : real[m], t) = group_threshold(v, t / scale);\n}\n"
+    "distribution secant(z : real; scale : positive) {\n"
+    "  log_pdf = -abs(z) / scale - log1p(exp(-2 * abs(z) / scale)) - log(0.5 * pi * scale);\n"
+    "  sample(u : uniform) = scale * log(tan(0.5 * pi * u));\n  mean = 0;\n  variance = (0.5 * pi * scale)^2;\n}\n"
+    "distribution plain(z : unit) { log_pdf = 0;  sample(u : uniform) = u;  entropy = 0;  mean = 0.5; }\n"
+    "distribution patchy(z : real; slab : unit) = mixture(slab: normal(0, 1), 1 - slab: normal(0, 0.1));\n"
+    "distribution chosen(z : category(n); logits : real[n]) { log_pdf = dot(z, logits) - logsumexp(logits);  mean = softmax(logits); }\n"
+    "distribution shares(z : simplex[n]; a : positive[n]) {\n"
+    "  log_pdf = sum((a - 1) * log(z)) + lgamma(sum(a)) - sum(lgamma(a));\n  mean = a / sum(a);\n}\n"
     "distribution counted(z : count; rate : positive) {\n"
     "  log_pdf = z * log(rate) - rate - lgamma(z + 1);\n  mean = rate;\n  variance = rate;\n}\n"
     "distribution pair(z : real[m]; mean : real[m], sd : positive[m]) {\n"
@@ -73,7 +81,7 @@ Test(self_check, shipped_library_passes) {
 Test(self_check, report_says_what_was_tested_and_what_was_not) {
   Spec s;
   SelfCheckReport report = check_with(&s, right, 1, false);
-  cr_expect(report.count == 10);
+  cr_expect(report.count == 15);
   cr_expect(strstr(line_of(&report, "two_sided"), "density") && strstr(line_of(&report, "two_sided"), "sample") && strstr(line_of(&report, "two_sided"), "entropy"));
   cr_expect(strstr(line_of(&report, "power"), "unnormalised as declared"), "%s", line_of(&report, "power"));
   cr_expect(strstr(line_of(&report, "spiked"), "relaxed"));
