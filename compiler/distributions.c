@@ -324,6 +324,17 @@ Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Sh
   return expand_event(e, unmap(e, result, context), shape, span);
 }
 
+Value log_ratio(Elaborator *e, const Value *q, Value log_q, const Value *p, Value log_p, Span span) {
+  int finer = event_rank(p) - event_rank(q); /* by how many dims one density's events are smaller than the other's */
+  Value *fine = finer > 0 ? &log_q : &log_p;
+  if (finer != 0 && fine->kind == VALUE_TENSOR) {
+    int rank = fine->node->shape.rank, count = finer > 0 ? finer : -finer;
+    place(e, span);
+    *fine = value_tensor(build_sum(e->graph, fine->node, ((1u << count) - 1) << (rank - count)), fine->mapped, span);
+  }
+  return apply2(e, IR_sub, log_q, log_p, span);
+}
+
 /* ---- closed-form KL --------------------------------------------------------------------------------------------------- */
 
 /* Does `pattern`, as in normal(m, s), match d? Its names and d's parameters are appended as formals and values. */

@@ -296,6 +296,8 @@ bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *ar
 Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
 /* A draw of the given shape; its noise is named after `variable` and has the given axes. */
 Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
+/* log q - log p, one value for each of the larger events: a joint density is one number for several of the other's. */
+Value log_ratio(Elaborator *, const Value *q, Value log_q, const Value *p, Value log_p, Span);
 /* Closed-form KL, one value an event; *missing set if there is no rule. rule_span: where the rule stands. */
 Value closed_kl(Elaborator *, const Value *q, const Value *p, const Shape *shape, Span, bool *missing, Span *rule_span);
 /* Checks a distribution against the variable it is for (supports, rule 2). */

@@ -213,7 +213,7 @@ static Value monte_carlo_kl(Elaborator *e, const Value *q, const Value *p, Name 
   bool no_prior;
   Value log_p = distribution_field(e, p, "log_pdf", &z, shape, p->span, &no_prior);
   if (missing || no_prior) report_no_density(e, missing ? q : p);
-  return average_samples(e, apply2(e, IR_sub, log_q, log_p, span));
+  return average_samples(e, log_ratio(e, q, log_q, p, log_p, span));
 }
 
 /* KL of a latent, one value an event, samples averaged. */

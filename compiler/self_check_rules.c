@@ -65,7 +65,7 @@ static Program *across_program(const Pair *pair) {
 }
 
 /* log q - log p, both normalised. */
-static double *log_ratio(const Pair *pair, const double *z, long rows, double **log_q) {
+static double *log_ratios(const Pair *pair, const double *z, long rows, double **log_q) {
   double *q = mass_log_pdf(&pair->q, pair->q_density, &pair->q_setting, &pair->q_mass, z, rows);
   double *p = mass_log_pdf(&pair->p, pair->p_density, &pair->p_setting, &pair->p_mass, z, rows);
   for (long i = 0; q && p && i < rows; i++) p[i] = q[i] - p[i];
@@ -78,7 +78,7 @@ static double *log_ratio(const Pair *pair, const double *z, long rows, double **
 
 static bool evaluate_pair(void *context, const double *z, long count, double *values) {
   const Pair *pair = context;
-  double *log_q = NULL, *ratio = log_ratio(pair, z, count, &log_q);
+  double *log_q = NULL, *ratio = log_ratios(pair, z, count, &log_q);
   for (long i = 0; ratio && log_q && i < count; i++) {
     double f = isfinite(log_q[i]) ? exp(log_q[i]) : 0;
     values[2 * i] = f;
@@ -105,7 +105,7 @@ static bool by_line(Pair *pair, Truth *truth) {
 }
 
 static bool by_sum(Pair *pair, Truth *truth) {
-  double *ratio = log_ratio(pair, pair->q_mass.z, pair->q_mass.count, NULL);
+  double *ratio = log_ratios(pair, pair->q_mass.z, pair->q_mass.count, NULL);
   for (long i = 0; ratio && i < pair->q_mass.count; i++)
     if (isnan(ratio[i]) || !isfinite(ratio[i])) ratio[i] = exp(pair->q_mass.log_f[i]) > 0 ? ratio[i] : 0;
   if (!ratio) return false;
@@ -117,7 +117,7 @@ static bool by_sum(Pair *pair, Truth *truth) {
 
 static bool by_draws(Pair *pair, uint64_t seed, long draws, Truth *truth) {
   double *z = draw_rows(&pair->q, "sample", &pair->q_setting, seed, 1, draws), sum = 0, squares = 0;
-  double *ratio = z ? log_ratio(pair, z, draws, NULL) : NULL;
+  double *ratio = z ? log_ratios(pair, z, draws, NULL) : NULL;
   for (long i = 0; ratio && i < draws; i++) {
     sum += ratio[i];
     squares += ratio[i] * ratio[i];
