@@ -308,7 +308,8 @@ static const char *support_words(const Subject *s) {
 static void help_density(Diagnostic *d, const Subject *s, const Mass *m) {
   bool symmetric = !isfinite(s->support.facts.low) && m->kind == MASS_LINE;
   if (symmetric && fabs(m->total * (1 - m->below_zero) - 1) < 1e-6)
-    help_with(d, "over the numbers above 0 it does integrate to 1: declare `%s : positive`", s->item->formals.items[0].name);
+    help_with(d, "subtract %.6g from it, its log; or, if it is meant for numbers above 0, where it does integrate to 1, declare `%s : positive`",
+              log(m->total), s->item->formals.items[0].name);
   else if (isfinite(m->total) && m->total > 0)
     help_with(d, "subtract %.6g from it, its log; or call it `log_kernel`, and the compiler normalises it", log(m->total));
   else help_with(d, "a density that cannot be normalised is no distribution: bound its support or let its tails fall");
