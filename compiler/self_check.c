@@ -27,6 +27,31 @@ static bool is_declared(const Testing *t, Aspect aspect) {
   return t->item->has_block && distribution_find_field(t->item, aspect_names[aspect]) != NULL;
 }
 
+/* Why an aspect was not tested, everywhere or at some settings; NULL if it was. */
+static const char *why_untested(const Testing *t, int aspect) {
+  const Tally *a = &t->tallies[aspect];
+  if (a->skipped) return a->skipped;
+  if (a->tested || !is_declared(t, (Aspect)aspect)) return NULL;
+  return aspect == ASPECT_DERIVATIVES ? "nothing in it varies smoothly" : "no setting gave a density";
+}
+
+/* All aspects with the same reason at once, at the first of them. */
+static void name_untested(const Testing *t, int aspect, Text *text) {
+  const char *why = why_untested(t, aspect);
+  bool partly = t->tallies[aspect].tested > 0;
+  for (int k = 0; why && k < aspect; k++) {
+    const char *other = why_untested(t, k);
+    if (other && strcmp(other, why) == 0 && partly == (t->tallies[k].tested > 0)) return;
+  }
+  if (!why) return;
+  text_append(text, "; not tested%s:", partly ? " everywhere" : "");
+  for (int k = aspect, count = 0; k < ASPECT_COUNT; k++) {
+    const char *other = why_untested(t, k);
+    if (other && strcmp(other, why) == 0 && partly == (t->tallies[k].tested > 0)) text_append(text, "%s %s", count++ ? "," : "", aspect_names[k]);
+  }
+  text_append(text, " (%s)", why);
+}
+
 static const char *summary(const Testing *t) {
   Text text = {.compilation = t->c};
   text_append(&text, "%s(", t->item->name);
@@ -42,13 +67,7 @@ static const char *summary(const Testing *t) {
     else text_append(&text, "%.1e", a->worst);
   }
   if (t->meaningless) text_append(&text, "; no density at %d more", t->meaningless);
-  for (int k = 0; k < ASPECT_COUNT; k++) {
-    const Tally *a = &t->tallies[k];
-    bool untested = a->tested == 0 && is_declared(t, (Aspect)k);
-    if (!a->skipped && !untested) continue;
-    text_append(&text, "; not tested%s: %s", a->tested ? " everywhere" : "", aspect_names[k]);
-    text_append(&text, " (%s)", a->skipped ? a->skipped : k == ASPECT_DERIVATIVES ? "nothing in it varies smoothly" : "no setting gave a density");
-  }
+  for (int k = 0; k < ASPECT_COUNT; k++) name_untested(t, k, &text);
   return text.bytes;
 }
 

@@ -19,6 +19,7 @@ typedef struct Slot { /* a parameter */
   long size;
   bool is_number; /* part of a type or fixed by a rule's pattern: a number while the graph is built */
   double number;
+  double usual;   /* its default, or NAN */
 } Slot;
 
 typedef struct Subject {

@@ -28,7 +28,7 @@ typedef struct Panel {
   double low, high;
   bool fresh;
   double sum[MAX_COMPONENTS], absolute[MAX_COMPONENTS], error[MAX_COMPONENTS];
-  double first[MAX_COMPONENTS], last[MAX_COMPONENTS]; /* |contribution per unit of t| at its outermost nodes */
+  double first[MAX_COMPONENTS], largest[MAX_COMPONENTS]; /* |contribution per unit of t| at its first node, at any */
 } Panel;
 
 typedef struct Work {
@@ -107,7 +107,7 @@ static void measure(Work *w, Panel *p, const double *values) {
   int components = w->line->components;
   double half = 0.5 * (p->high - p->low);
   for (int k = 0; k < components; k++) {
-    double f[NODES], kronrod = 0, gauss = 0, absolute = 0, spread = 0;
+    double f[NODES], largest = 0, kronrod = 0, gauss = 0, absolute = 0, spread = 0;
     for (int i = 0; i < NODES; i++) {
       int j = i < 7 ? i : 14 - i;
       double v = values[i * components + k];
@@ -115,6 +115,7 @@ static void measure(Work *w, Panel *p, const double *values) {
       kronrod += kronrod_w[j] * f[i];
       gauss += gauss_w[j] * f[i];
       absolute += kronrod_w[j] * fabs(f[i]);
+      largest = fmax(largest, fabs(f[i]));
     }
     for (int i = 0; i < NODES; i++) spread += kronrod_w[i < 7 ? i : 14 - i] * fabs(f[i] - 0.5 * kronrod);
     double error = half * fabs(kronrod - gauss);
@@ -123,7 +124,7 @@ static void measure(Work *w, Panel *p, const double *values) {
     p->absolute[k] = half * absolute;
     p->error[k] = error;
     p->first[k] = fabs(f[0]);
-    p->last[k] = fabs(f[NODES - 1]);
+    p->largest[k] = largest;
   }
   p->fresh = false;
 }
@@ -180,16 +181,23 @@ static bool split_round(Work *w) {
   return any;
 }
 
+/* The panel farthest out where the density is not yet below what a double holds. */
+static const Panel *outermost(const Work *w, int piece) {
+  const Panel *found = NULL;
+  for (long i = 0; i < w->count; i++)
+    if (w->panels[i].piece == piece && w->panels[i].absolute[0] > 0 && (!found || w->panels[i].high > found->high)) found = &w->panels[i];
+  return found;
+}
+
 /* What lies beyond the first and last node: no more than 20 times the integrand per unit of t there, for power laws
- * whose exponent is 0.05 or more. */
+ * whose exponent is 0.05 or more; an integral that diverges slowly is seen by this too. */
 static void add_ends(Work *w) {
-  for (long i = 0; i < w->count; i++) {
-    const Panel *p = &w->panels[i];
-    const Piece *piece = &w->pieces[p->piece];
-    for (int k = 0; k < w->line->components; k++) {
-      if (p->low <= piece->low) w->line->error[k] += 20 * p->first[k];
-      if (piece->endless && p->high >= piece->high) w->line->error[k] += 20 * p->last[k];
-    }
+  for (long i = 0; i < w->count; i++)
+    for (int k = 0; k < w->line->components; k++)
+      if (w->panels[i].low <= w->pieces[w->panels[i].piece].low) w->line->error[k] += 20 * w->panels[i].first[k];
+  for (int piece = 0; piece < w->piece_count; piece++) {
+    const Panel *last = w->pieces[piece].endless ? outermost(w, piece) : NULL;
+    for (int k = 0; last && k < w->line->components; k++) w->line->error[k] += 20 * last->largest[k];
   }
 }
 

@@ -73,6 +73,8 @@ static bool read_slots(Elaborator *e, Subject *s, Scope *scope, int variant, con
   }
   for (int i = 0; i < formals->count; i++) {
     Slot *slot = &s->slots[i];
+    Value initial = slot->formal->initial ? elaborate(e, slot->formal->initial) : value_error();
+    slot->usual = initial.kind == VALUE_NUMBER ? initial.dim.size : NAN;
     if (!slot->formal->is_dim && !read_type(e, slot->formal->type, &slot->support, &slot->shape)) return false;
     slot->size = shape_size(&slot->shape);
   }
@@ -152,7 +154,14 @@ static void onto_triangle(double *values, long size, long last) {
   }
 }
 
+/* A default is taken first, and always where nothing is declared of what the parameter may be. */
+static bool takes_usual(const Slot *slot, int number) { return slot->size == 1 && !isnan(slot->usual) && (!slot->formal->type || number == 0); }
+
 static void fill_slot(const Slot *slot, int number, int place, struct spm_random *r, double *values) {
+  if (takes_usual(slot, number)) {
+    *values = slot->usual;
+    return;
+  }
   long last = slot->shape.rank ? (long)slot->shape.dims[slot->shape.rank - 1].size : 1;
   for (long i = 0; i < slot->size; i++) values[i] = number_of(&slot->support.facts, number, place + (int)i, r);
   if (slot->support.special == SPECIAL_SIMPLEX) onto_simplex(values, slot->size, last);
@@ -173,7 +182,7 @@ void point_make(const Subject *s, int number, uint64_t seed, Point *setting) {
     if (slot->is_number) *setting->values[i] = slot->number;
     else fill_slot(slot, number, i, &random, setting->values[i]);
     /* Two unbounded numbers are often the ends of an interval, so they come in increasing order. */
-    if (!is_free_real(slot)) continue;
+    if (!is_free_real(slot) || takes_usual(slot, number)) continue;
     if (*setting->values[i] <= last) *setting->values[i] = last + 0.5 + uniform_of(&random);
     last = *setting->values[i];
   }

@@ -218,7 +218,7 @@ const char *test_rule(Model *m, const Item *rule, uint64_t seed) {
   if (strcmp(rule->pattern->name, "kl") != 0 || rule->pattern->argument_count != 2)
     return arena_printf(c, "%s: not tested: only rules of kl are", span_text(c, rule->pattern->span));
   if (!read_pattern(m, rule->pattern->arguments[0].value, &q, q_fixed) || !read_pattern(m, rule->pattern->arguments[1].value, &p, p_fixed))
-    found.skipped = "its sides are no declared densities";
+    found.skipped = "its sides are no two densities declared by themselves";
   for (int variant = 0; !found.skipped && !found.failed; variant++) {
     bool has_q = subject_open(&pair.q, m, q, variant, q_fixed), has_p = subject_open(&pair.p, m, p, variant, p_fixed);
     if (variant > 0 && !has_q && !has_p) break;
