@@ -192,6 +192,10 @@ Value distribution_field(Elaborator *e, const Value *d, const char *name, const 
   if (d->combinator != COMBINE_NONE) return combinator_field(e, d, name, z, shape, span, missing);
   const Field *field = find_field(d->family, name);
   *missing = field == NULL;
+  if (!field && strcmp(name, "log_pdf") == 0 && find_field(d->family, "log_kernel")) {
+    Value kernel = distribution_field(e, d, "log_kernel", z, shape, span, missing);
+    return kernel.kind == VALUE_ERROR ? kernel : apply2(e, IR_sub, kernel, log_normaliser(e, d, shape, span), span);
+  }
   if (!field) return value_error();
   Scope *scope = scope_new(e, NULL);
   int context = e->context_count;
@@ -301,6 +305,46 @@ static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name v
   return ok;
 }
 
+bool one_noise(const Item *family, NoiseKind *kind) {
+  const Field *field = find_field(family, "sample");
+  if (!field || field->head.count != 1) return false;
+  const TypeExpr *type = field->head.items[0].type;
+  if (!type || type->dim_count > 0) return false;
+  bool uniform = strcmp(type->name, "uniform") == 0;
+  *kind = uniform ? NOISE_UNIFORM : NOISE_NORMAL;
+  return uniform || strcmp(type->name, "standard_normal") == 0;
+}
+
+bool has_density(const Value *d) {
+  bool all = true;
+  for (int i = 0; d->combinator != COMBINE_NONE && i < d->count; i++) all = all && has_density(&d->elements[i]);
+  return d->combinator != COMBINE_NONE ? all : find_field(d->family, "log_pdf") != NULL || find_field(d->family, "log_kernel") != NULL;
+}
+
+bool has_atoms(const Value *d) {
+  for (int i = 0; d->combinator != COMBINE_NONE && i < d->count; i++)
+    if (has_atoms(&d->elements[i])) return true;
+  if (d->combinator != COMBINE_NONE) return false;
+  const TypeExpr *type = event_formal(d->family)->type;
+  for (int i = 0; type && i < type->attribute_count; i++)
+    if (strcmp(type->attributes[i].name, "atoms") == 0) return true;
+  return false;
+}
+
+Value distribution_transform(Elaborator *e, const Value *d, Value *noise, const Shape *shape, Span span) {
+  const Field *field = find_field(d->family, "sample");
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  Value result = value_error();
+  bool entered = enter_family(e, d, NULL, &field->head, noise, shape, scope, span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
+  if (entered) result = field_value(e, d->family, field);
+  leave_callee(e, frame);
+  e->context_count = context;
+  return expand_event(e, unmap(e, result, context), shape, span);
+}
+
 Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
   if (d->combinator != COMBINE_NONE) return combinator_sample(e, d, variable, shape, axes, span);
   const Field *field = find_field(d->family, "sample");
@@ -312,16 +356,7 @@ Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Sh
   }
   Value *noise = arena_array(e->c, Value, field->head.count);
   if (!make_noise(e, d, field, variable, shape, axes, noise)) return value_error();
-  Scope *scope = scope_new(e, NULL);
-  int context = e->context_count;
-  Value result = value_error();
-  bool entered = enter_family(e, d, NULL, &field->head, noise, shape, scope, span);
-  Frame frame = enter_callee(e, scope, false, e->path);
-  enter_site(e, span);
-  if (entered) result = field_value(e, d->family, field);
-  leave_callee(e, frame);
-  e->context_count = context;
-  return expand_event(e, unmap(e, result, context), shape, span);
+  return distribution_transform(e, d, noise, shape, span);
 }
 
 Value log_ratio(Elaborator *e, const Value *q, Value log_q, const Value *p, Value log_p, Span span) {

@@ -22,6 +22,8 @@ typedef struct Emitter {
   bool first_used, scratch_used, unit_used, zero_used;
   double *numbers; /* strips: constants that stand in memory */
   int number_count;
+  const Node **tables; /* distinct constant arrays of the whole text */
+  int table_count;
 } Emitter;
 
 typedef struct KernelText {

@@ -39,7 +39,7 @@ static void check_spec(const char *path, bool all_compilers) {
   Model *m;
   char message[2048];
   if (opens(c, path, &m)) {
-    compare(c, m, path, "libtcc", compile_jit(m, true, message, sizeof message), message, 4);
+    compare(c, m, path, "libtcc", compile_jit(m, true, message, sizeof message), message, 2);
     Text loops = {.compilation = c};
     cr_assert(compile_emit(m, RENDER_LOOPS, &loops));
     static const char *const compilers[] = {"gcc", "clang"};
