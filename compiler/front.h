@@ -39,6 +39,12 @@ struct Model {
   int samples;
   struct KlRecord *kl_records; /* filled with the notes */
   int kl_record_count;
+  struct Acceptance { /* a value of which it could not be proved that it lies in the support asked for */
+    Span span;
+    Name formal, support;
+    bool extended; /* it lies in the wider domain that the formal declares (LANGUAGE rule 14) */
+  } *accepted;
+  int accepted_count;
   struct QuadratureChoice *choices; /* rules already chosen: quadrature.c */
   int choice_count;
   struct NormaliserChoice *normalisers; /* likewise: normaliser.c */

@@ -33,6 +33,13 @@ const Command commands[] = {
      "\n"
      "  spmc check laplace_vae.spm --dump=check",
      command_check},
+    {"explain", OPTION_DATA | OPTION_JSON | OPTION_OVERRIDE | OPTION_BATCH, "MODEL.spm",
+     "say how each term is computed, and what a step costs",
+     "Lists every term of the objective with the rule its expectation or KL is taken by (and why), latents, shapes,\n"
+     "parameters, programs, the work of training a datum and the memory of a step. Needs no data.\n"
+     "\n"
+     "  spmc explain laplace_vae.spm --batch 512",
+     command_explain},
     {"diagnose", OPTION_JSON | OPTION_SEED | OPTION_DUMP | OPTION_OVERRIDE | OPTION_ELEMENTS, "MODEL.spm",
      "check the gradient of every named tensor against differences",
      "Compares the derived gradient of each parameter with central differences of the objective in double\n"
