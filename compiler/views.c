@@ -117,7 +117,9 @@ bool view_through(const Scheduler *s, const Node *node, const Access *operand, A
   case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:   \
   case IR_floor: case IR_lgamma: case IR_digamma: case IR_not: case IR_add: case IR_sub: case IR_mul: case IR_div:     \
   case IR_pow: case IR_max: case IR_min: case IR_mod: case IR_less: case IR_less_equal: case IR_equal:                 \
-  case IR_not_equal: case IR_and: case IR_or: case IR_adjoint_times: case IR_polygamma: case IR_select: case OP_COUNT
+  case IR_not_equal: case IR_and: case IR_or: case IR_adjoint_times: case IR_polygamma: case IR_stirling:         \
+  case IR_exponential_integral: case IR_gamma_quantile: case IR_gamma_quantile_slope: case IR_select:                  \
+  case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b: case OP_COUNT
 #undef OP
   case CASES_WITHOUT_VIEW:
     return false;
