@@ -181,6 +181,8 @@ static bool enter_family(Elaborator *e, const Value *d, const Value *z, const Fo
     values[count++] = noise_values[i];
   }
   bind_event_dims(e, family, shape, scope);
+  for (int i = 0; i < d->count; i++) /* uniform(z : interval(low, high); low, high); once mapped they are bound again */
+    scope_bind(e, scope, family->extra.items[i].name, d->elements[i], span);
   return map_arguments(e, formals, values, count, true, scope, span);
 }
 
@@ -391,7 +393,7 @@ Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shap
 bool distribution_support(Elaborator *e, const Value *d, Support *support, Support *extended) {
   const TypeExpr *type = event_formal(d->family)->type;
   Scope *scope = scope_new(e, NULL);
-  for (int i = 0; i < d->count; i++) /* uniform(z : interval(low, high); low, high) */
+  for (int i = 0; i < d->count; i++) /* as in enter_family */
     scope_bind(e, scope, d->family->extra.items[i].name, d->elements[i], d->elements[i].span);
   Frame frame = enter_callee(e, scope, false, e->path);
   TypeExpr real = {.name = intern(e->c, "real"), .span = d->family->span};

@@ -149,10 +149,10 @@ two_parameters("bernoulli", ("logits",), [(t,) for t in logits] + [(1.7,), (-9.3
 two_parameters("bernoulli", ("prob",), [(t,) for t in (1e-30, 1e-6, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999, 1 - 2.0**-20)], lambda t: [0, 1, 0.3],
                lambda z, p: z * log(p) + (1 - z) * log(1 - p), lambda p: entropy_of((p, 1 - p)), lambda p: p, lambda p: p * (1 - p))
 binomial = lambda z, n, p, q: log(mp.binomial(n, z)) + z * log(p) + (n - z) * log(q)
-trials = [(1, 0.3), (5, 0.01), (20, 0.5), (300, 0.9), (10000, 0.001), (1000, 0.4)]
+trials = [(1, 0.3), (5, 0.01), (20, 0.5), (300, 0.9), (10000, 0.001), (1000, 0.4), (50, 0.3), (120, 0.99)]
 two_parameters("binomial", ("trials", "prob"), trials, lambda n, p: sorted({0, 1, n, round(n * p), round(n * p) + (1 if n > 1 else 0), round(n / 3), round(n / 2), n - 1, round(n * 0.8), round(n * 0.05)}),
                lambda z, n, p: binomial(z, n, p, 1 - p), None, lambda n, p: n * p, lambda n, p: n * p * (1 - p), lambda z, n, p: stats.binom.logpmf(z, n, p))
-two_parameters("binomial", ("trials", "logits"), [(1, 3), (5, -80), (20, 80), (300, 2), (10000, -7), (1000, 0.4)], lambda n, p: sorted({0, 1, n, round(n / 3), round(n / 2), n - 1, round(n * 0.8), round(n * 0.05), round(n * 0.6), round(n * .9)}),
+two_parameters("binomial", ("trials", "logits"), [(1, 3), (5, -80), (20, 80), (300, 2), (10000, -7), (1000, 0.4), (50, -1), (120, 9)], lambda n, p: sorted({0, 1, n, round(n / 3), round(n / 2), n - 1, round(n * 0.8), round(n * 0.05), round(n * 0.6), round(n * .9)}),
                lambda z, n, t: binomial(z, n, sigmoid(t), sigmoid(-t)), None, lambda n, t: n * sigmoid(t), lambda n, t: n * sigmoid(t) * sigmoid(-t))
 two_parameters("poisson", ("rate",), [(1e-6,), (0.1,), (1,), (5,), (80,), (3000,)], lambda r: sorted({0, 1, 2, 5, 10, 11, 50, round(r), round(r * 1.1) + 3, round(2 * r) + 7}), lambda z, r: z * log(r) - r - lg(z + 1),
                None, lambda r: r, lambda r: r, lambda z, r: stats.poisson.logpmf(z, r))
