@@ -169,8 +169,11 @@ static Value call_softmax(Elaborator *e, const Expr *call, Value *a, int count) 
   Over over;
   Value v = as_tensor(e, a[0]);
   if (!over_of(e, call, &v, false, &over)) return value_error();
-  Value lse = put_back(e, reduce_logsumexp(e, v, over), &v, over);
-  Value log_softmax = apply2(e, IR_sub, v, lse, call->span);
+  Value top = apply2(e, IR_max, reduce_max(e, v, over), value_number(-1e30), v.span);
+  top = value_tensor(build_stop(e->graph, top.node), top.mapped, v.span);
+  Value shifted = apply2(e, IR_sub, v, put_back(e, top, &v, over), call->span); /* exact around the largest */
+  Value lse = apply1(e, IR_log, reduce_sum(e, apply1(e, IR_exp, shifted, v.span), over), v.span);
+  Value log_softmax = apply2(e, IR_sub, shifted, put_back(e, lse, &v, over), call->span);
   return strcmp(call->name, "softmax") == 0 ? apply1(e, IR_exp, log_softmax, call->span) : log_softmax;
 }
 
