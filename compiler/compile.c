@@ -7,7 +7,10 @@
 
 const char *const dump_stages[] = {"ast", "check", "derive", "simplify", "schedule", "c", "strips", NULL};
 
+/* A name that is unknown is reported where it first stands. */
 static bool same_message(const Diagnostic *a, const Diagnostic *b) {
+  bool same_name = strcmp(a->code, "unknown-name") == 0 && strcmp(b->code, "unknown-name") == 0;
+  if (same_name && strcmp(a->message, b->message) == 0) return true;
   return a->severity == b->severity && a->span.source == b->span.source && a->span.start == b->span.start && a->span.end == b->span.end &&
          strcmp(a->message, b->message) == 0;
 }
@@ -126,7 +129,7 @@ static void dump_check(Model *m, Text *out) {
 
 bool compile_dump(Model *m, const char *stage, Text *out) {
   Plan *plans[PROGRAM_COUNT];
-  if (strcmp(stage, "ast") == 0) ast_print(out, m->files[m->file_count - 1]);
+  if (strcmp(stage, "ast") == 0) ast_print(out, m->files[0]);
   else if (strcmp(stage, "check") == 0) dump_check(m, out);
   else if (strcmp(stage, "derive") == 0 || strcmp(stage, "simplify") == 0) dump_graphs(m, *stage == 's', out);
   else if (strcmp(stage, "schedule") == 0) {

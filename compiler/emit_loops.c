@@ -1,6 +1,7 @@
 /* Loops: a fused loop -> one plain loop nest in a function of its own with `restrict` parameters, which gcc and clang
  * vectorise. What is summed along the innermost dim goes through a block of terms and the sum kernel, so that its 16
- * lanes are the same in both renderings. Requires a finished loop; leaves the function before the phase's, and a call. */
+ * lanes are the same in both renderings. Requires a finished loop; leaves the function before the phase's, and a call.
+ */
 #include <ctype.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ typedef struct Nest {
   Emitter *e;
   Text *out;
   const Loop *loop;
-  const char **names; /* of each instruction's value */
+  const char **names;        /* of each instruction's value */
   const Tensor **parameters; /* distinct places */
   bool *written;
   int parameter_count;
@@ -70,8 +71,10 @@ static const char *element(Nest *nest, const Access *access) {
   for (int d = 0; d < nest->loop->dim_count; d++) {
     if (access->strides[d] == 0) continue;
     const char *index = d < nest->outer ? arena_printf(nest->e->compilation, "i%d", d) : nest->at;
-    if (access->strides[d] == 1) text_append(&text, "%s%s", between, index);
-    else text_append(&text, "%s%s * %ld", between, index, access->strides[d]);
+    if (access->strides[d] == 1)
+      text_append(&text, "%s%s", between, index);
+    else
+      text_append(&text, "%s%s * %ld", between, index, access->strides[d]);
     between = " + ";
   }
   text_append(&text, "%s]", between[0] == '\0' ? "0" : "");
@@ -89,8 +92,10 @@ static const char *expression(Nest *nest, const Instruction *instruction) {
       text_append(&text, "%c", *at++);
       continue;
     }
-    if (word == 1 && *at >= 'a' && *at <= 'c') text_append(&text, "%s", nest->names[instruction->operands[*at - 'a']]);
-    else text_append(&text, "%.*s", (int)word, at);
+    if (word == 1 && *at >= 'a' && *at <= 'c')
+      text_append(&text, "%s", nest->names[instruction->operands[*at - 'a']]);
+    else
+      text_append(&text, "%.*s", (int)word, at);
     if (strncmp(at, "vm_", 3) == 0 || strncmp(at, "sp_", 3) == 0) nest->e->vmath_used = true;
     if (strncmp(at, "sp_", 3) == 0) nest->e->special_used = true;
     at += word;
@@ -101,7 +106,8 @@ static const char *expression(Nest *nest, const Instruction *instruction) {
 static const char *value_name(Nest *nest, int number) {
   const Instruction *instruction = &nest->loop->instructions[number];
   const char *role = instruction->op == OP_COUNT ? instruction->load.tensor->name : op_table[instruction->op].name;
-  if (instruction->op != OP_COUNT && instruction->node != NULL && instruction->node->name != NULL) role = instruction->node->name;
+  if (instruction->op != OP_COUNT && instruction->node != NULL && instruction->node->name != NULL)
+    role = instruction->node->name;
   char *name = arena_printf(nest->e->compilation, "%s_%d_", role, number);
   for (char *at = name; *at != '\0'; at++)
     if (!isalnum((unsigned char)*at)) *at = '_';
@@ -119,7 +125,7 @@ static void emit_value(Nest *nest, int number) {
   }
   nest->names[number] = value_name(nest, number);
   put_line(nest->out, nest->indent, "const real %s = %s;", nest->names[number],
-       instruction->op == OP_COUNT ? element(nest, &instruction->load) : expression(nest, instruction));
+           instruction->op == OP_COUNT ? element(nest, &instruction->load) : expression(nest, instruction));
 }
 
 /* --- stores --- */
@@ -156,7 +162,8 @@ static void emit_block_end(Nest *nest, int number) {
     put_line(nest->out, nest->indent, "%s += %s(end - block, term_%d);", to, kernel_name(e, "sum"), number);
   } else {
     e->vmath_used = true;
-    put_line(nest->out, nest->indent, "%s = vm_max(%s, %s(end - block, term_%d));", to, to, kernel_name(e, "maximum"), number);
+    put_line(nest->out, nest->indent, "%s = vm_max(%s, %s(end - block, term_%d));", to, to, kernel_name(e, "maximum"),
+             number);
   }
 }
 
@@ -166,7 +173,8 @@ static void emit_fills(Nest *nest) {
     const Store *store = &nest->loop->stores[i];
     if (store->kind == STORE_SET) continue;
     const char *start = store->kind == STORE_ADD ? "0" : "(real)(-1.0 / 0.0)";
-    put_line(nest->out, 1, "for (long i = 0; i < %s; i++) %s[i] = %s;", extent_text(e, store->fill), store->to.tensor->name, start);
+    put_line(nest->out, 1, "for (long i = 0; i < %s; i++) %s[i] = %s;", extent_text(e, store->fill),
+             store->to.tensor->name, start);
   }
 }
 
@@ -184,10 +192,12 @@ static void emit_nest(Nest *nest) {
   const Loop *loop = nest->loop;
   nest->outer = loop->dim_count > 0 ? loop->dim_count - 1 : 0;
   for (int i = 0; i < loop->store_count; i++)
-    nest->blocks = nest->blocks || (loop->dim_count > 0 && loop->stores[i].kind != STORE_SET && inner_stride(nest, &loop->stores[i].to) == 0);
+    nest->blocks = nest->blocks || (loop->dim_count > 0 && loop->stores[i].kind != STORE_SET &&
+                                    inner_stride(nest, &loop->stores[i].to) == 0);
   nest->indent = 1;
   for (int d = 0; d < nest->outer; d++)
-    put_line(nest->out, nest->indent++, "for (long i%d = 0; i%d < %s; i%d++) {", d, d, extent_text(e, loop->extents[d]), d);
+    put_line(nest->out, nest->indent++, "for (long i%d = 0; i%d < %s; i%d++) {", d, d, extent_text(e, loop->extents[d]),
+             d);
   nest->at = "";
   emit_body(nest, true);
   if (loop->dim_count > 0) {
@@ -195,7 +205,8 @@ static void emit_nest(Nest *nest) {
     nest->at = "i";
     if (nest->blocks) {
       put_line(nest->out, nest->indent++, "for (long block = 0; block < %s; block += %d) {", length, STRIP);
-      put_line(nest->out, nest->indent, "const long end = %s - block < %d ? %s : block + %d;", length, STRIP, length, STRIP);
+      put_line(nest->out, nest->indent, "const long end = %s - block < %d ? %s : block + %d;", length, STRIP, length,
+               STRIP);
       for (int i = 0; i < loop->store_count; i++)
         if (goes_by_blocks(nest, &loop->stores[i])) put_line(nest->out, nest->indent, "real term_%d[%d];", i, STRIP);
       put_line(nest->out, nest->indent++, "for (long i = block; i < end; i++) {");
@@ -221,22 +232,32 @@ static bool mentions(const Loop *loop, ExtentKind kind) {
   return false;
 }
 
+enum { LINE = 110 };
+
+/* One more item of a list that goes on in the next line where it gets too long. */
+static void add_item(Text *list, size_t *line_start, const char *item) {
+  bool fits = list->length - *line_start + strlen(item) < LINE;
+  if (list->length > 0) text_append(list, fits ? ", " : ",\n    ");
+  if (!fits) *line_start = list->length;
+  text_append(list, "%s", item);
+}
+
 void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
   Nest nest = {.e = e, .out = &e->functions, .loop = &step->loop};
   nest.names = (const char **)arena_array(e->compilation, char *, step->loop.instruction_count);
   find_parameters(&nest);
   const char *name = arena_printf(e->compilation, "%s_loop_%d", e->function, ++e->loop_number);
   Text heading = {.compilation = e->compilation}, call = {.compilation = e->compilation};
-  bool rows = mentions(&step->loop, EXTENT_ROWS);
-  const char *between = "";
-  if (rows) {
-    text_append(&heading, "long rows");
-    text_append(&call, "rows");
-    between = ", ";
+  size_t heading_line = 0, call_line = 0;
+  if (mentions(&step->loop, EXTENT_ROWS)) {
+    add_item(&heading, &heading_line, "long rows");
+    add_item(&call, &call_line, "rows");
   }
-  for (int i = 0; i < nest.parameter_count; i++, between = ", ") {
-    text_append(&heading, "%s%sreal *restrict %s", between, nest.written[i] ? "" : "const ", nest.parameters[i]->name);
-    text_append(&call, "%s%s", between, nest.parameters[i]->name);
+  for (int i = 0; i < nest.parameter_count; i++) {
+    const char *parameter = nest.parameters[i]->name;
+    const char *constant = nest.written[i] ? "" : "const ";
+    add_item(&heading, &heading_line, arena_printf(e->compilation, "%sreal *restrict %s", constant, parameter));
+    add_item(&call, &call_line, parameter);
   }
   const char *said = e->last_comment;
   e->last_comment = NULL;

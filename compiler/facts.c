@@ -130,6 +130,19 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     f.integer = node->number == floor(node->number);
     return isnan(node->number) ? anything(false) : f;
   }
+  if (node->op == IR_table) {
+    Facts f = between(node->table[0], node->table[0], true);
+    f.integer = true;
+    for (long i = 0; i < shape_size(&node->shape); i++) {
+      double value = node->table[i];
+      if (isnan(value)) return anything(false);
+      f.low = fmin(f.low, value);
+      f.high = fmax(f.high, value);
+      f.integer = f.integer && value == floor(value);
+      f.finite = f.finite && isfinite(value);
+    }
+    return f;
+  }
   if (node->op == IR_data) {
     Facts f = s->data[node->index].facts;
     f.finite = !s->data[node->index].missing_ok; /* missing entries are NaN */

@@ -27,14 +27,22 @@ struct Model {
   CompileOptions options;
   Table items;         /* all statements of the model after `from` and replacement */
   Table library;       /* layers, functions, distributions, rules: the user's first, then the shipped ones */
-  File **files;        /* in order of reading; the last is the user's own */
+  File **files;        /* in order of reading; the first is the user's own */
   int file_count;
+  const char **open_paths; /* of files being read: `use` and `from` may not come back to one */
+  int open_count;
   DimBinding *dims;
   int dim_count, dim_depth;
   Signature signature;
   struct ParameterSource *sources;
   Training training;
   int samples;
+  struct KlRecord *kl_records; /* filled with the notes */
+  int kl_record_count;
+  struct QuadratureChoice *choices; /* rules already chosen: quadrature.c */
+  int choice_count;
+  struct NormaliserChoice *normalisers; /* likewise: normaliser.c */
+  int normaliser_count;
   Text notes; /* how each term is computed: filled by derive of the train program */
   bool checked;
   Graph *graphs[PROGRAM_COUNT];
@@ -69,6 +77,8 @@ typedef enum ValueKind {
   VALUE_WORD          /* an option word: closed, all, ... */
 } ValueKind;
 
+typedef enum Combinator { COMBINE_NONE, COMBINE_MIXTURE, COMBINE_JOINT } Combinator;
+
 typedef struct Value Value;
 typedef struct Scope Scope;
 
@@ -81,7 +91,11 @@ struct Value {
   Name name;
   Value *elements; /* LIST; DISTRIBUTION: parameters, one for each formal after ';' */
   int count;
-  Item *family; /* DISTRIBUTION: its declaration */
+  Item *family; /* DISTRIBUTION: its declaration; NULL for a combinator */
+  Combinator combinator; /* DISTRIBUTION: elements are its components, weights a mixture's */
+  Value *weights;
+  Dim over;       /* of a joint, or of a mixture with over_count */
+  int over_count;
   Scope *record;
   Span span;
 };
@@ -90,7 +104,7 @@ typedef struct Pending { /* a param of a block: made when it is first read */
   const Stmt *stmt;
   Scope *scope;
   const char *full_name;
-  bool model_visible, made;
+  bool model_visible, busy, made;
   Value value;
 } Pending;
 
@@ -186,7 +200,7 @@ const char *shape_text(Compilation *, const Shape *);
 const char *value_text(Compilation *, const Value *);
 
 /* What a TypeExpr promises of each element; reports unknown types. */
-typedef enum Special { SPECIAL_NONE, SPECIAL_SIMPLEX, SPECIAL_LOWER_TRIANGULAR, SPECIAL_NOISE_UNIFORM, SPECIAL_NOISE_NORMAL } Special;
+typedef enum Special { SPECIAL_NONE, SPECIAL_SIMPLEX, SPECIAL_CATEGORY, SPECIAL_LOWER_TRIANGULAR, SPECIAL_NOISE_UNIFORM, SPECIAL_NOISE_NORMAL } Special;
 typedef struct Support {
   Facts facts;
   Special special;
@@ -194,6 +208,9 @@ typedef struct Support {
 } Support;
 bool read_support(Elaborator *, const TypeExpr *, Support *);
 bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
+/* Dims a type writes: those in brackets, then the length of a simplex(n) or category(n). */
+int type_rank(const TypeExpr *);
+const Expr *type_dim(const TypeExpr *, int);
 bool facts_within(const Facts *inner, const Facts *outer);
 bool facts_disjoint(const Facts *, const Facts *);
 const char *facts_text(Compilation *, const Facts *); /* "in (0, inf)" */
@@ -275,16 +292,58 @@ Value make_distribution(Elaborator *, const Expr *call);
 Value distribution_field(Elaborator *, const Value *d, const char *field, const Value *z, const Shape *shape, Span, bool *missing);
 /* A draw of the given shape; its noise is named after `variable` and has the given axes. */
 Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
+/* The sampler's function of given noise (one value for each of its formals). */
+Value distribution_transform(Elaborator *, const Value *d, Value *noise, const Shape *, Span);
+/* The family's sampler is a function of one scalar noise. */
+bool one_noise(const Item *family, NoiseKind *);
+bool has_density(const Value *d); /* log_pdf or log_kernel */
+bool has_atoms(const Value *d);
+/* log of the integral of exp(log_kernel): normaliser.c */
+Value log_normaliser(Elaborator *, const Value *d, const Shape *, Span);
 /* Closed-form KL, one value an event; *missing set if there is no rule. rule_span: where the rule stands. */
 Value closed_kl(Elaborator *, const Value *q, const Value *p, const Shape *shape, Span, bool *missing, Span *rule_span);
 /* Checks a distribution against the variable it is for (supports, rule 2). */
 bool check_distribution_for(Elaborator *, const Value *d, const Item *variable, const Support *, const Shape *, const char *role);
 bool distribution_support(Elaborator *, const Value *d, Support *, Support *extended);
 int event_rank(const Value *d);
+int family_event_rank(const Item *family);
+int noise_index(Elaborator *, const char *name, NoiseKind, const Shape *, unsigned axes);
+
+/* ---- mixtures.c ------------------------------------------------------------------------------------------------ */
+
+bool is_combinator(Name);
+Value make_combinator(Elaborator *, const Expr *call);
+const char *distribution_name(const Value *d); /* "normal", "mixture" */
+Value combinator_field(Elaborator *, const Value *d, const char *name, const Value *z, const Shape *, Span, bool *missing);
+Value combinator_sample(Elaborator *, const Value *d, Name variable, const Shape *, unsigned axes, Span);
+bool combinator_fits(Elaborator *, const Value *d, const Shape *, Span, const char *variable);
+/* Every parameter of a distribution, those of its components and their weights included; returns the new count. */
+int distribution_parameters(Elaborator *, const Value *d, const Value ***out, int count);
 
 /* ---- objective.c ------------------------------------------------------------------------------------------------- */
 
-typedef enum KlMethod { KL_BEST, KL_CLOSED, KL_MONTE_CARLO } KlMethod;
+/* How a KL is taken: kl.c. Best first. */
+typedef enum KlRule { KL_RULE_BEST, KL_RULE_CLOSED, KL_RULE_SUM, KL_RULE_QUADRATURE, KL_RULE_MONTE_CARLO } KlRule;
+typedef struct KlMethod { /* what a spec demands */
+  KlRule rule;
+  int nodes; /* of quadrature(N); 0: the compiler's choice */
+} KlMethod;
+static const KlMethod KL_BEST = {KL_RULE_BEST, 0};
+typedef struct KlRecord { /* what was done, for explain */
+  Name latent; /* NULL: of two distributions */
+  Name posterior, prior;
+  KlRule rule;
+  bool forced;
+  Span span, rule_span; /* rule_span: where a closed form stands */
+  int nodes;
+  double error; /* estimated; negative: not */
+  const char *how, *why;
+} KlRecord;
+/* KL(q || p) of a variable of this shape, one value an event, samples averaged; latent NULL: no Monte Carlo. */
+Value resolve_kl(Elaborator *, Name latent, const Value *q, const Value *p, const Shape *, KlMethod, Span);
+const char *kl_rule_name(KlRule);
+bool read_kl_method(Elaborator *, const Argument *, KlMethod *);
+void report_no_density(Elaborator *, const Value *d);
 
 /* One additive term of the objective: sign x weight x value. The value is what is reported. */
 typedef struct Term {

@@ -64,6 +64,7 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
   double *out = block(run, node, place);
   const double *from = NULL;
   if (node->op == IR_constant) from = &node->number;
+  if (node->op == IR_table) from = node->table;
   if (node->op == IR_setting) from = &bindings->settings[node->index];
   if (node->op == IR_parameter) from = bindings->parameters[node->index];
   if (node->op == IR_state) from = bindings->states[node->index];

@@ -58,6 +58,7 @@ struct Node {
   unsigned axes;
   Facts facts;
   double number;          /* constant */
+  const double *table;    /* table: its values, row-major */
   int index;              /* parameter, data, noise, setting, state */
   int map[MAX_RANK];      /* expand, permute */
   int dim;                /* slice, pad, concat, cumsum */
@@ -90,6 +91,7 @@ typedef struct DataInput {
   Span span;
   Facts facts; /* declared support */
   bool missing_ok;
+  long categories; /* 0, or the length of the one-hot vectors that its labels become */
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
@@ -161,6 +163,7 @@ void graph_output(Graph *, OutputRole, Name, int index, Node *);
 void build_at(Graph *, Span);
 Node *build_constant(Graph *, double);                        /* scalar */
 Node *build_filled(Graph *, double, const Shape *);           /* expand of a constant */
+Node *build_table(Graph *, const double *values, const Shape *); /* copied; never a scalar */
 Node *build_parameter(Graph *, int index);
 Node *build_data(Graph *, int index);
 Node *build_noise(Graph *, int index);

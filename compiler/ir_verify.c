@@ -17,6 +17,10 @@ static const char *verify_shape(const Shape *shape) {
 }
 
 static const char *verify_leaf(const Graph *graph, const Node *node) {
+  if (node->op == IR_table) {
+    REQUIRE(node->table != NULL && node->shape.rank > 0, "a table without values");
+    return NULL;
+  }
   const Signature *s = graph->signature;
   const Shape *declared = &scalar_shape;
   int count = 1;
