@@ -54,9 +54,6 @@ struct Model {
   Graph *graphs[PROGRAM_COUNT];
 };
 
-/* Text of the shipped library, embedded at build. */
-extern const char embedded_library_spm[];
-
 Model *resolve(Compilation *, const char *path, const CompileOptions *);
 void bind_dim(Model *, const Item *);
 Item *model_find(const Model *, ItemKind, Name);
@@ -303,8 +300,17 @@ const Formal *pattern_formal(const Item *family, const Expr *pattern, int argume
 /* Evaluates one field ("log_pdf", "entropy", "mean") at value z (NULL where the field does not mention it), mapped
  * elementwise over z's shape: one value an event. VALUE_ERROR after reporting; *missing set if there is no such field. */
 Value distribution_field(Elaborator *, const Value *d, const char *field, const Value *z, const Shape *shape, Span, bool *missing);
+/* The declaration that a rule's pattern such as laplace(0, b) means, and which parameter each argument is. */
+Item *pattern_family(const Model *, const Expr *pattern, int *slots);
+/* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument may
+ * be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
+const Field *distribution_find_field(const Item *family, const char *name);
+bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *, Shape *own);
+Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
 /* A draw of the given shape; its noise is named after `variable` and has the given axes. */
 Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
+/* log q - log p, one value for each of the larger events: a joint density is one number for several of the other's. */
+Value log_ratio(Elaborator *, const Value *q, Value log_q, const Value *p, Value log_p, Span);
 /* The sampler's function of given noise (one value for each of its formals). */
 Value distribution_transform(Elaborator *, const Value *d, Value *noise, const Shape *, Span);
 /* The family's sampler is a function of one scalar noise. */

@@ -26,7 +26,7 @@ const Command commands[] = {
      "\n"
      "  spmc eval run --data x=t10k-images.idx.gz",
      command_eval},
-    {"check", OPTION_DATA | OPTION_DUMP | OPTION_JSON | OPTION_OVERRIDE, "MODEL.spm",
+    {"check", OPTION_DATA | OPTION_DUMP | OPTION_JSON | OPTION_SEED | OPTION_OVERRIDE, "MODEL.spm",
      "check a model, or a library, without running it",
      "Reads MODEL.spm and reports every problem found. Needs no data: dims without a value are given a\n"
      "small one, or the file's with --data.\n"
