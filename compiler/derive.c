@@ -248,7 +248,7 @@ static Graph *derive_with(Elaborator *e) {
 }
 
 Graph *derive(Model *m, ProgramKind program) {
-  if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = 0;
+  if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
   Elaborator *e = elaborator_create(m, program, program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;

@@ -214,6 +214,57 @@ Value distribution_field(Elaborator *e, const Value *d, const char *name, const 
   return expand_event(e, result, whole_event ? shape : &lead, span);
 }
 
+Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
+  if (pattern->kind != EXPR_CALL) return NULL;
+  for (int i = 0; i < m->library.count; i++) {
+    Item *item = m->library.items[i];
+    if (item->kind != ITEM_DISTRIBUTION || item->name != pattern->name || !takes(item, pattern)) continue;
+    int next = 0;
+    for (int k = 0; k < pattern->argument_count; k++) {
+      slots[k] = pattern->arguments[k].name ? -1 : next++;
+      for (int j = 0; pattern->arguments[k].name && j < item->extra.count; j++)
+        if (item->extra.items[j].name == pattern->arguments[k].name) slots[k] = j;
+    }
+    return item;
+  }
+  return NULL;
+}
+
+/* ---- fields that take arguments ---------------------------------------------------------------------------------------- */
+
+const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
+
+bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *support, Shape *own) {
+  static const Support any = {.facts = {.low = -__builtin_inf(), .high = __builtin_inf(), .finite = true}};
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  bool ok = enter_family(e, d, NULL, NULL, NULL, shape, scope, argument->span);
+  e->context_count = context;
+  *support = any;
+  *own = (Shape){0};
+  if (!ok || !argument->type) return ok;
+  Frame frame = enter_callee(e, scope, false, e->path);
+  ok = read_support(e, argument->type, support) && read_shape(e, argument->type, own);
+  leave_callee(e, frame);
+  return ok;
+}
+
+Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape, Span span) {
+  Formals all = {.items = arena_array(e->c, Formal, field->head.count + field->extra.count)};
+  for (int i = 0; i < field->head.count; i++) all.items[all.count++] = field->head.items[i];
+  for (int i = 0; i < field->extra.count; i++) all.items[all.count++] = field->extra.items[i];
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  Value result = value_error();
+  bool entered = enter_family(e, d, NULL, &all, arguments, shape, scope, span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
+  if (entered) result = field_value(e, d->family, field);
+  leave_callee(e, frame);
+  e->context_count = context;
+  return expand_event(e, unmap(e, result, context), shape, span);
+}
+
 /* ---- draws ----------------------------------------------------------------------------------------------------------- */
 
 static unsigned stream_of(const char *name) { /* FNV-1a: the same draw has the same stream in every program */
@@ -308,6 +359,17 @@ Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Sh
   Value *noise = arena_array(e->c, Value, field->head.count);
   if (!make_noise(e, d, field, variable, shape, axes, noise)) return value_error();
   return distribution_transform(e, d, noise, shape, span);
+}
+
+Value log_ratio(Elaborator *e, const Value *q, Value log_q, const Value *p, Value log_p, Span span) {
+  int finer = event_rank(p) - event_rank(q); /* by how many dims one density's events are smaller than the other's */
+  Value *fine = finer > 0 ? &log_q : &log_p;
+  if (finer != 0 && fine->kind == VALUE_TENSOR) {
+    int rank = fine->node->shape.rank, count = finer > 0 ? finer : -finer;
+    place(e, span);
+    *fine = value_tensor(build_sum(e->graph, fine->node, ((1u << count) - 1) << (rank - count)), fine->mapped, span);
+  }
+  return apply2(e, IR_sub, log_q, log_p, span);
 }
 
 /* ---- closed-form KL --------------------------------------------------------------------------------------------------- */

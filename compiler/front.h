@@ -39,6 +39,12 @@ struct Model {
   int samples;
   struct KlRecord *kl_records; /* filled with the notes */
   int kl_record_count;
+  struct Acceptance { /* a value of which it could not be proved that it lies in the support asked for */
+    Span span;
+    Name formal, support;
+    bool extended; /* it lies in the wider domain that the formal declares (LANGUAGE rule 14) */
+  } *accepted;
+  int accepted_count;
   struct QuadratureChoice *choices; /* rules already chosen: quadrature.c */
   int choice_count;
   struct NormaliserChoice *normalisers; /* likewise: normaliser.c */
@@ -290,8 +296,17 @@ Value make_distribution(Elaborator *, const Expr *call);
 /* Evaluates one field ("log_pdf", "entropy", "mean") at value z (NULL where the field does not mention it), mapped
  * elementwise over z's shape: one value an event. VALUE_ERROR after reporting; *missing set if there is no such field. */
 Value distribution_field(Elaborator *, const Value *d, const char *field, const Value *z, const Shape *shape, Span, bool *missing);
+/* The declaration that a rule's pattern such as laplace(0, b) means, and which parameter each argument is. */
+Item *pattern_family(const Model *, const Expr *pattern, int *slots);
+/* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument may
+ * be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
+const Field *distribution_find_field(const Item *family, const char *name);
+bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *, Shape *own);
+Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
 /* A draw of the given shape; its noise is named after `variable` and has the given axes. */
 Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
+/* log q - log p, one value for each of the larger events: a joint density is one number for several of the other's. */
+Value log_ratio(Elaborator *, const Value *q, Value log_q, const Value *p, Value log_p, Span);
 /* The sampler's function of given noise (one value for each of its formals). */
 Value distribution_transform(Elaborator *, const Value *d, Value *noise, const Shape *, Span);
 /* The family's sampler is a function of one scalar noise. */

@@ -113,7 +113,7 @@ static bool kl_by_draw(Elaborator *e, KlPair *pair, Value *result) {
       return true;
     }
   }
-  *result = apply2(e, IR_sub, log_density[0], log_density[1], pair->span);
+  *result = log_ratio(e, pair->q, log_density[0], pair->p, log_density[1], pair->span);
   return true;
 }
 

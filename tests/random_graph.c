@@ -365,6 +365,10 @@ Graph *random_forward_graph(Compilation *c, uint64_t seed) {
   for (int i = 0; i < s->data_count; i++) add(&g, build_data(g.graph, i), 2);
   for (int i = 0; i < s->noise_count; i++) add(&g, build_noise(g.graph, i), 4);
   add(&g, build_state(g.graph, 0), 2);
+  double values[MAX_ELEMENTS];
+  Shape line = {.rank = 1, .dims = {g.dims[random_below(&g.random, 3)]}};
+  for (int i = 0; i < shape_size(&line); i++) values[i] = random_between(&g.random, -2, 2);
+  add(&g, build_table(g.graph, values, &line), 2);
   add(&g, build_setting(g.graph, (SettingKind)random_below(&g.random, SETTING_COUNT)), 100);
   int steps = 8 + random_below(&g.random, 32);
   for (int i = 0; i < steps; i++) grow(&g);
