@@ -309,6 +309,13 @@ static Name variable_name(Elaborator *e, const Expr *call) {
   return NULL;
 }
 
+/* A Cholesky factor has a dim more than the event. */
+static int dims_beyond_event(const Value *d, int parameter) {
+  const TypeExpr *type = d->family ? d->family->extra.items[parameter].type : NULL;
+  int more = type ? type_rank(type) - event_rank(d) : 0;
+  return more > 0 ? more : 0;
+}
+
 /* kl(d, e) and entropy(d) of distributions. */
 static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
   Value d[2] = {value_error(), value_error()};
@@ -330,8 +337,12 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
       error_at(e->c, "not-a-distribution", call->arguments[i].value->span, "%s needs a distribution or a variable; this is %s", call->name, value_text(e->c, &d[i]));
       return value_error();
     }
-    for (int k = 0; k < d[i].count; k++)
-      if (d[i].elements[k].kind == VALUE_TENSOR && visible_shape(&d[i].elements[k]).rank > shape.rank) shape = visible_shape(&d[i].elements[k]);
+    for (int k = 0; k < d[i].count; k++) {
+      if (d[i].elements[k].kind != VALUE_TENSOR) continue;
+      Shape own = visible_shape(&d[i].elements[k]);
+      own.rank -= dims_beyond_event(&d[i], k);
+      if (own.rank > shape.rank) shape = own;
+    }
   }
   for (int i = 0; i < wanted; i++)
     if (event_rank(&d[i]) > shape.rank) {
