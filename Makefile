@@ -47,7 +47,7 @@ NUMERIC := $(filter $(RUNTIME),$(addprefix runtime/,kernels.c $(notdir $(wildcar
 GENERATED := $(if $(wildcard compiler/parser.y),$(BUILD)/parser.c) $(if $(wildcard compiler/lexer.l),$(BUILD)/lexer.c)
 # Texts the program carries with it: the library in .spm, and what generated C files are made of.
 TEXTS := $(sort $(wildcard compiler/library/*.spm) $(wildcard runtime/*.def) runtime/model.h \
-           $(wildcard runtime/real.h runtime/vmath.h runtime/driver.h runtime/driver.c runtime/optim.h runtime/optim.c \
+           $(wildcard runtime/real.h runtime/vmath.h runtime/special.h runtime/driver.h runtime/driver.c runtime/optim.h runtime/optim.c \
                       runtime/rng.h runtime/rng.c runtime/kernels.h))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))

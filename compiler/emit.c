@@ -6,7 +6,7 @@
 
 #include "emit_internal.h"
 
-extern const char embedded_model_h[], embedded_vmath_h[];
+extern const char embedded_model_h[], embedded_vmath_h[], embedded_special_h[];
 
 #define X(result, name, arguments) {#name, #result, #arguments},
 const KernelText kernel_table[] = {
@@ -408,6 +408,7 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
               model_name, rendering == RENDER_STRIPS ? "the kernels it calls" : "mathematics, the kernels it calls");
   text_append(text, "%s", embedded_model_h);
   if (e->vmath_used) text_append(text, "\n%s", embedded_vmath_h);
+  if (e->special_used) text_append(text, "\n%s", embedded_special_h);
   emit_kernels(e, text);
   emit_tables(e, text);
   text_append(text, "%s", e->body.bytes);

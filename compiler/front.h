@@ -54,9 +54,6 @@ struct Model {
   Graph *graphs[PROGRAM_COUNT];
 };
 
-/* Text of the shipped library, embedded at build. */
-extern const char embedded_library_spm[];
-
 Model *resolve(Compilation *, const char *path, const CompileOptions *);
 void bind_dim(Model *, const Item *);
 Item *model_find(const Model *, ItemKind, Name);

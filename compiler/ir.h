@@ -20,7 +20,7 @@ typedef enum Op {
 } Op;
 
 typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_OTHER } OpKind;
-typedef enum OpDerivative { DERIVATIVE_LEAF, DERIVATIVE_CLOSED, DERIVATIVE_ZERO } OpDerivative;
+typedef enum OpDerivative { DERIVATIVE_LEAF, DERIVATIVE_CLOSED, DERIVATIVE_ONCE, DERIVATIVE_NEVER, DERIVATIVE_ZERO } OpDerivative;
 typedef struct OpInfo {
   const char *name;
   int operands;
