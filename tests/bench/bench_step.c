@@ -1,4 +1,4 @@
-/* bench_step [--phases] [--serve ROWS] [--threads N] [SPEC]: what a training step of specs/laplace_vae.spm costs.
+/* bench_step [--phases] [--serve ROWS] [--threads N] [--blas LIBRARY] [SPEC]: what a training step of specs/laplace_vae.spm costs.
  *
  * The spec is compiled through the library, each stage timed. Steps (gradients, fused Adam updates) on random pixels in
  * memory are then timed in turns with the step's bare matrix products (products.h), in one process, with one BLAS: turns
@@ -331,9 +331,9 @@ static void bench_all(const struct spm_model *model, bool with_phases) {
   static const long batches[] = {1, 16, 128, 512};
   enum { COUNT = sizeof batches / sizeof *batches };
   double load = 0;
-  printf("training step, ms; product: its matrix products alone, one thread, OpenBLAS %s; spread: between the quartiles, in "
+  printf("training step, ms; product: its matrix products alone, one thread, %s; spread: between the quartiles, in "
          "%%\n%33s%43s%20s\n%6s%8s%8s%8s%8s%8s  |%8s%8s%8s%8s%8s  |%5s%5s%5s\n",
-         spm_blas_corename(), "medians of 200", "fastest of 200", "spread", "batch", "product", "1 thr", "ratio", "2 thr",
+         spm_blas_name(), "medians of 200", "fastest of 200", "spread", "batch", "product", "1 thr", "ratio", "2 thr",
          "gain", "product", "1 thr", "ratio", "2 thr", "gain", "prod", "1", "2");
   for (int b = 0; b < COUNT; b++) bench_batch(model, batches[b]);
   if (getloadavg(&load, 1) < 1) load = 0;
@@ -346,15 +346,16 @@ int main(int argc, char **argv) {
   const char *spec = "specs/laplace_vae.spm";
   bool with_phases = false;
   long served = 0;
-  int threads = 1;
-  char problem[512];
+  int threads = 1, blas = SPM_OPENBLAS;
+  char problem[512] = "there is no such BLAS";
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--phases") == 0) with_phases = true;
     else if (strcmp(argv[i], "--serve") == 0 && i + 1 < argc) served = atol(argv[++i]);
     else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc) threads = atoi(argv[++i]);
+    else if (strcmp(argv[i], "--blas") == 0 && i + 1 < argc) blas = spm_blas_of_name(argv[++i]);
     else spec = argv[i];
   }
-  if (spm_blas_open(problem, sizeof problem) != 0) fail(problem);
+  if (blas < 0 || spm_blas_open((enum spm_blas)blas, problem, sizeof problem) != 0) fail(problem);
   double times[STAGE_COUNT];
   Jit *jit = served > 0 ? compile(spec, times) : compile_timed(spec);
   if (served > 0) serve(jit_model(jit), served, threads);
