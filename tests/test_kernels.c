@@ -135,6 +135,22 @@ KERNEL_TEST(elementwise) {
       }
 }
 
+KERNEL_TEST(softplus_and_sigmoid_are_those_of_the_kernels_apart) {
+  static real a[LONGEST], both[2][LONGEST], apart[2][LONGEST];
+  for (int l = 0; l < LENGTHS; l++)
+    for (int in_place = -1; in_place < 2; in_place++) {
+      long n = lengths[l];
+      fill_wild(n, a);
+      SPM_K(softplus_v)(n, apart[0], a);
+      SPM_K(sigmoid_v)(n, apart[1], a);
+      real *in = in_place < 0 ? a : both[in_place];
+      SPM_K(copy)(n, both[0], a);
+      SPM_K(copy)(n, both[1], a);
+      SPM_K(softplus_and_sigmoid)(n, both[0], both[1], in);
+      for (long i = 0; i < n; i++) cr_assert(same(both[0][i], apart[0][i]) && same(both[1][i], apart[1][i]));
+    }
+}
+
 KERNEL_TEST(table_is_complete_and_has_no_duplicates) {
   int count = 0;
   for (const struct spm_kernel_symbol *s = SPM_K(kernel_symbols); s->name; s++, count++) {
