@@ -14,6 +14,7 @@ ARCH := native
 BUILD := build
 SANITIZE :=
 DEMO_EPOCHS := 3
+PRIOR_EPOCHS := 2
 
 # --- flags -----------------------------------------------------------------------------------------------------------
 # pkg-config is asked when a recipe first needs it, so that `deps` can run before.
@@ -46,7 +47,7 @@ NUMERIC := $(filter $(RUNTIME),$(addprefix runtime/,kernels.c $(notdir $(wildcar
 GENERATED := $(if $(wildcard compiler/parser.y),$(BUILD)/parser.c) $(if $(wildcard compiler/lexer.l),$(BUILD)/lexer.c)
 # Texts the program carries with it: the library in .spm, and what generated C files are made of.
 TEXTS := $(sort $(wildcard compiler/library/*.spm) $(wildcard runtime/*.def) runtime/model.h \
-           $(wildcard runtime/real.h runtime/vmath.h runtime/driver.h runtime/driver.c runtime/optim.h runtime/optim.c \
+           $(wildcard runtime/real.h runtime/vmath.h runtime/special.h runtime/driver.h runtime/driver.c runtime/optim.h runtime/optim.c \
                       runtime/rng.h runtime/rng.c runtime/kernels.h))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -71,6 +72,7 @@ help:
 	@echo 'make deps     install what the build needs (apt-get); test and demo do this by themselves'
 	@echo 'make test     build everything and run every test'
 	@echo 'make demo     train specs/laplace_vae.spm on Fashion-MNIST for DEMO_EPOCHS=$(DEMO_EPOCHS) epochs, into $(BUILD)/demo'
+	@echo 'make priors   train the specs of specs/priors on Fashion-MNIST for PRIOR_EPOCHS=$(PRIOR_EPOCHS) epochs and print a table'
 	@echo 'make golden   rewrite the expected outputs under tests/golden'
 	@echo 'make asan     run every test under the address and undefined-behaviour sanitizers'
 	@echo 'make bench    run the benchmarks under tests/bench'
@@ -86,8 +88,8 @@ tests: $(BUILD)/spmc $(TEST_PROGRAMS) $(BUILD)/examples/make_bars
 run-tests: tests
 	@SPMC=$(abspath $(BUILD)/spmc) SPM_BUILD=$(abspath $(BUILD)) sh tests/run.sh $(TEST_PROGRAMS) $(TEST_SCRIPTS)
 
-# Tests whose names end in "golden" compare with files, and write them anew when SPM_GOLDEN=write.
-GOLDEN := $(filter %golden,$(TEST_PROGRAMS)) $(filter %golden.sh,$(TEST_SCRIPTS))
+# These compare with files, and write them anew when SPM_GOLDEN=write.
+GOLDEN := $(filter %golden %/test_syntax %/test_front,$(TEST_PROGRAMS)) $(filter %golden.sh,$(TEST_SCRIPTS))
 golden: deps deps-test
 	+@$(MAKE) --no-print-directory tests
 	@[ -z '$(strip $(GOLDEN))' ] || SPM_GOLDEN=write SPMC=$(abspath $(BUILD)/spmc) SPM_BUILD=$(abspath $(BUILD)) \
@@ -129,6 +131,11 @@ run-demo: $(BUILD)/spmc $(BUILD)/examples/make_bars
 	echo "$(BUILD)/spmc train specs/laplace_vae.spm --data x=$$train --test x=$$test --epochs $(DEMO_EPOCHS) --seed 1 --out $(BUILD)/demo"; \
 	$(BUILD)/spmc train specs/laplace_vae.spm --data x=$$train --test x=$$test --epochs $(DEMO_EPOCHS) --seed 1 --out $(BUILD)/demo
 	@test -s $(BUILD)/demo/figures/reconstructions.png
+
+# --- priors ----------------------------------------------------------------------------------------------------------
+.PHONY: priors
+priors: deps deps-data $(BUILD)/spmc
+	@SPMC=$(BUILD)/spmc FASHION=$(FASHION) OUT=$(BUILD)/priors sh specs/priors/run.sh $(PRIOR_EPOCHS)
 
 # --- packages --------------------------------------------------------------------------------------------------------
 # $(call install,PACKAGES): installs those that are missing, or says what to run and fails.

@@ -66,7 +66,8 @@ static void check_one(Elaborator *e, const Item *item) {
   invent_dims(e, &item->formals, scope);
   invent_dims(e, &item->extra, scope);
   Frame frame = enter_callee(e, scope, false, item->name);
-  if (stand_ins(e, &item->formals, scope) && stand_ins(e, &item->extra, scope)) {
+  /* The type of the event may mention parameters. */
+  if (stand_ins(e, &item->extra, scope) && stand_ins(e, &item->formals, scope)) {
     if (distribution && item->has_block) check_fields(e, item, scope);
     else if (item->has_block || item->kind == ITEM_LAYER) run_block(e, &item->block, NULL);
     else if (item->expr) elaborate(e, item->expr);

@@ -45,7 +45,8 @@ enum {
   OPTION_SEED = 16,
   OPTION_THREADS = 32, /* --threads --blas */
   OPTION_OVERRIDE = 64, /* NAME=VALUE */
-  OPTION_ELEMENTS = 128
+  OPTION_ELEMENTS = 128,
+  OPTION_BATCH = 256
 };
 
 typedef struct Command {
@@ -65,6 +66,7 @@ int command_train(const Arguments *);
 int command_eval(const Arguments *);
 int command_check(const Arguments *);
 int command_diagnose(const Arguments *);
+int command_explain(const Arguments *);
 
 /* ---- messages (command_model.c) -------------------------------------------------------------------------------- */
 

@@ -39,7 +39,7 @@ static const struct {
     {{"test", KEY_TEST, "NAME=FILE", 0, "evaluate on these rows at the end", 1}, OPTION_TRAIN},
     {{"out", 'o', "RUN", 0, "directory for everything the run leaves behind", 2}, OPTION_TRAIN},
     {{"epochs", KEY_EPOCHS, "N", 0, "passes over the data", 2}, OPTION_TRAIN},
-    {{"batch", KEY_BATCH, "N", 0, "rows in a step; 0: all", 2}, OPTION_TRAIN},
+    {{"batch", KEY_BATCH, "N", 0, "rows in a step; 0: all", 2}, OPTION_TRAIN | OPTION_BATCH},
     {{"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint", 2}, OPTION_TRAIN},
     {{"force", KEY_FORCE, NULL, 0, "write into a directory that already holds a run, or something else", 2},
      OPTION_TRAIN},

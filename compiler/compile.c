@@ -7,7 +7,10 @@
 
 const char *const dump_stages[] = {"ast", "check", "derive", "simplify", "schedule", "c", "strips", NULL};
 
+/* A name that is unknown is reported where it first stands. */
 static bool same_message(const Diagnostic *a, const Diagnostic *b) {
+  bool same_name = strcmp(a->code, "unknown-name") == 0 && strcmp(b->code, "unknown-name") == 0;
+  if (same_name && strcmp(a->message, b->message) == 0) return true;
   return a->severity == b->severity && a->span.source == b->span.source && a->span.start == b->span.start && a->span.end == b->span.end &&
          strcmp(a->message, b->message) == 0;
 }
@@ -72,19 +75,22 @@ void model_describe(Text *out, Model *m) {
   if (model_graph(m, PROGRAM_TRAIN) && m->notes.length) text_append(out, "%s", m->notes.bytes);
 }
 
+Plan *model_plan(Model *m, ProgramKind program) {
+  Graph *g = model_graph(m, program);
+  if (!g || m->compilation->error_count) return NULL;
+  Plan *plan = schedule(g);
+  const char *violation = plan_verify(plan);
+  if (!violation) return plan;
+  error_at(m->compilation, "internal", m->span, "internal error after schedule of %s: %s", g->name, violation);
+  return NULL;
+}
+
 static int make_plans(Model *m, Plan **plans) {
   int count = 0;
   for (int program = 0; program < PROGRAM_COUNT; program++) {
-    Graph *g = model_graph(m, (ProgramKind)program);
+    Plan *plan = model_plan(m, (ProgramKind)program);
     if (m->compilation->error_count) return -1;
-    if (!g) continue;
-    Plan *plan = schedule(g);
-    const char *violation = plan_verify(plan);
-    if (violation) {
-      error_at(m->compilation, "internal", m->span, "internal error after schedule of %s: %s", g->name, violation);
-      return -1;
-    }
-    plans[count++] = plan;
+    if (plan) plans[count++] = plan;
   }
   return count;
 }

@@ -96,7 +96,8 @@ static const char *expression(Nest *nest, const Instruction *instruction) {
       text_append(&text, "%s", nest->names[instruction->operands[*at - 'a']]);
     else
       text_append(&text, "%.*s", (int)word, at);
-    if (strncmp(at, "vm_", 3) == 0) nest->e->vmath_used = true;
+    if (strncmp(at, "vm_", 3) == 0 || strncmp(at, "sp_", 3) == 0) nest->e->vmath_used = true;
+    if (strncmp(at, "sp_", 3) == 0) nest->e->special_used = true;
     at += word;
   }
   return text.bytes;

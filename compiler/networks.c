@@ -120,6 +120,19 @@ static bool match_dims(Elaborator *e, const Formal *f, const Value *v, Scope *ca
   return true;
 }
 
+/* For explain; what stands in shipped text is no matter of the author's. */
+static void accept_support(Elaborator *e, Span span, const Formal *f, Name support) {
+  Name formal = f->name;
+  bool extended = false;
+  Model *m = e->model;
+  if (span.source <= 0 || e->c->sources[span.source].library) return;
+  for (int i = 0; i < m->accepted_count; i++)
+    if (m->accepted[i].span.source == span.source && m->accepted[i].span.start == span.start && m->accepted[i].formal == formal) return;
+  for (int i = 0; f->type && i < f->type->attribute_count; i++) extended |= strcmp(f->type->attributes[i].name, "extended") == 0;
+  m->accepted = arena_grow(e->c, m->accepted, m->accepted_count, sizeof *m->accepted);
+  m->accepted[m->accepted_count++] = (struct Acceptance){span, formal, support, extended};
+}
+
 bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee, Span span) {
   Support support;
   Frame frame = enter_callee(e, callee, false, e->path);
@@ -128,7 +141,10 @@ bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee
   if (!known) return false;
   Node *node = value_node(e, v);
   if (!node) return false;
-  if (!facts_disjoint(&node->facts, &support.facts)) return true;
+  if (!facts_disjoint(&node->facts, &support.facts)) {
+    if (e->describe && !facts_within(&node->facts, &support.facts)) accept_support(e, v->span.source ? v->span : span, f, support.name);
+    return true;
+  }
   Diagnostic *d = error_at(e->c, "support", v->span.source ? v->span : span, "'%s' must be %s; this %s", f->name, support.name,
                            lies_text(e->c, &node->facts));
   note_at(d, f->span, "'%s' is declared here", f->name);
@@ -295,10 +311,10 @@ void blame(Elaborator *e, Diagnostic *const *mark, Span call, Name callee) {
   }
 }
 
-static bool calls_itself(Elaborator *e, const Item *item, const Expr *call) {
+static bool calls_itself(Elaborator *e, const Item *item, Span call) {
   for (const Callee *c = e->callees; c; c = c->caller)
     if (c->item == item) {
-      Diagnostic *d = error_at(e->c, "recursion", call->span, "%s calls itself", item->name);
+      Diagnostic *d = error_at(e->c, "recursion", call, "%s calls itself", item->name);
       note_at(d, item->name_span, "it is declared here");
       return true;
     }
@@ -306,7 +322,7 @@ static bool calls_itself(Elaborator *e, const Item *item, const Expr *call) {
 }
 
 Value call_library(Elaborator *e, Item *item, const Expr *call) {
-  if (calls_itself(e, item, call)) return value_error();
+  if (calls_itself(e, item, call->span)) return value_error();
   Value *values = arena_array(e->c, Value, item->formals.count);
   if (!bind_arguments(e, call, &item->formals, item, values)) return value_error();
   const Formal **formals = arena_array(e->c, const Formal *, item->formals.count);
@@ -366,6 +382,7 @@ Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span 
     for (int k = 0; same && k < count; k++) same = same_value(&e->calls[i].arguments[k], &arguments[k]);
     if (same) return e->calls[i].result;
   }
+  if (calls_itself(e, item, span)) return value_error();
   restart_layer_counts(e, item->name);
   const Formal **formals = arena_array(e->c, const Formal *, count);
   Value *values = arena_array(e->c, Value, count);
@@ -379,7 +396,10 @@ Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span 
   bool mapped = map_arguments(e, formals, values, count, false, scope, span);
   Scope bound = *scope;
   Frame frame = enter_callee(e, scope, true, item->name);
+  Callee callee = {.item = item, .caller = e->callees};
+  e->callees = &callee;
   if (mapped) run_block(e, &item->block, NULL);
+  e->callees = callee.caller;
   leave_callee(e, frame);
   e->context_count = context;
   Value result = {.kind = mapped ? VALUE_RECORD : VALUE_ERROR, .span = span, .record = mapped ? unmap_record(e, scope, &bound, context) : NULL};

@@ -1,6 +1,7 @@
 /* Strip kernels: each op of elementwise.def on every combination of vector and scalar operands. See kernels.h. */
 #include "kernels.h"
 #include "vmath.h"
+#include "special.h"
 
 #include <string.h>
 
