@@ -68,12 +68,16 @@ static void print_help(void) {
 
 static int print_version(void) {
   char problem[512];
-  int status = spm_blas_open(problem, sizeof problem);
+  int status = spm_blas_open(SPM_OPENBLAS, problem, sizeof problem);
   printf("spmc %s\n", SPM_VERSION);
   if (status == 0)
-    printf("BLAS: OpenBLAS, %s core\n", spm_blas_corename());
+    printf("BLAS: %s\n", spm_blas_name());
   else
     printf("BLAS: none (%s); products run in plain loops, many times slower\n", problem);
+  if (spm_blas_open(SPM_ONEDNN, problem, sizeof problem) == 0)
+    printf("with --blas=onednn: %s\n", spm_blas_name());
+  else
+    printf("with --blas=onednn: none (%s)\n", problem);
   return EXIT_FINE;
 }
 
