@@ -45,9 +45,8 @@ RUNTIME := $(wildcard runtime/*.c)
 NUMERIC := $(filter $(RUNTIME),$(addprefix runtime/,kernels.c $(notdir $(wildcard runtime/kernels_*.c)) optim.c driver.c))
 GENERATED := $(if $(wildcard compiler/parser.y),$(BUILD)/parser.c) $(if $(wildcard compiler/lexer.l),$(BUILD)/lexer.c)
 # Texts the program carries with it: the library in .spm, and what generated C files are made of.
-TEXTS := $(sort $(wildcard compiler/library/*.spm) $(wildcard runtime/*.def) runtime/model.h \
-           $(wildcard runtime/real.h runtime/vmath.h runtime/driver.h runtime/driver.c runtime/optim.h runtime/optim.c \
-                      runtime/rng.h runtime/rng.c runtime/kernels.h))
+TEXTS := $(sort $(wildcard compiler/library/*.spm runtime/*.def runtime/kernels_*.c runtime/standalone/*) \
+           $(addprefix runtime/,model.h vmath.h philox.h driver.h driver.c optim.h optim.c train.c))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(COMPILER) $(RUNTIME)) $(patsubst %.c,$(BUILD)/%_double.o,$(NUMERIC)) \

@@ -32,6 +32,8 @@ typedef struct Arguments { /* of all commands; each accepts those it lists */
   bool seed_given;
   unsigned long long seed;
   bool resume, force, json, quiet, plain;
+  bool with_main, with_library; /* emit */
+  const char *header;
   bool color; /* of messages, decided from --color, NO_COLOR and whether stderr is a terminal */
 } Arguments;
 
@@ -44,7 +46,9 @@ enum {
   OPTION_SEED = 16,
   OPTION_THREADS = 32,
   OPTION_OVERRIDE = 64, /* NAME=VALUE */
-  OPTION_ELEMENTS = 128
+  OPTION_ELEMENTS = 128,
+  OPTION_EMIT = 256, /* --out FILE --main --lib --header */
+  OPTION_OUT = OPTION_TRAIN | OPTION_EMIT
 };
 
 typedef struct Command {
@@ -64,6 +68,7 @@ int command_train(const Arguments *);
 int command_eval(const Arguments *);
 int command_check(const Arguments *);
 int command_diagnose(const Arguments *);
+int command_emit(const Arguments *);
 
 /* ---- messages (command_model.c) -------------------------------------------------------------------------------- */
 

@@ -67,6 +67,16 @@ void model_describe(Text *, Model *);
 Graph *model_graph(Model *, ProgramKind);
 /* checked model -> C text of all programs. */
 bool compile_emit(Model *, Rendering, Text *);
+/* The same as loops, of these programs (bits by ProgramKind), without what they need: see emit_standalone.c. */
+bool compile_body(Model *, unsigned programs, Text *);
+/* checked model -> C that needs nothing else: the contract, the kernels used, the model; and what is asked for around. */
+typedef struct Standalone {
+  bool main;   /* a trainer */
+  bool library; /* functions to train and run it with, in memory of the caller's */
+} Standalone;
+bool compile_standalone(Model *, const Standalone *, Text *);
+/* The C and C++ header of what compile_standalone writes. */
+bool compile_header(Model *, const Standalone *, Text *);
 /* checked model -> callable. NULL with a message (an internal error) on failure. */
 Jit *compile_jit(Model *, bool use_double, char *message, size_t message_size);
 /* What leaves a stage, printed: ast, check, derive, differentiate (with derive), simplify, schedule, c, strips.

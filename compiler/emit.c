@@ -344,8 +344,8 @@ static void emit_kernels(Emitter *e, Text *text) {
       text_append(text, "%s SPM_K(%s)%s;\n", kernel_table[i].result, kernel_table[i].name, kernel_table[i].arguments);
 }
 
-void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
-          const Training *trainings, int training_count, Rendering rendering) {
+static Emitter *emit_all(Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
+                         const Training *trainings, int training_count, Rendering rendering) {
   Emitter *e = arena_new(c, Emitter);
   *e = (Emitter){.compilation = c, .model = model_name, .rendering = rendering, .body = {.compilation = c}};
   e->kernels_used = arena_array(c, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
@@ -353,11 +353,23 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
   emit_signature(e, signature);
   for (int p = 0; p < plan_count; p++) emit_program(e, plans[p]);
   emit_model(e, signature, plans, plan_count, trainings, training_count);
+  return e;
+}
+
+void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
+          const Training *trainings, int training_count, Rendering rendering) {
+  Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, rendering);
   text_append(text, "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
                     " * a function for each phase of each program, and at the end the model's description. */\n",
               model_name, rendering == RENDER_STRIPS ? "the kernels it calls" : "mathematics, the kernels it calls");
   text_append(text, "%s", embedded_model_h);
   if (e->vmath_used) text_append(text, "\n%s", embedded_vmath_h);
   emit_kernels(e, text);
+  text_append(text, "%s", e->body.bytes);
+}
+
+void emit_model_body(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
+               const Training *trainings, int training_count) {
+  Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, RENDER_LOOPS);
   text_append(text, "%s", e->body.bytes);
 }
