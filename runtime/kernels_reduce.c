@@ -32,12 +32,6 @@ typedef int masks __attribute__((vector_size(32)));
 
 static inline const wide *at(const real *a) { return (const wide *)(const void *)a; }
 
-/* The same for each lane: comparing vectors gives masks. */
-static inline void keep_larger(wide *most, wide x) {
-  masks taken = (masks)((x > *most) | (x != x));
-  *most = (wide)((taken & (masks)x) | (~taken & (masks)*most));
-}
-
 real SPM_K(sum)(long n, const real *a) {
   eight low = {0}, high = {0};
   double tail[16], lane[16];
@@ -73,7 +67,11 @@ real SPM_K(maximum)(long n, const real *a) {
   long i = 0;
   for (int j = 0; j < 4; j++) lane[j] = (wide){least, least, least, least, least, least, least, least};
   for (; i + 32 <= n; i += 32)
-    for (int j = 0; j < 4; j++) keep_larger(&lane[j], *at(a + i + 8 * j));
+    for (int j = 0; j < 4; j++) { /* the same for each lane: comparing vectors gives masks */
+      wide x = *at(a + i + 8 * j);
+      masks taken = (masks)((x > lane[j]) | (x != x));
+      lane[j] = (wide)((taken & (masks)x) | (~taken & (masks)lane[j]));
+    }
   for (int j = 0; j < 4; j++)
     for (int k = 0; k < 8; k++) most = larger_or_nan(most, lane[j][k]);
   for (; i < n; i++) most = larger_or_nan(most, a[i]);

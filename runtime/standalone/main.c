@@ -231,7 +231,7 @@ static void write_checkpoint(const struct spm_instance *instance, const struct o
 
 static void read_checkpoint(struct spm_instance *instance, struct options *o) {
   size_t length;
-  long rows, total;
+  long rows = 0, total = 0;
   char *header = checkpoint_header(instance, o, &length), *found = memory_of(length + 1);
   unsigned char bytes[8];
   const size_t note = strlen("{\"__metadata__\":{\"run\":\"");
