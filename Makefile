@@ -85,10 +85,12 @@ tests: $(BUILD)/spmc $(TEST_PROGRAMS) $(BUILD)/examples/make_bars
 run-tests: tests
 	@SPMC=$(abspath $(BUILD)/spmc) SPM_BUILD=$(abspath $(BUILD)) sh tests/run.sh $(TEST_PROGRAMS) $(TEST_SCRIPTS)
 
+# Tests whose names end in "golden" compare with files, and write them anew when SPM_GOLDEN=write.
+GOLDEN := $(filter %golden,$(TEST_PROGRAMS)) $(filter %golden.sh,$(TEST_SCRIPTS))
 golden: deps deps-test
 	+@$(MAKE) --no-print-directory tests
-	@SPM_GOLDEN=write SPMC=$(abspath $(BUILD)/spmc) SPM_BUILD=$(abspath $(BUILD)) \
-	  sh tests/run.sh $(filter %golden,$(TEST_PROGRAMS)) $(filter %golden.sh,$(TEST_SCRIPTS))
+	@[ -z '$(strip $(GOLDEN))' ] || SPM_GOLDEN=write SPMC=$(abspath $(BUILD)/spmc) SPM_BUILD=$(abspath $(BUILD)) \
+	  sh tests/run.sh $(GOLDEN)
 
 # Leaks are not looked for: OpenBLAS's and libtcc's own would drown ours.
 asan:
@@ -220,12 +222,12 @@ $(BUILD)/tests/support.a: $(call objects,$(TEST_SUPPORT))
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/support.a $(BUILD)/libspm.a
 	@mkdir -p $(@D)
-	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $(filter %.c %.a,$^) $(LIBRARIES) -lcriterion
+	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $< $(filter %.a,$^) $(LIBRARIES) -lcriterion
 
-# Benchmarks need no test framework.
-$(BUILD)/tests/bench/%: tests/bench/%.c $(BUILD)/libspm.a
+# Benchmarks need no test framework, so of the tests' support only what does without one.
+$(BUILD)/tests/bench/%: tests/bench/%.c $(call objects,$(wildcard tests/hand_graphs.c)) $(BUILD)/libspm.a
 	@mkdir -p $(@D)
-	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) -O2 $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $(filter %.c %.a,$^) $(LIBRARIES)
+	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) -O2 $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $< $(filter %.o %.a,$^) $(LIBRARIES)
 
 $(call objects,$(TEST_SUPPORT)): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/settings
 	@mkdir -p $(@D)

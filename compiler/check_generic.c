@@ -10,8 +10,8 @@ static void invent_dims(Elaborator *e, const Formals *formals, Scope *scope) {
   for (int i = 0; i < formals->count; i++) {
     const Formal *f = &formals->items[i];
     if (f->is_dim) scope_bind(e, scope, f->name, value_dim(dim_name(e->c, f->name, 3 + scope->count)), f->span);
-    for (int k = 0; f->type && k < f->type->dim_count; k++) {
-      const Expr *dim = f->type->dims[k];
+    for (int k = 0; f->type && k < type_rank(f->type); k++) {
+      const Expr *dim = type_dim(f->type, k);
       if (dim->kind == EXPR_NAME && !scope_find(scope, dim->name))
         scope_bind(e, scope, dim->name, value_dim(dim_name(e->c, dim->name, 3 + scope->count)), dim->span);
     }

@@ -132,7 +132,7 @@ void print_results(const struct spm_columns *, const double *means);
 void print_results_json(const struct spm_columns *, const double *means, long rows, unsigned long long seed);
 /* figures/ of a run: reconstructions of test rows, dictionaries of 2-D parameters. Problems are told, not fatal. */
 void draw_figures(const Arguments *, Loaded *, struct spm_host *, const struct spm_rows *, const char *directory);
-void draw_curve(const Arguments *, const char *directory, const char *name, const double *train, const double *valid,
-                long count);
+/* figures/NAME.png: a column of the run's metrics by epoch, with that of the validation rows. */
+void draw_curve(const Arguments *, const char *directory, const char *name);
 
 #endif

@@ -69,7 +69,8 @@ static Span declaration(const Loaded *l, int d) { return model_signature(l->mode
 static void check_shape(Loaded *l, int d, const struct spm_table *table) {
   struct spm_error error;
   const struct spm_tensor *data = &l->descriptor->data[d];
-  if (spm_table_fits(table, data->size, &error) == 0) return;
+  /* A label becomes a vector when it is read. */
+  if (spm_table_fits(table, data->categories ? data->size / data->categories : data->size, &error) == 0) return;
   Diagnostic *diagnostic =
       error_at(l->compilation, "data-shape", declaration(l, d), "%s, but %s is declared with %s a row", error.message,
                data->name, data->rank == 0 ? "a single number" : spm_shape(data->rank, data->shape).text);
@@ -92,7 +93,9 @@ static const char *range_text(const struct spm_tensor *data, char *text, size_t 
 }
 
 static void check_values(Loaded *l, int d, const struct spm_table *table) {
-  const struct spm_tensor *data = &l->descriptor->data[d];
+  struct spm_tensor labels = l->descriptor->data[d];
+  if (labels.categories) labels.high = (double)(labels.categories - 1);
+  const struct spm_tensor *data = &labels;
   struct spm_check found;
   char range[160];
   spm_table_check(table, data->low, data->high, data->integer, spm_reading_of(data), &found);

@@ -77,7 +77,7 @@ void print_diagnostics(const Arguments *a, Compilation *c) {
 static void name_data(Compilation *c, const char *path, const CompileOptions *options, DataShape *shapes) {
   Compilation *look = compilation_create();
   CompileOptions first = {
-      .overrides = options->overrides, .override_count = options->override_count, .invent_dims = true};
+      .overrides = options->overrides, .override_count = options->override_count, .search_path = getenv("SPMC_PATH"), .invent_dims = true};
   Model *model = look ? compile_check(look, path, &first) : NULL;
   if (model && model_signature(model)->data_count == 1)
     shapes[0].name = intern(c, model_signature(model)->data[0].name);
@@ -94,6 +94,7 @@ int loaded_check(const Arguments *a, const char *path, const CompileOptions *opt
   if (options->data_count > 0) memcpy(shapes, options->data, sizeof *shapes * (size_t)options->data_count);
   if (options->data_count == 1 && !shapes[0].name[0]) name_data(c, path, options, shapes);
   named.data = shapes;
+  named.search_path = getenv("SPMC_PATH");
   l->model = compile_check(c, path, &named);
   l->compile_seconds = command_clock() - start;
   if (c->error_count > 0) return fail_diagnostics(a, c);

@@ -6,6 +6,7 @@
 #include "runtime/picture.h"
 #include "runtime/words.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,23 +180,72 @@ void draw_figures(const Arguments *a, Loaded *l, struct spm_host *host, const st
   free(figures);
 }
 
-void draw_curve(const Arguments *a, const char *directory, const char *name, const double *train, const double *valid,
-                long count) {
-  double *epochs = malloc(sizeof *epochs * (size_t)count);
-  char *figures = spm_path_join(directory, "figures");
+/* ---- curves -------------------------------------------------------------------------------------------------- */
+
+typedef struct Curve {
+  double *epochs, *train, *valid;
+  long count;
+  bool has_valid;
+} Curve;
+
+static double number_of(const json_t *row, const char *prefix, const char *name) {
+  char key[128];
+  snprintf(key, sizeof key, "%s%s", prefix, name);
+  const json_t *value = json_object_get(row, key);
+  return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+/* One line of metrics.jsonl: a run that was resumed has the earlier epochs there as well. */
+static bool add_to_curve(Curve *curve, const json_t *row, const char *name) {
+  double **columns[] = {&curve->epochs, &curve->train, &curve->valid};
+  const double values[] = {number_of(row, "", "epoch"), number_of(row, "", name), number_of(row, "valid.", name)};
+  for (int i = 0; i < 3; i++) {
+    double *longer = realloc(*columns[i], sizeof *longer * (size_t)(curve->count + 1));
+    if (!longer) return false;
+    *columns[i] = longer;
+    longer[curve->count] = values[i];
+  }
+  curve->has_valid = curve->has_valid || isfinite(values[2]);
+  curve->count++;
+  return true;
+}
+
+static void read_curve(Curve *curve, const char *directory, const char *name) {
+  char *path = spm_path_join(directory, "metrics.jsonl"), *line = NULL;
+  size_t size = 0;
+  FILE *file = path ? fopen(path, "r") : NULL;
+  free(path);
+  while (file && getline(&line, &size, file) > 0) {
+    json_t *row = json_loads(line, 0, NULL);
+    bool sound = !row || add_to_curve(curve, row, name);
+    json_decref(row);
+    if (!sound) break;
+  }
+  free(line);
+  if (file) fclose(file);
+}
+
+void draw_curve(const Arguments *a, const char *directory, const char *name) {
+  Curve curve = {.count = 0};
   struct picture picture;
   struct spm_error error;
-  for (long i = 0; epochs && i < count; i++) epochs[i] = (double)(i + 1);
-  struct picture_series series[2] = {{"training", epochs, train, count, false},
-                                     {"validation", epochs, valid, count, false}};
-  struct picture_chart chart = {
-      .title = name, .x_label = "epoch", .y_label = "nats a datum", .series = series, .series_count = valid ? 2 : 1};
-  if (epochs && figures && picture_chart(&picture, &chart, &error) == 0) {
+  char *figures = spm_path_join(directory, "figures");
+  read_curve(&curve, directory, name);
+  struct picture_series series[2] = {{"training", curve.epochs, curve.train, curve.count, false},
+                                     {"validation", curve.epochs, curve.valid, curve.count, false}};
+  struct picture_chart chart = {.title = name,
+                                .x_label = "epoch",
+                                .y_label = "nats a datum",
+                                .series = series,
+                                .series_count = curve.has_valid ? 2 : 1};
+  if (figures && curve.count > 0 && picture_chart(&picture, &chart, &error) == 0) {
     char file[128];
     snprintf(file, sizeof file, "%.100s.png", name);
     write_picture(a, figures, file, &picture);
     picture_free(&picture);
   }
-  free(epochs);
+  free(curve.epochs);
+  free(curve.train);
+  free(curve.valid);
   free(figures);
 }

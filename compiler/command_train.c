@@ -42,10 +42,8 @@ typedef struct Run { /* one `spmc train` */
   char *checkpoint;
   struct report_progress progress;
   struct report_metrics metrics;
-  const char **names;                /* of the metrics' columns */
-  double *row;                       /* of the metrics */
-  double *train_curve, *valid_curve; /* the objective by epoch */
-  long curve_count;
+  const char **names; /* of the metrics' columns */
+  double *row;        /* of the metrics */
 } Run;
 
 /* ---- settings ------------------------------------------------------------------------------------------------ */
@@ -133,21 +131,14 @@ static void on_step(void *context, const struct train_state *state, const double
   report_progress_step(&run->progress, state->epoch, batch, names, shown, count);
 }
 
-static int objective_column(const struct spm_columns *columns) {
-  for (int i = 0; i < columns->count; i++)
-    if (columns->roles[i] == SPM_OBJECTIVE) return i;
-  return -1;
-}
-
-static void add_to_curves(Run *run, const double *means, const double *valid) {
-  double *train_curve = realloc(run->train_curve, sizeof(double) * (size_t)(run->curve_count + 1));
-  if (train_curve) run->train_curve = train_curve;
-  double *valid_curve = realloc(run->valid_curve, sizeof(double) * (size_t)(run->curve_count + 1));
-  if (valid_curve) run->valid_curve = valid_curve;
-  if (!train_curve || !valid_curve) return;
-  int train = objective_column(&run->train_columns), other = objective_column(&run->evaluate_columns);
-  train_curve[run->curve_count] = train >= 0 ? means[train] : (double)NAN;
-  valid_curve[run->curve_count++] = valid && other >= 0 ? valid[other] : (double)NAN;
+/* What the curve shows: the ELBO where there is one, else the objective. */
+static const char *curve_name(const struct spm_columns *columns) {
+  const char *name = "objective";
+  for (int i = 0; i < columns->count; i++) {
+    if (strcmp(columns->names[i], "elbo") == 0) return "elbo";
+    if (columns->roles[i] == SPM_OBJECTIVE) name = columns->names[i];
+  }
+  return name;
 }
 
 static int on_epoch(void *context, const struct train_state *state, const double *means, const double *valid,
@@ -167,7 +158,6 @@ static int on_epoch(void *context, const struct train_state *state, const double
     count += more;
   }
   report_progress_epoch(&run->progress, state->epoch, names, shown, count);
-  add_to_curves(run, means, valid);
   int column = 0;
   run->row[column++] = (double)state->epoch;
   run->row[column++] = (double)state->step;
@@ -310,6 +300,12 @@ static int open_metrics(Run *run) {
   return status == 0 ? -1 : fail_user(run->a, "%s", error.message);
 }
 
+static long parameter_count(const struct spm_model *model) {
+  long count = 0;
+  for (int p = 0; p < model->parameter_count; p++) count += model->parameters[p].size;
+  return count;
+}
+
 static int open_run(Run *run) {
   const Arguments *a = run->a;
   struct spm_error error;
@@ -325,7 +321,7 @@ static int open_run(Run *run) {
   if (!a->quiet) {
     report_config_print(stdout, settings->items, settings->count);
     printf("compiled in %s, %s parameters\n", spm_duration(run->loaded.compile_seconds).text,
-           spm_count(run->loaded.descriptor->parameter_size).text);
+           spm_count(parameter_count(run->loaded.descriptor)).text);
     if (run->resumed) printf("resumed after epoch %ld, step %ld\n", run->state.epoch, run->state.step);
     fflush(stdout);
   }
@@ -380,8 +376,7 @@ static int finish(Run *run) {
                                  : run->valid_rows.count > 0 ? &run->valid_rows
                                                              : &run->data_rows;
   draw_figures(a, &run->loaded, &run->host, shown, a->out);
-  draw_curve(a, a->out, "objective", run->train_curve, run->valid_rows.count > 0 ? run->valid_curve : NULL,
-             run->curve_count);
+  draw_curve(a, a->out, curve_name(&run->evaluate_columns));
   if (run->test_rows.count == 0) return EXIT_FINE;
   double *means = calloc((size_t)run->evaluate_columns.count + 1, sizeof *means);
   if (!means) return fail_user(a, "out of memory");
@@ -404,8 +399,6 @@ static void release(Run *run) {
   free(run->checkpoint);
   free(run->names);
   free(run->row);
-  free(run->train_curve);
-  free(run->valid_curve);
   free(run->tables);
   dataset_free(&run->data);
   dataset_free(&run->valid);

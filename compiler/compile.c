@@ -137,7 +137,7 @@ static void dump_check(Model *m, Text *out) {
 
 bool compile_dump(Model *m, const char *stage, Text *out) {
   Plan *plans[PROGRAM_COUNT];
-  if (strcmp(stage, "ast") == 0) ast_print(out, m->files[m->file_count - 1]);
+  if (strcmp(stage, "ast") == 0) ast_print(out, m->files[0]);
   else if (strcmp(stage, "check") == 0) dump_check(m, out);
   else if (strcmp(stage, "derive") == 0 || strcmp(stage, "simplify") == 0) dump_graphs(m, *stage == 's', out);
   else if (strcmp(stage, "schedule") == 0) {

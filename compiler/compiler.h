@@ -37,6 +37,7 @@ typedef struct CompileOptions {
   int override_count;
   const DataShape *data;
   int data_count;
+  const char *search_path; /* directories for `use`, separated by ':', after the using file's own; NULL: none */
   bool invent_dims; /* dims without a value become small numbers (check, diagnose: LANGUAGE rule 33) */
 } CompileOptions;
 

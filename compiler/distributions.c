@@ -9,12 +9,10 @@ bool is_family(const Model *m, Name name) { return library_find(m, ITEM_DISTRIBU
 
 static const Formal *event_formal(const Item *family) { return &family->formals.items[0]; }
 
-static int family_event_rank(const Item *family) {
+int family_event_rank(const Item *family) {
   const TypeExpr *type = event_formal(family)->type;
-  return type ? type->dim_count : 0;
+  return type ? type_rank(type) : 0;
 }
-
-int event_rank(const Value *d) { return family_event_rank(d->family); }
 
 /* ---- which parameterisation ---------------------------------------------------------------------------------------- */
 
@@ -158,8 +156,8 @@ static void bind_event_dims(Elaborator *e, const Item *family, const Shape *shap
   const TypeExpr *type = event_formal(family)->type;
   int rank = family_event_rank(family);
   for (int i = 0; i < rank && shape->rank >= rank; i++)
-    if (type->dims[i]->kind == EXPR_NAME && !scope_find(scope, type->dims[i]->name))
-      scope_bind(e, scope, type->dims[i]->name, value_dim(shape->dims[shape->rank - rank + i]), type->dims[i]->span);
+    if (type_dim(type, i)->kind == EXPR_NAME && !scope_find(scope, type_dim(type, i)->name))
+      scope_bind(e, scope, type_dim(type, i)->name, value_dim(shape->dims[shape->rank - rank + i]), type_dim(type, i)->span);
 }
 
 /* Binds parameters (and the event, and noise) for one field. */
@@ -191,6 +189,7 @@ static Value expand_event(Elaborator *e, Value v, const Shape *shape, Span span)
 }
 
 Value distribution_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span, bool *missing) {
+  if (d->combinator != COMBINE_NONE) return combinator_field(e, d, name, z, shape, span, missing);
   const Field *field = find_field(d->family, name);
   *missing = field == NULL;
   if (!field) return value_error();
@@ -217,7 +216,7 @@ static unsigned stream_of(const char *name) { /* FNV-1a: the same draw has the s
   return h;
 }
 
-static int noise_index(Elaborator *e, const char *name, NoiseKind kind, const Shape *shape, unsigned axes) {
+int noise_index(Elaborator *e, const char *name, NoiseKind kind, const Shape *shape, unsigned axes) {
   Signature *s = e->graph->signature;
   for (int i = 0; i < s->noise_count; i++)
     if (strcmp(s->noises[i].name, name) == 0 && s->noises[i].axes == axes) return i;
@@ -252,6 +251,7 @@ static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name v
 }
 
 Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
+  if (d->combinator != COMBINE_NONE) return combinator_sample(e, d, variable, shape, axes, span);
   const Field *field = find_field(d->family, "sample");
   if (!field) {
     Diagnostic *x = error_at(e->c, "no-sampler", d->span, "%s has no `sample`, so %s cannot be drawn from it", d->family->name, variable);
@@ -311,6 +311,8 @@ static bool pattern_fits(const Model *m, const Expr *pattern, const Value *d) {
 
 Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shape, Span span, bool *missing, Span *rule_span) {
   const Model *m = e->model;
+  *missing = true;
+  if (q->combinator != COMBINE_NONE || p->combinator != COMBINE_NONE) return value_error();
   Frame outer = enter_callee(e, NULL, false, e->path);
   for (int i = 0; i < m->library.count; i++) {
     const Item *rule = m->library.items[i];
@@ -348,6 +350,7 @@ Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shap
 /* ---- does it fit its variable? ------------------------------------------------------------------------------------------ */
 
 bool distribution_support(Elaborator *e, const Value *d, Support *support, Support *extended) {
+  if (d->combinator != COMBINE_NONE) return distribution_support(e, &d->elements[0], support, extended);
   const TypeExpr *type = event_formal(d->family)->type;
   Scope *scope = scope_new(e, NULL);
   Frame frame = enter_callee(e, scope, false, e->path);
@@ -376,7 +379,7 @@ static bool check_sharing(Elaborator *e, const Value *d, const Item *variable, c
       if (!widest || s.rank > visible_shape(widest).rank) widest = &d->elements[i];
     }
     const TypeExpr *type = d->family->extra.items[i].type;
-    full |= s.rank - (type ? type->dim_count : 0) >= shape->rank - family_event_rank(d->family);
+    full |= s.rank - (type ? type_rank(type) : 0) >= shape->rank - family_event_rank(d->family);
   }
   if (!per_datum || full) return true;
   Shape s = visible_shape(widest);
@@ -396,7 +399,7 @@ static bool check_parameter_shapes(Elaborator *e, const Value *d, const Item *va
     const Value *v = &d->elements[i];
     const TypeExpr *type = d->family->extra.items[i].type;
     Shape s = visible_shape(v);
-    if (s.rank == 0 || (type && type->dim_count > 0)) continue;
+    if (s.rank == 0 || (type && type_rank(type) > 0)) continue;
     int ways = ways_to_fit(&s, &lead);
     if (ways == 1) continue;
     Diagnostic *x = error_at(e->c, "shape", v->span, "the %s of %s has shape %s, which %s the shape %s of %s", d->family->extra.items[i].name, d->family->name,
@@ -405,6 +408,13 @@ static bool check_parameter_shapes(Elaborator *e, const Value *d, const Item *va
     return false;
   }
   return true;
+}
+
+/* A simplex or a one-hot vector is more than its elements' range. */
+static bool is_vector(Special s) { return s == SPECIAL_SIMPLEX || s == SPECIAL_CATEGORY; }
+
+static const char *range_text(Compilation *c, const Support *s, const Facts *facts) {
+  return is_vector(s->special) ? "" : arena_printf(c, ", %s", facts_text(c, facts));
 }
 
 bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable, const Support *declared, const Shape *shape, const char *role) {
@@ -416,18 +426,24 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
   bool produced = strcmp(role, "posterior") == 0 || strcmp(role, "draw") == 0;
   bool equal = inside && facts_within(&support.facts, &declared->facts);
   bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;
+  if (support.special != declared->special && (is_vector(support.special) || is_vector(declared->special))) fits = false;
+  if (support.special == SPECIAL_CATEGORY && strcmp(declared->name, "integer") == 0) {
+    error_at(e->c, "not-supported", d->span, "`%s` over integers is not supported yet", distribution_name(d));
+    return false;
+  }
   if (!fits) {
-    Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s, %s, but %s is a distribution over %s values, %s", variable->name, declared->name,
-                             facts_text(e->c, &declared->facts), d->family->name, support.name, facts_text(e->c, domain));
+    Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s%s, but %s is a distribution over %s values%s", variable->name, declared->name,
+                             range_text(e->c, declared, &declared->facts), distribution_name(d), support.name, range_text(e->c, &support, domain));
     note_at(x, variable->name_span, "%s is declared here", variable->name);
-    help_with(x, "declare %s : %s, or take a distribution over %s values", variable->name, support.name, declared->name);
+    help_with(x, "declare %s : %s%s, or take a distribution over %s values", variable->name, support.name, is_vector(support.special) ? "(n)" : "", declared->name);
     return false;
   }
-  int rank = family_event_rank(d->family);
+  int rank = event_rank(d);
   if (shape->rank < rank) {
-    Diagnostic *x = error_at(e->c, "shape", d->span, "%s is a distribution over events of %d dim%s; %s is %s", d->family->name, rank, rank == 1 ? "" : "s", variable->name, shape_text(e->c, shape));
+    Diagnostic *x = error_at(e->c, "shape", d->span, "%s is a distribution over events of %d dim%s; %s is %s", distribution_name(d), rank, rank == 1 ? "" : "s", variable->name, shape_text(e->c, shape));
     note_at(x, variable->name_span, "%s is declared here", variable->name);
     return false;
   }
+  if (d->combinator != COMBINE_NONE) return combinator_fits(e, d, shape, d->span, variable->name);
   return check_parameter_shapes(e, d, variable, shape) && check_sharing(e, d, variable, shape);
 }

@@ -153,8 +153,9 @@ static int data_index(Elaborator *e, const Item *item) {
   Support support;
   DataInput input = {.name = item->name, .span = item->name_span};
   if (!read_support(e, item->type, &support) || !read_shape(e, item->type, &input.shape)) return -1;
-  if (support.special != SPECIAL_NONE) {
-    error_at(e->c, "data-type", item->type->span, "data of the type `%s` is not supported yet", support.name);
+  if (support.special == SPECIAL_CATEGORY) input.categories = (long)input.shape.dims[input.shape.rank - 1].size;
+  else if (support.special != SPECIAL_NONE) {
+    error_at(e->c, "not-supported", item->type->span, "data of the type `%s` is not supported yet", support.name);
     return -1;
   }
   input.facts = support.facts;
@@ -202,13 +203,15 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
   switch ((int)item->kind) {
   case ITEM_DATA:
     if (e->initialising) {
-      error_at(e->c, "data-in-init", use, "an initial value cannot depend on the data '%s' yet", item->name);
+      error_at(e->c, "not-supported", use, "an initial value that depends on the data '%s' is not supported yet", item->name);
       return value_error();
     }
     index = data_index(e, item);
     return index < 0 ? value_error() : value_tensor(build_data(e->graph, index), 0, item->name_span);
   case ITEM_LATENT: return latent_draw(e, item, use);
-  case ITEM_PARAM: return make_parameter(e, item->name, item->name, item->type, item->expr, item->name_span);
+  case ITEM_PARAM:
+    if (model_find(e->model, ITEM_POSTERIOR, item->name)) return latent_draw(e, item, use); /* a global latent */
+    return make_parameter(e, item->name, item->name, item->type, item->expr, item->name_span);
   case ITEM_DRAW: return draw_value(e, item);
   case ITEM_LET:
   case ITEM_SCHEDULE: return let_value(e, item);

@@ -89,9 +89,13 @@ static const char *spec_line(Emitter *e, const Node *node) {
   int length = (int)strcspn(source->text + from, "\n#");
   if (length > 100) length = 100;
   char *text = arena_printf(c, "%s:%d: %.*s", file, number, length, source->text + from);
-  for (size_t end = strlen(text); end > 0 && text[end - 1] == ' ';) text[--end] = '\0';
+  for (size_t last = strlen(text); last > 0 && text[last - 1] == ' ';) text[--last] = '\0';
   for (char *at = text; *at != '\0'; at++)
     if ((at[0] == '*' && at[1] == '/') || (at[0] == '/' && at[1] == '*') || (unsigned char)*at < ' ') *at = ' ';
+  char *end = text; /* the author's columns are no use here */
+  for (const char *at = text; *at != '\0'; at++)
+    if (at[0] != ' ' || at[1] != ' ') *end++ = *at;
+  *end = '\0';
   return text;
 }
 
@@ -119,14 +123,15 @@ static void emit_gemm(Emitter *e, Text *text, const Gemm *g) {
   if (g->zeroes && !g->adds) {
     Extent size = g->c_size;
     if (e->range != NULL) size = (Extent){.count = size.count / e->range->leading, .kind = EXTENT_PART};
-    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, size), g->c.tensor->name, number_address(e, 0));
+    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, size), g->c.tensor->name,
+             number_address(e, 0));
   }
   open_loops(e, text, &indent, g->loops, g->loop_count);
-  put_line(text, indent, "%s(%d, %d, %s, %s, %s, 1, %s, %ld, %s, %ld, %d, %s, %ld);", kernel_name(e, "gemm"), g->transpose_a,
-       g->transpose_b, extent_text(e, g->m), extent_text(e, g->n), extent_text(e, g->k),
-       address_text(e, &g->a, g->loop_count, part_moved(e, g->part_a)), g->lda,
-       address_text(e, &g->b, g->loop_count, part_moved(e, g->part_b)), g->ldb, g->adds || g->zeroes,
-       address_text(e, &g->c, g->loop_count, ""), g->ldc);
+  put_line(text, indent, "%s(%d, %d, %s, %s, %s, 1, %s, %ld, %s, %ld, %d, %s, %ld);", kernel_name(e, "gemm"),
+           g->transpose_a, g->transpose_b, extent_text(e, g->m), extent_text(e, g->n), extent_text(e, g->k),
+           address_text(e, &g->a, g->loop_count, part_moved(e, g->part_a)), g->lda,
+           address_text(e, &g->b, g->loop_count, part_moved(e, g->part_b)), g->ldb, g->adds || g->zeroes,
+           address_text(e, &g->c, g->loop_count, ""), g->ldc);
 }
 
 static void emit_along(Emitter *e, Text *text, const Along *a) {
@@ -136,16 +141,16 @@ static void emit_along(Emitter *e, Text *text, const Along *a) {
     long n = a->extent.count;
     put_line(text, 1, "for (long i0 = 0; i0 < %s; i0++)", outer);
     put_line(text, 2, "for (long i1 = 0; i1 < %ld; i1++) {", n);
-    put_line(text, 3, "%s(i1 + 1, %s + (i0 * %ld + i1) * %ld, %s + (i0 * %ld + i1) * %ld);", kernel_name(e, "copy"), to, n, n,
-         from, n, n);
+    put_line(text, 3, "%s(i1 + 1, %s + (i0 * %ld + i1) * %ld, %s + (i0 * %ld + i1) * %ld);", kernel_name(e, "copy"), to,
+             n, n, from, n, n);
     put_line(text, 3, "%s(%ld - i1, %s + (i0 * %ld + i1) * %ld + i1 + 1, %s);", kernel_name(e, "fill"), n - 1, to, n, n,
-         number_address(e, 0));
+             number_address(e, 0));
     put_line(text, 2, "}");
     return;
   }
   if (a->op == IR_cumsum) {
     put_line(text, 1, "%s(%s, %s, %ld, %d, %d, %s, %s);", kernel_name(e, "cumsum"), outer, extent, a->inner, a->reverse,
-         a->exclusive, to, from);
+             a->exclusive, to, from);
     return;
   }
   const char *name = a->op == IR_sum ? "reduce_sum" : a->op == IR_max_of ? "reduce_max" : "first_max_mask";
@@ -167,12 +172,13 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   const char *where = rows ? "call->first_row + first, rows" : "0, 1";
   e->first_used = e->first_used || rows;
   if (samples == 1) {
-    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size, to->name, size);
+    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size,
+             to->name, size);
     return;
   }
   put_line(text, 1, "for (int i0 = 0; i0 < %d; i0++)", samples);
-  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name, noise->stream, where,
-       size, to->name, size, samples * size);
+  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name,
+           noise->stream, where, size, to->name, size, samples * size);
 }
 
 void emit_other(Emitter *e, Text *text, const Step *step) {
@@ -181,8 +187,8 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
   case PLAN_ALONG: emit_along(e, text, &step->along); return;
   case PLAN_DRAW: emit_draw(e, text, &step->draw); return;
   case PLAN_CLEAR:
-    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size), step->clear.to.tensor->name,
-         number_address(e, 0));
+    put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size),
+             step->clear.to.tensor->name, number_address(e, 0));
     return;
   case PLAN_LOOP: return; /* not here */
   }
@@ -190,29 +196,36 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
 
 /* --- functions --- */
 
+/* "call->kept + call->capacity * 40 + first * 14": terms that are 0 are left out. */
+static const char *sum_text(Emitter *e, const char *base, long fixed, const char *variable, long times,
+                            long first_times) {
+  Text text = {.compilation = e->compilation};
+  text_append(&text, "%s", base);
+  if (fixed != 0) text_append(&text, " + %ld", fixed);
+  if (times == 1) text_append(&text, " + %s", variable);
+  if (times > 1) text_append(&text, " + %s * %ld", variable, times);
+  if (first_times == 1) text_append(&text, " + first");
+  if (first_times > 1) text_append(&text, " + first * %ld", first_times);
+  return text.bytes;
+}
+
 static const char *base_of_tensor(Emitter *e, const Tensor *t) {
-  Compilation *c = e->compilation;
-  const char *row = "";
-  if (t->rows && e->phase->kind == PHASE_ROWS) {
-    row = t->size == 1 ? " + first" : arena_printf(c, " + first * %ld", t->size);
-    if (t->storage != STORE_TILE) e->first_used = true;
-  }
+  long row = t->rows && e->phase->kind == PHASE_ROWS && t->storage != STORE_TILE ? t->size : 0;
+  e->first_used = e->first_used || row != 0;
+  e->scratch_used = e->scratch_used || t->storage == STORE_TILE || t->storage == STORE_FIXED;
+  e->unit_used = e->unit_used || t->storage == STORE_PARTIAL;
   switch (t->storage) {
-  case STORE_PARAMETER: return arena_printf(c, "call->parameters + %ld", t->offset);
-  case STORE_DATA: return arena_printf(c, "call->data[%d]%s", t->index, row);
-  case STORE_STATE: return arena_printf(c, "call->state + %ld", t->offset);
-  case STORE_SETTING: return arena_printf(c, "call->settings + %d", t->index);
-  case STORE_VALUES: return arena_printf(c, "call->values + %ld", t->offset);
-  case STORE_FIXED: e->scratch_used = true; return arena_printf(c, "scratch + %ld", t->offset);
-  case STORE_TILE:
-    e->scratch_used = true;
-    return arena_printf(c, "scratch + %ld + call->tile * %ld", e->plan->scratch_fixed, t->offset);
-  case STORE_KEPT: return arena_printf(c, "call->kept + call->capacity * %ld%s", t->offset, row);
-  case STORE_PARTIAL:
-    e->unit_used = true;
-    return arena_printf(c, "call->partials + unit * %ld + %ld", e->plan->partial_size, t->offset);
-  case STORE_GRADIENT: return arena_printf(c, "call->gradient + %ld", t->offset);
-  case STORE_STATE_NEXT: return arena_printf(c, "call->state_next + %ld", t->offset);
+  case STORE_PARAMETER: return sum_text(e, "call->parameters", t->offset, "", 0, 0);
+  case STORE_DATA: return sum_text(e, arena_printf(e->compilation, "call->data[%d]", t->index), 0, "", 0, row);
+  case STORE_STATE: return sum_text(e, "call->state", t->offset, "", 0, 0);
+  case STORE_SETTING: return sum_text(e, "call->settings", t->index, "", 0, 0);
+  case STORE_VALUES: return sum_text(e, "call->values", t->offset, "", 0, 0);
+  case STORE_FIXED: return sum_text(e, "scratch", t->offset, "", 0, 0);
+  case STORE_TILE: return sum_text(e, "scratch", e->plan->scratch_fixed, "call->tile", t->offset, 0);
+  case STORE_KEPT: return sum_text(e, "call->kept", 0, "call->capacity", t->offset, row);
+  case STORE_PARTIAL: return sum_text(e, "call->partials", t->offset, "unit", e->plan->partial_size, 0);
+  case STORE_GRADIENT: return sum_text(e, "call->gradient", t->offset, "", 0, 0);
+  case STORE_STATE_NEXT: return sum_text(e, "call->state_next", t->offset, "", 0, 0);
   case STORE_RANGE: return "out";
   case STORE_COUNT: break;
   }
@@ -220,7 +233,8 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
 }
 
 static bool is_read_only(const Tensor *t) {
-  return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE || t->storage == STORE_SETTING;
+  return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE ||
+         t->storage == STORE_SETTING;
 }
 
 /* "[rows, 2 samples, D, H]" */
@@ -248,14 +262,13 @@ static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
       if (seen[t->id]) continue;
       seen[t->id] = true;
       const char *base = base_of_tensor(e, t);
-      put_line(text, 1, "%sreal *%s = %s; /* %s */", is_read_only(t) ? "const " : "", t->name, base, shape_comment(e, t));
+      put_line(text, 1, "%sreal *%s = %s; /* %s */", is_read_only(t) ? "const " : "", t->name, base,
+               shape_comment(e, t));
     }
   }
 }
 
-static bool uses_rows(const Emitter *e) {
-  return e->phase->kind == PHASE_ROWS;
-}
+static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
 
 static void start_function(Emitter *e, const char *name) {
   e->function = name;
@@ -268,10 +281,14 @@ static void start_function(Emitter *e, const char *name) {
 static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
-    put_comment(e, text, 1, step->node);
-    if (step->kind != PLAN_LOOP) emit_other(e, text, step);
-    else if (e->rendering == RENDER_STRIPS) emit_loop_strips(e, text, step);
-    else emit_loop_plain(e, text, step);
+    bool in_function = step->kind == PLAN_LOOP && e->rendering == RENDER_LOOPS; /* which has the comment */
+    if (!in_function) put_comment(e, text, 1, step->node);
+    if (step->kind != PLAN_LOOP)
+      emit_other(e, text, step);
+    else if (e->rendering == RENDER_STRIPS)
+      emit_loop_strips(e, text, step);
+    else
+      emit_loop_plain(e, text, step);
   }
 }
 
@@ -285,25 +302,28 @@ static void finish_function(Emitter *e, const char *heading, const Text *declara
     put_line(out, 1, "const long rows = call->rows;");
     put_line(out, 1, "const long from = unit * %ld;", e->range->part);
     put_line(out, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
-         e->range->leading, e->range->part);
+             e->range->leading, e->range->part);
   }
   for (int i = 0; i < e->number_count; i++)
     put_line(out, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
   text_append(out, "%s", declarations->length > 0 ? declarations->bytes : "");
-  if (!e->scratch_used) put_line(out, 1, "(void)scratch;");
-  if (!uses_rows(e) && e->range == NULL) put_line(out, 1, "(void)unit;");
+  bool unit_unused = !uses_rows(e) && e->range == NULL;
+  if (!e->scratch_used && unit_unused) put_line(out, 1, "(void)scratch, (void)unit;");
+  else if (!e->scratch_used) put_line(out, 1, "(void)scratch;");
+  else if (unit_unused) put_line(out, 1, "(void)unit;");
   if (uses_rows(e)) put_line(out, 1, "(void)rows;");
   if (e->range != NULL) put_line(out, 1, "(void)rows, (void)count;");
   text_append(out, "%s}\n", steps->length > 0 ? steps->bytes : "");
 }
 
 const char *phase_function(Emitter *e, const Plan *plan, int phase) {
-  return arena_printf(e->compilation, "%s_%s_%d", plan->name, plan->phases[phase].kind == PHASE_ROWS ? "rows" : "step", phase);
+  return arena_printf(e->compilation, "%s_%s_%d", plan->name, plan->phases[phase].kind == PHASE_ROWS ? "rows" : "step",
+                      phase);
 }
 
 const char *range_function(Emitter *e, const Plan *plan, int phase, int range) {
-  const Range *r = &plan->phases[phase].ranges[range];
-  return arena_printf(e->compilation, "%s_gradient_%d_%s", plan->name, phase, r->result->name);
+  return arena_printf(e->compilation, "%s_range_%d_%s", plan->name, phase,
+                      plan->phases[phase].ranges[range].result->name);
 }
 
 static void emit_phase(Emitter *e, int number) {
@@ -315,8 +335,11 @@ static void emit_phase(Emitter *e, int number) {
     start_function(e, range_function(e, plan, number, r));
     emit_steps(e, &steps, &e->range->body);
     declare_tensors(e, &declarations, &e->range->body);
-    finish_function(e, arena_printf(e->compilation, "static void %s(const struct spm_call *call, real *scratch, long unit, real *out)",
-                                    e->function), &declarations, &steps);
+    finish_function(e,
+                    arena_printf(e->compilation,
+                                 "static void %s(const struct spm_call *call, real *scratch, long unit, real *out)",
+                                 e->function),
+                    &declarations, &steps);
   }
   e->range = NULL;
   if (phase->body.count == 0) return;
@@ -324,8 +347,10 @@ static void emit_phase(Emitter *e, int number) {
   start_function(e, phase_function(e, plan, number));
   emit_steps(e, &steps, &phase->body);
   declare_tensors(e, &declarations, &phase->body);
-  finish_function(e, arena_printf(e->compilation, "static void %s(const struct spm_call *call, real *scratch, long unit)",
-                                  e->function), &declarations, &steps);
+  finish_function(e,
+                  arena_printf(e->compilation, "static void %s(const struct spm_call *call, real *scratch, long unit)",
+                               e->function),
+                  &declarations, &steps);
 }
 
 void emit_plan(Emitter *e, const Plan *plan) {
@@ -337,8 +362,9 @@ void emit_plan(Emitter *e, const Plan *plan) {
 /* --- the whole text --- */
 
 static void emit_kernels(Emitter *e, Text *text) {
-  text_append(text, "\n#ifndef SPM_K /* the name of a kernel for this precision */\n#ifdef SPM_DOUBLE\n"
-                    "#define SPM_K(name) spm_##name##_d\n#else\n#define SPM_K(name) spm_##name##_f\n#endif\n#endif\n\n");
+  text_append(text,
+              "\n#ifndef SPM_K /* the name of a kernel for this precision */\n#ifdef SPM_DOUBLE\n"
+              "#define SPM_K(name) spm_##name##_d\n#else\n#define SPM_K(name) spm_##name##_f\n#endif\n#endif\n\n");
   for (int i = 0; kernel_table[i].name != NULL; i++)
     if (e->kernels_used[i])
       text_append(text, "%s SPM_K(%s)%s;\n", kernel_table[i].result, kernel_table[i].name, kernel_table[i].arguments);

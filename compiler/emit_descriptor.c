@@ -1,5 +1,5 @@
-/* The descriptor: constant tables after the functions of a model, ending in the one exported symbol spm_model_NAME. Field
- * order is that of runtime/model.h. Requires the functions to be written. */
+/* The descriptor: constant tables after the functions of a model, ending in the one exported symbol spm_model_NAME.
+ * Field order is that of runtime/model.h. Requires the functions to be written. */
 #include <math.h>
 #include <string.h>
 
@@ -9,9 +9,12 @@ const char *quoted_text(Emitter *e, const char *text) {
   Text out = {.compilation = e->compilation};
   text_append(&out, "\"");
   for (const char *at = text != NULL ? text : ""; *at != '\0'; at++) {
-    if (*at == '"' || *at == '\\') text_append(&out, "\\%c", *at);
-    else if ((unsigned char)*at < ' ' || *at == '?') text_append(&out, "\\%03o", (unsigned)(unsigned char)*at);
-    else text_append(&out, "%c", *at);
+    if (*at == '"' || *at == '\\')
+      text_append(&out, "\\%c", *at);
+    else if ((unsigned char)*at < ' ' || *at == '?')
+      text_append(&out, "\\%03o", (unsigned)(unsigned char)*at);
+    else
+      text_append(&out, "%c", *at);
   }
   text_append(&out, "\"");
   return out.bytes;
@@ -40,7 +43,7 @@ static const char *lengths_text(Emitter *e, const Shape *shape) {
 
 static void emit_tensor(Emitter *e, Name name, const Shape *shape, long offset, const char *rest) {
   put_line(&e->body, 1, "{%s, %s, %d, {%s}, %ld, %ld, %s},", quoted_text(e, name), dims_text(e, shape), shape->rank,
-       lengths_text(e, shape), shape_size(shape), offset, rest);
+           lengths_text(e, shape), shape_size(shape), offset, rest);
 }
 
 void emit_signature(Emitter *e, const Signature *s) {
@@ -51,7 +54,7 @@ void emit_signature(Emitter *e, const Signature *s) {
   for (int i = 0; i < s->parameter_count; i++) {
     const Parameter *p = &s->parameters[i];
     emit_tensor(e, p->name, &p->shape, parameters[i],
-                arena_printf(e->compilation, "%d, %d, %d, 0, 0, 0, 0, 0", p->fixed, p->projected, p->constrained));
+                arena_printf(e->compilation, "%d, %d, %d, 0, 0, 0, 0, 0, 0", p->fixed, p->projected, p->constrained));
   }
   if (s->parameter_count > 0) put_line(out, 0, "};");
   if (s->data_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_data[] = {");
@@ -59,14 +62,14 @@ void emit_signature(Emitter *e, const Signature *s) {
     const DataInput *d = &s->data[i];
     bool unit = d->facts.low == 0 && d->facts.high == 1 && !d->facts.integer;
     emit_tensor(e, d->name, &d->shape, 0,
-                arena_printf(e->compilation, "0, 0, 0, %s, %s, %d, %d, %d", double_text(e, d->facts.low),
-                             double_text(e, d->facts.high), d->facts.integer, unit, d->missing_ok));
+                arena_printf(e->compilation, "0, 0, 0, %s, %s, %d, %d, %d, %ld", double_text(e, d->facts.low),
+                             double_text(e, d->facts.high), d->facts.integer, unit, d->missing_ok, d->categories));
   }
   if (s->data_count > 0) put_line(out, 0, "};");
   if (s->state_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_states[] = {");
   for (int i = 0; i < s->state_count; i++)
     emit_tensor(e, s->states[i].name, &s->states[i].shape, states[i],
-                arena_printf(e->compilation, "0, 0, 0, %s, 0, 0, 0, 0", double_text(e, s->states[i].start)));
+                arena_printf(e->compilation, "0, 0, 0, %s, 0, 0, 0, 0, 0", double_text(e, s->states[i].start)));
   if (s->state_count > 0) put_line(out, 0, "};");
 }
 
@@ -86,7 +89,7 @@ static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
     for (int i = 0; i < phase->statistic_count; i++) {
       const Statistic *s = &phase->statistics[i];
       put_line(out, 1, "{%ld, %ld, %s, %s, %ld}, /* %s */", s->partial->offset, s->result->size,
-           s->maximum ? "SPM_MAX" : "SPM_SUM", place_text(s->result), s->result->offset, s->result->name);
+               s->maximum ? "SPM_MAX" : "SPM_SUM", place_text(s->result), s->result->offset, s->result->name);
     }
     put_line(out, 0, "};");
   }
@@ -94,24 +97,25 @@ static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
     put_line(out, 0, "static const struct spm_range %s_ranges_%d[] = {", plan->name, number);
     for (int r = 0; r < phase->range_count; r++) {
       const Range *range = &phase->ranges[r];
-      put_line(out, 1, "{%s, %ld, %ld, %ld, %d, %s, %ld},", range_function(e, plan, number, r), range->units, range->chunk,
-           range->result->size, range->parameter, place_text(range->result), range->result->offset);
+      put_line(out, 1, "{%s, %ld, %ld, %ld, %d, %s, %ld},", range_function(e, plan, number, r), range->units,
+               range->chunk, range->result->size, range->parameter, place_text(range->result), range->result->offset);
     }
     put_line(out, 0, "};");
   }
 }
 
 static void emit_outputs(Emitter *e, const Plan *plan) {
-  static const char *const roles[OUTPUT_ROWS + 1] = {"SPM_OBJECTIVE", "SPM_TERM",       "SPM_METRIC",
-                                                     "SPM_VALUE",     "SPM_GRADIENT_OF", "SPM_STATE_OF",
-                                                     "SPM_INITIAL_OF", "SPM_EXPORT_OF",  "SPM_ROWS"};
+  static const char *const roles[OUTPUT_ROWS + 1] = {"SPM_OBJECTIVE",  "SPM_TERM",        "SPM_METRIC",
+                                                     "SPM_VALUE",      "SPM_GRADIENT_OF", "SPM_STATE_OF",
+                                                     "SPM_INITIAL_OF", "SPM_EXPORT_OF",   "SPM_ROWS"};
   if (plan->output_count == 0) return;
   put_line(&e->body, 0, "static const struct spm_output %s_outputs[] = {", plan->name);
   for (int i = 0; i < plan->output_count; i++) {
     const PlanOutput *o = &plan->outputs[i];
-    bool indexed = o->role == OUTPUT_GRADIENT || o->role == OUTPUT_STATE || o->role == OUTPUT_INITIAL || o->role == OUTPUT_EXPORT;
-    put_line(&e->body, 1, "{%s, %s, %d, %s, %ld, %ld},", quoted_text(e, o->name), roles[o->role], indexed ? o->index : -1,
-         place_text(o->tensor), o->tensor->offset, o->tensor->size);
+    bool indexed =
+        o->role == OUTPUT_GRADIENT || o->role == OUTPUT_STATE || o->role == OUTPUT_INITIAL || o->role == OUTPUT_EXPORT;
+    put_line(&e->body, 1, "{%s, %s, %d, %s, %ld, %ld},", quoted_text(e, o->name), roles[o->role],
+             indexed ? o->index : -1, place_text(o->tensor), o->tensor->offset, o->tensor->size);
   }
   put_line(&e->body, 0, "};");
 }
@@ -123,11 +127,15 @@ void emit_program(Emitter *e, const Plan *plan) {
   if (plan->phase_count > 0) put_line(out, 0, "static const struct spm_phase %s_phases[] = {", plan->name);
   for (int p = 0; p < plan->phase_count; p++) {
     const Phase *phase = &plan->phases[p];
-    const char *kind = phase->kind == PHASE_STEP ? "SPM_STEP_PHASE" : phase->kind == PHASE_ROWS ? "SPM_ROW_PHASE" : "SPM_GRADIENT_PHASE";
+    const char *kind = phase->kind == PHASE_STEP   ? "SPM_STEP_PHASE"
+                       : phase->kind == PHASE_ROWS ? "SPM_ROW_PHASE"
+                                                   : "SPM_GRADIENT_PHASE";
     const char *run = phase->kind == PHASE_GRADIENT ? "0" : phase_function(e, plan, p);
-    const char *statistics = phase->statistic_count > 0 ? arena_printf(e->compilation, "%s_statistics_%d", plan->name, p) : "0";
+    const char *statistics =
+        phase->statistic_count > 0 ? arena_printf(e->compilation, "%s_statistics_%d", plan->name, p) : "0";
     const char *ranges = phase->range_count > 0 ? arena_printf(e->compilation, "%s_ranges_%d", plan->name, p) : "0";
-    put_line(out, 1, "{%s, %s, %d, %s, %d, %s},", kind, run, phase->statistic_count, statistics, phase->range_count, ranges);
+    put_line(out, 1, "{%s, %s, %d, %s, %d, %s},", kind, run, phase->statistic_count, statistics, phase->range_count,
+             ranges);
   }
   if (plan->phase_count > 0) put_line(out, 0, "};");
   emit_outputs(e, plan);
@@ -145,33 +153,36 @@ static void emit_trainings(Emitter *e, const Training *trainings, int count) {
   put_line(out, 0, "\nstatic const struct spm_training model_trainings[] = {");
   for (int i = 0; i < count; i++) {
     const Training *t = &trainings[i];
-    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d},", quoted_text(e, t->name), quoted_text(e, t->optimizer),
-         double_text(e, t->lr), double_text(e, t->beta1), double_text(e, t->beta2), double_text(e, t->epsilon),
-         double_text(e, t->momentum), double_text(e, t->weight_decay), t->batch, t->epochs, t->steps, t->shuffle);
+    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d},", quoted_text(e, t->name),
+             quoted_text(e, t->optimizer), double_text(e, t->lr), double_text(e, t->beta1), double_text(e, t->beta2),
+             double_text(e, t->epsilon), double_text(e, t->momentum), double_text(e, t->weight_decay), t->batch,
+             t->epochs, t->steps, t->shuffle);
   }
   put_line(out, 0, "};");
 }
 
-void emit_model(Emitter *e, const Signature *s, Plan *const *plans, int plan_count, const Training *trainings, int training_count) {
+void emit_model(Emitter *e, const Signature *s, Plan *const *plans, int plan_count, const Training *trainings,
+                int training_count) {
   Text *out = &e->body;
   put_line(out, 0, "\nstatic const struct spm_program model_programs[] = {");
   for (int i = 0; i < plan_count; i++) {
     const Plan *p = plans[i];
     const char *phases = p->phase_count > 0 ? arena_printf(e->compilation, "%s_phases", p->name) : "0";
     const char *outputs = p->output_count > 0 ? arena_printf(e->compilation, "%s_outputs", p->name) : "0";
-    put_line(out, 1, "{%s, %d, %s, %d, %s, %ld, %ld, %ld, %ld, %ld, %d},", quoted_text(e, p->name), p->phase_count, phases,
-         p->output_count, outputs, p->value_size, p->kept_row, p->partial_size, p->scratch_fixed, p->scratch_row,
-         plan_uses_rows(p));
+    put_line(out, 1, "{%s, %d, %s, %d, %s, %ld, %ld, %ld, %ld, %ld, %d},", quoted_text(e, p->name), p->phase_count,
+             phases, p->output_count, outputs, p->value_size, p->kept_row, p->partial_size, p->scratch_fixed,
+             p->scratch_row, plan_uses_rows(p));
   }
   put_line(out, 0, "};");
   emit_trainings(e, trainings, training_count);
   put_line(out, 0, "\nextern const struct spm_model spm_model_%s;", e->model);
   put_line(out, 0, "const struct spm_model spm_model_%s = {", e->model);
   put_line(out, 1, "SPM_ABI, (int)sizeof(real), %s,", quoted_text(e, e->model));
-  put_line(out, 1, "%d, %d, %d, %d, %d,", s->parameter_count, s->data_count, s->state_count, plan_count, training_count);
-  put_line(out, 1, "%s, %s, %s,", s->parameter_count > 0 ? "model_parameters" : "0", s->data_count > 0 ? "model_data" : "0",
-       s->state_count > 0 ? "model_states" : "0");
+  put_line(out, 1, "%d, %d, %d, %d, %d,", s->parameter_count, s->data_count, s->state_count, plan_count,
+           training_count);
+  put_line(out, 1, "%s, %s, %s,", s->parameter_count > 0 ? "model_parameters" : "0",
+           s->data_count > 0 ? "model_data" : "0", s->state_count > 0 ? "model_states" : "0");
   put_line(out, 1, "model_programs, %s,", training_count > 0 ? "model_trainings" : "0");
   put_line(out, 1, "%ld, %ld};", parameter_offsets(e->compilation, s)[s->parameter_count],
-       state_offsets(e->compilation, s)[s->state_count]);
+           state_offsets(e->compilation, s)[s->state_count]);
 }

@@ -1,18 +1,18 @@
-/* Strips: a fused loop -> calls of precompiled vector kernels on strips of its innermost dim, for libtcc, whose own loops
- * are slow. A value that is stored is computed where it is stored, the others in strip temporaries on the stack; what is
- * the same all along the innermost dim is computed once, before the strips. Requires a finished loop. */
+/* Strips: a fused loop -> calls of precompiled vector kernels on strips of its innermost dim, for libtcc, whose own
+ * loops are slow. A value that is stored is computed where it is stored, the others in strip temporaries on the stack;
+ * what is the same all along the innermost dim is computed once, before the strips. Requires a finished loop. */
 #include <string.h>
 
 #include "emit_internal.h"
 
 /* Where an instruction's value is while the strip is worked on. */
 typedef struct Place {
-  char letter;         /* v: a vector; s: one value; both behind a pointer; 0: not yet */
+  char letter; /* v: a vector; s: one value; both behind a pointer; 0: not yet */
   const char *pointer;
-  int temporary;       /* -1: none */
-  int last_use;        /* instruction, or instruction_count + store */
+  int temporary; /* -1: none */
+  int last_use;  /* instruction, or instruction_count + store */
   int uses;
-  bool skipped;        /* a product that only a sum reads: dot does both */
+  bool skipped; /* a product that only a sum reads: dot does both */
 } Place;
 
 typedef struct Strip {
@@ -24,7 +24,7 @@ typedef struct Strip {
   int outer;      /* loops around the innermost dim */
   const char *n;  /* length of a strip */
   const char *at; /* its start, or "" */
-  bool *busy; /* temporaries; as many as there are instructions */
+  bool *busy;     /* temporaries; as many as there are instructions */
   int temporaries, scalars;
 } Strip;
 
@@ -100,7 +100,8 @@ static void emit_load(Strip *strip, int number) {
   const Store *direct = direct_store(strip, number);
   const char *to = direct != NULL ? strip_address(strip, &direct->to) : temporary(strip, number);
   put_line(strip->text, strip->indent, "gather_n = %s, gather_stride = %ld;", strip->n, stride);
-  put_line(strip->text, strip->indent, "%s(1, &gather_n, %s, %s, &gather_stride);", kernel_name(e, "copy_strided"), to, place->pointer);
+  put_line(strip->text, strip->indent, "%s(1, &gather_n, %s, %s, &gather_stride);", kernel_name(e, "copy_strided"), to,
+           place->pointer);
   place->pointer = to;
 }
 
@@ -154,11 +155,11 @@ static void store_set(Strip *strip, const Store *store, const char *to) {
   long stride = inner_stride(strip, &store->to);
   if (strcmp(value->pointer, to) == 0) return;
   if (stride == 1 || strcmp(strip->n, "1") == 0)
-    put_line(strip->text, strip->indent, "%s(%s, %s, %s);", kernel_name(e, value->letter == 's' ? "fill" : "copy"), strip->n, to,
-         value->pointer);
+    put_line(strip->text, strip->indent, "%s(%s, %s, %s);", kernel_name(e, value->letter == 's' ? "fill" : "copy"),
+             strip->n, to, value->pointer);
   else
-    put_line(strip->text, strip->indent, "for (long j = 0; j < %s; j++) (%s)[j * %ld] = (%s)[%s];", strip->n, to, stride,
-         value->pointer, value->letter == 's' ? "0" : "j");
+    put_line(strip->text, strip->indent, "for (long j = 0; j < %s; j++) (%s)[j * %ld] = (%s)[%s];", strip->n, to,
+             stride, value->pointer, value->letter == 's' ? "0" : "j");
 }
 
 static void store_add(Strip *strip, const Store *store, const char *to) {
@@ -166,18 +167,20 @@ static void store_add(Strip *strip, const Store *store, const char *to) {
   const Place *value = &strip->places[store->value];
   long stride = inner_stride(strip, &store->to);
   if (stride > 1) {
-    put_line(strip->text, strip->indent, "for (long j = 0; j < %s; j++) (%s)[j * %ld] += (%s)[%s];", strip->n, to, stride,
-         value->pointer, value->letter == 's' ? "0" : "j");
+    put_line(strip->text, strip->indent, "for (long j = 0; j < %s; j++) (%s)[j * %ld] += (%s)[%s];", strip->n, to,
+             stride, value->pointer, value->letter == 's' ? "0" : "j");
   } else if (value->skipped) {
     const Instruction *product = &strip->loop->instructions[store->value];
     const Place *a = &strip->places[product->operands[0]], *b = &strip->places[product->operands[1]];
     if (stride == 0)
-      put_line(strip->text, strip->indent, "*(%s) += %s(%s, %s, %s);", to, kernel_name(e, "dot"), strip->n, a->pointer, b->pointer);
+      put_line(strip->text, strip->indent, "*(%s) += %s(%s, %s, %s);", to, kernel_name(e, "dot"), strip->n, a->pointer,
+               b->pointer);
     else
-      put_line(strip->text, strip->indent, "%s(%s, %s, %s, %s);", kernel_name(e, "accumulate_mul_vv"), strip->n, to, a->pointer, b->pointer);
+      put_line(strip->text, strip->indent, "%s(%s, %s, %s, %s);", kernel_name(e, "accumulate_mul_vv"), strip->n, to,
+               a->pointer, b->pointer);
   } else if (stride == 1) {
-    put_line(strip->text, strip->indent, "%s(%s, %s, %s);", kernel_name(e, value->letter == 's' ? "accumulate_s" : "accumulate_v"),
-         strip->n, to, value->pointer);
+    put_line(strip->text, strip->indent, "%s(%s, %s, %s);",
+             kernel_name(e, value->letter == 's' ? "accumulate_s" : "accumulate_v"), strip->n, to, value->pointer);
   } else if (value->letter == 's') {
     put_line(strip->text, strip->indent, "*(%s) += (real)(%s) * *(%s);", to, strip->n, value->pointer);
   } else {
@@ -190,17 +193,18 @@ static void store_max(Strip *strip, const Store *store, const char *to) {
   const Place *value = &strip->places[store->value];
   long stride = inner_stride(strip, &store->to);
   if (stride == 1) {
-    put_line(strip->text, strip->indent, "%s(%s, %s, %s, %s);", kernel_name(e, value->letter == 's' ? "max_vs" : "max_vv"), strip->n, to,
-         to, value->pointer);
+    put_line(strip->text, strip->indent, "%s(%s, %s, %s, %s);",
+             kernel_name(e, value->letter == 's' ? "max_vs" : "max_vv"), strip->n, to, to, value->pointer);
   } else if (stride == 0) {
     put_line(strip->text, strip->indent, "{");
     put_line(strip->text, strip->indent + 1, "const real top = %s(%s, %s);", kernel_name(e, "maximum"),
-         value->letter == 's' ? "1" : strip->n, value->pointer);
+             value->letter == 's' ? "1" : strip->n, value->pointer);
     put_line(strip->text, strip->indent + 1, "%s(1, %s, %s, &top);", kernel_name(e, "max_vv"), to, to);
     put_line(strip->text, strip->indent, "}");
   } else {
-    put_line(strip->text, strip->indent, "for (long j = 0; j < %s; j++) %s(1, %s + j * %ld, %s + j * %ld, %s%s);", strip->n,
-         kernel_name(e, "max_vv"), to, stride, to, stride, value->pointer, value->letter == 's' ? "" : " + j");
+    put_line(strip->text, strip->indent, "for (long j = 0; j < %s; j++) %s(1, %s + j * %ld, %s + j * %ld, %s%s);",
+             strip->n, kernel_name(e, "max_vv"), to, stride, to, stride, value->pointer,
+             value->letter == 's' ? "" : " + j");
   }
 }
 
@@ -227,7 +231,8 @@ static void find_dots(Strip *strip) {
     const Instruction *value = &loop->instructions[store->value];
     if (store->kind != STORE_ADD || inner_stride(strip, &store->to) > 1 || value->op != IR_mul) continue;
     if (strip->places[store->value].uses != 1) continue;
-    bool vectors = !loop->instructions[value->operands[0]].invariant && !loop->instructions[value->operands[1]].invariant;
+    bool vectors =
+        !loop->instructions[value->operands[0]].invariant && !loop->instructions[value->operands[1]].invariant;
     strip->places[store->value].skipped = vectors;
   }
 }
@@ -239,21 +244,23 @@ static void emit_fills(Emitter *e, Text *text, const Loop *loop) {
     const Store *store = &loop->stores[i];
     if (store->kind != STORE_SET)
       put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, store->fill), store->to.tensor->name,
-           number_address(e, store->kind == STORE_ADD ? 0 : -1.0 / 0.0));
+               number_address(e, store->kind == STORE_ADD ? 0 : -1.0 / 0.0));
   }
 }
 
 /* One load stored in row-major order without gaps: the kernel that permutes does it all. */
 static bool emit_whole_copy(Emitter *e, Text *text, const Loop *loop) {
   const Instruction *load = &loop->instructions[0];
-  if (loop->instruction_count != 1 || loop->store_count != 1 || load->load.tensor == NULL || loop->dim_count < 2) return false;
+  if (loop->instruction_count != 1 || loop->store_count != 1 || load->load.tensor == NULL || loop->dim_count < 2)
+    return false;
   const Store *store = &loop->stores[0];
   long size = 1;
   for (int d = loop->dim_count - 1; d >= 0; d--) {
     if (store->to.strides[d] != size || loop->dim_count > 12) return false;
     size *= loop->extents[d].count;
   }
-  if (store->kind != STORE_SET || (load->load.strides[loop->dim_count - 1] == 1 && loop->extents[loop->dim_count - 1].count >= 8))
+  if (store->kind != STORE_SET ||
+      (load->load.strides[loop->dim_count - 1] == 1 && loop->extents[loop->dim_count - 1].count >= 8))
     return false;
   Text sizes = {.compilation = e->compilation}, strides = {.compilation = e->compilation};
   for (int d = 0; d < loop->dim_count; d++) {
@@ -261,9 +268,10 @@ static bool emit_whole_copy(Emitter *e, Text *text, const Loop *loop) {
     text_append(&strides, "%s%ld", d > 0 ? ", " : "", load->load.strides[d]);
   }
   put_line(text, 1, "{");
-  put_line(text, 2, "const long sizes[%d] = {%s}, strides[%d] = {%s};", loop->dim_count, sizes.bytes, loop->dim_count, strides.bytes);
-  put_line(text, 2, "%s(%d, sizes, %s, %s, strides);", kernel_name(e, "copy_strided"), loop->dim_count, address_text(e, &store->to, 0, ""),
-       address_text(e, &load->load, 0, ""));
+  put_line(text, 2, "const long sizes[%d] = {%s}, strides[%d] = {%s};", loop->dim_count, sizes.bytes, loop->dim_count,
+           strides.bytes);
+  put_line(text, 2, "%s(%d, sizes, %s, %s, strides);", kernel_name(e, "copy_strided"), loop->dim_count,
+           address_text(e, &store->to, 0, ""), address_text(e, &load->load, 0, ""));
   put_line(text, 1, "}");
   return true;
 }
@@ -281,8 +289,10 @@ static void open_strips(Strip *strip, Text *inside) {
   strip->at = "";
   for (int i = 0; i < loop->instruction_count; i++) {
     if (!loop->instructions[i].invariant) continue;
-    if (loop->instructions[i].op == OP_COUNT) emit_load(strip, i);
-    else emit_invariant(strip, i);
+    if (loop->instructions[i].op == OP_COUNT)
+      emit_load(strip, i);
+    else
+      emit_invariant(strip, i);
   }
   if (loop->dim_count == 0) return;
   Extent run = loop->extents[loop->dim_count - 1];
@@ -312,8 +322,10 @@ void emit_loop_strips(Emitter *e, Text *text, const Step *step) {
     const Instruction *instruction = &loop->instructions[i];
     if (!instruction->invariant) {
       gathers = gathers || (instruction->op == OP_COUNT && inner_stride(&strip, &instruction->load) > 1);
-      if (instruction->op == OP_COUNT) emit_load(&strip, i);
-      else emit_instruction(&strip, i);
+      if (instruction->op == OP_COUNT)
+        emit_load(&strip, i);
+      else
+        emit_instruction(&strip, i);
     }
     emit_stores(&strip, i);
   }

@@ -27,8 +27,10 @@ struct Model {
   CompileOptions options;
   Table items;         /* all statements of the model after `from` and replacement */
   Table library;       /* layers, functions, distributions, rules: the user's first, then the shipped ones */
-  File **files;        /* in order of reading; the last is the user's own */
+  File **files;        /* in order of reading; the first is the user's own */
   int file_count;
+  const char **open_paths; /* of files being read: `use` and `from` may not come back to one */
+  int open_count;
   DimBinding *dims;
   int dim_count, dim_depth;
   Signature signature;
@@ -72,6 +74,8 @@ typedef enum ValueKind {
   VALUE_WORD          /* an option word: closed, all, ... */
 } ValueKind;
 
+typedef enum Combinator { COMBINE_NONE, COMBINE_MIXTURE, COMBINE_JOINT } Combinator;
+
 typedef struct Value Value;
 typedef struct Scope Scope;
 
@@ -84,7 +88,11 @@ struct Value {
   Name name;
   Value *elements; /* LIST; DISTRIBUTION: parameters, one for each formal after ';' */
   int count;
-  Item *family; /* DISTRIBUTION: its declaration */
+  Item *family; /* DISTRIBUTION: its declaration; NULL for a combinator */
+  Combinator combinator; /* DISTRIBUTION: elements are its components, weights a mixture's */
+  Value *weights;
+  Dim over;       /* of a joint, or of a mixture with over_count */
+  int over_count;
   Scope *record;
   Span span;
 };
@@ -93,7 +101,7 @@ typedef struct Pending { /* a param of a block: made when it is first read */
   const Stmt *stmt;
   Scope *scope;
   const char *full_name;
-  bool model_visible, made;
+  bool model_visible, busy, made;
   Value value;
 } Pending;
 
@@ -189,7 +197,7 @@ const char *shape_text(Compilation *, const Shape *);
 const char *value_text(Compilation *, const Value *);
 
 /* What a TypeExpr promises of each element; reports unknown types. */
-typedef enum Special { SPECIAL_NONE, SPECIAL_SIMPLEX, SPECIAL_LOWER_TRIANGULAR, SPECIAL_NOISE_UNIFORM, SPECIAL_NOISE_NORMAL } Special;
+typedef enum Special { SPECIAL_NONE, SPECIAL_SIMPLEX, SPECIAL_CATEGORY, SPECIAL_LOWER_TRIANGULAR, SPECIAL_NOISE_UNIFORM, SPECIAL_NOISE_NORMAL } Special;
 typedef struct Support {
   Facts facts;
   Special special;
@@ -197,6 +205,9 @@ typedef struct Support {
 } Support;
 bool read_support(Elaborator *, const TypeExpr *, Support *);
 bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
+/* Dims a type writes: those in brackets, then the length of a simplex(n) or category(n). */
+int type_rank(const TypeExpr *);
+const Expr *type_dim(const TypeExpr *, int);
 bool facts_within(const Facts *inner, const Facts *outer);
 bool facts_disjoint(const Facts *, const Facts *);
 const char *facts_text(Compilation *, const Facts *); /* "in (0, inf)" */
@@ -284,6 +295,19 @@ Value closed_kl(Elaborator *, const Value *q, const Value *p, const Shape *shape
 bool check_distribution_for(Elaborator *, const Value *d, const Item *variable, const Support *, const Shape *, const char *role);
 bool distribution_support(Elaborator *, const Value *d, Support *, Support *extended);
 int event_rank(const Value *d);
+int family_event_rank(const Item *family);
+int noise_index(Elaborator *, const char *name, NoiseKind, const Shape *, unsigned axes);
+
+/* ---- mixtures.c ------------------------------------------------------------------------------------------------ */
+
+bool is_combinator(Name);
+Value make_combinator(Elaborator *, const Expr *call);
+const char *distribution_name(const Value *d); /* "normal", "mixture" */
+Value combinator_field(Elaborator *, const Value *d, const char *name, const Value *z, const Shape *, Span, bool *missing);
+Value combinator_sample(Elaborator *, const Value *d, Name variable, const Shape *, unsigned axes, Span);
+bool combinator_fits(Elaborator *, const Value *d, const Shape *, Span, const char *variable);
+/* Every parameter of a distribution, those of its components and their weights included; returns the new count. */
+int distribution_parameters(Elaborator *, const Value *d, const Value ***out, int count);
 
 /* ---- objective.c ------------------------------------------------------------------------------------------------- */
 

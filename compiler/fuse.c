@@ -11,9 +11,7 @@ Group *group_of(const Info *info) {
   return group;
 }
 
-static bool is_map(const Node *node) {
-  return op_table[node->op].kind == KIND_MAP;
-}
+static bool is_map(const Node *node) { return op_table[node->op].kind == KIND_MAP; }
 
 static bool same_space(const Scheduler *s, const Node *a, const Node *b) {
   const Info *info_a = &s->infos[a->id], *info_b = &s->infos[b->id];
@@ -202,7 +200,9 @@ void fuse_nodes(Scheduler *s) {
     const Node *node = s->nodes[i];
     set_level(s, node);
     if (s->infos[i].treatment != TREAT_STEP) continue;
-    if (is_map(node)) fuse_map(s, node);
-    else if (reduced_dims(node) != 0) fuse_reduction(s, node);
+    if (is_map(node))
+      fuse_map(s, node);
+    else if (reduced_dims(node) != 0)
+      fuse_reduction(s, node);
   }
 }

@@ -90,6 +90,7 @@ typedef struct DataInput {
   Span span;
   Facts facts; /* declared support */
   bool missing_ok;
+  long categories; /* 0, or the length of the one-hot vectors that its labels become */
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;

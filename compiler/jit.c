@@ -43,6 +43,7 @@ static pthread_mutex_t tcc_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Every word of libtcc is an error, warnings too: an undeclared function is only a warning to it. */
 typedef struct Complaints {
   char first[400];
+  bool forbidden; /* by the system: no fault of ours */
 } Complaints;
 
 static void complain(void *context, const char *message) {
@@ -67,6 +68,7 @@ static bool place_code(Jit *jit, TCCState *tcc, const char *symbol, Complaints *
   jit->code = map_code(jit->code_size);
   if (jit->code == NULL) {
     complain(complaints, "this system does not let a program run code that it has made");
+    complaints->forbidden = true;
     return false;
   }
   if (tcc_relocate(tcc, jit->code) != 0) return false;
@@ -77,21 +79,22 @@ static bool place_code(Jit *jit, TCCState *tcc, const char *symbol, Complaints *
   }
   if (mprotect(jit->code, jit->code_size, PROT_READ | PROT_EXEC) != 0) {
     complain(complaints, "this system does not let made code become executable");
+    complaints->forbidden = true;
     return false;
   }
   return true;
 }
 
-static bool compile_text(Jit *jit, TCCState *tcc, const char *text, const char *symbol, bool use_double, Complaints *complaints) {
+static bool compile_text(Jit *jit, TCCState *tcc, const char *text, const char *symbol, bool use_double,
+                         Complaints *complaints) {
   tcc_set_error_func(tcc, complaints, complain);
   tcc_set_options(tcc, "-nostdlib");
   tcc_set_output_type(tcc, TCC_OUTPUT_MEMORY);
-  tcc_define_symbol(tcc, "SPM_STRIPS", "1");
   if (use_double) tcc_define_symbol(tcc, "SPM_DOUBLE", "1");
   const struct spm_kernel_symbol *kernels = use_double ? spm_kernel_symbols_d : spm_kernel_symbols_f;
   for (int i = 0; kernels[i].name != NULL; i++) tcc_add_symbol(tcc, kernels[i].name, address_of(kernels[i].address));
-  return tcc_compile_string(tcc, text) == 0 && complaints->first[0] == '\0' && place_code(jit, tcc, symbol, complaints) &&
-         complaints->first[0] == '\0';
+  return tcc_compile_string(tcc, text) == 0 && complaints->first[0] == '\0' &&
+         place_code(jit, tcc, symbol, complaints) && complaints->first[0] == '\0';
 }
 
 static bool check_model(const struct spm_model *model, bool use_double) {
@@ -99,7 +102,7 @@ static bool check_model(const struct spm_model *model, bool use_double) {
 }
 
 Jit *jit_compile(const char *text, const char *model_name, bool use_double, char *message, size_t message_size) {
-  Complaints complaints = {{0}};
+  Complaints complaints = {{0}, false};
   char symbol[256];
   Jit *jit = calloc(1, sizeof *jit);
   if (jit == NULL) {
@@ -113,7 +116,8 @@ Jit *jit_compile(const char *text, const char *model_name, bool use_double, char
   if (tcc != NULL) tcc_delete(tcc);
   pthread_mutex_unlock(&tcc_lock);
   if (done && check_model(jit->model, use_double)) return jit;
-  say(message, message_size, "internal error: libtcc", complaints.first[0] != '\0' ? complaints.first : "failed");
+  say(message, message_size, complaints.forbidden ? "libtcc" : "internal error: libtcc",
+      complaints.first[0] != '\0' ? complaints.first : "failed");
   jit_destroy(jit);
   return NULL;
 }
@@ -178,8 +182,8 @@ static bool run_compiler(const Files *files, const char *compiler, const char *f
   return false;
 }
 
-Jit *jit_compile_with(const char *compiler, const char *flags, const char *text, const char *model_name, bool use_double,
-                      char *message, size_t message_size) {
+Jit *jit_compile_with(const char *compiler, const char *flags, const char *text, const char *model_name,
+                      bool use_double, char *message, size_t message_size) {
   Files files;
   char symbol[256];
   Jit *jit = calloc(1, sizeof *jit);
@@ -203,9 +207,7 @@ Jit *jit_compile_with(const char *compiler, const char *flags, const char *text,
   return NULL;
 }
 
-const struct spm_model *jit_model(const Jit *jit) {
-  return jit->model;
-}
+const struct spm_model *jit_model(const Jit *jit) { return jit->model; }
 
 void jit_destroy(Jit *jit) {
   if (jit == NULL) return;

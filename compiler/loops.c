@@ -137,7 +137,7 @@ Access whole_operand(Scheduler *s, const Node *operand, StepList *list) {
   Extent extents[PLAN_DIMS];
   int dims = space_of(s, operand, extents);
   Access whole = access_whole(s, operand, tensor);
-  copy_step(s, operand, access, whole, extents, dims, list);
+  copy_step(s, operand, access, whole, extents, dims, copy_list(s, operand, list));
   return whole;
 }
 
@@ -178,7 +178,8 @@ void layout_steps(Scheduler *s, const Node *node, StepList *list) {
   if (node->op == IR_embed_diagonal) {
     clear_step(s, node, list);
     Access to = result_access(s, node);
-    to.strides[dims - 1] += to.strides[dims]; /* a step down the diagonal; operand dims are the result's without the last */
+    to.strides[dims - 1] +=
+        to.strides[dims]; /* a step down the diagonal; operand dims are the result's without the last */
     to.strides[dims] = 0;
     copy_step(s, node, operand_access(s, x), to, extents, dims, list);
     return;

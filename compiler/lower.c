@@ -1,6 +1,6 @@
 /* Lower: a graph -> the scheduler's own list of nodes, operands before users. Values nobody wants are left out, stops
- * are taken off, a permutation of a product becomes the product's own order of dims, and the mask of a maximum along the
- * batch is spelt out as two maxima. Requires a verified graph; leaves it as it was. */
+ * are taken off, a permutation of a product becomes the product's own order of dims, and the mask of a maximum along
+ * the batch is spelt out as two maxima. Requires a verified graph; leaves it as it was. */
 #include <math.h>
 #include <string.h>
 
@@ -17,7 +17,8 @@ static Node *append(Scheduler *s, const Node *like) {
 
 /* A new node of the spec line that `like` came from. */
 static Node *made(Scheduler *s, const Node *like, Op op, unsigned axes, int count, Node *const *operands) {
-  Node *node = append(s, &(Node){.op = op, .operand_count = count, .shape = like->shape, .axes = axes, .span = like->span});
+  Node *node =
+      append(s, &(Node){.op = op, .operand_count = count, .shape = like->shape, .axes = axes, .span = like->span});
   node->operands = arena_array(s->compilation, Node *, count);
   for (int i = 0; i < count; i++) node->operands[i] = operands[i];
   return node;

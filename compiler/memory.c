@@ -1,6 +1,7 @@
-/* Memory: steps in order -> when each tensor lives -> which buffer it is in, and where. A value that a later phase reads
- * lives in `values` or `kept`, all others in a thread's scratch. Dead memory is used again, and an elementwise result
- * takes the place of an operand that ends with it. Requires phases with all their steps; leaves every tensor placed. */
+/* Memory: steps in order -> when each tensor lives -> which buffer it is in, and where. A value that a later phase
+ * reads lives in `values` or `kept`, all others in a thread's scratch. Dead memory is used again, and an elementwise
+ * result takes the place of an operand that ends with it. Requires phases with all their steps; leaves every tensor
+ * placed. */
 #include <string.h>
 
 #include "plan_internal.h"
@@ -100,9 +101,7 @@ static bool may_replace(const Loop *loop, const Store *store, const Tensor *oper
   return last_reader >= 0 && last_reader <= store->value;
 }
 
-static bool is_scratch(const Tensor *tensor) {
-  return tensor->storage == STORE_TILE || tensor->storage == STORE_FIXED;
-}
+static bool is_scratch(const Tensor *tensor) { return tensor->storage == STORE_TILE || tensor->storage == STORE_FIXED; }
 
 static void replace_in(Scheduler *s, const Loop *loop, int phase, int step) {
   Tensor **taken = arena_array(s->compilation, Tensor *, loop->store_count);
@@ -135,9 +134,7 @@ static long room(const Tensor *tensor) {
   return tensor->rows ? tensor->size : (tensor->size + PADDING - 1) / PADDING * PADDING;
 }
 
-static bool overlap(const Life *a, const Life *b) {
-  return a->from <= b->to && b->from <= a->to;
-}
+static bool overlap(const Life *a, const Life *b) { return a->from <= b->to && b->from <= a->to; }
 
 /* First fit: the lowest offset that is free all through the tensor's life. Returns the length of the buffer. */
 static long place_lives(Compilation *c, Life *lives, int count) {
@@ -174,7 +171,8 @@ static long place_storage(Scheduler *s, Storage storage, int phase) {
     if (tensor->storage != storage || tensor->first_phase < 0) continue;
     if (phase >= 0 && (tensor->first_phase != phase || tensor->in_place_of != NULL)) continue;
     Life life = {.tensor = tensor, .from = tensor->first_phase, .to = tensor->last_phase};
-    if (tensor->last_phase == plan->phase_count) life.from = 0; /* a driver may clear outputs before the first phase, and look early */
+    if (tensor->last_phase == plan->phase_count)
+      life.from = 0; /* a driver may clear outputs before the first phase, and look early */
     if (phase >= 0) life = (Life){.tensor = tensor, .from = tensor->first_step, .to = tensor->last_step};
     lives[count++] = life;
   }
@@ -204,9 +202,7 @@ static void promote(Plan *plan) {
   }
 }
 
-static long larger(long a, long b) {
-  return a > b ? a : b;
-}
+static long larger(long a, long b) { return a > b ? a : b; }
 
 void place_memory(Scheduler *s) {
   Plan *plan = s->plan;

@@ -93,18 +93,15 @@ bool bind_arguments(Elaborator *e, const Expr *call, const Formals *formals, con
 }
 
 static int formal_rank(const Formal *f, const Value *v, bool untyped_is_scalar) {
-  if (f->type) {
-    int extra = strcmp(f->type->name, "simplex") == 0 && f->type->argument_count == 1;
-    return f->type->dim_count + extra;
-  }
+  if (f->type) return type_rank(f->type);
   return untyped_is_scalar ? 0 : visible_shape(v).rank;
 }
 
 static bool match_dims(Elaborator *e, const Formal *f, const Value *v, Scope *callee, Span span) {
   Shape shape = visible_shape(v);
-  for (int i = 0; f->type && i < f->type->dim_count; i++) {
-    const Expr *dim = f->type->dims[i];
-    Dim actual = shape.dims[shape.rank - f->type->dim_count + i];
+  for (int i = 0; f->type && i < type_rank(f->type); i++) {
+    const Expr *dim = type_dim(f->type, i);
+    Dim actual = shape.dims[shape.rank - type_rank(f->type) + i];
     if (dim->kind == EXPR_NAME && !scope_find(callee, dim->name)) {
       scope_bind(e, callee, dim->name, value_dim(actual), dim->span);
       continue;
@@ -164,6 +161,23 @@ static bool place_in_context(Elaborator *e, const Formal *f, Value *v, int extra
   return true;
 }
 
+/* A single constant may stand for a vector parameter: categorical(prob = 1 / C). */
+static bool is_shared_constant(const Value *v, int has, int wants) {
+  return has == 0 && wants > 0 && (v->kind == VALUE_NUMBER || (v->kind == VALUE_TENSOR && v->node->axes == 0));
+}
+
+static bool expand_constant(Elaborator *e, const Formal *f, Value *v, bool untyped_is_scalar, Scope *callee, Span span) {
+  if (!value_is_numeric(v) || f->is_dim || !f->type) return true;
+  Shape shape = visible_shape(v);
+  if (!is_shared_constant(v, shape.rank, formal_rank(f, v, untyped_is_scalar))) return true;
+  if (!check_support(e, f, v, callee, span)) return false;
+  Frame frame = enter_callee(e, callee, false, e->path);
+  bool known = read_shape(e, f->type, &shape);
+  leave_callee(e, frame);
+  if (known) *v = expand_to(e, *v, &shape, span);
+  return known && v->kind != VALUE_ERROR;
+}
+
 bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, int count, bool untyped_is_scalar, Scope *callee, Span span) {
   int base = e->context_count, widest = -1;
   int *extra = arena_array(e->c, int, count);
@@ -171,6 +185,7 @@ bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, i
     if (!value_is_numeric(&values[i]) || formals[i]->is_dim) continue;
     Shape shape = visible_shape(&values[i]);
     int rank = formal_rank(formals[i], &values[i], untyped_is_scalar);
+    if (is_shared_constant(&values[i], shape.rank, rank)) continue;
     if (shape.rank < rank) {
       Diagnostic *d = error_at(e->c, "shape", values[i].span.source ? values[i].span : span, "'%s' needs %d dim%s; this is %s", formals[i]->name, rank,
                                rank == 1 ? "" : "s", value_text(e->c, &values[i]));
@@ -182,6 +197,8 @@ bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, i
     if (!match_dims(e, formals[i], &values[i], callee, span)) return false;
     if (formals[i]->type && !check_support(e, formals[i], &values[i], callee, span)) return false;
   }
+  for (int i = 0; i < count; i++)
+    if (!expand_constant(e, formals[i], &values[i], untyped_is_scalar, callee, span)) return false;
   if (widest >= 0) {
     Shape shape = leading_dims(&values[widest], extra[widest]);
     if (base + shape.rank > MAX_RANK) {
@@ -210,6 +227,15 @@ void enter_site(Elaborator *e, Span call) {
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
+static void report_set_twice(Elaborator *e, const Stmt *s) {
+  for (int k = 0; k < e->scope->count; k++)
+    if (e->scope->items[k].name == s->name) {
+      Diagnostic *d = error_at(e->c, "set-twice", s->name_span, "'%s' is set twice", s->name);
+      note_at(d, e->scope->items[k].span, "it is set here first");
+      return;
+    }
+}
+
 Value run_block(Elaborator *e, const Block *block, bool *returned) {
   const char *base = e->path;
   Value result = value_error();
@@ -217,17 +243,14 @@ Value run_block(Elaborator *e, const Block *block, bool *returned) {
   for (int i = 0; i < block->count; i++) {
     const Stmt *s = block->items[i];
     if (s->kind == STMT_PARAM) {
+      report_set_twice(e, s);
       Pending *p = arena_new(e->c, Pending);
       *p = (Pending){.stmt = s, .scope = e->scope, .full_name = arena_printf(e->c, "%s.%s", base, s->name), .model_visible = e->model_visible};
       scope_bind(e, e->scope, s->name, value_error(), s->name_span);
       e->scope->items[e->scope->count - 1].pending = p;
     } else if (s->kind == STMT_SET) {
       e->path = arena_printf(e->c, "%s.%s", base, s->name);
-      for (int k = 0; k < e->scope->count; k++)
-        if (e->scope->items[k].name == s->name) {
-          Diagnostic *d = error_at(e->c, "set-twice", s->name_span, "'%s' is set twice", s->name);
-          note_at(d, e->scope->items[k].span, "it is set here first");
-        }
+      report_set_twice(e, s);
       Value v = elaborate(e, s->expr);
       if (v.kind == VALUE_TENSOR && !v.node->name) v.node->name = e->path;
       scope_bind(e, e->scope, s->name, v, s->name_span);

@@ -33,11 +33,11 @@ static Item *declared_variable(Elaborator *e, const Item *statement) {
     if (near.best) help_with(d, "did you mean '%s'?", near.best);
     return NULL;
   }
-  bool latent = variable->kind == ITEM_LATENT;
-  bool fits = statement->kind == ITEM_LIKELIHOOD ? !latent && variable->kind != ITEM_PARAM : latent;
+  bool latent = variable->kind == ITEM_LATENT || variable->kind == ITEM_PARAM; /* a param with a posterior is a global latent */
+  bool fits = (statement->kind == ITEM_LIKELIHOOD) != latent;
   if (fits) return variable;
   Diagnostic *d = error_at(e->c, "statement", statement->name_span, "a %s is of %s, and '%s' is declared with `%s`", keyword,
-                           statement->kind == ITEM_LIKELIHOOD ? "data" : "a latent", statement->name, item_keyword(variable->kind));
+                           statement->kind == ITEM_LIKELIHOOD ? "data" : "a latent or a param", statement->name, item_keyword(variable->kind));
   note_at(d, variable->name_span, "'%s' is declared here", statement->name);
   return NULL;
 }
@@ -59,6 +59,26 @@ static bool latent_type_built(Elaborator *e, const Item *latent, const Support *
   return support->special == SPECIAL_NONE && !support->facts.integer;
 }
 
+/* What is said of a param is said once for all data. */
+static bool check_global(Elaborator *e, const Value *d, const Item *variable, const Item *statement) {
+  const Value **parameters = NULL;
+  int count = distribution_parameters(e, d, &parameters, 0);
+  for (int i = 0; i < count; i++) {
+    if (parameters[i]->kind != VALUE_TENSOR || !(parameters[i]->node->axes & AXIS_DATUM)) continue;
+    Diagnostic *x = error_at(e->c, "global", parameters[i]->span, "the %s of param `%s` depends on the datum, and a param is one for all data", item_keyword(statement->kind), variable->name);
+    note_at(x, variable->name_span, "`%s` is declared here", variable->name);
+    help_with(x, "declare it as a latent, or give the %s parameters that are params", item_keyword(statement->kind));
+    return false;
+  }
+  return true;
+}
+
+/* Terms of a param count 1 / rows a datum (rule 9). */
+static Value datum_share(Elaborator *e, const Item *variable, Value v, Span span) {
+  if (variable->kind != ITEM_PARAM) return v;
+  return apply2(e, IR_div, v, value_tensor(build_setting(e->graph, SETTING_TOTAL_ROWS), 0, span), span);
+}
+
 Value statement_value(Elaborator *e, Item *statement) {
   Item *variable = declared_variable(e, statement);
   if (!variable) return value_error();
@@ -76,6 +96,7 @@ Value statement_value(Elaborator *e, Item *statement) {
     return value_error();
   }
   bool fits = check_distribution_for(e, &d, variable, &support, &shape, item_keyword(statement->kind));
+  if (fits && variable->kind == ITEM_PARAM) fits = check_global(e, &d, variable, statement);
   return fits ? d : value_error();
 }
 
@@ -107,7 +128,7 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   if (!latent_type_built(e, latent, &support)) return value_error();
   Value d = statement_of(e, ITEM_POSTERIOR, latent->name, span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
-  unsigned axes = AXIS_DATUM | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
+  unsigned axes = (latent->kind == ITEM_LATENT ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
   return distribution_sample(e, &d, latent->name, &shape, axes, d.span);
 }
 
@@ -115,7 +136,8 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
 
 static bool latent_shape(Elaborator *e, Name name, Span span, Shape *shape) {
   Item *latent = model_find_declaration(e->model, name);
-  if (!latent || latent->kind != ITEM_LATENT) {
+  bool global = latent && latent->kind == ITEM_PARAM && model_find(e->model, ITEM_POSTERIOR, name);
+  if (!latent || (latent->kind != ITEM_LATENT && !global)) {
     error_at(e->c, "not-a-latent", span, "'%s' is not a latent", name);
     return false;
   }
@@ -123,8 +145,8 @@ static bool latent_shape(Elaborator *e, Name name, Span span, Shape *shape) {
 }
 
 static void report_no_density(Elaborator *e, const Value *d) {
-  Diagnostic *x = error_at(e->c, "no-log-pdf", d->span, "%s declares no log_pdf", d->family->name);
-  note_at(x, d->family->name_span, "it is declared here");
+  Diagnostic *x = error_at(e->c, "no-log-pdf", d->span, "%s declares no log_pdf", distribution_name(d));
+  if (d->family) note_at(x, d->family->name_span, "it is declared here");
 }
 
 /* log density of a statement's distribution at its variable, summed over the datum; per sample. */
@@ -143,7 +165,7 @@ static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
   bool missing;
   Value v = distribution_field(e, &d, "log_pdf", &z, &shape, d.span, &missing);
   if (missing) report_no_density(e, &d);
-  return sum_all(e, v, span);
+  return datum_share(e, variable, sum_all(e, v, span), span);
 }
 
 static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
@@ -161,15 +183,17 @@ static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bo
 
 /* Rule 5: a closed form is sound only if the prior mentions no latent whose posterior depends on this one. */
 static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
-  for (int i = 0; i < prior->count; i++) {
+  const Value **parameters = NULL;
+  int count = distribution_parameters(e, prior, &parameters, 0);
+  for (int i = 0; i < count; i++) {
     bool *seen = arena_array(e->c, bool, e->graph->count);
-    if (prior->elements[i].kind == VALUE_TENSOR && depends_on_noise_of(e, prior->elements[i].node, latent, seen)) return true;
+    if (parameters[i]->kind == VALUE_TENSOR && depends_on_noise_of(e, parameters[i]->node, latent, seen)) return true;
   }
   return false;
 }
 
 static void describe_kl(Elaborator *e, Name name, const Value *q, const Value *p, const char *how) {
-  if (e->describe) text_append(&e->model->notes, "kl(%s): %s || %s, %s\n", name, q->family->name, p->family->name, how);
+  if (e->describe) text_append(&e->model->notes, "kl(%s): %s || %s, %s\n", name, distribution_name(q), distribution_name(p), how);
 }
 
 static Value monte_carlo_kl(Elaborator *e, const Value *q, const Value *p, Name name, const Shape *shape, Span span) {
@@ -205,8 +229,8 @@ static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
     }
   }
   if (method == KL_CLOSED) {
-    Diagnostic *d = error_at(e->c, "kl-rule", span, sound ? "there is no closed form of KL(%s || %s)" : "a closed form of KL(%s || %s) would be unsound here", q.family->name, p.family->name);
-    if (sound) help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or write kl = monte_carlo", q.family->name, p.family->name);
+    Diagnostic *d = error_at(e->c, "kl-rule", span, sound ? "there is no closed form of KL(%s || %s)" : "a closed form of KL(%s || %s) would be unsound here", distribution_name(&q), distribution_name(&p));
+    if (sound) help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or write kl = monte_carlo", distribution_name(&q), distribution_name(&p));
     else help_with(d, "the prior of %s mentions a latent whose posterior depends on %s: write kl = monte_carlo", name, name);
     return value_error();
   }
@@ -224,9 +248,9 @@ static Value entropy_of(Elaborator *e, Name name, Span span) {
   if (q.kind == VALUE_DISTRIBUTION) v = distribution_field(e, &q, "entropy", NULL, &shape, span, &missing);
   if (q.kind != VALUE_DISTRIBUTION || missing) {
     /* No closed form: minus the log density at the draw. */
-    v = apply1(e, IR_neg, log_density(e, ITEM_POSTERIOR, name, span), span);
+    return average_samples(e, apply1(e, IR_neg, log_density(e, ITEM_POSTERIOR, name, span), span));
   }
-  return average_samples(e, sum_all(e, v, span));
+  return datum_share(e, model_find_declaration(e->model, name), average_samples(e, sum_all(e, v, span)), span);
 }
 
 /* ---- the sums ---------------------------------------------------------------------------------------------------------- */
@@ -248,13 +272,15 @@ void elbo_terms(Elaborator *e, KlMethod method, Value kl_weight, Span span, Term
   }
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind != ITEM_LATENT) continue;
-    if (is_point(m, item->name)) {
+    bool map = item->kind == ITEM_PARAM && !model_find(m, ITEM_POSTERIOR, item->name);
+    if (item->kind != ITEM_LATENT && (item->kind != ITEM_PARAM || !model_find(m, ITEM_PRIOR, item->name))) continue;
+    if (map || is_point(m, item->name)) {
       Name name = intern(e->c, arena_printf(e->c, "log_prior(%s)", item->name));
       add_term(e, terms, name, average_samples(e, log_density(e, ITEM_PRIOR, item->name, span)), value_number(1), 1);
     } else {
       Name name = intern(e->c, arena_printf(e->c, "kl(%s)", item->name));
-      add_term(e, terms, name, sum_all(e, kl_each(e, item->name, method, span), span), kl_weight, -1);
+      Value kl = sum_all(e, kl_each(e, item->name, method, span), span);
+      add_term(e, terms, name, datum_share(e, item, kl, span), kl_weight, -1);
     }
   }
   if (!likelihoods) {
@@ -283,11 +309,17 @@ static Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
 }
 
 static Value log_weight(Elaborator *e, Span span) {
-  for (int i = 0; i < e->model->items.count; i++)
-    if (e->model->items.items[i]->kind == ITEM_LATENT && is_point(e->model, e->model->items.items[i]->name)) {
-      error_at(e->c, "point-posterior", span, "log_weight: the posterior of '%s' is a point", e->model->items.items[i]->name);
+  for (int i = 0; i < e->model->items.count; i++) {
+    const Item *item = e->model->items.items[i];
+    if (item->kind == ITEM_LATENT && is_point(e->model, item->name)) {
+      error_at(e->c, "point-posterior", span, "log_weight: the posterior of '%s' is a point", item->name);
       return value_error();
     }
+    if (item->kind == ITEM_PARAM && model_find(e->model, ITEM_POSTERIOR, item->name)) {
+      error_at(e->c, "not-supported", span, "log_weight with a posterior on the param `%s` is not supported yet", item->name);
+      return value_error();
+    }
+  }
   Value joint = apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span);
   return apply2(e, IR_sub, joint, sum_densities(e, ITEM_POSTERIOR, span), span);
 }
@@ -333,7 +365,9 @@ static bool elbo_options(Elaborator *e, const Expr *call, KlMethod *method, Valu
 static Name variable_name(Elaborator *e, const Expr *call) {
   if (call->argument_count > 0 && !call->arguments[0].name && call->arguments[0].value->kind == EXPR_NAME) {
     Name name = call->arguments[0].value->name;
-    if (e->model_visible && !scope_find(e->scope, name) && model_find_declaration(e->model, name)) return name;
+    const Item *item = e->model_visible && !scope_find(e->scope, name) ? model_find_declaration(e->model, name) : NULL;
+    bool derived = item && (item->kind == ITEM_LET || item->kind == ITEM_SCHEDULE); /* may be a distribution */
+    if (item && (!derived || model_find(e->model, ITEM_LIKELIHOOD, name))) return name;
   }
   return NULL;
 }
@@ -362,10 +396,15 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
     for (int k = 0; k < d[i].count; k++)
       if (d[i].elements[k].kind == VALUE_TENSOR && visible_shape(&d[i].elements[k]).rank > shape.rank) shape = visible_shape(&d[i].elements[k]);
   }
+  for (int i = 0; i < wanted; i++)
+    if (event_rank(&d[i]) > shape.rank) {
+      error_at(e->c, "shape", call->arguments[i].value->span, "%s is a distribution over events whose size cannot be told from its parameters", d[i].family->name);
+      return value_error();
+    }
   bool missing;
   Span rule;
   Value v = word == WORD_KL ? closed_kl(e, &d[0], &d[1], &shape, call->span, &missing, &rule) : distribution_field(e, &d[0], "entropy", NULL, &shape, call->span, &missing);
-  if (missing) error_at(e->c, "kl-rule", call->span, "there is no closed form of %s(%s%s%s)", call->name, d[0].family->name, wanted > 1 ? ", " : "", wanted > 1 ? d[1].family->name : "");
+  if (missing) error_at(e->c, "kl-rule", call->span, "there is no closed form of %s(%s%s%s)", call->name, distribution_name(&d[0]), wanted > 1 ? ", " : "", wanted > 1 ? distribution_name(&d[1]) : "");
   return v;
 }
 
@@ -394,7 +433,7 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
   if (word == WORD_LOG_PRIOR) return average_samples(e, log_density(e, ITEM_PRIOR, variable, span));
   if (word == WORD_LOG_POST) return average_samples(e, log_density(e, ITEM_POSTERIOR, variable, span));
   if (word == WORD_ENTROPY) return entropy_of(e, variable, span);
-  Value each = kl_each(e, variable, method, span);
+  Value each = datum_share(e, model_find_declaration(e->model, variable), kl_each(e, variable, method, span), span);
   each.span = span;
   return word == WORD_KL ? sum_all(e, each, span) : each;
 }

@@ -148,11 +148,14 @@ Value make_parameter(Elaborator *e, Name name, const char *full_name, const Type
 Value binding_value(Elaborator *e, const Binding *b) {
   Pending *p = b->pending;
   if (!p) return b->value;
-  if (!p->made) {
+  if (p->busy) error_at(e->c, "cycle", p->stmt->name_span, "param %s depends on itself", p->stmt->name);
+  else if (!p->made) {
     Frame frame = enter_callee(e, p->scope, p->model_visible, e->path);
-    p->made = true; /* at once: an init that mentions itself finds no value */
+    p->busy = true;
     p->value = make_parameter(e, p->stmt->name, p->full_name, p->stmt->type, p->stmt->expr, p->stmt->name_span);
     leave_callee(e, frame);
+    p->busy = false;
+    p->made = true;
   }
   return p->value;
 }

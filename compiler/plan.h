@@ -6,11 +6,12 @@
 
 #include "ir.h"
 
-typedef struct Plan Plan; /* complete definition in plan_internal parts below; owned by the back end */
+typedef struct Plan Plan; /* what it is made of: plan_internal.h, known to the back end alone */
 
 /* schedule: phases, fusion, memory. Requires a verified, simplified graph with outputs. */
 Plan *schedule(const Graph *);
 void plan_print(Text *, const Plan *);
+/* NULL, or the first value that is read before it is written, or after its memory was used again. */
 const char *plan_verify(const Plan *);
 
 /* Settings of a train block, as read by the front end. */

@@ -41,7 +41,7 @@ typedef struct Tensor {
   long offset;
   long size; /* elements; of one row if `rows` */
   bool rows;
-  const Node *node; /* whose value it is; may be NULL for a copy */
+  const Node *node;            /* whose value it is; may be NULL for a copy */
   int first_phase, last_phase; /* planned phases (numbers in Plan.phases) where it is written and last read */
   int first_step, last_step;   /* steps within those phases */
   struct Tensor *in_place_of;  /* shares the memory of this operand, which ends where this begins */
@@ -76,7 +76,7 @@ typedef enum StoreKind { STORE_SET, STORE_ADD, STORE_MAX } StoreKind;
 typedef struct Store {
   int value; /* instruction */
   StoreKind kind;
-  Access to; /* ADD, MAX: stride 0 along the dims that are reduced; the loop fills the target first */
+  Access to;   /* ADD, MAX: stride 0 along the dims that are reduced; the loop fills the target first */
   Extent fill; /* how much of the target it fills */
 } Store;
 
@@ -97,10 +97,10 @@ typedef struct Gemm {
   Extent m, n, k;
   bool transpose_a, transpose_b;
   long lda, ldb, ldc;
-  Access a, b, c; /* strides: of the loops */
+  Access a, b, c;      /* strides: of the loops */
   long part_a, part_b; /* in a range: how far a and b move on for each index of the result's leading dim */
-  bool adds;      /* c is added to, not set */
-  bool zeroes;    /* c is first set to 0 because a loop accumulates */
+  bool adds;           /* c is added to, not set */
+  bool zeroes;         /* c is first set to 0 because a loop accumulates */
   Extent c_size;
 } Gemm;
 
@@ -152,7 +152,7 @@ typedef struct Range {
   Tensor *result;
   int parameter; /* -1: not final */
   long units, chunk;
-  long part;     /* leading dim covered by one unit, and its whole extent */
+  long part; /* leading dim covered by one unit, and its whole extent */
   long leading;
   StepList body; /* products that write STORE_RANGE */
   Tensor *out;
@@ -201,13 +201,13 @@ typedef struct Group Group; /* map nodes (and reductions of them) that become on
 /* What the scheduler knows of a node; [node->id]. */
 typedef enum Treatment {
   TREAT_UNUSED,
-  TREAT_LEAF,    /* parameter, data, state, setting: memory that is there */
-  TREAT_NUMBER,  /* constant */
-  TREAT_VIEW,    /* strides on another value's memory */
-  TREAT_FUSED,   /* in a group */
-  TREAT_STEP,    /* steps of its own */
-  TREAT_TERM,    /* a product that is part of a range */
-  TREAT_RANGE    /* a product, or a sum of products, over the batch, made in ranges */
+  TREAT_LEAF,   /* parameter, data, state, setting: memory that is there */
+  TREAT_NUMBER, /* constant */
+  TREAT_VIEW,   /* strides on another value's memory */
+  TREAT_FUSED,  /* in a group */
+  TREAT_STEP,   /* steps of its own */
+  TREAT_TERM,   /* a product that is part of a range */
+  TREAT_RANGE   /* a product, or a sum of products, over the batch, made in ranges */
 } Treatment;
 
 typedef struct Info {
@@ -220,14 +220,14 @@ typedef struct Info {
   int *users;
   bool is_output;
   Group *group;
-  int level;        /* in fuse.c */
-  Access view;      /* over datum, sample, shape; valid once placed */
-  Tensor *tensor;   /* its own memory, or NULL */
-  Tensor *partial;  /* statistics */
+  int level;       /* in fuse.c */
+  Access view;     /* over datum, sample, shape; valid once placed */
+  Tensor *tensor;  /* its own memory, or NULL */
+  Tensor *partial; /* statistics */
   bool wanted_in_memory;
   bool tensor_read; /* a range's result: by some step, so that it cannot wait for the end */
   bool visited;
-  Node **terms;     /* of a range */
+  Node **terms; /* of a range */
   int term_count;
 } Info;
 
@@ -257,22 +257,24 @@ typedef struct Scheduler {
   long *parameter_offset, *state_offset;
 } Scheduler;
 
-/* lower.c: graph -> s->nodes: dead nodes dropped, stops and permuted products folded, masks along the batch spelt out. */
+/* lower.c: graph -> s->nodes: dead nodes dropped, stops and permuted products folded, masks along the batch spelt out.
+ */
 void lower_graph(Scheduler *);
 
 /* fuse.c: decides groups; every live MAP node gets one, and reductions that end a group join it. */
 void fuse_nodes(Scheduler *);
 Group *group_of(const Info *);
-/* Dims of the operand's space (datum, sample, shape) that sum, max_of, sum_over, max_over take away; 0: none of them. */
+/* Dims of the operand's space (datum, sample, shape) that sum, max_of, sum_over, max_over take away; 0: none of them.
+ */
 unsigned reduced_dims(const Node *);
 
 /* views.c */
 int space_of(const Scheduler *, const Node *, Extent extents[PLAN_DIMS]); /* datum, sample, shape; the number of dims */
-long value_size(const Scheduler *, const Node *); /* elements of one row, samples included */
+long value_size(const Scheduler *, const Node *);                         /* elements of one row, samples included */
 /* Strides of a tensor without gaps holding this node's value. */
 Access access_whole(const Scheduler *, const Node *, Tensor *);
 /* The view of a VIEW node given that of its operand; false where strides cannot say it (a copy is needed). */
-bool view_through(const Scheduler *, const Node *, const Access *operand, Access *view);
+bool view_through(const Node *, const Access *operand, Access *view);
 bool access_is_whole(const Scheduler *, const Node *, const Access *);
 /* Dims that run on in every access become one; dims of extent 1 vanish. accesses: pointers to all of them. */
 int merge_dims(Extent *extents, int dim_count, Access **accesses, int access_count);
@@ -283,14 +285,16 @@ Extent extent_fixed(long);
 /* loops.c: groups, copies, reductions, layout changes -> steps appended to the list */
 void group_steps(Scheduler *, const Group *, StepList *);
 void reduction_steps(Scheduler *, const Node *, StepList *);
-void along_steps(Scheduler *, const Node *, StepList *);   /* cumsum, masks of maxima, lower_part */
-void layout_steps(Scheduler *, const Node *, StepList *);  /* pad, concat, embed_diagonal, and views that are copied */
+void along_steps(Scheduler *, const Node *, StepList *);  /* cumsum, masks of maxima, lower_part */
+void layout_steps(Scheduler *, const Node *, StepList *); /* pad, concat, embed_diagonal, and views that are copied */
 void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);
 /* to = sum of a * b over the space; `sums`: some dims have stride 0 in `to`. */
 void product_loop(Scheduler *, const Node *, Access a, Access b, Access to, bool sums, const Extent *extents,
                   int dim_count, StepList *);
 /* The operand in a tensor without gaps; a copy if it is not in one. */
 Access whole_operand(Scheduler *, const Node *operand, StepList *);
+/* Where the copy of an operand is made for a step of this list: once a step, not once a tile, if it has no rows. */
+StepList *copy_list(Scheduler *, const Node *operand, StepList *list);
 /* Where a node's own value is written: its tensor, or a tile's partial of it. */
 Access result_access(Scheduler *, const Node *);
 Extent result_extent(const Tensor *);

@@ -136,7 +136,7 @@ static bool readable_before_written(Storage storage) {
 
 typedef struct Check {
   const Plan *plan;
-  bool *written; /* by tensor */
+  bool *written;    /* by tensor */
   bool *taken_over; /* another value was written in its place */
   const char *problem;
 } Check;
@@ -150,9 +150,10 @@ static void check_steps(Check *check, const StepList *list) {
       const Tensor *t = uses[u].access->tensor;
       if (uses[u].writes && readable_before_written(t->storage))
         check->problem = arena_printf(c, "%s of %s is written", t->name, check->plan->name);
-      else if (!uses[u].writes && !readable_before_written(t->storage) && (!check->written[t->id] || check->taken_over[t->id]))
-        check->problem = arena_printf(c, "%s of %s is read before it is written, or after its memory was used again", t->name,
-                                      check->plan->name);
+      else if (!uses[u].writes && !readable_before_written(t->storage) &&
+               (!check->written[t->id] || check->taken_over[t->id]))
+        check->problem = arena_printf(c, "%s of %s is read before it is written, or after its memory was used again",
+                                      t->name, check->plan->name);
     }
     for (int u = 0; u < count; u++) {
       const Tensor *t = uses[u].access->tensor;
@@ -160,8 +161,9 @@ static void check_steps(Check *check, const StepList *list) {
       check->written[t->id] = true;
       for (int o = 0; o < check->plan->tensor_count; o++) {
         const Tensor *other = check->plan->tensors[o];
-        bool meets = other != t && other->storage == t->storage && check->written[o] && other->offset < t->offset + t->size &&
-                     t->offset < other->offset + other->size && t->storage != STORE_RANGE;
+        bool meets = other != t && other->storage == t->storage && check->written[o] &&
+                     other->offset < t->offset + t->size && t->offset < other->offset + other->size &&
+                     t->storage != STORE_RANGE;
         if (meets) check->taken_over[o] = true;
       }
     }
@@ -184,9 +186,11 @@ const char *plan_verify(const Plan *plan) {
   }
   for (int i = 0; i < plan->output_count && check.problem == NULL; i++) {
     const Tensor *t = plan->outputs[i].tensor;
-    bool place = t->storage == STORE_VALUES || t->storage == STORE_KEPT || t->storage == STORE_GRADIENT || t->storage == STORE_STATE_NEXT;
+    bool place = t->storage == STORE_VALUES || t->storage == STORE_KEPT || t->storage == STORE_GRADIENT ||
+                 t->storage == STORE_STATE_NEXT;
     if (!place || !check.written[t->id] || check.taken_over[t->id])
-      check.problem = arena_printf(plan->compilation, "output %d of %s is not where the caller can read it", i, plan->name);
+      check.problem =
+          arena_printf(plan->compilation, "output %d of %s is not where the caller can read it", i, plan->name);
   }
   return check.problem;
 }

@@ -2,8 +2,8 @@
  *
  * Datum and sample are labels like the others. A label is of class batch (in a, b and the result), M (a and result),
  * N (b and result) or K (summed). Neighbouring labels of a class that run on in memory are one; one such run of each
- * class becomes the matrix product's dim, the rest are loops around it. Where no orientation fits an operand's layout it
- * is copied; where the result's does not fit, and where there is no matrix in it, a loop does it. Always right. */
+ * class becomes the matrix product's dim, the rest are loops around it. Where no orientation fits an operand's layout
+ * it is copied; where the result's does not fit, and where there is no matrix in it, a loop does it. Always right. */
 #include <string.h>
 
 #include "plan_internal.h"
@@ -109,9 +109,7 @@ static bool orient(long row_stride, Extent rows, long column_stride, Extent colu
   return orient_as(column_stride, columns, row_stride, rows, leading);
 }
 
-static long typical(Extent extent) {
-  return extent.count * (extent.kind == EXTENT_FIXED ? 1 : TYPICAL_ROWS);
-}
+static long typical(Extent extent) { return extent.count * (extent.kind == EXTENT_FIXED ? 1 : TYPICAL_ROWS); }
 
 static const Label one = {.extent = {.count = 1, .kind = EXTENT_FIXED}};
 
@@ -146,9 +144,9 @@ typedef struct Fit {
 static void fit_product(const Product *p, Fit *best) {
   Label runs[CLASS_COUNT][PLAN_DIMS];
   int counts[CLASS_COUNT];
-  for (int class = 0; class < CLASS_COUNT; class++) counts[class] = runs_of(p, (Class)class, runs[class]);
+  for (int class = 0; class < CLASS_COUNT; class ++) counts[class] = runs_of(p, (Class) class, runs[class]);
   int choices[CLASS_COUNT];
-  for (int class = 0; class < CLASS_COUNT; class++) choices[class] = counts[class] > 0 ? counts[class] : 1;
+  for (int class = 0; class < CLASS_COUNT; class ++) choices[class] = counts[class] > 0 ? counts[class] : 1;
   for (int m = 0; m < choices[CLASS_M]; m++)
     for (int n = 0; n < choices[CLASS_N]; n++)
       for (int k = 0; k < choices[CLASS_K]; k++) {
@@ -214,9 +212,7 @@ static int classes_present(const Product *p) {
   return present;
 }
 
-static bool has(int present, Class class) {
-  return present >> class & 1;
-}
+static bool has(int present, Class class) { return present >> class & 1; }
 
 /* Is there a matrix in it at all? */
 static bool wants_gemm(const Product *p) {
@@ -266,20 +262,21 @@ static void datum_first(Product *p) {
   }
 }
 
+/* Copies are tried on a, on b, on both; what did not help is taken back. */
 static bool fit_with_copies(Scheduler *s, const Node *node, Product *p, Gemm *gemm, StepList *list) {
   datum_first(p);
   if (fit(p, gemm)) return true;
   for (int which = 1; which <= 3; which++) {
-    StepList trial = *list;
-    int tensors = s->plan->tensor_count;
+    StepList *lists[2] = {copy_list(s, node->operands[0], list), copy_list(s, node->operands[1], list)};
+    int counts[2] = {lists[0]->count, lists[1]->count}, tensors = s->plan->tensor_count;
     Product copied = *p;
-    if (which & 1) copy_operand(s, &copied, node->operands[0], true, &trial);
-    if (which & 2) copy_operand(s, &copied, node->operands[1], false, &trial);
+    for (int o = 0; o < 2; o++)
+      if (which >> o & 1) copy_operand(s, &copied, node->operands[o], o == 0, lists[o]);
     if (fit(&copied, gemm)) {
       *p = copied;
-      *list = trial;
       return true;
     }
+    for (int o = 0; o < 2; o++) lists[o]->count = counts[o];
     s->plan->tensor_count = tensors;
   }
   return false;

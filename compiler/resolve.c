@@ -159,10 +159,53 @@ static void read_base(Model *m, const Item *item, int source, int depth) {
   read_file(m, path, item->path_span, depth + 1);
 }
 
+/* The used file: beside the using one, else in a directory of the search path; reported if it is nowhere. */
+static const char *find_used(Model *m, const Item *item, int source) {
+  Compilation *c = m->compilation;
+  const char *beside = path_beside(c, c->sources[source].path, item->from_path);
+  FILE *file = fopen(beside, "r");
+  for (const char *at = m->options.search_path; !file && at && *at && item->from_path[0] != '/';) {
+    size_t n = strcspn(at, ":");
+    const char *path = arena_printf(c, "%.*s/%s", (int)n, at, item->from_path);
+    at += n + (at[n] == ':');
+    file = n ? fopen(path, "r") : NULL;
+    if (file) beside = path;
+  }
+  if (file) fclose(file);
+  return beside; /* read_file says what is wrong with it */
+}
+
+/* Brings a library's declarations; one that several files use is read once. */
+static void read_used(Model *m, const Item *item, int source, int depth) {
+  Compilation *c = m->compilation;
+  const char *path = find_used(m, item, source);
+  for (int i = 0; i < m->open_count; i++)
+    if (strcmp(m->open_paths[i], path) == 0) {
+      error_at(c, "use-cycle", item->path_span, "`%s` uses itself, through what it uses", path);
+      return;
+    }
+  for (int i = 0; i < m->file_count; i++)
+    if (strcmp(c->sources[m->files[i]->source].path, path) == 0) return;
+  int before = m->file_count;
+  read_file(m, path, item->path_span, depth + 1);
+  if (m->file_count == before) return;
+  const File *file = m->files[before];
+  for (int i = 0; i < file->count; i++) {
+    ItemKind kind = file->items[i]->kind;
+    if (is_library_item(kind) || kind == ITEM_USE || kind == ITEM_ALLOW || kind == ITEM_ERROR) continue;
+    Diagnostic *d = error_at(c, "use-model", item->path_span, "`%s` is no library: it holds more than layers, functions, distributions and rules", path);
+    note_at(d, file->items[i]->span, "such as this");
+    help_with(d, "a variant of a model says `model NAME from \"FILE\";`");
+    return;
+  }
+}
+
 static void read_items(Model *m, const File *file, int source, int depth) {
   Compilation *c = m->compilation;
   for (int i = 0; i < file->count; i++)
     if (file->items[i]->kind == ITEM_MODEL && file->items[i]->from_path) read_base(m, file->items[i], source, depth);
+  for (int i = 0; i < file->count; i++)
+    if (file->items[i]->kind == ITEM_USE) read_used(m, file->items[i], source, depth);
   int first = 0; /* of the library's items, behind those of this file */
   for (int i = 0; i < file->count; i++) {
     Item *item = file->items[i];
@@ -177,7 +220,7 @@ static void read_items(Model *m, const File *file, int source, int depth) {
       }
     } else if (is_library_item(item->kind))
       add_library_item(m, item, &first);
-    else
+    else if (item->kind != ITEM_USE)
       add_item(m, item);
   }
 }
@@ -192,7 +235,10 @@ static void read_file(Model *m, const char *path, Span from, int depth) {
   syntax_check(c, file);
   m->files = arena_grow(c, m->files, m->file_count, sizeof *m->files);
   m->files[m->file_count++] = file;
+  m->open_paths = arena_grow(c, m->open_paths, m->open_count, sizeof *m->open_paths);
+  m->open_paths[m->open_count++] = path;
   read_items(m, file, source, depth);
+  m->open_count--;
 }
 
 static void read_shipped_library(Model *m) {
@@ -214,7 +260,6 @@ static void refuse_type(Compilation *c, const TypeExpr *type) {
       {"solved", "give the parameter an `init` and let the optimiser fit it"},
       {"missing_ok", NULL},
       {"gathered", NULL},
-      {"max_norm", "use unit_norm(over = ...)"},
   };
   for (int i = 0; type && i < type->attribute_count; i++)
     for (size_t k = 0; k < sizeof words / sizeof *words; k++)
@@ -231,7 +276,6 @@ static void refuse_block(Compilation *c, const Block *block) {
   }
 }
 
-static bool model_has(const Model *m, ItemKind kind, Name name) { return model_find(m, kind, name) != NULL; }
 
 static void refuse_unbuilt(Model *m) {
   Compilation *c = m->compilation;
@@ -239,12 +283,9 @@ static void refuse_unbuilt(Model *m) {
     const Item *item = m->items.items[i];
     if (item->kind == ITEM_LOCAL) refuse(c, item->span, "`local`", "use an encoder and `posterior NAME ~ ...`");
     if (item->kind == ITEM_INFER) refuse(c, item->span, "`infer`", "use an encoder and `posterior NAME ~ ...`");
-    if (item->kind == ITEM_USE) refuse(c, item->span, "`use`", "put the declarations into the model's own file");
     if (item->kind == ITEM_EVALUATE) refuse(c, item->span, "`evaluate`", NULL);
     if (item->kind == ITEM_TRAIN && item->name) refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
     if (item->kind == ITEM_POSTERIOR && item->by) refuse(c, item->by->span, "a posterior `by` a method", "without `by` it is drawn by the distribution's own sampler");
-    if ((item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR) && model_has(m, ITEM_PARAM, item->name))
-      refuse(c, item->span, arena_printf(c, "a %s of a param", item_keyword(item->kind)), "the prior of a latent is");
     if (item->type) refuse_type(c, item->type);
     refuse_block(c, &item->block);
   }

@@ -1,32 +1,45 @@
 /* Schedule: a simplified graph -> a plan: phases, each an ordered list of loops and products over planned memory.
  *
- * A value's stage is the number of reductions over the batch that stand before it: stage t is computed in step phase t or
- * row phase t, a sum over the batch of values of stage t is known from stage t + 1 on. Requires a verified graph whose
- * axes are datum and sample; leaves every tensor placed and every step in its phase. */
+ * A value's stage is the number of reductions over the batch that stand before it: stage t is computed in step phase t
+ * or row phase t, a sum over the batch of values of stage t is known from stage t + 1 on. Requires a verified graph
+ * whose axes are datum and sample; leaves every tensor placed and every step in its phase. */
 #include <assert.h>
 #include <ctype.h>
 #include <string.h>
 
 #include "plan_internal.h"
 
-const char *const storage_names[STORE_COUNT] = {"parameter", "data",    "state",    "setting",    "values", "fixed",     "tile",
-                                                "kept",      "partial", "gradient", "state_next", "range"};
+const char *const storage_names[STORE_COUNT] = {"parameter", "data", "state",   "setting",  "values",     "fixed",
+                                                "tile",      "kept", "partial", "gradient", "state_next", "range"};
 
 /* --- names and tensors --- */
 
-/* Words that generated functions use themselves, and C's own that a spec might use as names. */
-static const char *const taken_names[] = {"call",  "scratch", "unit",   "rows",   "first", "out",    "n",     "i",      "real",
-                                          "auto",  "break",   "case",   "char",   "const", "do",     "else",  "double", "float",
-                                          "for",   "goto",    "if",     "int",    "long",  "return", "short", "signed", "static",
-                                          "switch", "union",  "void",   "while",  "inline", "enum",  "sum",   "exp",    "log",
-                                          "main",  "default", "struct", "register", "sizeof", "typedef", "volatile", "extern",
-                                          "unsigned", "continue", "restrict", "part", "from", "count", "term", NULL};
+/* Names that generated functions use themselves, C's own and libm's: a spec may well call something `log` or `rows`. */
+static const char *const taken_names[] = {
+    "call",     "scratch",  "unit",     "rows",    "first",  "out",      "n",      "i",       "j",        "real",
+    "part",     "from",     "count",    "end",     "block",  "top",      "sizes",  "strides", "auto",     "break",
+    "case",     "char",     "const",    "do",      "else",   "double",   "float",  "for",     "goto",     "if",
+    "int",      "long",     "return",   "short",   "signed", "static",   "switch", "union",   "void",     "while",
+    "inline",   "enum",     "main",     "default", "struct", "register", "sizeof", "typedef", "volatile", "extern",
+    "unsigned", "continue", "restrict", "sin",     "cos",    "tan",      "asin",   "acos",    "atan",     "sinh",
+    "cosh",     "tanh",     "exp",      "exp2",    "expm1",  "log",      "log2",   "log10",   "log1p",    "logb",
+    "pow",      "sqrt",     "cbrt",     "hypot",   "erf",    "erfc",     "lgamma", "tgamma",  "floor",    "ceil",
+    "round",    "trunc",    "fabs",     "fmod",    "fma",    "nan",      "fmax",   "fmin",    "fdim",     "rint",
+    "gamma",    "y0",       "y1",       "j0",      "j1",     "jn",       "yn",     "abs",     "div",      NULL};
+static const char *const taken_prefixes[] = {"strip_", "scalar_", "number_", "term_", "gather_", "model_",
+                                             "vm_",    "spm_",    "SPM_",    "VM_",   NULL};
 
-static bool name_is_taken(const Plan *plan, const char *name) {
+static bool name_is_internal(const char *name) {
   for (int i = 0; taken_names[i] != NULL; i++)
     if (strcmp(taken_names[i], name) == 0) return true;
+  for (int i = 0; taken_prefixes[i] != NULL; i++)
+    if (strncmp(taken_prefixes[i], name, strlen(taken_prefixes[i])) == 0) return true;
+  return (name[0] == 'i' && strspn(name + 1, "0123456789") == strlen(name + 1)) || name[strlen(name) - 1] == '_';
+}
+
+static bool name_is_taken(const Plan *plan, const char *name) {
   for (int i = 0; i < plan->tensor_count; i++)
-    if (strcmp(plan->tensors[i]->name, name) == 0) return true;
+    if (plan->tensors[i]->name != NULL && strcmp(plan->tensors[i]->name, name) == 0) return true;
   return false;
 }
 
@@ -35,18 +48,22 @@ static Name unique_name(Scheduler *s, const char *wanted, const char *role) {
   for (char *at = name; *at != '\0'; at++)
     if (!isalnum((unsigned char)*at)) *at = '_';
   if (!isalpha((unsigned char)name[0])) name = arena_printf(s->compilation, "v%s", name);
+  if (name_is_internal(name)) name = arena_printf(s->compilation, "the_%s_value", name);
   const char *candidate = name;
   for (int number = 2; name_is_taken(s->plan, candidate); number++)
     candidate = arena_printf(s->compilation, "%s_%d", name, number);
   return intern(s->compilation, candidate);
 }
 
-Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index, bool rows, long size, const char *role) {
+Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index, bool rows, long size,
+                      const char *role) {
   Plan *plan = s->plan;
   plan->tensors = arena_grow(s->compilation, plan->tensors, plan->tensor_count, sizeof *plan->tensors);
   Tensor *tensor = arena_new(s->compilation, Tensor);
-  *tensor = (Tensor){.id = plan->tensor_count, .storage = storage, .index = index, .size = size, .rows = rows, .node = node};
-  const char *wanted = node->name != NULL ? node->name : arena_printf(s->compilation, "%s_%d", op_table[node->op].name, node->id);
+  *tensor =
+      (Tensor){.id = plan->tensor_count, .storage = storage, .index = index, .size = size, .rows = rows, .node = node};
+  const char *wanted =
+      node->name != NULL ? node->name : arena_printf(s->compilation, "%s_%d", op_table[node->op].name, node->id);
   if (storage == STORE_PARAMETER) wanted = s->graph->signature->parameters[index].name;
   if (storage == STORE_DATA) wanted = s->graph->signature->data[index].name;
   if (storage == STORE_STATE) wanted = s->graph->signature->states[index].name;
@@ -70,9 +87,7 @@ static long parameter_size(const Signature *signature, int index) {
   return shape_size(&signature->parameters[index].shape);
 }
 
-static long state_size(const Signature *signature, int index) {
-  return shape_size(&signature->states[index].shape);
-}
+static long state_size(const Signature *signature, int index) { return shape_size(&signature->states[index].shape); }
 
 long *parameter_offsets(Compilation *c, const Signature *signature) {
   return offsets_of(c, signature->parameter_count, parameter_size, signature);
@@ -91,9 +106,7 @@ Step *step_append(Compilation *c, StepList *list, StepKind kind, const Node *nod
   return step;
 }
 
-Access operand_access(Scheduler *s, const Node *node) {
-  return s->infos[node->id].view;
-}
+Access operand_access(Scheduler *s, const Node *node) { return s->infos[node->id].view; }
 
 /* --- what becomes of each node --- */
 
@@ -171,7 +184,7 @@ static void place_node(Scheduler *s, Info *info) {
   case KIND_OTHER: {
     Access operand = operand_access(s, node->operands[0]);
     info->treatment = TREAT_VIEW;
-    if (!view_through(s, node, &operand, &info->view)) place_computed(s, info);
+    if (!view_through(node, &operand, &info->view)) place_computed(s, info);
     return;
   }
   case KIND_MAP:
@@ -253,9 +266,12 @@ static Phase *phase_at(Scheduler *s, int stage, PhaseKind kind) {
   return &s->plan->phases[stage * PHASES_A_STAGE + (int)kind];
 }
 
-static Phase *last_phase(Scheduler *s) {
-  return &s->plan->phases[s->plan->phase_count - 1];
+StepList *copy_list(Scheduler *s, const Node *operand, StepList *list) {
+  if (operand->axes & AXIS_DATUM) return list;
+  return &phase_at(s, s->infos[operand->id].stage, PHASE_STEP)->body;
 }
+
+static Phase *last_phase(Scheduler *s) { return &s->plan->phases[s->plan->phase_count - 1]; }
 
 static Phase *phase_of(Scheduler *s, const Info *info) {
   const Group *group = group_of(info);
@@ -281,12 +297,16 @@ static void node_steps(Scheduler *s, const Node *node, StepList *list) {
   case KIND_VIEW: layout_steps(s, node, list); return;
   case KIND_REDUCE:
   case KIND_OVER:
-    if (reduced_dims(node) != 0) reduction_steps(s, node, list);
-    else along_steps(s, node, list);
+    if (reduced_dims(node) != 0)
+      reduction_steps(s, node, list);
+    else
+      along_steps(s, node, list);
     return;
   case KIND_OTHER:
-    if (node->op == IR_lower_part) along_steps(s, node, list);
-    else layout_steps(s, node, list);
+    if (node->op == IR_lower_part)
+      along_steps(s, node, list);
+    else
+      layout_steps(s, node, list);
     return;
   case KIND_MAP: return; /* always in a group */
   }
@@ -360,7 +380,7 @@ static Info *holder_of(Scheduler *s, const Node *value) {
 }
 
 /* May this output's buffer be the value's own memory? Claims it if so. */
-static bool claim(Info *holder, Storage storage, int index, long offset) {
+static bool claim(Scheduler *s, Info *holder, Storage storage, int index, long offset) {
   Tensor *tensor = holder->tensor;
   bool by_driver = holder->statistic || holder->treatment == TREAT_RANGE;
   if (tensor->storage == STORE_GRADIENT || tensor->storage == STORE_STATE_NEXT) return false;
@@ -368,12 +388,11 @@ static bool claim(Info *holder, Storage storage, int index, long offset) {
   tensor->storage = storage;
   tensor->index = index;
   tensor->offset = offset;
+  if (storage == STORE_GRADIENT) tensor->name = unique_name(s, s->graph->signature->parameters[index].name, "gradient");
   return true;
 }
 
-static bool needs_own_place(OutputRole role) {
-  return role == OUTPUT_GRADIENT || role == OUTPUT_STATE;
-}
+static bool needs_own_place(OutputRole role) { return role == OUTPUT_GRADIENT || role == OUTPUT_STATE; }
 
 static Tensor *output_tensor(Scheduler *s, const Output *output) {
   Info *holder = holder_of(s, output->value);
@@ -381,10 +400,13 @@ static Tensor *output_tensor(Scheduler *s, const Output *output) {
   bool gradient = output->role == OUTPUT_GRADIENT;
   Storage storage = gradient ? STORE_GRADIENT : STORE_STATE_NEXT;
   long offset = !own ? 0 : gradient ? s->parameter_offset[output->index] : s->state_offset[output->index];
-  if (holder != NULL && (own ? claim(holder, storage, output->index, offset) : true)) return holder->tensor;
+  if (holder != NULL && (own ? claim(s, holder, storage, output->index, offset) : true)) return holder->tensor;
   bool rows = (output->value->axes & AXIS_DATUM) != 0;
-  Tensor *tensor = tensor_create(s, output->value, rows ? STORE_TILE : own ? storage : STORE_FIXED, output->index, rows,
-                                 value_size(s, output->value), "output");
+  Tensor *tensor = tensor_create(s, output->value,
+                                 rows  ? STORE_TILE
+                                 : own ? storage
+                                       : STORE_FIXED,
+                                 output->index, rows, value_size(s, output->value), "output");
   tensor->offset = offset;
   return tensor;
 }

@@ -26,7 +26,7 @@ static const TypeRow type_rows[] = {
     {"lower_triangular", -INFINITY, INFINITY, false, false, 0, SPECIAL_LOWER_TRIANGULAR, true},
     {"uniform", 0, 1, true, false, 0, SPECIAL_NOISE_UNIFORM, true},
     {"standard_normal", -INFINITY, INFINITY, false, false, 0, SPECIAL_NOISE_NORMAL, true},
-    {"category", 0, 1, false, true, 1, SPECIAL_NONE, false},
+    {"category", 0, 1, false, true, 1, SPECIAL_CATEGORY, true},
     {"subset", 0, 1, false, true, 1, SPECIAL_NONE, false},
 };
 
@@ -39,7 +39,7 @@ static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
   Span name = {type->span.source, type->span.start, type->span.start + (int)strlen(type->name)};
   Diagnostic *d = error_at(e->c, "unknown-type", name, "there is no type '%s'", type->name);
   if (near.best) help_with(d, "did you mean '%s'?", near.best);
-  else help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), simplex(n), lower_triangular");
+  else help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), category(n), simplex(n), lower_triangular");
   return NULL;
 }
 
@@ -82,31 +82,35 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
 bool elaborate_dim(Elaborator *e, const Expr *expr, Dim *out) {
   Value v = elaborate(e, expr);
   if (v.kind == VALUE_ERROR) return false;
-  if (v.kind == VALUE_NUMBER && v.dim.size == floor(v.dim.size) && v.dim.size >= 0 && v.dim.size < 1e9) {
+  if (v.kind == VALUE_NUMBER && v.dim.size == floor(v.dim.size) && v.dim.size >= 1 && v.dim.size < 1e9) {
     *out = v.dim;
     return true;
   }
   if (v.kind == VALUE_NUMBER)
-    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number of at least 0; %s is %s", span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
+    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number of at least 1; %s is %s", span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
   else error_at(e->c, "dim-value", expr->span, "a dim must be known before training; this is %s", value_text(e->c, &v));
   return false;
 }
 
+/* simplex(n) and category(n) are vectors: their length is the last dim. */
+static bool length_in_parentheses(const TypeExpr *type) {
+  return (strcmp(type->name, "simplex") == 0 || strcmp(type->name, "category") == 0) && type->argument_count == 1;
+}
+
+int type_rank(const TypeExpr *type) { return type->dim_count + length_in_parentheses(type); }
+
+const Expr *type_dim(const TypeExpr *type, int i) { return i < type->dim_count ? type->dims[i] : type->arguments[0].value; }
+
 bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
   *shape = (Shape){0};
   bool ok = true;
-  int extra = strcmp(type->name, "simplex") == 0 && type->argument_count == 1;
-  if (type->dim_count + extra > MAX_RANK) {
+  if (type_rank(type) > MAX_RANK) {
     error_at(e->c, "rank", type->span, "at most %d dims", MAX_RANK);
     return false;
   }
-  for (int i = 0; i < type->dim_count; i++)
-    if (elaborate_dim(e, type->dims[i], &shape->dims[shape->rank])) shape->rank++;
+  for (int i = 0; i < type_rank(type); i++)
+    if (elaborate_dim(e, type_dim(type, i), &shape->dims[shape->rank])) shape->rank++;
     else ok = false;
-  if (extra) {
-    if (elaborate_dim(e, type->arguments[0].value, &shape->dims[shape->rank])) shape->rank++;
-    else ok = false;
-  }
   if (ok && strcmp(type->name, "simplex") == 0 && shape->rank == 0) {
     error_at(e->c, "shape", type->span, "a simplex needs its length: simplex(n) or simplex[n]");
     return false;

@@ -49,7 +49,7 @@ const char *value_text(Compilation *c, const Value *v) {
   case VALUE_STRING: return "a string";
   case VALUE_LIST: return "a list";
   case VALUE_RECORD: return "a network's result (name one of its fields)";
-  case VALUE_DISTRIBUTION: return arena_printf(c, "the distribution %s", v->family->name);
+  case VALUE_DISTRIBUTION: return arena_printf(c, "the distribution %s", distribution_name(v));
   case VALUE_WORD: return arena_printf(c, "the word '%s'", v->name);
   }
   return "?";

@@ -1,16 +1,12 @@
-/* Views: where a node's elements lie. A VIEW op is strides on its operand's memory wherever strides can say it; the rest
- * is copied. Requires lowered nodes; all accesses run over (datum, sample, dims of the shape). */
+/* Views: where a node's elements lie. A VIEW op is strides on its operand's memory wherever strides can say it; the
+ * rest is copied. Requires lowered nodes; all accesses run over (datum, sample, dims of the shape). */
 #include <string.h>
 
 #include "plan_internal.h"
 
-Extent extent_fixed(long count) {
-  return (Extent){.count = count, .kind = EXTENT_FIXED};
-}
+Extent extent_fixed(long count) { return (Extent){.count = count, .kind = EXTENT_FIXED}; }
 
-bool extent_is_one(Extent extent) {
-  return extent.kind == EXTENT_FIXED && extent.count == 1;
-}
+bool extent_is_one(Extent extent) { return extent.kind == EXTENT_FIXED && extent.count == 1; }
 
 /* At most one of them is a number of rows, or a part. */
 Extent extent_times(Extent a, Extent b) {
@@ -72,7 +68,7 @@ static bool reshape_view(const Shape *from, const Shape *to, const Access *opera
       }
       view->strides[DIM_SHAPE + new] = stride * covered;
       covered *= extent;
-      new--;
+      new --;
       if (covered == run) break;
     }
     if (covered != run) return false;
@@ -80,49 +76,33 @@ static bool reshape_view(const Shape *from, const Shape *to, const Access *opera
   return true;
 }
 
-bool view_through(const Scheduler *s, const Node *node, const Access *operand, Access *view) {
-  (void)s;
+static void same_strides(const Node *x, const long *from, long *to) {
+  for (int d = 0; d < x->shape.rank; d++) to[d] = from[d];
+}
+
+bool view_through(const Node *node, const Access *operand, Access *view) {
+  if (op_table[node->op].kind != KIND_VIEW && node->op != IR_diagonal) return false;
   const Node *x = node->operands[0];
   *view = *operand;
   memset(view->strides + DIM_SHAPE, 0, sizeof(long) * (PLAN_DIMS - DIM_SHAPE));
   const long *from = operand->strides + DIM_SHAPE;
   long *to = view->strides + DIM_SHAPE;
-  switch (node->op) {
-  case IR_expand:
+  if (node->op == IR_reshape) return reshape_view(&x->shape, &node->shape, operand, view);
+  if (node->op == IR_pad || node->op == IR_concat) return false;
+  if (node->op == IR_expand) {
     for (int d = 0; d < x->shape.rank; d++) to[node->map[d]] = from[d];
-    return true;
-  case IR_permute:
+  } else if (node->op == IR_permute) {
     for (int d = 0; d < x->shape.rank; d++) to[d] = from[node->map[d]];
-    return true;
-  case IR_reshape:
-    return reshape_view(&x->shape, &node->shape, operand, view);
-  case IR_slice:
-    for (int d = 0; d < x->shape.rank; d++) to[d] = from[d];
+  } else if (node->op == IR_slice) {
+    same_strides(x, from, to);
     view->offset += node->start * from[node->dim];
-    return true;
-  case IR_diagonal:
-    for (int d = 0; d < node->shape.rank; d++) to[d] = from[d];
+  } else if (node->op == IR_diagonal) { /* one step down and one to the right */
+    same_strides(node, from, to);
     to[node->shape.rank - 1] += from[node->shape.rank];
-    return true;
-  case IR_spread:
-  case IR_stop:
-    for (int d = 0; d < x->shape.rank; d++) to[d] = from[d];
-    return true;
-#define OP(name, operands, kind, derivative) case IR_##name:
-#define CASES_WITHOUT_VIEW                                                                                             \
-  IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state: case IR_pad:            \
-  case IR_concat: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over:               \
-  case IR_max_over: case IR_first_max_mask_over: case IR_contract: case IR_embed_diagonal: case IR_lower_part:         \
-  case IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p:        \
-  case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf:   \
-  case IR_floor: case IR_lgamma: case IR_digamma: case IR_not: case IR_add: case IR_sub: case IR_mul: case IR_div:     \
-  case IR_pow: case IR_max: case IR_min: case IR_mod: case IR_less: case IR_less_equal: case IR_equal:                 \
-  case IR_not_equal: case IR_and: case IR_or: case IR_adjoint_times: case IR_polygamma: case IR_select: case OP_COUNT
-#undef OP
-  case CASES_WITHOUT_VIEW:
-    return false;
+  } else { /* spread, stop */
+    same_strides(x, from, to);
   }
-  return false;
+  return true;
 }
 
 static bool runs_on(const Access *access, int d, const Extent *extents) {

@@ -145,6 +145,15 @@ unsigned spm_reading_of(const struct spm_tensor *data) {
   return (data->unit ? SPM_AS_UNIT : 0) | (data->missing_ok ? SPM_AS_MISSING : 0);
 }
 
+/* Labels stand in the last slots of where their one-hot vectors go; a vector never reaches a label not yet read. */
+static void spread_labels(real *out, long labels, long categories) {
+  const real *label = out + labels * (categories - 1);
+  for (long i = 0; i < labels; i++) {
+    long hot = (long)label[i];
+    for (long k = 0; k < categories; k++) out[i * categories + k] = k == hot ? 1 : 0;
+  }
+}
+
 struct gather_context {
   struct spm_host *host;
   const struct spm_rows *rows;
@@ -159,9 +168,13 @@ static void gather_unit(void *context, long unit, int thread) {
   for (int d = 0; d < c->host->model->data_count; d++) {
     const struct spm_tensor *data = &c->host->model->data[d];
     if (!c->rows->tables[d]) continue;
+    real *out = c->host->batch[d] + from * data->size;
+    long labels = data->categories ? count * data->size / data->categories : 0;
     if (spm_table_rows_f(c->rows->tables[d], c->order ? c->order + from : NULL, c->first + from, count,
-                         spm_reading_of(data), c->host->batch[d] + from * data->size) != 0)
+                         spm_reading_of(data), out + labels * (data->categories - (labels > 0))) != 0)
       c->failed[thread] = 1;
+    else if (labels > 0)
+      spread_labels(out, labels, data->categories);
   }
 }
 

@@ -110,6 +110,7 @@ struct spm_tensor { /* a parameter, a state or a data declaration */
   int fixed, projected, constrained; /* parameters */
   double low, high; /* data: declared bounds; state: low is the start value */
   int integer, unit, missing_ok; /* data; unit: a file of bytes is read as byte / 255 */
+  long categories; /* data: 0, or files hold labels 0 .. categories - 1, each read as a one-hot vector (the last dim) */
 };
 
 struct spm_training { /* the train block; numbers not in the spec hold the defaults */

@@ -21,7 +21,8 @@ static real *buffer(long count) {
 }
 
 static void check_guard(const real *memory, long count, const char *what) {
-  for (const unsigned char *at = (const unsigned char *)(memory + count); at < (const unsigned char *)(memory + count + GUARD); at++)
+  for (const unsigned char *at = (const unsigned char *)(memory + count);
+       at < (const unsigned char *)(memory + count + GUARD); at++)
     if (*at != 0xff) {
       fprintf(stderr, "%s: written past its end (%ld reals)\n", what, count);
       abort();
@@ -103,22 +104,35 @@ static const struct spm_program *find_program(const struct spm_model *model, con
   abort();
 }
 
-Outputs REFERENCE(reference_run)(const struct spm_model *model, const char *name, const Signature *signature, const Bindings *b,
-                                 long tile, bool fused) {
+Outputs REFERENCE(reference_run)(const struct spm_model *model, const char *name, const Signature *signature,
+                                 const Bindings *b, long tile, bool fused) {
   const struct spm_program *program = find_program(model, name);
-  real *parameters = buffer(model->parameter_size), *state = buffer(model->state_size), *next = buffer(model->state_size);
+  real *parameters = buffer(model->parameter_size), *state = buffer(model->state_size),
+       *next = buffer(model->state_size);
   real *gradient = buffer(model->parameter_size), **data = calloc((size_t)model->data_count + 1, sizeof *data);
   for (int i = 0; i < model->parameter_count; i++)
-    for (long k = 0; k < model->parameters[i].size; k++) parameters[model->parameters[i].offset + k] = (real)b->parameters[i][k];
+    for (long k = 0; k < model->parameters[i].size; k++)
+      parameters[model->parameters[i].offset + k] = (real)b->parameters[i][k];
   for (int i = 0; i < model->state_count; i++)
     for (long k = 0; k < model->states[i].size; k++) state[model->states[i].offset + k] = (real)b->states[i][k];
-  for (int i = 0; i < model->data_count; i++) data[i] = converted(b->data[i], b->rows * shape_size(&signature->data[i].shape));
+  for (int i = 0; i < model->data_count; i++)
+    data[i] = converted(b->data[i], b->rows * shape_size(&signature->data[i].shape));
   long capacity = b->rows + 3, tiles = (b->rows + tile - 1) / tile;
   long scratch_size = program->scratch_fixed + tile * program->scratch_row;
-  struct spm_call call = {.parameters = parameters, .data = (const real *const *)data, .state = state, .state_next = next,
-                          .values = buffer(program->value_size), .kept = buffer(capacity * program->kept_row),
-                          .partials = buffer(tiles * program->partial_size), .gradient = gradient, .rows = b->rows,
-                          .capacity = capacity, .tile = tile, .first_row = b->first_row, .seed = b->seed, .step = b->step};
+  struct spm_call call = {.parameters = parameters,
+                          .data = (const real *const *)data,
+                          .state = state,
+                          .state_next = next,
+                          .values = buffer(program->value_size),
+                          .kept = buffer(capacity * program->kept_row),
+                          .partials = buffer(tiles * program->partial_size),
+                          .gradient = gradient,
+                          .rows = b->rows,
+                          .capacity = capacity,
+                          .tile = tile,
+                          .first_row = b->first_row,
+                          .seed = b->seed,
+                          .step = b->step};
   for (int i = 0; i < SETTING_COUNT; i++) call.settings[i] = (real)b->settings[i];
   run_phases(program, &call, scratch_size, fused);
   check_guard(call.values, program->value_size, "values");

@@ -15,8 +15,10 @@ typedef struct Outputs {
 
 /* Runs a program on these inputs. fused: ranges of parameters' gradients are made in memory of their own and copied, as
  * a driver does that updates right after them. The model must have been compiled for float (_f) or double (_d). */
-Outputs reference_run_f(const struct spm_model *, const char *program, const Signature *, const Bindings *, long tile, bool fused);
-Outputs reference_run_d(const struct spm_model *, const char *program, const Signature *, const Bindings *, long tile, bool fused);
+Outputs reference_run_f(const struct spm_model *, const char *program, const Signature *, const Bindings *, long tile,
+                        bool fused);
+Outputs reference_run_d(const struct spm_model *, const char *program, const Signature *, const Bindings *, long tile,
+                        bool fused);
 void outputs_free(Outputs *);
 
 #endif

@@ -133,20 +133,29 @@ static void read_file(struct rows *rows, int index) {
   int sound = file.kind == 'f' ? file.width == 4 || file.width == 8
                                : (file.kind == 'u' || file.kind == 'i') && strchr("\1\2\4\10", file.width) && file.width;
   if (!sound) fail("%s: neither IDX nor .npy, or of numbers that cannot be read", file.path);
-  if (file.size != data->size)
-    fail("%s: has rows of %ld numbers, and %s%s wants %ld", file.path, file.size, data->name, data->dims, data->size);
+  const long categories = data->categories > 0 ? data->categories : 1, size = data->size / categories;
+  if (file.size != size)
+    fail("%s: has rows of %ld numbers, and %s%s wants %ld", file.path, file.size, data->name, data->dims, size);
   if (file.count < 1) fail("%s: has no rows", file.path);
   if (rows->count && rows->count != file.count)
     fail("%s: has %ld rows, and the data before it %ld", file.path, file.count, rows->count);
   rows->count = file.count;
-  real *to = rows->values[index] = memory_of((size_t)file.count * (size_t)file.size * sizeof(real));
+  real *to = rows->values[index] = memory_of((size_t)file.count * (size_t)data->size * sizeof(real));
   row = memory_of((size_t)file.size * (size_t)file.width);
   for (long r = 0; r < file.count; r++) {
     if (fread(row, (size_t)file.width, (size_t)file.size, file.stream) != (size_t)file.size)
       fail("%s: ends within row %ld of %ld", file.path, r, file.count);
-    for (long i = 0; i < file.size; i++, to++) {
+    for (long i = 0; i < file.size; i++, to += categories) {
       *to = element_of(&file, row + i * file.width, data->unit);
-      if (data->missing_ok && file.kind == 'i' && *to == -1) *to = (real)NAN;
+      if (data->categories > 0) { /* a label becomes a one-hot vector */
+        long label = (long)*to;
+        if ((real)label != *to || label < 0 || label >= categories)
+          fail("%s: row %ld holds %g, which is no label of %s", file.path, r, (double)*to, data->name);
+        *to = 0;
+        to[label] = 1;
+        continue;
+      }
+      if (data->missing_ok && file.kind != 'f' && *to == -1) *to = (real)NAN;
       if ((data->missing_ok && *to != *to) || ((double)*to >= data->low && (double)*to <= data->high)) continue;
       fail("%s: row %ld holds %g, and %s lies between %g and %g", file.path, r, (double)*to, data->name, data->low,
            data->high);

@@ -185,11 +185,13 @@ def compare(bench_step, interpreters):
         for contender in everyone:
             contender.take_turn()
     print("training step at batch %d, one thread each, ms (%d steps each, in turns)" % (ROWS, len(ours.times)))
-    print("  %-48s%9s%9s%9s%12s" % ("", "median", "fastest", "spread", "x of spmc"))
+    print("  %-48s%9s%9s%9s%12s%9s" % ("", "median", "fastest", "spread", "x of spmc:", "fastest"))
     for contender in everyone:
         median = contender.quantile(0.5)
         spread = 100 * (contender.quantile(0.75) - contender.quantile(0.25)) / median
-        print("  %-48s%9.2f%9.2f%8.0f%%%12.2f" % (contender.label, median, contender.quantile(0), spread, median / ours.quantile(0.5)))
+        fastest = contender.quantile(0)
+        print("  %-48s%9.2f%9.2f%8.0f%%%12.2f%9.2f" % (contender.label, median, fastest, spread, median / ours.quantile(0.5),
+                                                      fastest / ours.quantile(0)))
     for peer in peers:
         first, last = peer.ask("loss")
         print("  %s: loss %s at first, %s at last" % (peer.label, first, last))
