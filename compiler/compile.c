@@ -74,7 +74,7 @@ void model_describe(Text *out, Model *m) {
 
 enum { ALL_PROGRAMS = (1 << PROGRAM_COUNT) - 1 };
 
-static int make_plans(Model *m, unsigned programs, Plan **plans) {
+int compile_plans(Model *m, unsigned programs, Plan **plans) {
   int count = 0;
   for (int program = 0; program < PROGRAM_COUNT; program++) {
     if (!(programs & 1u << program)) continue;
@@ -94,17 +94,9 @@ static int make_plans(Model *m, unsigned programs, Plan **plans) {
 
 bool compile_emit(Model *m, Rendering rendering, Text *out) {
   Plan *plans[PROGRAM_COUNT];
-  int count = make_plans(m, ALL_PROGRAMS, plans);
+  int count = compile_plans(m, ALL_PROGRAMS, plans);
   if (count < 0) return false;
   emit(out, m->compilation, m->name, &m->signature, plans, count, &m->training, 1, rendering);
-  return true;
-}
-
-bool compile_body(Model *m, unsigned programs, Text *out) {
-  Plan *plans[PROGRAM_COUNT];
-  int count = make_plans(m, programs, plans);
-  if (count < 0) return false;
-  emit_model_body(out, m->compilation, m->name, &m->signature, plans, count, &m->training, 1);
   return true;
 }
 
@@ -141,7 +133,7 @@ bool compile_dump(Model *m, const char *stage, Text *out) {
   else if (strcmp(stage, "check") == 0) dump_check(m, out);
   else if (strcmp(stage, "derive") == 0 || strcmp(stage, "simplify") == 0) dump_graphs(m, *stage == 's', out);
   else if (strcmp(stage, "schedule") == 0) {
-    int count = make_plans(m, ALL_PROGRAMS, plans);
+    int count = compile_plans(m, ALL_PROGRAMS, plans);
     for (int i = 0; i < count; i++) plan_print(out, plans[i]);
   } else if (strcmp(stage, "c") == 0 || strcmp(stage, "strips") == 0) compile_emit(m, *stage == 'c' ? RENDER_LOOPS : RENDER_STRIPS, out);
   else return false;

@@ -68,8 +68,8 @@ void model_describe(Text *, Model *);
 Graph *model_graph(Model *, ProgramKind);
 /* checked model -> C text of all programs. */
 bool compile_emit(Model *, Rendering, Text *);
-/* The same as loops, of these programs (bits by ProgramKind), without what they need: see emit_standalone.c. */
-bool compile_body(Model *, unsigned programs, Text *);
+/* The plans of these programs (bits by ProgramKind) that the model has; how many, or -1 with errors counted. */
+int compile_plans(Model *, unsigned programs, Plan **plans);
 /* checked model -> C that needs nothing else: the contract, the kernels used, the model; and what is asked for around. */
 typedef struct Standalone {
   bool main;   /* a trainer */

@@ -7,8 +7,15 @@ static long most(long a, long b) { return a > b ? a : b; }
 
 static size_t padded(long count) { return ((size_t)count + 15) / 16 * 16; }
 
+const struct spm_program *spm_instance_project(const struct spm_model *model) {
+  for (int p = 0; p < model->parameter_count; p++)
+    if (model->parameters[p].projected && !model->parameters[p].fixed) return spm_find_program(model, "project");
+  return NULL;
+}
+
 size_t spm_instance_reals(const struct spm_model *model, long rows, int training, struct spm_sizes *sizes) {
   struct spm_sizes one;
+  const struct spm_program *project = training ? spm_instance_project(model) : NULL;
   memset(sizes, 0, sizeof *sizes);
   for (int p = 0; p < model->program_count; p++) {
     const struct spm_program *program = &model->programs[p];
@@ -22,7 +29,8 @@ size_t spm_instance_reals(const struct spm_model *model, long rows, int training
   sizes->gradient = training ? model->parameter_size : 0;
   sizes->state = model->state_size;
   return padded(model->parameter_size) + 2 * padded(sizes->state) + 3 * padded(sizes->gradient) +
-         padded(sizes->values) + padded(sizes->kept) + padded(sizes->partials) + padded(sizes->scratch);
+         padded(sizes->values) + padded(sizes->kept) + padded(sizes->partials) + padded(sizes->scratch) +
+         padded(project ? project->value_size : 0);
 }
 
 static real *take(real **memory, long count) {
@@ -107,9 +115,8 @@ void spm_instance_open(struct spm_instance *instance, const struct spm_model *mo
   if (training && model->training_count > 0) {
     set_optimizer(instance, &memory);
     instance->train = spm_find_program(model, "train");
-    for (int p = 0; p < model->parameter_count; p++)
-      if (model->parameters[p].projected && !model->parameters[p].fixed)
-        instance->project = spm_find_program(model, "project");
+    instance->project = spm_instance_project(model);
+    if (instance->project) instance->project_values = take(&memory, instance->project->value_size);
   }
   set_start(instance);
 }
@@ -126,5 +133,10 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
   instance->state = instance->state_next;
   instance->state_next = before;
   instance->updates++;
+  if (instance->project) { /* in values of its own: those of the step are still to be read */
+    struct spm_run project = spm_instance_run(instance, instance->project, NULL, 0);
+    project.call.values = instance->project_values;
+    spm_run_project(&project, instance->parameters);
+  }
   return outcome;
 }

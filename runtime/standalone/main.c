@@ -323,10 +323,6 @@ static void train_epoch(struct spm_instance *instance, const struct options *o, 
     skipped = outcome.status == SPM_STEP_UPDATED ? 0 : skipped + 1;
     if (skipped == SKIPS_ALLOWED)
       fail("%ld steps one after the other were not finite; a lower learning rate may help", skipped);
-    if (instance->project && outcome.status != SPM_STEP_SKIPPED) {
-      struct spm_run project = spm_instance_run(instance, instance->project, NULL, 0);
-      spm_run_project(&project, instance->parameters);
-    }
     if (clock() - shown > CLOCKS_PER_SEC) {
       fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
       shown = clock();
@@ -405,7 +401,7 @@ int main(int count, char **words) {
   o.batch = training->batch;
   o.steps = training->steps;
   o.seed = 1;
-  for (int i = 1; i < count; i++) {
+  for (int i = 1; i < count; i += 2) {
     const char *word = words[i], *text = i + 1 < count ? words[i + 1] : NULL;
     if (strcmp(word, "--help") == 0) usage();
     if (!text) fail("%s is not complete; --help lists the options", word);
@@ -419,7 +415,6 @@ int main(int count, char **words) {
     else if (strcmp(word, "--save") == 0) o.save = text;
     else if (strcmp(word, "--resume") == 0) o.resume = text;
     else fail("there is no option %s; --help lists them", word);
-    i++;
   }
   read_rows(&o.data, 1);
   read_rows(&o.valid, 0);
