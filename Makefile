@@ -85,8 +85,8 @@ tests: $(BUILD)/spmc $(TEST_PROGRAMS) $(BUILD)/examples/make_bars
 run-tests: tests
 	@SPMC=$(abspath $(BUILD)/spmc) SPM_BUILD=$(abspath $(BUILD)) sh tests/run.sh $(TEST_PROGRAMS) $(TEST_SCRIPTS)
 
-# Tests whose names end in "golden" compare with files, and write them anew when SPM_GOLDEN=write.
-GOLDEN := $(filter %golden,$(TEST_PROGRAMS)) $(filter %golden.sh,$(TEST_SCRIPTS))
+# These compare with files, and write them anew when SPM_GOLDEN=write.
+GOLDEN := $(filter %golden %/test_syntax %/test_front,$(TEST_PROGRAMS)) $(filter %golden.sh,$(TEST_SCRIPTS))
 golden: deps deps-test
 	+@$(MAKE) --no-print-directory tests
 	@[ -z '$(strip $(GOLDEN))' ] || SPM_GOLDEN=write SPMC=$(abspath $(BUILD)/spmc) SPM_BUILD=$(abspath $(BUILD)) \

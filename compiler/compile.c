@@ -7,7 +7,10 @@
 
 const char *const dump_stages[] = {"ast", "check", "derive", "simplify", "schedule", "c", "strips", NULL};
 
+/* A name that is unknown is reported where it first stands. */
 static bool same_message(const Diagnostic *a, const Diagnostic *b) {
+  bool same_name = strcmp(a->code, "unknown-name") == 0 && strcmp(b->code, "unknown-name") == 0;
+  if (same_name && strcmp(a->message, b->message) == 0) return true;
   return a->severity == b->severity && a->span.source == b->span.source && a->span.start == b->span.start && a->span.end == b->span.end &&
          strcmp(a->message, b->message) == 0;
 }

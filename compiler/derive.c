@@ -278,13 +278,13 @@ static void check_program(Model *m, ProgramKind program) {
   derive_with(e);
 }
 
-/* Training mentions nearly everything and initial values the rest; other programs hold no further mistakes of the
- * author's, and are walked so that they hold none of ours. */
+/* Training mentions nearly everything and initial values the rest, which would only repeat what is wrong so far; other
+ * programs hold no further mistakes of the author's, and are walked so that they hold none of ours. */
 void check(Model *m) {
   m->samples = count_samples(m);
   read_training(m);
   check_program(m, PROGRAM_TRAIN);
-  check_program(m, PROGRAM_INITIALISE);
+  if (m->compilation->error_count == 0) check_program(m, PROGRAM_INITIALISE);
   for (int program = PROGRAM_EVALUATE; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++)
     check_program(m, (ProgramKind)program);
   m->checked = m->compilation->error_count == 0;

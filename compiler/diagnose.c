@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS = 3, STEP_SIZES = 6 };
-const double diagnose_tolerance = 1e-5, diagnose_compiled_tolerance = 1e-9;
+enum { ROWS = 3, STEP_SIZES = 9 };
+const double diagnose_tolerance = 1e-6, diagnose_compiled_tolerance = 1e-9;
 
 typedef struct Prober {
   Compilation *c;
@@ -133,7 +133,7 @@ static Probe difference_at(Prober *p, double *element, double step, double *slop
 
 static Probe difference(Prober *p, double *element, double scale, double *slope, double *step) {
   Probe result = PROBE_KINK;
-  *step = 4e-3 * scale;
+  *step = 0.128 * scale; /* large at first: the rounding of the objective is divided by it */
   for (int i = 0; i < STEP_SIZES && result == PROBE_KINK; i++) {
     *step /= 4;
     result = difference_at(p, element, *step, slope);

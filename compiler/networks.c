@@ -295,10 +295,10 @@ void blame(Elaborator *e, Diagnostic *const *mark, Span call, Name callee) {
   }
 }
 
-static bool calls_itself(Elaborator *e, const Item *item, const Expr *call) {
+static bool calls_itself(Elaborator *e, const Item *item, Span call) {
   for (const Callee *c = e->callees; c; c = c->caller)
     if (c->item == item) {
-      Diagnostic *d = error_at(e->c, "recursion", call->span, "%s calls itself", item->name);
+      Diagnostic *d = error_at(e->c, "recursion", call, "%s calls itself", item->name);
       note_at(d, item->name_span, "it is declared here");
       return true;
     }
@@ -306,7 +306,7 @@ static bool calls_itself(Elaborator *e, const Item *item, const Expr *call) {
 }
 
 Value call_library(Elaborator *e, Item *item, const Expr *call) {
-  if (calls_itself(e, item, call)) return value_error();
+  if (calls_itself(e, item, call->span)) return value_error();
   Value *values = arena_array(e->c, Value, item->formals.count);
   if (!bind_arguments(e, call, &item->formals, item, values)) return value_error();
   const Formal **formals = arena_array(e->c, const Formal *, item->formals.count);
@@ -366,6 +366,7 @@ Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span 
     for (int k = 0; same && k < count; k++) same = same_value(&e->calls[i].arguments[k], &arguments[k]);
     if (same) return e->calls[i].result;
   }
+  if (calls_itself(e, item, span)) return value_error();
   restart_layer_counts(e, item->name);
   const Formal **formals = arena_array(e->c, const Formal *, count);
   Value *values = arena_array(e->c, Value, count);
@@ -379,7 +380,10 @@ Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span 
   bool mapped = map_arguments(e, formals, values, count, false, scope, span);
   Scope bound = *scope;
   Frame frame = enter_callee(e, scope, true, item->name);
+  Callee callee = {.item = item, .caller = e->callees};
+  e->callees = &callee;
   if (mapped) run_block(e, &item->block, NULL);
+  e->callees = callee.caller;
   leave_callee(e, frame);
   e->context_count = context;
   Value result = {.kind = mapped ? VALUE_RECORD : VALUE_ERROR, .span = span, .record = mapped ? unmap_record(e, scope, &bound, context) : NULL};

@@ -100,6 +100,13 @@ Value statement_value(Elaborator *e, Item *statement) {
   return fits ? d : value_error();
 }
 
+/* A statement of this kind names no declaration: reported there, and most likely the one that is missing here. */
+static bool is_misdirected(const Model *m, ItemKind kind) {
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == kind && !model_find_declaration(m, m->items.items[i]->name)) return true;
+  return false;
+}
+
 /* The statement about a variable, evaluated; an error that says what is missing. */
 static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
   Item *item = model_find(e->model, kind, name);
@@ -109,6 +116,7 @@ static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
     error_at(e->c, "unknown-name", span, "nothing here is called '%s'", name);
     return value_error();
   }
+  if (is_misdirected(e->model, kind)) return value_error();
   Diagnostic *d = error_at(e->c, "missing-statement", variable->name_span, "%s %s has no %s", item_keyword(variable->kind), name, item_keyword(kind));
   bool elsewhere = span.start != variable->name_span.start && span.start != e->model->span.start;
   if (elsewhere) note_at(d, span, "it is needed here");
