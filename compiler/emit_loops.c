@@ -171,7 +171,7 @@ static void emit_value(Nest *nest, int number) {
       if (nest->reads_written[instruction->operands[k]] == 1) nest->reads_written[number] = 1;
   const char *text = load ? element(nest, &instruction->load) : expression(nest, instruction);
   if (goes_inline(nest, number, text)) {
-    bool whole = load || strncmp(text, "vm_", 3) == 0 || is_stored(nest, number);
+    bool whole = load || strncmp(expressions[instruction->op], "vm_", 3) == 0 || is_stored(nest, number);
     nest->names[number] = whole ? text : arena_printf(e->compilation, "(%s)", text);
     return;
   }
@@ -315,6 +315,7 @@ static void emit_block(Emitter *e, Text *text, Nest *nest, const Node *node) {
   put_comment(e, text, 1, node);
   Text block = {.compilation = e->compilation};
   nest->out = &block;
+  emit_fills(nest);
   emit_nest(nest);
   bool names = strstr(block.bytes, "const real ") != NULL;
   text_append(text, "%s%s%s", names ? "  {\n" : "", block.bytes, names ? "  }\n" : "");
