@@ -237,6 +237,45 @@ static void emit_body(Nest *nest, bool invariant) {
     if (nest->loop->instructions[i].invariant == invariant) emit_value(nest, i);
 }
 
+/* "for (...) {" and what is in it; without braces where that is one line. */
+static void put_loop(Text *out, int indent, const char *heading, const char *inside) {
+  const char *end = strchr(inside, '\n');
+  bool braces = end && end[1] != '\0' && strncmp(inside + strspn(inside, " "), "for (", 5) != 0;
+  put_line(out, indent, "%s%s", heading, braces ? " {" : "");
+  text_append(out, "%s", inside);
+  if (braces) put_line(out, indent, "}");
+}
+
+/* The innermost loop's statements, at this indent. */
+static const char *inner_text(Nest *nest, int indent) {
+  Text *out = nest->out, text = {.compilation = nest->e->compilation};
+  nest->out = &text;
+  nest->indent = indent;
+  emit_body(nest, false);
+  for (int i = 0; i < nest->loop->store_count; i++) emit_store(nest, i);
+  nest->out = out;
+  return text.bytes;
+}
+
+static void emit_innermost(Nest *nest, int indent) {
+  Emitter *e = nest->e;
+  const Loop *loop = nest->loop;
+  const char *length = extent_text(e, loop->extents[nest->outer]);
+  nest->at = "i";
+  if (!nest->blocks) {
+    put_loop(nest->out, indent, arena_printf(e->compilation, "for (long i = 0; i < %s; i++)", length), inner_text(nest, indent + 1));
+    return;
+  }
+  put_line(nest->out, indent, "for (long block = 0; block < %s; block += %d) {", length, STRIP);
+  put_line(nest->out, indent + 1, "const long end = %s - block < %d ? %s : block + %d;", length, STRIP, length, STRIP);
+  for (int i = 0; i < loop->store_count; i++)
+    if (goes_by_blocks(nest, &loop->stores[i])) put_line(nest->out, indent + 1, "real term_%d[%d];", i, STRIP);
+  put_loop(nest->out, indent + 1, "for (long i = block; i < end; i++)", inner_text(nest, indent + 2));
+  nest->indent = indent + 1;
+  for (int i = 0; i < loop->store_count; i++) emit_block_end(nest, i);
+  put_line(nest->out, indent, "}");
+}
+
 /* What is the same all along the innermost dim is taken out of its loop: stores might alias it for all a compiler
  * knows where the parameter is written, too. */
 static void emit_nest(Nest *nest) {
@@ -246,34 +285,20 @@ static void emit_nest(Nest *nest) {
   for (int i = 0; i < loop->store_count; i++)
     nest->blocks = nest->blocks || (loop->dim_count > 0 && loop->stores[i].kind != STORE_SET &&
                                     inner_stride(nest, &loop->stores[i].to) == 0);
-  nest->indent = 1;
-  for (int d = 0; d < nest->outer; d++)
-    put_line(nest->out, nest->indent++, "for (long i%d = 0; i%d < %s; i%d++) {", d, d, extent_text(e, loop->extents[d]),
-             d);
+  Text *out = nest->out, before = {.compilation = e->compilation};
   nest->at = "";
+  nest->indent = nest->outer + 1;
+  nest->out = &before;
   emit_body(nest, true);
-  if (loop->dim_count > 0) {
-    const char *length = extent_text(e, loop->extents[nest->outer]);
-    nest->at = "i";
-    if (nest->blocks) {
-      put_line(nest->out, nest->indent++, "for (long block = 0; block < %s; block += %d) {", length, STRIP);
-      put_line(nest->out, nest->indent, "const long end = %s - block < %d ? %s : block + %d;", length, STRIP, length,
-               STRIP);
-      for (int i = 0; i < loop->store_count; i++)
-        if (goes_by_blocks(nest, &loop->stores[i])) put_line(nest->out, nest->indent, "real term_%d[%d];", i, STRIP);
-      put_line(nest->out, nest->indent++, "for (long i = block; i < end; i++) {");
-    } else {
-      put_line(nest->out, nest->indent++, "for (long i = 0; i < %s; i++) {", length);
-    }
-  }
-  emit_body(nest, false);
-  for (int i = 0; i < loop->store_count; i++) emit_store(nest, i);
-  if (loop->dim_count > 0) put_line(nest->out, --nest->indent, "}");
-  if (nest->blocks) {
-    for (int i = 0; i < loop->store_count; i++) emit_block_end(nest, i);
-    put_line(nest->out, --nest->indent, "}");
-  }
-  while (--nest->indent >= 1) put_line(nest->out, nest->indent, "}");
+  nest->out = out;
+  bool braces = before.length > 0 && nest->outer > 0;
+  for (int d = 0; d < nest->outer; d++)
+    put_line(out, d + 1, "for (long i%d = 0; i%d < %s; i%d++)%s", d, d, extent_text(e, loop->extents[d]), d,
+             braces && d == nest->outer - 1 ? " {" : "");
+  if (before.length > 0) text_append(out, "%s", before.bytes);
+  if (loop->dim_count > 0) emit_innermost(nest, nest->outer + 1);
+  else text_append(out, "%s", inner_text(nest, 1));
+  if (braces) put_line(out, nest->outer, "}");
 }
 
 static bool mentions(const Loop *loop, ExtentKind kind) {
