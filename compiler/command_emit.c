@@ -18,6 +18,19 @@ static int write_file(const Arguments *a, const char *path, const Text *text) {
   return spm_writer_commit(&writer, &error) == 0 ? -1 : fail_user(a, "%s", error.message);
 }
 
+/* "build/first.c" -> build/first.pc, which says how to link build/libfirst.a. */
+static int write_package(const Arguments *a, Loaded *l) {
+  const char *slash = strrchr(a->out, '/'), *base = slash ? slash + 1 : a->out, *dot = strrchr(base, '.');
+  const int length = (int)(dot ? dot - base : (long)strlen(base)), before = (int)(base - a->out);
+  Text text = {.compilation = l->compilation};
+  if (strcmp(a->out, "-") == 0) return -1;
+  text_append(&text, "# cc -O3 -march=native -c %s && ar rcs lib%.*s.a %.*s.o\n", base, length, base, length, base);
+  text_append(&text, "Name: %.*s\nDescription: model %s, emitted by spmc\nVersion: %s\n", length, base,
+              model_name(l->model), SPM_VERSION);
+  text_append(&text, "Cflags: -I${pcfiledir}\nLibs: -L${pcfiledir} -l%.*s -lopenblas -lm\n", length, base);
+  return write_file(a, arena_printf(l->compilation, "%.*s%.*s.pc", before, a->out, length, base), &text);
+}
+
 static int write_all(const Arguments *a, Loaded *l) {
   const Standalone options = {.main = a->with_main, .library = a->with_library};
   Text text = {.compilation = l->compilation}, header = {.compilation = l->compilation};
@@ -30,6 +43,7 @@ static int write_all(const Arguments *a, Loaded *l) {
   print_diagnostics(a, l->compilation);
   int code = write_file(a, a->out, &text);
   if (code < 0 && a->header) code = write_file(a, a->header, &header);
+  if (code < 0 && a->with_library) code = write_package(a, l);
   return code >= 0 ? code : EXIT_FINE;
 }
 

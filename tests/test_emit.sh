@@ -83,6 +83,11 @@ done
 if gcc -g -O1 -fsanitize=thread -DSPM_NO_BLAS -I. "$here/tests/emit/threads.c" first.c second.c -o threads -lm -lpthread 2>out; then
   check 'two models and two instances in threads' setarch -R ./threads
 else echo 'skip ThreadSanitizer: not installed'; fi
+if have pkg-config; then
+  for name in first second; do gcc -O2 -c $name.c && ar rcs lib$name.a $name.o; done
+  printf '#include "first.h"\n#include "second.h"\nint main(void) { return first_size(1, 1) == second_size(1, 1); }\n' >both.c
+  check 'two models linked through pkg-config' sh -c 'PKG_CONFIG_PATH=. gcc both.c $(PKG_CONFIG_PATH=. pkg-config --cflags --libs first second) -o both && ./both'
+else echo 'skip pkg-config: not installed'; fi
 gcc -O2 -DSPM_NO_BLAS -DSPM_STATIC -I. "$here/tests/emit/static.c" first.c -o static -lm && check 'memory that is static' ./static
 
 for target in aarch64-linux-gnu-gcc/qemu-aarch64 arm-linux-gnueabihf-gcc/qemu-arm; do
