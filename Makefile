@@ -80,7 +80,7 @@ help:
 test: deps deps-test deps-data
 	+@$(MAKE) --no-print-directory run-tests
 
-tests: $(BUILD)/spmc $(TEST_PROGRAMS) $(BUILD)/examples/make_bars
+tests: $(BUILD)/spmc $(TEST_PROGRAMS) $(BUILD)/examples/make_bars $(BUILD)/examples/embed/embed
 
 run-tests: tests
 	@SPMC=$(abspath $(BUILD)/spmc) SPM_BUILD=$(abspath $(BUILD)) sh tests/run.sh $(TEST_PROGRAMS) $(TEST_SCRIPTS)
@@ -232,6 +232,11 @@ $(BUILD)/tests/bench/%: tests/bench/%.c $(call objects,$(wildcard tests/hand_gra
 $(call objects,$(TEST_SUPPORT)): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/settings
 	@mkdir -p $(@D)
 	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) $(LIBRARY_FLAGS) -MMD -MP -c -o $@ $<
+
+# A program that holds the compiler: what it compiles at run time binds to the kernels by name, hence -rdynamic.
+$(BUILD)/examples/embed/%: examples/embed/%.c $(BUILD)/libspm.a
+	@mkdir -p $(@D)
+	$(call quiet,cc  ,$<)$(CC) $(COMPILER_FLAGS) $(LIBRARY_FLAGS) -rdynamic -o $@ $^ $(LIBRARIES)
 
 $(BUILD)/examples/%: examples/%.c $(BUILD)/settings
 	@mkdir -p $(@D)
