@@ -68,18 +68,18 @@ extern real *SPM_MODEL_NAME_parameter(struct SPM_MODEL_NAME *m, const char *name
 }
 
 #ifdef SPM_STATIC /* one instance in memory of its own, for targets without a heap */
-#ifndef SPM_ROWS
-#define SPM_ROWS SPM_MODEL_BATCH /* of the largest batch */
+#ifndef SPM_BATCH_ROWS
+#define SPM_BATCH_ROWS SPM_MODEL_BATCH /* of the largest batch */
 #endif
 #ifndef SPM_TRAINING
 #define SPM_TRAINING 1 /* 0: no gradients, no moments */
 #endif
 static union {
   double aligned;
-  unsigned char bytes[HEAD + sizeof(real) * SPM_MODEL_REALS(SPM_ROWS, SPM_TRAINING)];
+  unsigned char bytes[HEAD + sizeof(real) * SPM_MODEL_REALS(SPM_BATCH_ROWS, SPM_TRAINING)];
 } spm_static_memory;
 
 extern struct SPM_MODEL_NAME *SPM_MODEL_NAME_static(unsigned long long seed) {
-  return SPM_MODEL_NAME_open(&spm_static_memory, sizeof spm_static_memory, SPM_ROWS, SPM_TRAINING, seed);
+  return SPM_MODEL_NAME_open(&spm_static_memory, sizeof spm_static_memory, SPM_BATCH_ROWS, SPM_TRAINING, seed);
 }
 #endif

@@ -39,7 +39,7 @@ const SPM_MODEL_NAME_real *SPM_MODEL_NAME_output(const SPM_MODEL_NAME *, const c
 /* A parameter's raw values, to read or to set; NULL: there is none of that name. */
 SPM_MODEL_NAME_real *SPM_MODEL_NAME_parameter(SPM_MODEL_NAME *, const char *name, long *size);
 #ifdef SPM_STATIC
-/* The instance in static memory, opened anew; of SPM_ROWS rows, for training unless SPM_TRAINING is 0. */
+/* The instance in static memory, opened anew; of SPM_BATCH_ROWS rows, for training unless SPM_TRAINING is 0. */
 SPM_MODEL_NAME *SPM_MODEL_NAME_static(unsigned long long seed);
 #endif
 
