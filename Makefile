@@ -46,9 +46,8 @@ RUNTIME := $(wildcard runtime/*.c)
 NUMERIC := $(filter $(RUNTIME),$(addprefix runtime/,kernels.c $(notdir $(wildcard runtime/kernels_*.c)) optim.c driver.c))
 GENERATED := $(if $(wildcard compiler/parser.y),$(BUILD)/parser.c) $(if $(wildcard compiler/lexer.l),$(BUILD)/lexer.c)
 # Texts the program carries with it: the library in .spm, and what generated C files are made of.
-TEXTS := $(sort $(wildcard compiler/library/*.spm) $(wildcard runtime/*.def) runtime/model.h \
-           $(wildcard runtime/real.h runtime/vmath.h runtime/special.h runtime/driver.h runtime/driver.c runtime/optim.h runtime/optim.c \
-                      runtime/rng.h runtime/rng.c runtime/kernels.h))
+TEXTS := $(sort $(wildcard compiler/library/*.spm runtime/*.def runtime/kernels_*.c runtime/standalone/*) \
+           $(addprefix runtime/,model.h vmath.h special.h philox.h driver.h driver.c optim.h optim.c train.c))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(COMPILER) $(RUNTIME)) $(patsubst %.c,$(BUILD)/%_double.o,$(NUMERIC)) \
@@ -83,7 +82,7 @@ help:
 test: deps deps-test deps-data
 	+@$(MAKE) --no-print-directory run-tests
 
-tests: $(BUILD)/spmc $(TEST_PROGRAMS) $(BUILD)/examples/make_bars
+tests: $(BUILD)/spmc $(TEST_PROGRAMS) $(BUILD)/examples/make_bars $(BUILD)/examples/embed/embed
 
 run-tests: tests
 	@SPMC=$(abspath $(BUILD)/spmc) SPM_BUILD=$(abspath $(BUILD)) sh tests/run.sh $(TEST_PROGRAMS) $(TEST_SCRIPTS)
@@ -240,6 +239,11 @@ $(BUILD)/tests/bench/%: tests/bench/%.c $(call objects,$(wildcard tests/hand_gra
 $(call objects,$(TEST_SUPPORT)): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/settings
 	@mkdir -p $(@D)
 	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) $(LIBRARY_FLAGS) -MMD -MP -c -o $@ $<
+
+# A program that holds the compiler: what it compiles at run time binds to the kernels by name, hence -rdynamic.
+$(BUILD)/examples/embed/%: examples/embed/%.c $(BUILD)/libspm.a
+	@mkdir -p $(@D)
+	$(call quiet,cc  ,$<)$(CC) $(COMPILER_FLAGS) $(LIBRARY_FLAGS) -rdynamic -o $@ $^ $(LIBRARIES)
 
 $(BUILD)/examples/%: examples/%.c $(BUILD)/settings
 	@mkdir -p $(@D)

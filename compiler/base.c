@@ -226,6 +226,15 @@ static char *read_all(Compilation *c, FILE *file, size_t *length) {
   return bytes;
 }
 
+int source_text(Compilation *c, const char *path, const char *text, Span from) {
+  size_t length = strlen(text);
+  if (length > SOURCE_LIMIT) {
+    error_at(c, "file", from, "`%s` is too large for a spec: more than %d MiB", path, SOURCE_LIMIT >> 20);
+    return -1;
+  }
+  return text_is_clean(c, path, text, length, from) ? source_add(c, path, text, length, false) : -1;
+}
+
 int source_read(Compilation *c, const char *path, Span from) {
   struct stat status;
   if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {

@@ -74,6 +74,8 @@ Name intern_range(Compilation *, const char *text, size_t length);
 
 /* Copies text; returns the new source's number. */
 int source_add(Compilation *, const char *path, const char *text, size_t length, bool library);
+/* The same after looking at the text as source_read does; -1 and a diagnostic if it is no text. */
+int source_text(Compilation *, const char *path, const char *text, Span from);
 /* Reads a file; -1 and a diagnostic at `from` if it cannot be read (missing, a directory, too large, NUL bytes). */
 int source_read(Compilation *, const char *path, Span from);
 

@@ -78,7 +78,7 @@ static void check_one(Elaborator *e, const Item *item) {
 /* Names in the patterns of a rule stand for parameters of the families they are written in. */
 static bool bind_patterns(Elaborator *e, const Expr *x, Scope *scope) {
   bool family = x->kind == EXPR_CALL && is_family(e->model, x->name);
-  const Item *item = family ? pattern_family(e, x) : NULL;
+  const Item *item = family ? chosen_family(e, x) : NULL;
   if (family && !item) return false;
   if (item) {
     invent_dims(e, &item->formals, scope);

@@ -33,6 +33,8 @@ typedef struct Arguments { /* of all commands; each accepts those it lists */
   bool seed_given;
   unsigned long long seed;
   bool resume, force, json, quiet, plain;
+  bool with_main, with_library; /* emit */
+  const char *header;
   bool color; /* of messages, decided from --color, NO_COLOR and whether stderr is a terminal */
 } Arguments;
 
@@ -46,7 +48,9 @@ enum {
   OPTION_THREADS = 32, /* --threads --blas */
   OPTION_OVERRIDE = 64, /* NAME=VALUE */
   OPTION_ELEMENTS = 128,
-  OPTION_BATCH = 256
+  OPTION_BATCH = 256,
+  OPTION_EMIT = 512, /* --out FILE --main --lib --header */
+  OPTION_OUT = OPTION_TRAIN | OPTION_EMIT
 };
 
 typedef struct Command {
@@ -67,6 +71,7 @@ int command_eval(const Arguments *);
 int command_check(const Arguments *);
 int command_diagnose(const Arguments *);
 int command_explain(const Arguments *);
+int command_emit(const Arguments *);
 
 /* ---- messages (command_model.c) -------------------------------------------------------------------------------- */
 

@@ -24,7 +24,10 @@ enum {
   KEY_COLOR,
   KEY_DUMP,
   KEY_ELEMENTS,
-  KEY_PLAIN
+  KEY_PLAIN,
+  KEY_MAIN,
+  KEY_LIBRARY,
+  KEY_HEADER
 };
 
 /* What a command has to accept for an option to be offered; 0: all do. */
@@ -38,6 +41,10 @@ static const struct {
     {{"valid", KEY_VALID, "NAME=FILE", 0, "evaluate on these rows after each epoch", 1}, OPTION_TRAIN},
     {{"test", KEY_TEST, "NAME=FILE", 0, "evaluate on these rows at the end", 1}, OPTION_TRAIN},
     {{"out", 'o', "RUN", 0, "directory for everything the run leaves behind", 2}, OPTION_TRAIN},
+    {{"output", 'o', "FILE", 0, "the C file to write; - is standard output", 2}, OPTION_EMIT},
+    {{"main", KEY_MAIN, NULL, 0, "add a program that trains the model", 2}, OPTION_EMIT},
+    {{"lib", KEY_LIBRARY, NULL, 0, "add functions for a host program, and write FILE.pc beside it", 2}, OPTION_EMIT},
+    {{"header", KEY_HEADER, "FILE", 0, "write a header for C and C++, too", 2}, OPTION_EMIT},
     {{"epochs", KEY_EPOCHS, "N", 0, "passes over the data", 2}, OPTION_TRAIN},
     {{"batch", KEY_BATCH, "N", 0, "rows in a step; 0: all", 2}, OPTION_TRAIN | OPTION_BATCH},
     {{"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint", 2}, OPTION_TRAIN},
@@ -194,6 +201,9 @@ static error_t parse_option(int key, char *text, struct argp_state *state) {
   case 'o': a->out = text; break;
   case KEY_EPOCHS: a->epochs = read_long(p, "epochs", text, 1); break;
   case KEY_BATCH: a->batch = read_long(p, "batch", text, 0); break;
+  case KEY_MAIN: a->with_main = true; break;
+  case KEY_LIBRARY: a->with_library = true; break;
+  case KEY_HEADER: a->header = text; break;
   case KEY_RESUME: a->resume = true; break;
   case KEY_FORCE: a->force = true; break;
   case KEY_SEED: read_seed(p, text); break;
@@ -233,7 +243,7 @@ static void check_options(Parsing *p, int argc, char **argv) {
     if (word[0] != '-' || !word[1]) continue;
     if (word[1] != '-') {
       bool known = strchr("?q", word[1]) || ((word[1] == 'd') && (p->command->options & OPTION_DATA)) ||
-                   ((word[1] == 'o') && (p->command->options & OPTION_TRAIN));
+                   ((word[1] == 'o') && (p->command->options & OPTION_OUT));
       if (!known) usage_error(p, "there is no option '%s'", word);
       if ((word[1] == 'd' || word[1] == 'o') && !word[2]) i++;
       continue;
@@ -264,6 +274,10 @@ static void check_combination(Parsing *p) {
   if (train && a->dump_count == 0 && !a->out) usage_error(p, "--out RUN is missing: where the run's files go");
   if (train && a->dump_count == 0 && a->data_count == 0) usage_error(p, "--data NAME=FILE is missing");
   if (strcmp(p->command->name, "eval") == 0 && a->data_count == 0) usage_error(p, "--data NAME=FILE is missing");
+  bool emit = p->command->options & OPTION_EMIT;
+  if (emit && !a->out) usage_error(p, "-o FILE is missing: where the C goes");
+  if (emit && a->with_main && a->with_library)
+    usage_error(p, "--main makes a program and --lib a part of one: give one of them");
   if (a->resume && a->force) usage_error(p, "--resume goes on with a run and --force begins it anew: give one of them");
 }
 

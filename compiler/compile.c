@@ -85,9 +85,12 @@ Plan *model_plan(Model *m, ProgramKind program) {
   return NULL;
 }
 
-static int make_plans(Model *m, Plan **plans) {
+enum { ALL_PROGRAMS = (1 << PROGRAM_COUNT) - 1 };
+
+int compile_plans(Model *m, unsigned programs, Plan **plans) {
   int count = 0;
   for (int program = 0; program < PROGRAM_COUNT; program++) {
+    if (!(programs & 1u << program)) continue;
     Plan *plan = model_plan(m, (ProgramKind)program);
     if (m->compilation->error_count) return -1;
     if (plan) plans[count++] = plan;
@@ -97,7 +100,7 @@ static int make_plans(Model *m, Plan **plans) {
 
 bool compile_emit(Model *m, Rendering rendering, Text *out) {
   Plan *plans[PROGRAM_COUNT];
-  int count = make_plans(m, plans);
+  int count = compile_plans(m, ALL_PROGRAMS, plans);
   if (count < 0) return false;
   emit(out, m->compilation, m->name, &m->signature, plans, count, &m->training, 1, rendering);
   return true;
@@ -136,7 +139,7 @@ bool compile_dump(Model *m, const char *stage, Text *out) {
   else if (strcmp(stage, "check") == 0) dump_check(m, out);
   else if (strcmp(stage, "derive") == 0 || strcmp(stage, "simplify") == 0) dump_graphs(m, *stage == 's', out);
   else if (strcmp(stage, "schedule") == 0) {
-    int count = make_plans(m, plans);
+    int count = compile_plans(m, ALL_PROGRAMS, plans);
     for (int i = 0; i < count; i++) plan_print(out, plans[i]);
   } else if (strcmp(stage, "c") == 0 || strcmp(stage, "strips") == 0) compile_emit(m, *stage == 'c' ? RENDER_LOOPS : RENDER_STRIPS, out);
   else return false;

@@ -38,6 +38,7 @@ typedef struct CompileOptions {
   const DataShape *data;
   int data_count;
   const char *search_path; /* directories for `use`, separated by ':', after the using file's own; NULL: none */
+  const char *text; /* the spec's own text, where the path only names it; NULL: it is read from the path */
   bool invent_dims; /* dims without a value become small numbers (check, diagnose: LANGUAGE rule 33) */
 } CompileOptions;
 
@@ -70,6 +71,16 @@ Graph *model_graph(Model *, ProgramKind);
 Plan *model_plan(Model *, ProgramKind);
 /* checked model -> C text of all programs. */
 bool compile_emit(Model *, Rendering, Text *);
+/* The plans of these programs (bits by ProgramKind) that the model has; how many, or -1 with errors counted. */
+int compile_plans(Model *, unsigned programs, Plan **plans);
+/* checked model -> C that needs nothing else: the contract, the kernels used, the model; and what is asked for around. */
+typedef struct Standalone {
+  bool main;   /* a trainer */
+  bool library; /* functions to train and run it with, in memory of the caller's */
+} Standalone;
+bool compile_standalone(Model *, const Standalone *, Text *);
+/* The C and C++ header of what compile_standalone writes. */
+bool compile_header(Model *, const Standalone *, Text *);
 /* checked model -> callable. NULL with a message (an internal error) on failure. */
 Jit *compile_jit(Model *, bool use_double, char *message, size_t message_size);
 /* What leaves a stage, printed: ast, check, derive, differentiate (with derive), simplify, schedule, c, strips.

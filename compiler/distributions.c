@@ -92,7 +92,7 @@ static bool check_parameter_supports(Elaborator *e, const Formals *formals, cons
   return ok;
 }
 
-const Item *pattern_family(Elaborator *e, const Expr *pattern) { return choose_family(e, pattern); }
+const Item *chosen_family(Elaborator *e, const Expr *pattern) { return choose_family(e, pattern); }
 
 const Formal *pattern_formal(const Item *family, const Expr *pattern, int argument) {
   const Argument *a = &pattern->arguments[argument];

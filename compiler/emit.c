@@ -307,7 +307,8 @@ static void start_function(Emitter *e, const char *name) {
 static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
-    put_comment(e, text, 1, step->node);
+    bool in_function = step->kind == PLAN_LOOP && e->rendering == RENDER_LOOPS; /* which has the comment */
+    if (!in_function) put_comment(e, text, 1, step->node);
     if (step->kind != PLAN_LOOP)
       emit_other(e, text, step);
     else if (e->rendering == RENDER_STRIPS)
@@ -332,8 +333,10 @@ static void finish_function(Emitter *e, const char *heading, const Text *declara
   for (int i = 0; i < e->number_count; i++)
     put_line(out, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
   text_append(out, "%s", declarations->length > 0 ? declarations->bytes : "");
-  if (!e->scratch_used) put_line(out, 1, "(void)scratch;");
-  if (!uses_rows(e) && e->range == NULL) put_line(out, 1, "(void)unit;");
+  bool unit_unused = !uses_rows(e) && e->range == NULL;
+  if (!e->scratch_used && unit_unused) put_line(out, 1, "(void)scratch, (void)unit;");
+  else if (!e->scratch_used) put_line(out, 1, "(void)scratch;");
+  else if (unit_unused) put_line(out, 1, "(void)unit;");
   if (uses_rows(e)) put_line(out, 1, "(void)rows;");
   if (e->range != NULL) put_line(out, 1, "(void)rows, (void)count;");
   text_append(out, "%s}\n", steps->length > 0 ? steps->bytes : "");
@@ -393,8 +396,8 @@ static void emit_kernels(Emitter *e, Text *text) {
       text_append(text, "%s SPM_K(%s)%s;\n", kernel_table[i].result, kernel_table[i].name, kernel_table[i].arguments);
 }
 
-void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
-          int plan_count, const Training *trainings, int training_count, Rendering rendering) {
+static Emitter *emit_all(Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
+                         const Training *trainings, int training_count, Rendering rendering) {
   Emitter *e = arena_new(c, Emitter);
   *e = (Emitter){.compilation = c, .model = model_name, .rendering = rendering, .body = {.compilation = c}};
   e->kernels_used = arena_array(c, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
@@ -402,14 +405,25 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
   emit_signature(e, signature);
   for (int p = 0; p < plan_count; p++) emit_program(e, plans[p]);
   emit_model(e, signature, plans, plan_count, trainings, training_count);
-  text_append(text,
-              "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
-              " * a function for each phase of each program, and at the end the model's description. */\n",
+  return e;
+}
+
+void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
+          const Training *trainings, int training_count, Rendering rendering) {
+  Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, rendering);
+  text_append(text, "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
+                    " * a function for each phase of each program, and at the end the model's description. */\n",
               model_name, rendering == RENDER_STRIPS ? "the kernels it calls" : "mathematics, the kernels it calls");
   text_append(text, "%s", embedded_model_h);
   if (e->vmath_used) text_append(text, "\n%s", embedded_vmath_h);
   if (e->special_used) text_append(text, "\n%s", embedded_special_h);
   emit_kernels(e, text);
   emit_tables(e, text);
+  text_append(text, "%s", e->body.bytes);
+}
+
+void emit_model_body(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
+               const Training *trainings, int training_count) {
+  Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, RENDER_LOOPS);
   text_append(text, "%s", e->body.bytes);
 }

@@ -16,6 +16,10 @@ typedef struct Emitter {
   const char *function; /* name of the one being written */
   int loop_number;
   const char *last_comment;
+  struct LoopFunction { /* loops: functions so far, so that one that several phases need is written once */
+    const char *text, *name;
+  } *loop_functions;
+  int loop_function_count;
   /* of the function being written */
   const Phase *phase;
   const Range *range;

@@ -17,7 +17,9 @@ typedef struct Nest {
   Emitter *e;
   Text *out;
   const Loop *loop;
-  const char **names;        /* of each instruction's value */
+  const char **names;        /* of each instruction's value, or its text where it has only one use */
+  int *uses;                 /* of each instruction */
+  int *reads_written;        /* does its text, put into a store, read what a store before it may have changed? */
   const Tensor **parameters; /* distinct places */
   bool *written;
   int parameter_count;
@@ -81,6 +83,17 @@ static const char *element(Nest *nest, const Access *access) {
   return text.bytes;
 }
 
+/* A whole argument of a call needs no parentheses of its own. */
+static void put_operand(Text *text, const char *operand, char after) {
+  size_t length = strlen(operand);
+  const char *end = text->bytes + text->length;
+  bool argument = text->length > 1 && (after == ')' || after == ',') && (end[-1] == '(' || (end[-1] == ' ' && end[-2] == ','));
+  if (argument && operand[0] == '(' && strncmp(operand, "(real)", 6) != 0)
+    text_append(text, "%.*s", (int)length - 2, operand + 1);
+  else
+    text_append(text, "%s", operand);
+}
+
 /* The table's expression with operands in place of a, b, c. */
 static const char *expression(Nest *nest, const Instruction *instruction) {
   Text text = {.compilation = nest->e->compilation};
@@ -93,7 +106,7 @@ static const char *expression(Nest *nest, const Instruction *instruction) {
       continue;
     }
     if (word == 1 && *at >= 'a' && *at <= 'c')
-      text_append(&text, "%s", nest->names[instruction->operands[*at - 'a']]);
+      put_operand(&text, nest->names[instruction->operands[*at - 'a']], at[1]);
     else
       text_append(&text, "%.*s", (int)word, at);
     if (strncmp(at, "vm_", 3) == 0 || strncmp(at, "sp_", 3) == 0) nest->e->vmath_used = true;
@@ -115,17 +128,57 @@ static const char *value_name(Nest *nest, int number) {
   return name;
 }
 
-static void emit_value(Nest *nest, int number) {
+static void count_uses(Nest *nest) {
+  const Loop *loop = nest->loop;
+  nest->uses = arena_array(nest->e->compilation, int, loop->instruction_count);
+  nest->reads_written = arena_array(nest->e->compilation, int, loop->instruction_count);
+  for (int i = 0; i < loop->instruction_count; i++)
+    for (int k = 0; loop->instructions[i].op != OP_COUNT && k < op_table[loop->instructions[i].op].operands; k++) {
+      const int operand = loop->instructions[i].operands[k];
+      /* Twice: what is the same all along is not to be computed all along. */
+      nest->uses[operand] += loop->instructions[operand].invariant == loop->instructions[i].invariant ? 1 : 2;
+    }
+  for (int i = 0; i < loop->store_count; i++) nest->uses[loop->stores[i].value]++;
+}
+
+static bool is_stored(const Nest *nest, int number) {
+  for (int i = 0; i < nest->loop->store_count; i++)
+    if (nest->loop->stores[i].value == number) return true;
+  return false;
+}
+
+/* May the value's text stand where it is used, without a name? Named values of the spec keep their names. */
+static bool goes_inline(const Nest *nest, int number, const char *text) {
   const Instruction *instruction = &nest->loop->instructions[number];
-  if (instruction->op == OP_COUNT && instruction->load.tensor == NULL) {
-    const char *digits = number_text(nest->e, instruction->load.number);
-    nest->names[number] = digits[0] == '(' ? arena_printf(nest->e->compilation, "(%s)", digits)
-                                           : arena_printf(nest->e->compilation, "(real)%s", digits);
+  bool named = instruction->op != OP_COUNT && instruction->node != NULL && instruction->node->name != NULL;
+  if (nest->uses[number] != 1 || strlen(text) > 72) return false;
+  if (is_stored(nest, number)) return !nest->reads_written[number];
+  return !named;
+}
+
+static void emit_value(Nest *nest, int number) {
+  Emitter *e = nest->e;
+  const Instruction *instruction = &nest->loop->instructions[number];
+  const bool load = instruction->op == OP_COUNT;
+  if (load && instruction->load.tensor == NULL) {
+    const char *digits = number_text(e, instruction->load.number);
+    nest->names[number] = arena_printf(e->compilation, digits[0] == '(' ? "(%s)" : "(real)%s", digits);
     return;
   }
+  if (load)
+    nest->reads_written[number] = nest->written[parameter_of(nest, instruction->load.tensor, false)];
+  else
+    for (int k = 0; k < op_table[instruction->op].operands; k++)
+      if (nest->reads_written[instruction->operands[k]] == 1) nest->reads_written[number] = 1;
+  const char *text = load ? element(nest, &instruction->load) : expression(nest, instruction);
+  if (goes_inline(nest, number, text)) {
+    bool whole = load || strncmp(expressions[instruction->op], "vm_", 3) == 0 || is_stored(nest, number);
+    nest->names[number] = whole ? text : arena_printf(e->compilation, "(%s)", text);
+    return;
+  }
+  nest->reads_written[number] = 0; /* read before any store */
   nest->names[number] = value_name(nest, number);
-  put_line(nest->out, nest->indent, "const real %s = %s;", nest->names[number],
-           instruction->op == OP_COUNT ? element(nest, &instruction->load) : expression(nest, instruction));
+  put_line(nest->out, nest->indent, "const real %s = %s;", nest->names[number], text);
 }
 
 /* --- stores --- */
@@ -185,6 +238,45 @@ static void emit_body(Nest *nest, bool invariant) {
     if (nest->loop->instructions[i].invariant == invariant) emit_value(nest, i);
 }
 
+/* "for (...) {" and what is in it; without braces where that is one line. */
+static void put_loop(Text *out, int indent, const char *heading, const char *inside) {
+  const char *end = strchr(inside, '\n');
+  bool braces = end && end[1] != '\0' && strncmp(inside + strspn(inside, " "), "for (", 5) != 0;
+  put_line(out, indent, "%s%s", heading, braces ? " {" : "");
+  text_append(out, "%s", inside);
+  if (braces) put_line(out, indent, "}");
+}
+
+/* The innermost loop's statements, at this indent. */
+static const char *inner_text(Nest *nest, int indent) {
+  Text *out = nest->out, text = {.compilation = nest->e->compilation};
+  nest->out = &text;
+  nest->indent = indent;
+  emit_body(nest, false);
+  for (int i = 0; i < nest->loop->store_count; i++) emit_store(nest, i);
+  nest->out = out;
+  return text.bytes;
+}
+
+static void emit_innermost(Nest *nest, int indent) {
+  Emitter *e = nest->e;
+  const Loop *loop = nest->loop;
+  const char *length = extent_text(e, loop->extents[nest->outer]);
+  nest->at = "i";
+  if (!nest->blocks) {
+    put_loop(nest->out, indent, arena_printf(e->compilation, "for (long i = 0; i < %s; i++)", length), inner_text(nest, indent + 1));
+    return;
+  }
+  put_line(nest->out, indent, "for (long block = 0; block < %s; block += %d) {", length, STRIP);
+  put_line(nest->out, indent + 1, "const long end = %s - block < %d ? %s : block + %d;", length, STRIP, length, STRIP);
+  for (int i = 0; i < loop->store_count; i++)
+    if (goes_by_blocks(nest, &loop->stores[i])) put_line(nest->out, indent + 1, "real term_%d[%d];", i, STRIP);
+  put_loop(nest->out, indent + 1, "for (long i = block; i < end; i++)", inner_text(nest, indent + 2));
+  nest->indent = indent + 1;
+  for (int i = 0; i < loop->store_count; i++) emit_block_end(nest, i);
+  put_line(nest->out, indent, "}");
+}
+
 /* What is the same all along the innermost dim is taken out of its loop: stores might alias it for all a compiler
  * knows where the parameter is written, too. */
 static void emit_nest(Nest *nest) {
@@ -194,34 +286,20 @@ static void emit_nest(Nest *nest) {
   for (int i = 0; i < loop->store_count; i++)
     nest->blocks = nest->blocks || (loop->dim_count > 0 && loop->stores[i].kind != STORE_SET &&
                                     inner_stride(nest, &loop->stores[i].to) == 0);
-  nest->indent = 1;
-  for (int d = 0; d < nest->outer; d++)
-    put_line(nest->out, nest->indent++, "for (long i%d = 0; i%d < %s; i%d++) {", d, d, extent_text(e, loop->extents[d]),
-             d);
+  Text *out = nest->out, before = {.compilation = e->compilation};
   nest->at = "";
+  nest->indent = nest->outer + 1;
+  nest->out = &before;
   emit_body(nest, true);
-  if (loop->dim_count > 0) {
-    const char *length = extent_text(e, loop->extents[nest->outer]);
-    nest->at = "i";
-    if (nest->blocks) {
-      put_line(nest->out, nest->indent++, "for (long block = 0; block < %s; block += %d) {", length, STRIP);
-      put_line(nest->out, nest->indent, "const long end = %s - block < %d ? %s : block + %d;", length, STRIP, length,
-               STRIP);
-      for (int i = 0; i < loop->store_count; i++)
-        if (goes_by_blocks(nest, &loop->stores[i])) put_line(nest->out, nest->indent, "real term_%d[%d];", i, STRIP);
-      put_line(nest->out, nest->indent++, "for (long i = block; i < end; i++) {");
-    } else {
-      put_line(nest->out, nest->indent++, "for (long i = 0; i < %s; i++) {", length);
-    }
-  }
-  emit_body(nest, false);
-  for (int i = 0; i < loop->store_count; i++) emit_store(nest, i);
-  if (loop->dim_count > 0) put_line(nest->out, --nest->indent, "}");
-  if (nest->blocks) {
-    for (int i = 0; i < loop->store_count; i++) emit_block_end(nest, i);
-    put_line(nest->out, --nest->indent, "}");
-  }
-  while (--nest->indent >= 1) put_line(nest->out, nest->indent, "}");
+  nest->out = out;
+  bool braces = before.length > 0 && nest->outer > 0;
+  for (int d = 0; d < nest->outer; d++)
+    put_line(out, d + 1, "for (long i%d = 0; i%d < %s; i%d++)%s", d, d, extent_text(e, loop->extents[d]), d,
+             braces && d == nest->outer - 1 ? " {" : "");
+  if (before.length > 0) text_append(out, "%s", before.bytes);
+  if (loop->dim_count > 0) emit_innermost(nest, nest->outer + 1);
+  else text_append(out, "%s", inner_text(nest, 1));
+  if (braces) put_line(out, nest->outer, "}");
 }
 
 static bool mentions(const Loop *loop, ExtentKind kind) {
@@ -242,12 +320,43 @@ static void add_item(Text *list, size_t *line_start, const char *item) {
   text_append(list, "%s", item);
 }
 
+/* The function with this text that is already there, or a new one. */
+static const char *function_named(Emitter *e, const char *text, const Node *node) {
+  for (int i = 0; i < e->loop_function_count; i++)
+    if (strcmp(e->loop_functions[i].text, text) == 0) return e->loop_functions[i].name;
+  const char *name = arena_printf(e->compilation, "%s_loop_%d", e->function, ++e->loop_number);
+  e->loop_functions = arena_grow(e->compilation, e->loop_functions, e->loop_function_count, sizeof *e->loop_functions);
+  e->loop_functions[e->loop_function_count].text = text;
+  e->loop_functions[e->loop_function_count++].name = name;
+  const char *said = e->last_comment;
+  e->last_comment = NULL;
+  put_comment(e, &e->functions, 0, node);
+  e->last_comment = said;
+  text_append(&e->functions, "static void %s(%s}\n\n", name, text);
+  return name;
+}
+
+/* A few numbers of the step: no loop, and no function of its own. */
+static void emit_block(Emitter *e, Text *text, Nest *nest, const Node *node) {
+  put_comment(e, text, 1, node);
+  Text block = {.compilation = e->compilation};
+  nest->out = &block;
+  emit_fills(nest);
+  emit_nest(nest);
+  bool names = strstr(block.bytes, "const real ") != NULL;
+  text_append(text, "%s%s%s", names ? "  {\n" : "", block.bytes, names ? "  }\n" : "");
+}
+
 void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
-  Nest nest = {.e = e, .out = &e->functions, .loop = &step->loop};
+  Text function = {.compilation = e->compilation}, heading = function, call = function;
+  Nest nest = {.e = e, .out = &function, .loop = &step->loop};
   nest.names = (const char **)arena_array(e->compilation, char *, step->loop.instruction_count);
   find_parameters(&nest);
-  const char *name = arena_printf(e->compilation, "%s_loop_%d", e->function, ++e->loop_number);
-  Text heading = {.compilation = e->compilation}, call = {.compilation = e->compilation};
+  count_uses(&nest);
+  if (step->loop.dim_count == 0) {
+    emit_block(e, text, &nest, step->node);
+    return;
+  }
   size_t heading_line = 0, call_line = 0;
   if (mentions(&step->loop, EXTENT_ROWS)) {
     add_item(&heading, &heading_line, "long rows");
@@ -259,13 +368,8 @@ void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
     add_item(&heading, &heading_line, arena_printf(e->compilation, "%sreal *restrict %s", constant, parameter));
     add_item(&call, &call_line, parameter);
   }
-  const char *said = e->last_comment;
-  e->last_comment = NULL;
-  put_comment(e, nest.out, 0, step->node);
-  e->last_comment = said;
-  put_line(nest.out, 0, "static void %s(%s) {", name, heading.bytes);
+  text_append(&function, "%s) {\n", heading.bytes);
   emit_fills(&nest);
   emit_nest(&nest);
-  text_append(nest.out, "}\n\n");
-  put_line(text, 1, "%s(%s);", name, call.bytes);
+  put_line(text, 1, "%s(%s);", function_named(e, function.bytes, step->node), call.bytes);
 }

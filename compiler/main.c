@@ -51,6 +51,15 @@ const Command commands[] = {
      "\n"
      "  spmc diagnose laplace_vae.spm --seed 3",
      command_diagnose},
+    {"emit", OPTION_DATA | OPTION_EMIT | OPTION_OVERRIDE, "MODEL.spm", "write a model as one C file that needs nothing else",
+     "Writes MODEL.spm as one self-contained C99 file: the contract, the kernels it uses and one function a phase.\n"
+     "Dims without a value are read off --data. The C compiler's -DSPM_NO_BLAS makes products in plain loops,\n"
+     "-DSPM_REAL=double a build in double precision.\n"
+     "\n"
+     "  spmc emit laplace_vae.spm --main -o model.c\n"
+     "  cc -O3 -march=native model.c -lopenblas -lm -o model\n"
+     "  ./model --data x=train.npy --epochs 5",
+     command_emit},
     {NULL, 0, NULL, NULL, NULL, NULL},
 };
 

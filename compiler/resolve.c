@@ -230,7 +230,8 @@ void syntax_check(Compilation *, const File *);
 
 static void read_file(Model *m, const char *path, Span from, int depth) {
   Compilation *c = m->compilation;
-  int source = source_read(c, path, from);
+  bool given = depth == 0 && m->options.text;
+  int source = given ? source_text(c, path, m->options.text, from) : source_read(c, path, from);
   if (source < 0) return;
   File *file = parse(c, source);
   syntax_check(c, file);

@@ -133,21 +133,6 @@ int spm_blas_of_name(const char *name) {
 
 static int transposition(int transposed) { return transposed ? TRANSPOSED : AS_STORED; }
 
-/* The fallback, for either type: a row of c at a time, adding rows of op(b); a transposed b is read down its columns.
- */
-#define SPM_GEMM_LOOPS(real)                                                                                           \
-  for (long i = 0; i < m; i++) {                                                                                       \
-    real *row = c + i * ldc;                                                                                           \
-    for (long j = 0; j < n; j++) row[j] = beta == 0 ? 0 : beta * row[j];                                               \
-    for (long p = 0; p < k; p++) {                                                                                     \
-      real factor = alpha * (ta ? a[p * lda + i] : a[i * lda + p]);                                                    \
-      if (tb)                                                                                                          \
-        for (long j = 0; j < n; j++) row[j] += factor * b[j * ldb + p];                                                \
-      else                                                                                                             \
-        for (long j = 0; j < n; j++) row[j] += factor * b[p * ldb + j];                                                \
-    }                                                                                                                  \
-  }
-
 void spm_gemm_f(int ta, int tb, long m, long n, long k, float alpha, const float *a, long lda, const float *b, long ldb,
                 float beta, float *c, long ldc) {
   if (m <= 0 || n <= 0) return;
@@ -164,7 +149,7 @@ void spm_gemm_f(int ta, int tb, long m, long n, long k, float alpha, const float
           beta, c, (int)ldc);
     return;
   }
-  SPM_GEMM_LOOPS(float)
+  spm_gemm_plain_f(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
 void spm_gemm_d(int ta, int tb, long m, long n, long k, double alpha, const double *a, long lda, const double *b,
@@ -175,5 +160,5 @@ void spm_gemm_d(int ta, int tb, long m, long n, long k, double alpha, const doub
           beta, c, (int)ldc);
     return;
   }
-  SPM_GEMM_LOOPS(double)
+  spm_gemm_plain_d(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }

@@ -29,5 +29,10 @@ void spm_gemm_f(int ta, int tb, long m, long n, long k, float alpha, const float
                 float beta, float *c, long ldc);
 void spm_gemm_d(int ta, int tb, long m, long n, long k, double alpha, const double *a, long lda, const double *b,
                 long ldb, double beta, double *c, long ldc);
+/* The same in plain loops (kernels_gemm.c). */
+void spm_gemm_plain_f(int ta, int tb, long m, long n, long k, float alpha, const float *a, long lda, const float *b,
+                      long ldb, float beta, float *c, long ldc);
+void spm_gemm_plain_d(int ta, int tb, long m, long n, long k, double alpha, const double *a, long lda, const double *b,
+                      long ldb, double beta, double *c, long ldc);
 
 #endif

@@ -14,7 +14,8 @@ static long round_up(long a) { return divide_up(a, SCRATCH_ROUND) * SCRATCH_ROUN
 
 /* ---- sizes --------------------------------------------------------------------------------------------------- */
 
-long spm_tile_rows(long rows) { return rows < 512 ? 64 : 128; }
+/* A small batch is one tile of just its rows, so that a target with little memory needs no more. */
+long spm_tile_rows(long rows) { return rows < 64 ? larger(rows, 1) : rows < 512 ? 64 : 128; }
 
 static long tile_count(long rows) { return divide_up(rows, spm_tile_rows(rows)); }
 

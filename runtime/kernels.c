@@ -3,8 +3,6 @@
 #include "vmath.h"
 #include "special.h"
 
-#include <string.h>
-
 /* `out` may be an operand, so `restrict` would be a lie. What holds is that no iteration touches what another writes,
  * and these pragmas say just that. */
 #ifdef __clang__
@@ -58,31 +56,6 @@
  * same bits as each by itself; one of them may be in place. */
 void SPM_K(softplus_and_sigmoid)(long n, real *softplus, real *sigmoid, const real *a) {
   SPM_LOOP(n, const real x = a[i]; softplus[i] = vm_softplus(x); sigmoid[i] = vm_sigmoid(x);)
-}
-
-void SPM_K(fill)(long n, real *out, const real *value_at) {
-  const real value = *value_at;
-  SPM_LOOP(n, out[i] = value;)
-}
-
-void SPM_K(copy)(long n, real *out, const real *in) {
-  if (n > 0) memcpy(out, in, (size_t)n * sizeof *out);
-}
-
-void SPM_K(accumulate_v)(long n, real *out, const real *a) { SPM_LOOP(n, out[i] = out[i] + a[i];) }
-
-void SPM_K(accumulate_s)(long n, real *out, const real *a_at) {
-  const real a = *a_at;
-  SPM_LOOP(n, out[i] = out[i] + a;)
-}
-
-void SPM_K(accumulate_mul_vv)(long n, real *out, const real *a, const real *b) {
-  SPM_LOOP(n, out[i] = out[i] + a[i] * b[i];)
-}
-
-void SPM_K(accumulate_mul_vs)(long n, real *out, const real *a, const real *b_at) {
-  const real b = *b_at;
-  SPM_LOOP(n, out[i] = out[i] + a[i] * b;)
 }
 
 /* A name in kernels.def that is not in elementwise.def, or was not defined above or in another file, does not link. */

@@ -161,6 +161,6 @@ void SPM_K(solve_triangular)(long n, long m, int transpose, real *out, const rea
       real factor = -(transpose ? l[k * n + i] : l[i * n + k]);
       SPM_K(accumulate_mul_vs)(m, row, out + k * m, &factor);
     }
-    SPM_K(div_vs)(m, row, row, &diagonal);
+    for (long j = 0; j < m; j++) row[j] = row[j] / diagonal;
   }
 }

@@ -1,12 +1,28 @@
 /* Sums, maxima and running sums. Written with vectors of 8 doubles and 16 reals where the order of additions is part of
- * the result (see kernels.h): the compiler may split such a vector, but never reorder it. */
+ * the result (see kernels.h): the compiler may split such a vector, but never reorder it. A compiler without vectors
+ * gets plain loops with the same 16 lanes, and so the same bytes. */
 #include "kernels.h"
 #include "vmath.h"
 
 #include <string.h>
 
+enum { BLOCK = 256 }; /* columns whose sums are held at once */
+
+/* Lanes and what is left over -> one number, in a fixed tree. */
+static double combine(double *lane, const double *tail, long tail_count) {
+  for (long j = 0; j < tail_count; j++) lane[j] += tail[j];
+  for (int width = 8; width > 0; width /= 2)
+    for (int j = 0; j < width; j++) lane[j] += lane[j + width];
+  return lane[0];
+}
+
+/* The larger, NaN once seen: comparing with NaN is false, so it is asked for by name. */
+static inline real larger_or_nan(real most, real x) { return ((x > most) | (x != x)) ? x : most; }
+
+#if defined __GNUC__ && !defined __TINYC__
+
 /* Vectors wider than the machine's are legal; the ABI warning is about passing them to functions, which is not done. */
-typedef double lanes __attribute__((vector_size(64)));
+typedef double eight __attribute__((vector_size(64)));
 typedef real wide __attribute__((vector_size(8 * sizeof(real)), aligned(sizeof(real)), may_alias));
 #ifdef SPM_DOUBLE
 typedef long long masks __attribute__((vector_size(64)));
@@ -14,51 +30,34 @@ typedef long long masks __attribute__((vector_size(64)));
 typedef int masks __attribute__((vector_size(32)));
 #endif
 
-enum { BLOCK = 256 }; /* columns whose sums are held at once */
-
 static inline const wide *at(const real *a) { return (const wide *)(const void *)a; }
 
-static double combine(lanes low, lanes high, const double *tail, long tail_count) {
-  double lane[16];
-  memcpy(lane, &low, sizeof low);
-  memcpy(lane + 8, &high, sizeof high);
-  for (long j = 0; j < tail_count; j++) lane[j] += tail[j];
-  for (int width = 8; width > 0; width /= 2)
-    for (int j = 0; j < width; j++) lane[j] += lane[j + width];
-  return lane[0];
-}
-
 real SPM_K(sum)(long n, const real *a) {
-  lanes low = {0}, high = {0};
-  double tail[16];
+  eight low = {0}, high = {0};
+  double tail[16], lane[16];
   long i = 0;
   for (; i + 16 <= n; i += 16) {
-    low += __builtin_convertvector(*at(a + i), lanes);
-    high += __builtin_convertvector(*at(a + i + 8), lanes);
+    low += __builtin_convertvector(*at(a + i), eight);
+    high += __builtin_convertvector(*at(a + i + 8), eight);
   }
   for (long j = 0; j < n - i; j++) tail[j] = (double)a[i + j];
-  return (real)combine(low, high, tail, n - i);
+  memcpy(lane, &low, sizeof low);
+  memcpy(lane + 8, &high, sizeof high);
+  return (real)combine(lane, tail, n - i);
 }
 
 real SPM_K(dot)(long n, const real *a, const real *b) {
-  lanes low = {0}, high = {0};
-  double tail[16];
+  eight low = {0}, high = {0};
+  double tail[16], lane[16];
   long i = 0;
   for (; i + 16 <= n; i += 16) {
-    low += __builtin_convertvector(*at(a + i), lanes) * __builtin_convertvector(*at(b + i), lanes);
-    high += __builtin_convertvector(*at(a + i + 8), lanes) * __builtin_convertvector(*at(b + i + 8), lanes);
+    low += __builtin_convertvector(*at(a + i), eight) * __builtin_convertvector(*at(b + i), eight);
+    high += __builtin_convertvector(*at(a + i + 8), eight) * __builtin_convertvector(*at(b + i + 8), eight);
   }
   for (long j = 0; j < n - i; j++) tail[j] = (double)a[i + j] * (double)b[i + j];
-  return (real)combine(low, high, tail, n - i);
-}
-
-/* The larger, NaN once seen: comparing with NaN is false, so it is asked for by name. */
-static inline real larger(real most, real x) { return ((x > most) | (x != x)) ? x : most; }
-
-/* The same for each lane: comparing vectors gives masks. */
-static inline void keep_larger(wide *most, wide x) {
-  masks taken = (masks)((x > *most) | (x != x));
-  *most = (wide)((taken & (masks)x) | (~taken & (masks)*most));
+  memcpy(lane, &low, sizeof low);
+  memcpy(lane + 8, &high, sizeof high);
+  return (real)combine(lane, tail, n - i);
 }
 
 real SPM_K(maximum)(long n, const real *a) {
@@ -68,12 +67,44 @@ real SPM_K(maximum)(long n, const real *a) {
   long i = 0;
   for (int j = 0; j < 4; j++) lane[j] = (wide){least, least, least, least, least, least, least, least};
   for (; i + 32 <= n; i += 32)
-    for (int j = 0; j < 4; j++) keep_larger(&lane[j], *at(a + i + 8 * j));
+    for (int j = 0; j < 4; j++) { /* the same for each lane: comparing vectors gives masks */
+      wide x = *at(a + i + 8 * j);
+      masks taken = (masks)((x > lane[j]) | (x != x));
+      lane[j] = (wide)((taken & (masks)x) | (~taken & (masks)lane[j]));
+    }
   for (int j = 0; j < 4; j++)
-    for (int k = 0; k < 8; k++) most = larger(most, lane[j][k]);
-  for (; i < n; i++) most = larger(most, a[i]);
+    for (int k = 0; k < 8; k++) most = larger_or_nan(most, lane[j][k]);
+  for (; i < n; i++) most = larger_or_nan(most, a[i]);
   return most;
 }
+
+#else /* no vectors */
+
+real SPM_K(sum)(long n, const real *a) {
+  double lane[16] = {0}, tail[16];
+  long i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (long j = 0; j < 16; j++) lane[j] += (double)a[i + j];
+  for (long j = 0; j < n - i; j++) tail[j] = (double)a[i + j];
+  return (real)combine(lane, tail, n - i);
+}
+
+real SPM_K(dot)(long n, const real *a, const real *b) {
+  double lane[16] = {0}, tail[16];
+  long i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (long j = 0; j < 16; j++) lane[j] += (double)a[i + j] * (double)b[i + j];
+  for (long j = 0; j < n - i; j++) tail[j] = (double)a[i + j] * (double)b[i + j];
+  return (real)combine(lane, tail, n - i);
+}
+
+real SPM_K(maximum)(long n, const real *a) {
+  real most = -vm_real(VM_INFINITY);
+  for (long i = 0; i < n; i++) most = larger_or_nan(most, a[i]);
+  return most;
+}
+
+#endif
 
 void SPM_K(reduce_sum)(long outer, long n, long inner, real *out, const real *in) {
   double total[BLOCK];
@@ -104,7 +135,7 @@ void SPM_K(reduce_max)(long outer, long n, long inner, real *out, const real *in
       const real *row = in + o * n * inner + from;
       for (long i = 0; i < count; i++) most[i] = -vm_real(VM_INFINITY);
       for (long k = 0; k < n; k++, row += inner)
-        for (long i = 0; i < count; i++) most[i] = larger(most[i], row[i]);
+        for (long i = 0; i < count; i++) most[i] = larger_or_nan(most[i], row[i]);
       for (long i = 0; i < count; i++) out[o * inner + from + i] = most[i];
     }
 }

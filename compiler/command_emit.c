@@ -1,0 +1,64 @@
+/* spmc emit: a spec -> one C file that needs nothing of ours, and on request its header. */
+#include "command.h"
+
+#include "runtime/files.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int write_file(const Arguments *a, const char *path, const Text *text) {
+  struct spm_error error;
+  struct spm_writer writer;
+  if (strcmp(path, "-") == 0) {
+    fwrite(text->bytes, 1, text->length, stdout);
+    return -1;
+  }
+  if (spm_writer_open(&writer, path, &error) != 0) return fail_user(a, "%s", error.message);
+  fwrite(text->bytes, 1, text->length, writer.stream);
+  return spm_writer_commit(&writer, &error) == 0 ? -1 : fail_user(a, "%s", error.message);
+}
+
+/* "build/first.c" -> build/first.pc, which says how to link build/libfirst.a. */
+static int write_package(const Arguments *a, Loaded *l) {
+  const char *slash = strrchr(a->out, '/'), *base = slash ? slash + 1 : a->out, *dot = strrchr(base, '.');
+  const int length = (int)(dot ? dot - base : (long)strlen(base)), before = (int)(base - a->out);
+  Text text = {.compilation = l->compilation};
+  if (strcmp(a->out, "-") == 0) return -1;
+  text_append(&text, "# cc -O3 -march=native -c %s && ar rcs lib%.*s.a %.*s.o\n", base, length, base, length, base);
+  text_append(&text, "Name: %.*s\nDescription: model %s, emitted by spmc\nVersion: %s\n", length, base,
+              model_name(l->model), SPM_VERSION);
+  text_append(&text, "Cflags: -I${pcfiledir}\nLibs: -L${pcfiledir} -l%.*s -lopenblas -lm\n", length, base);
+  return write_file(a, arena_printf(l->compilation, "%.*s%.*s.pc", before, a->out, length, base), &text);
+}
+
+static int write_all(const Arguments *a, Loaded *l) {
+  const Standalone options = {.main = a->with_main, .library = a->with_library};
+  Text text = {.compilation = l->compilation}, header = {.compilation = l->compilation};
+  if (setjmp(l->compilation->failure)) return fail_user(a, "%s: out of memory", a->target);
+  l->compilation->failure_set = true;
+  bool done = compile_standalone(l->model, &options, &text);
+  if (done && a->header) done = compile_header(l->model, &options, &header);
+  l->compilation->failure_set = false;
+  if (!done) return fail_diagnostics(a, l->compilation);
+  print_diagnostics(a, l->compilation);
+  int code = write_file(a, a->out, &text);
+  if (code < 0 && a->header) code = write_file(a, a->header, &header);
+  if (code < 0 && a->with_library) code = write_package(a, l);
+  return code >= 0 ? code : EXIT_FINE;
+}
+
+int command_emit(const Arguments *a) {
+  DataSet data = {.count = 0};
+  DataShape shapes[MAX_FILES];
+  CompileOptions options = {.overrides = a->overrides, .override_count = a->override_count, .data = shapes};
+  Loaded loaded = {0};
+  int code = dataset_read(a, a->data, a->data_count, &data);
+  options.data_count = dataset_shapes(&data, shapes);
+  if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
+  if (code < 0 && model_is_library(loaded.model))
+    code = fail_user(a, "%s: holds no `model`: there is nothing to emit", a->target);
+  if (code < 0) code = write_all(a, &loaded);
+  loaded_free(&loaded);
+  dataset_free(&data);
+  return code;
+}

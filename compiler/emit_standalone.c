@@ -1,0 +1,202 @@
+/* A checked model -> one C99 file that needs nothing of ours: the contract (runtime/model.h), the pieces of the runtime
+ * that the model mentions, the model's functions and descriptor, and on request a trainer (--main) or functions for a
+ * host program (--lib). The runtime's own files are the source of all that is pasted: see pieces.h. */
+#include "compiler.h"
+#include "embedded.h"
+#include "front.h"
+#include "plan_internal.h"
+#include "pieces.h"
+
+#include <string.h>
+
+static const char *embedded(const char *path) {
+  for (const EmbeddedText *t = embedded_texts; t->path; t++)
+    if (strcmp(t->path, path) == 0) return t->text;
+  return "";
+}
+
+/* In the order they are pasted in. */
+static const char *const kernel_files[] = {"runtime/vmath.h",          "runtime/kernels_reduce.c", "runtime/kernels_fill.c",
+                                           "runtime/kernels_layout.c", "runtime/philox.h",         "runtime/kernels_noise.c",
+                                           "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c"};
+static const char *const driver_files[] = {"runtime/optim.h",  "runtime/optim.c", "runtime/driver.h", "runtime/driver.c",
+                                           "runtime/standalone/instance.h", "runtime/standalone/instance.c"};
+enum { KERNEL_FILES = sizeof kernel_files / sizeof *kernel_files, DRIVER_FILES = sizeof driver_files / sizeof *driver_files };
+
+/* Products and sums are not to be contracted to fused ones, so that compilers agree; and errno stands in the way of a
+ * vector square root. `cc -O3` alone would do both. */
+static const char preamble[] =
+    "#if defined __clang__\n"
+    "#pragma STDC FP_CONTRACT OFF\n"
+    "#elif defined __GNUC__ && !defined __TINYC__\n"
+    "#pragma GCC optimize(\"fp-contract=off\", \"no-math-errno\")\n"
+    "#endif\n"
+    "\n"
+    "#ifdef SPM_REAL /* -DSPM_REAL=double */\n"
+    "#define SPM_REAL_IS_double 1\n"
+    "#define SPM_REAL_JOIN(type) SPM_REAL_IS_##type\n"
+    "#define SPM_REAL_IS(type) SPM_REAL_JOIN(type)\n"
+    "#if SPM_REAL_IS(SPM_REAL) && !defined SPM_DOUBLE\n"
+    "#define SPM_DOUBLE\n"
+    "#endif\n"
+    "#endif\n";
+
+static void add_files(Pieces *p, Compilation *c, const char *const *paths, int count) {
+  for (int i = 0; i < count; i++) {
+    const char *text = plain_kernel_names(c, embedded(paths[i]));
+    if (strcmp(paths[i], "runtime/kernels_gemm.c") == 0) text = arena_printf(c, "#ifdef SPM_NO_BLAS\n%s#endif\n", text);
+    pieces_add(p, paths[i], text, false);
+  }
+}
+
+static unsigned programs_of(const Standalone *options) {
+  if (!options->main) return (1u << PROGRAM_COUNT) - 1;
+  return 1u << PROGRAM_INITIALISE | 1u << PROGRAM_TRAIN | 1u << PROGRAM_EVALUATE | 1u << PROGRAM_PROJECT;
+}
+
+/* "SPM_MODEL" stands for the model's name. */
+static const char *with_model_name(Compilation *c, const char *text, const char *name) {
+  Text out = {.compilation = c};
+  for (const char *found; (found = strstr(text, "SPM_MODEL_NAME")) != NULL; text = found + strlen("SPM_MODEL_NAME"))
+    text_append(&out, "%.*s%s", (int)(found - text), text, name);
+  text_append(&out, "%s", text);
+  return out.bytes;
+}
+
+static void paste_kernels(Model *m, const char *body, const char *around, Text *includes_to, Text *out) {
+  Compilation *c = m->compilation;
+  Pieces *kernels = pieces_create(c);
+  add_files(kernels, c, kernel_files, KERNEL_FILES);
+  pieces_need(kernels, body);
+  pieces_need(kernels, around);
+  pieces_includes(kernels, includes_to);
+  text_append(out, "\n/* ---- mathematics and kernels ---- */\n\n");
+  pieces_paste(kernels, out);
+}
+
+/* The driver, and the text of one more file around it that is wanted whole; `out` gets them without includes. */
+static void paste_driver(Model *m, const char *path, bool shuffles, Text *includes, Text *out) {
+  Compilation *c = m->compilation;
+  Pieces *p = pieces_create(c);
+  const char *text = with_model_name(c, embedded(path), m->name);
+  add_files(p, c, driver_files, DRIVER_FILES);
+  if (shuffles) add_files(p, c, (const char *const[]){"runtime/train.c"}, 1);
+  pieces_add(p, path, text, true);
+  pieces_need(p, "");
+  pieces_includes(p, includes);
+  pieces_paste(p, out);
+}
+
+/* --- sizes as macros, for memory that is there when the program starts --------------------------------------------- */
+
+static bool has_gradients(const Plan *plan) {
+  for (int i = 0; i < plan->output_count; i++)
+    if (plan->outputs[i].role == OUTPUT_GRADIENT) return true;
+  return false;
+}
+
+static long largest_chunk(const Plan *plan) {
+  long chunk = 0;
+  for (int p = 0; p < plan->phase_count; p++)
+    for (int r = 0; r < plan->phases[p].range_count; r++)
+      if (plan->phases[p].ranges[r].chunk > chunk) chunk = plan->phases[p].ranges[r].chunk;
+  return chunk;
+}
+
+/* max(max(0, a), b) ..., of `what` of each program; those with gradients count in training alone. */
+static const char *largest(Compilation *c, Plan *const *plans, int count, const char *(*what)(Compilation *, const Plan *)) {
+  const char *text = "0";
+  for (int i = 0; i < count; i++) {
+    const char *size = what(c, plans[i]);
+    if (strcmp(size, "0") == 0) continue;
+    if (has_gradients(plans[i])) size = arena_printf(c, "(training) * (%s)", size);
+    text = strcmp(text, "0") == 0 ? size : arena_printf(c, "SPM_LARGER(%s, %s)", text, size);
+  }
+  return text;
+}
+
+static const char *values_of(Compilation *c, const Plan *p) { return arena_printf(c, "%ld", p->value_size); }
+static const char *kept_of(Compilation *c, const Plan *p) { return arena_printf(c, "%ld", p->kept_row); }
+static const char *partials_of(Compilation *c, const Plan *p) { return arena_printf(c, "%ld", p->partial_size); }
+static const char *scratch_of(Compilation *c, const Plan *p) {
+  if (p->scratch_fixed == 0 && p->scratch_row == 0 && largest_chunk(p) == 0) return "0";
+  return arena_printf(c, "SPM_PADDED(%ld + %ld * SPM_TILE(rows)) + %ld", p->scratch_fixed, p->scratch_row,
+                      (largest_chunk(p) + PADDING - 1) / PADDING * PADDING);
+}
+
+static long project_values(const Signature *s, Plan *const *plans, int count) {
+  bool projected = false;
+  for (int i = 0; i < s->parameter_count; i++) projected |= s->parameters[i].projected && !s->parameters[i].fixed;
+  for (int i = 0; i < count && projected; i++)
+    if (strcmp(plans[i]->name, "project") == 0) return plans[i]->value_size;
+  return 0;
+}
+
+/* The same sums as spm_instance_reals. */
+static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
+  Compilation *c = m->compilation;
+  const Signature *s = &m->signature;
+  long parameters = parameter_offsets(c, s)[s->parameter_count], states = state_offsets(c, s)[s->state_count];
+  text_append(out, "\n/* ---- sizes ---- */\n\n"
+                   "#define SPM_LARGER(a, b) ((a) > (b) ? (a) : (b))\n"
+                   "#define SPM_PADDED(reals) (((size_t)(reals) + 15) / 16 * 16)\n"
+                   "#define SPM_TILE(rows) ((rows) < 64 ? (rows) : (rows) < 512 ? 64 : 128)\n"
+                   "#define SPM_TILES(rows) ((rows) < 64 ? 1 : (rows) < 512 ? ((rows) + 63) / 64 : SPM_LARGER(8, ((rows) + 127) / 128))\n"
+                   "#define SPM_MODEL_BATCH %ld\n"
+                   "/* Reals that an instance needs for batches of up to so many rows; training: 1 or 0. */\n"
+                   "#define SPM_MODEL_REALS(rows, training)",
+              m->training.batch > 0 ? m->training.batch : 128);
+  text_append(out, " (%ld + 3 * (training) * SPM_PADDED(%ld) + (training) * SPM_PADDED(%ld) \\\n", parameters + 2 * states, parameters,
+              project_values(s, plans, count));
+  text_append(out, "    + SPM_PADDED(%s) \\\n", largest(c, plans, count, values_of));
+  text_append(out, "    + SPM_PADDED((rows) * %s) \\\n", arena_printf(c, "(%s)", largest(c, plans, count, kept_of)));
+  text_append(out, "    + SPM_PADDED(SPM_TILES(rows) * (%s)) \\\n", largest(c, plans, count, partials_of));
+  text_append(out, "    + SPM_PADDED(%s))\n", largest(c, plans, count, scratch_of));
+}
+
+/* --- whole files --------------------------------------------------------------------------------------------------- */
+
+bool compile_standalone(Model *m, const Standalone *options, Text *out) {
+  Compilation *c = m->compilation;
+  Text body = {.compilation = c}, around = body, kernels = body, includes = body, sizes = body;
+  Plan *plans[PROGRAM_COUNT];
+  int count = compile_plans(m, programs_of(options), plans);
+  if (count < 0) return false;
+  emit_model_body(&body, c, m->name, &m->signature, plans, count, &m->training, 1);
+  const char *model = plain_kernel_names(c, body.bytes);
+  if (options->library) put_sizes(m, plans, count, &sizes);
+  if (options->library) paste_driver(m, "runtime/standalone/library.c", false, &includes, &around);
+  if (options->main) paste_driver(m, "runtime/standalone/main.c", true, &includes, &around);
+  paste_kernels(m, model, around.length ? around.bytes : "", &includes, &kernels);
+  text_append(out, "/* Model %s as one C99 file that needs nothing else. Written by spmc %s from its spec.\n"
+                   " * -DSPM_NO_BLAS: products in plain loops; -DSPM_REAL=double: double precision. */\n\n%s\n",
+              m->name, SPM_VERSION, preamble);
+  text_append(out, "%s\n%s%s%s", includes.length ? includes.bytes : "", embedded("runtime/model.h"), kernels.bytes, model);
+  if (sizes.length) text_append(out, "%s", sizes.bytes);
+  if (around.length) text_append(out, "\n/* ---- the driver ---- */\n\n%s", around.bytes);
+  return c->error_count == 0;
+}
+
+static void list_tensors(Model *m, Text *out) {
+  const Signature *s = &m->signature;
+  text_append(out, "/* Data, in the order of `data`:");
+  for (int i = 0; i < s->data_count; i++)
+    text_append(out, "\n *   %s : %s", s->data[i].name, shape_text(m->compilation, &s->data[i].shape));
+  text_append(out, "\n * Parameters:");
+  for (int i = 0; i < s->parameter_count; i++)
+    text_append(out, "\n *   %s : %s", s->parameters[i].name, shape_text(m->compilation, &s->parameters[i].shape));
+  text_append(out, " */\n\n");
+}
+
+bool compile_header(Model *m, const Standalone *options, Text *out) {
+  Compilation *c = m->compilation;
+  const char *text = with_model_name(c, embedded("runtime/standalone/library.h"), m->name);
+  const char *start = strstr(text, "/* ---- library"), *end = strstr(text, "/* ---- end");
+  if (!start || !end) return false;
+  text_append(out, "/* Model %s: what its emitted C file exports. Written by spmc %s. */\n", m->name, SPM_VERSION);
+  text_append(out, "%.*s", (int)(start - text), text);
+  list_tensors(m, out);
+  if (options->library) text_append(out, "%s", strchr(start, '\n') + 2 - 1);
+  else text_append(out, "%s", strchr(end, '\n') + 1);
+  return c->error_count == 0;
+}

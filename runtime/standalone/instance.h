@@ -1,0 +1,36 @@
+/* A model in memory of the caller's: what it needs, how the memory is laid out, and one step of training in it. Pasted
+ * into generated files; allocates nothing, and has no memory of its own. */
+#ifndef SPM_INSTANCE_H
+#define SPM_INSTANCE_H
+
+#include "../driver.h"
+
+#include <stddef.h>
+
+struct spm_instance {
+  const struct spm_model *model;
+  long rows;       /* room for batches of that many */
+  long total_rows; /* of the training data: what terms of the parameters alone are divided by */
+  long epoch, step, updates;
+  unsigned long long seed;
+  const struct spm_program *train, *project; /* NULL: there is none, or none is needed */
+  struct spm_optimizer optimizer;
+  struct spm_sizes sizes; /* the largest of all programs */
+  real *parameters, *state, *state_next, *gradient, *values, *project_values, *kept, *partials, *scratch;
+};
+
+/* How many reals an instance needs, and of what kind; training: gradients and moments, too. */
+size_t spm_instance_reals(const struct spm_model *model, long rows, int training, struct spm_sizes *sizes);
+/* The program that sets parameters back onto their constraints after a step, or NULL where none has any. */
+const struct spm_program *spm_instance_project(const struct spm_model *model);
+/* Takes over that many zeroed reals; sets parameters and state to the start of a run with this seed. */
+void spm_instance_open(struct spm_instance *instance, const struct spm_model *model, real *memory, long rows,
+                       int training, unsigned long long seed);
+/* A run of a program on a batch: `data` has a pointer to rows x size numbers for each data declaration. */
+struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_program *program,
+                                const real *const *data, long rows);
+/* One step of training; `run` is left for reading its outputs. */
+struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
+                                     struct spm_run *run);
+
+#endif

@@ -1,0 +1,85 @@
+/* Pasted behind a model: functions for a host program, which owns all memory. Several models, or several instances of
+ * one, may run at once in different threads: nothing is shared between them and nothing is global. */
+#include "instance.h"
+
+struct SPM_MODEL_NAME {
+  struct spm_instance instance;
+  struct spm_run run; /* the last one, whose outputs can be read */
+  int training;
+};
+
+/* The instance stands first in its memory, the reals behind it on a multiple of 64 bytes. */
+enum { HEAD = (sizeof(struct SPM_MODEL_NAME) + 63) / 64 * 64 };
+
+extern size_t SPM_MODEL_NAME_size(long rows, int training) {
+  struct spm_sizes sizes;
+  return HEAD + sizeof(real) * spm_instance_reals(&spm_model_SPM_MODEL_NAME, rows, training, &sizes);
+}
+
+extern struct SPM_MODEL_NAME *SPM_MODEL_NAME_open(void *memory, size_t size, long rows, int training,
+                                                  unsigned long long seed) {
+  struct SPM_MODEL_NAME *m = memory;
+  if (!memory || rows < 1 || size < SPM_MODEL_NAME_size(rows, training) || (size_t)memory % sizeof(double) != 0)
+    return NULL;
+  memset(memory, 0, size);
+  m->training = training;
+  spm_instance_open(&m->instance, &spm_model_SPM_MODEL_NAME, (real *)(void *)((char *)memory + HEAD), rows, training,
+                    seed);
+  return m;
+}
+
+extern void SPM_MODEL_NAME_schedule(struct SPM_MODEL_NAME *m, long epoch, long total_rows) {
+  m->instance.epoch = epoch;
+  m->instance.total_rows = total_rows;
+}
+
+extern int SPM_MODEL_NAME_step(struct SPM_MODEL_NAME *m, const real *const *data, long rows) {
+  if (!m->training || !m->instance.train || rows < 1 || rows > m->instance.rows) return -1;
+  return spm_instance_step(&m->instance, data, rows, &m->run).status;
+}
+
+extern int SPM_MODEL_NAME_run(struct SPM_MODEL_NAME *m, const char *program, const real *const *data, long rows) {
+  const struct spm_program *p = spm_find_program(&spm_model_SPM_MODEL_NAME, program);
+  if (!p || rows < 0 || rows > m->instance.rows || (!m->training && spm_find_output(p, SPM_GRADIENT_OF, NULL)))
+    return -1;
+  m->run = spm_instance_run(&m->instance, p, data, rows);
+  spm_run_program(&m->run);
+  return 0;
+}
+
+extern const real *SPM_MODEL_NAME_output(const struct SPM_MODEL_NAME *m, const char *name, long *size) {
+  const struct spm_program *p = m->run.program;
+  for (int i = 0; p && i < p->output_count; i++) {
+    if (strcmp(p->outputs[i].name, name) != 0) continue;
+    *size = p->outputs[i].size;
+    return spm_output_values(&m->run, &p->outputs[i]);
+  }
+  return NULL;
+}
+
+extern real *SPM_MODEL_NAME_parameter(struct SPM_MODEL_NAME *m, const char *name, long *size) {
+  const struct spm_model *model = &spm_model_SPM_MODEL_NAME;
+  for (int p = 0; p < model->parameter_count; p++) {
+    if (strcmp(model->parameters[p].name, name) != 0) continue;
+    *size = model->parameters[p].size;
+    return m->instance.parameters + model->parameters[p].offset;
+  }
+  return NULL;
+}
+
+#ifdef SPM_STATIC /* one instance in memory of its own, for targets without a heap */
+#ifndef SPM_BATCH_ROWS
+#define SPM_BATCH_ROWS SPM_MODEL_BATCH /* of the largest batch */
+#endif
+#ifndef SPM_TRAINING
+#define SPM_TRAINING 1 /* 0: no gradients, no moments */
+#endif
+static union {
+  double aligned;
+  unsigned char bytes[HEAD + sizeof(real) * SPM_MODEL_REALS(SPM_BATCH_ROWS, SPM_TRAINING)];
+} spm_static_memory;
+
+extern struct SPM_MODEL_NAME *SPM_MODEL_NAME_static(unsigned long long seed) {
+  return SPM_MODEL_NAME_open(&spm_static_memory, sizeof spm_static_memory, SPM_BATCH_ROWS, SPM_TRAINING, seed);
+}
+#endif

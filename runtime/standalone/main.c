@@ -1,0 +1,425 @@
+/* Pasted behind a model: a program that trains it. --data x=FILE --epochs N and so on: see usage(). */
+#include "instance.h"
+#include "../train.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MODEL (&spm_model_SPM_MODEL_NAME)
+
+enum { MAX_DATA = 32, EVALUATION_ROWS = 512, SKIPS_ALLOWED = 5, RUN_NOTE = 80 };
+
+struct rows { /* files of one data set, read whole; by data declaration of the model */
+  const char *paths[MAX_DATA];
+  real *values[MAX_DATA];
+  long count;
+};
+
+struct options {
+  struct rows data, valid, test;
+  const char *save, *resume;
+  unsigned long long seed;
+  long epochs, batch, steps;
+};
+
+static void fail(const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  fprintf(stderr, "%s: error: ", MODEL->name);
+  vfprintf(stderr, format, list);
+  fprintf(stderr, "\n");
+  va_end(list);
+  exit(1);
+}
+
+static void *memory_of(size_t bytes) {
+  void *memory = calloc(bytes > 0 ? bytes : 1, 1);
+  if (!memory) fail("not enough memory: %.0f MB are needed", (double)bytes / 1e6);
+  return memory;
+}
+
+/* ---- data ------------------------------------------------------------------------------------------------------ */
+
+struct file { /* an IDX or .npy file after its header */
+  FILE *stream;
+  const char *path;
+  char kind;  /* 'u', 'i', 'f' */
+  int width;  /* bytes an element */
+  int big;    /* the most significant byte first */
+  long count, size; /* rows, and numbers in each */
+};
+
+static uint64_t read_integer(const unsigned char *bytes, int width, int big) {
+  uint64_t value = 0;
+  for (int i = 0; i < width; i++) value = value << 8 | bytes[big ? i : width - 1 - i];
+  return value;
+}
+
+static real element_of(const struct file *file, const unsigned char *bytes, int unit) {
+  uint64_t bits = read_integer(bytes, file->width, file->big);
+  uint32_t half = (uint32_t)bits;
+  float single;
+  double value;
+  if (file->kind == 'u') return unit && file->width == 1 ? (real)bits / (real)255 : (real)bits;
+  if (file->kind == 'i') {
+    uint64_t sign = (uint64_t)1 << (8 * file->width - 1);
+    return bits & sign ? -(real)((~bits & (sign - 1)) + 1) : (real)bits;
+  }
+  if (file->width == 4) {
+    memcpy(&single, &half, sizeof single);
+    return (real)single;
+  }
+  memcpy(&value, &bits, sizeof value);
+  return (real)value;
+}
+
+static void read_idx(struct file *file, const unsigned char *magic) {
+  static const struct { int code; char kind; int width; } types[] = {
+      {8, 'u', 1}, {9, 'i', 1}, {11, 'i', 2}, {12, 'i', 4}, {13, 'f', 4}, {14, 'f', 8}};
+  unsigned char bytes[4];
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (types[i].code == magic[2]) {
+      file->kind = types[i].kind;
+      file->width = types[i].width;
+    }
+  file->big = 1;
+  file->size = 1;
+  for (int d = 0; d < magic[3]; d++) {
+    if (fread(bytes, 1, 4, file->stream) != 4) fail("%s: ends within its header", file->path);
+    long length = (long)read_integer(bytes, 4, 1);
+    if (d == 0) file->count = length;
+    else file->size *= length;
+  }
+}
+
+static void read_npy(struct file *file) {
+  unsigned char lengths[8];
+  char header[4096], *at;
+  size_t width, length;
+  if (fread(lengths, 1, 4, file->stream) != 4) fail("%s: ends within its header", file->path); /* "PY", version */
+  width = lengths[2] == 1 ? 2 : 4;
+  if (fread(lengths, 1, width, file->stream) != width) fail("%s: ends within its header", file->path);
+  length = (size_t)read_integer(lengths, (int)width, 0);
+  if (length >= sizeof header || fread(header, 1, length, file->stream) != length)
+    fail("%s: its header cannot be read", file->path);
+  header[length] = '\0';
+  if (strstr(header, "'fortran_order': True")) fail("%s: is in Fortran's order; save it in C's", file->path);
+  at = strstr(header, "'descr': '");
+  if (at) {
+    file->big = at[10] == '>';
+    file->kind = at[11] == 'b' ? 'u' : at[11];
+    file->width = at[12] - '0';
+  }
+  at = strstr(header, "'shape': (");
+  if (!at) fail("%s: has no shape", file->path);
+  file->count = strtol(at + 10, &at, 10);
+  for (file->size = 1; *at == ',' && strspn(at + 1, " 0123456789") > 1;) file->size *= strtol(at + 1, &at, 10);
+}
+
+static void read_file(struct rows *rows, int index) {
+  const struct spm_tensor *data = &MODEL->data[index];
+  struct file file = {NULL, rows->paths[index], 0, 0, 0, 0, 0};
+  unsigned char magic[4], *row;
+  if (!(file.stream = fopen(file.path, "rb"))) fail("%s: cannot be opened", file.path);
+  if (fread(magic, 1, 4, file.stream) != 4) fail("%s: is too short for an IDX or .npy file", file.path);
+  if (magic[0] == 0x1f && magic[1] == 0x8b) fail("%s: is compressed; run gunzip first", file.path);
+  if (magic[0] == 0 && magic[1] == 0) read_idx(&file, magic);
+  else if (memcmp(magic, "\x93NUM", 4) == 0) read_npy(&file);
+  int sound = file.kind == 'f' ? file.width == 4 || file.width == 8
+                               : (file.kind == 'u' || file.kind == 'i') && strchr("\1\2\4\10", file.width) && file.width;
+  if (!sound) fail("%s: neither IDX nor .npy, or of numbers that cannot be read", file.path);
+  const long categories = data->categories > 0 ? data->categories : 1, size = data->size / categories;
+  if (file.size != size)
+    fail("%s: has rows of %ld numbers, and %s%s wants %ld", file.path, file.size, data->name, data->dims, size);
+  if (file.count < 1) fail("%s: has no rows", file.path);
+  if (rows->count && rows->count != file.count)
+    fail("%s: has %ld rows, and the data before it %ld", file.path, file.count, rows->count);
+  rows->count = file.count;
+  real *to = rows->values[index] = memory_of((size_t)file.count * (size_t)data->size * sizeof(real));
+  row = memory_of((size_t)file.size * (size_t)file.width);
+  for (long r = 0; r < file.count; r++) {
+    if (fread(row, (size_t)file.width, (size_t)file.size, file.stream) != (size_t)file.size)
+      fail("%s: ends within row %ld of %ld", file.path, r, file.count);
+    for (long i = 0; i < file.size; i++, to += categories) {
+      *to = element_of(&file, row + i * file.width, data->unit);
+      if (data->categories > 0) { /* a label becomes a one-hot vector */
+        long label = (long)*to;
+        if ((real)label != *to || label < 0 || label >= categories)
+          fail("%s: row %ld holds %g, which is no label of %s", file.path, r, (double)*to, data->name);
+        *to = 0;
+        to[label] = 1;
+        continue;
+      }
+      if (data->missing_ok && file.kind != 'f' && *to == -1) *to = (real)NAN;
+      if ((data->missing_ok && *to != *to) || ((double)*to >= data->low && (double)*to <= data->high)) continue;
+      fail("%s: row %ld holds %g, and %s lies between %g and %g", file.path, r, (double)*to, data->name, data->low,
+           data->high);
+    }
+  }
+  free(row);
+  fclose(file.stream);
+}
+
+static void read_rows(struct rows *rows, int needed) {
+  for (int d = 0; d < MODEL->data_count; d++) {
+    if (rows->paths[d]) read_file(rows, d);
+    else if (needed) fail("--data %s=FILE is missing", MODEL->data[d].name);
+  }
+  if (needed && MODEL->data_count == 0) rows->count = 1;
+}
+
+/* ---- checkpoints: safetensors files, of a layout that is known beforehand -------------------------------------- */
+
+/* The index-th of all tensors: parameters, their moments, states. 0 after the last. */
+static int tensor_at(const struct spm_instance *instance, int index, const char **kind, const struct spm_tensor **tensor,
+                     real **values) {
+  const char *const kinds[] = {"", "optimizer.first.", "optimizer.second.", "state."};
+  real *const blocks[] = {instance->parameters, instance->optimizer.first, instance->optimizer.second, instance->state};
+  const int parameters = MODEL->parameter_count, block = index < 3 * parameters ? index / parameters : 3;
+  if (index >= 3 * parameters + MODEL->state_count) return 0;
+  *tensor = block < 3 ? &MODEL->parameters[index % parameters] : &MODEL->states[index - 3 * parameters];
+  *kind = block == 0 && (*tensor)->constrained ? "raw." : kinds[block];
+  *values = blocks[block] + (*tensor)->offset;
+  return 1;
+}
+
+/* The header: where the run stands, in fixed width, and the list of tensors. */
+static char *checkpoint_header(const struct spm_instance *instance, const struct options *o, size_t *length) {
+  const struct spm_tensor *t;
+  const char *kind;
+  real *values;
+  size_t room = RUN_NOTE + 64, offset = 0;
+  char note[RUN_NOTE + 128];
+  for (int i = 0; tensor_at(instance, i, &kind, &t, &values); i++) room += strlen(t->name) + 128 + 24 * (size_t)t->rank;
+  char *text = memory_of(room), *at = text;
+  sprintf(note, "%llu %ld %ld %ld %ld %ld", o->seed, instance->epoch, instance->step, instance->updates, instance->rows,
+          instance->total_rows);
+  at += sprintf(at, "{\"__metadata__\":{\"run\":\"%*.*s\"}", (int)RUN_NOTE, (int)RUN_NOTE, note);
+  for (int i = 0; tensor_at(instance, i, &kind, &t, &values); i++) {
+    at += sprintf(at, ",\"%s%s\":{\"dtype\":\"F%d\",\"shape\":[", kind, t->name, (int)sizeof(real) * 8);
+    for (int d = 0; d < t->rank; d++) at += sprintf(at, "%s%ld", d ? "," : "", t->shape[d]);
+    at += sprintf(at, "],\"data_offsets\":[%lu,", (unsigned long)offset);
+    offset += (size_t)t->size * sizeof(real);
+    at += sprintf(at, "%lu]}", (unsigned long)offset);
+  }
+  *at++ = '}';
+  while ((at - text) % 8 != 0) *at++ = ' ';
+  *length = (size_t)(at - text);
+  return text;
+}
+
+static void move_tensors(const struct spm_instance *instance, FILE *stream, const char *path, int writing) {
+  const struct spm_tensor *t;
+  const char *kind;
+  real *values;
+  for (int i = 0; tensor_at(instance, i, &kind, &t, &values); i++) {
+    size_t count = (size_t)t->size;
+    if ((writing ? fwrite(values, sizeof(real), count, stream) : fread(values, sizeof(real), count, stream)) != count)
+      fail("%s: cannot be %s", path, writing ? "written" : "read");
+  }
+}
+
+static void write_checkpoint(const struct spm_instance *instance, const struct options *o) {
+  size_t length;
+  char name[4096], *header = checkpoint_header(instance, o, &length);
+  unsigned char bytes[8];
+  if (snprintf(name, sizeof name, "%s.new", o->save) >= (int)sizeof name) fail("%s: is too long a name", o->save);
+  FILE *stream = fopen(name, "wb");
+  if (!stream) fail("%s: cannot be written", name);
+  for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)((uint64_t)length >> 8 * i);
+  if (fwrite(bytes, 1, 8, stream) != 8 || fwrite(header, 1, length, stream) != length) fail("%s: cannot be written", name);
+  move_tensors(instance, stream, name, 1);
+  if (fclose(stream) != 0 || rename(name, o->save) != 0) fail("%s: cannot be written", o->save);
+  free(header);
+}
+
+static void read_checkpoint(struct spm_instance *instance, struct options *o) {
+  size_t length;
+  long rows = 0, total = 0;
+  char *header = checkpoint_header(instance, o, &length), *found = memory_of(length + 1);
+  unsigned char bytes[8];
+  const size_t note = strlen("{\"__metadata__\":{\"run\":\"");
+  FILE *stream = fopen(o->resume, "rb");
+  if (!stream) fail("%s: cannot be opened", o->resume);
+  if (fread(bytes, 1, 8, stream) != 8 || read_integer(bytes, 8, 0) != length ||
+      fread(found, 1, length, stream) != length ||
+      memcmp(header + note + RUN_NOTE, found + note + RUN_NOTE, length - note - RUN_NOTE) != 0 ||
+      sscanf(found + note, "%llu %ld %ld %ld %ld %ld", &o->seed, &instance->epoch, &instance->step, &instance->updates,
+             &rows, &total) != 6)
+    fail("%s: is no checkpoint of this model", o->resume);
+  if (rows != instance->rows || total != instance->total_rows)
+    fail("%s: was made with batches of %ld rows of %ld", o->resume, rows, total);
+  instance->seed = o->seed;
+  move_tensors(instance, stream, o->resume, 0);
+  fclose(stream);
+  free(header);
+  free(found);
+}
+
+/* ---- training -------------------------------------------------------------------------------------------------- */
+
+static int is_shown(const struct spm_output *output) {
+  return output->place == SPM_VALUES && output->size == 1 && (output->role == SPM_OBJECTIVE || output->role == SPM_TERM);
+}
+
+static void add_outputs(const struct spm_run *run, double weight, double *sums) {
+  for (int i = 0; i < run->program->output_count; i++)
+    if (is_shown(&run->program->outputs[i]))
+      sums[i] += weight * (double)*spm_output_values(run, &run->program->outputs[i]);
+}
+
+static void print_outputs(const struct spm_program *program, const double *sums, double rows) {
+  for (int i = 0; i < program->output_count; i++)
+    if (is_shown(&program->outputs[i])) printf("  %s %.*g", program->outputs[i].name, 9, sums[i] / rows);
+  printf("\n");
+  fflush(stdout);
+}
+
+static void gather(const struct rows *rows, const long *order, long first, long count, real **batch) {
+  for (int d = 0; d < MODEL->data_count; d++) {
+    size_t size = (size_t)MODEL->data[d].size;
+    for (long r = 0; r < count; r++)
+      if (rows->values[d])
+        memcpy(batch[d] + (size_t)r * size, rows->values[d] + (size_t)(order ? order[first + r] : first + r) * size,
+               size * sizeof(real));
+  }
+}
+
+static void evaluate(struct spm_instance *instance, const struct rows *rows, const char *name, real **batch) {
+  const struct spm_program *program = spm_find_program(MODEL, "evaluate");
+  double *sums = memory_of(sizeof(double) * (size_t)program->output_count);
+  for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
+    long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
+    gather(rows, NULL, first, count, batch);
+    struct spm_run run = spm_instance_run(instance, program, (const real *const *)batch, count);
+    run.call.first_row = first;
+    spm_run_program(&run);
+    add_outputs(&run, (double)count, sums);
+  }
+  printf("%s", name);
+  print_outputs(program, sums, (double)rows->count);
+  free(sums);
+}
+
+static void train_epoch(struct spm_instance *instance, const struct options *o, long *order, real **batch) {
+  double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
+  long steps = (o->data.count + o->batch - 1) / o->batch, skipped = 0, done = 0;
+  clock_t start = clock(), shown = start;
+  if (order) train_shuffle(order, o->data.count, o->seed, instance->epoch);
+  for (; done < steps && (o->steps <= 0 || instance->step < o->steps); done++) {
+    struct spm_run run;
+    long first = done * o->batch, count = o->data.count - first < o->batch ? o->data.count - first : o->batch;
+    gather(&o->data, order, first, count, batch);
+    struct spm_outcome outcome = spm_instance_step(instance, (const real *const *)batch, count, &run);
+    if (outcome.status == SPM_STEP_UPDATED) {
+      add_outputs(&run, (double)count, sums);
+      seen += (double)count;
+    }
+    skipped = outcome.status == SPM_STEP_UPDATED ? 0 : skipped + 1;
+    if (skipped == SKIPS_ALLOWED)
+      fail("%ld steps one after the other were not finite; a lower learning rate may help", skipped);
+    if (clock() - shown > CLOCKS_PER_SEC) {
+      fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
+      shown = clock();
+    }
+  }
+  instance->epoch++;
+  printf("epoch %ld  %.3f ms a step", instance->epoch,
+         1e3 * (double)(clock() - start) / CLOCKS_PER_SEC / (double)(done > 0 ? done : 1));
+  print_outputs(instance->train, sums, seen);
+  free(sums);
+}
+
+static void train(struct options *o) {
+  struct spm_sizes sizes;
+  struct spm_instance instance;
+  real *batch[MAX_DATA];
+  long room = o->batch > EVALUATION_ROWS ? o->batch : EVALUATION_ROWS;
+  size_t reals = spm_instance_reals(MODEL, room, 1, &sizes);
+  long *order = MODEL->trainings[0].shuffle ? memory_of(sizeof(long) * (size_t)o->data.count) : NULL;
+  for (int d = 0; d < MODEL->data_count; d++)
+    batch[d] = memory_of(sizeof(real) * (size_t)room * (size_t)MODEL->data[d].size);
+  real *memory = memory_of(sizeof(real) * reals);
+  spm_instance_open(&instance, MODEL, memory, room, 1, o->seed);
+  instance.rows = o->batch;
+  instance.total_rows = o->data.count;
+  if (o->resume) read_checkpoint(&instance, o);
+  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %llu\n", MODEL->name, o->data.count, o->batch, o->epochs, o->seed);
+  while (instance.epoch < o->epochs && (o->steps <= 0 || instance.step < o->steps)) {
+    train_epoch(&instance, o, order, batch);
+    if (o->valid.count > 0) evaluate(&instance, &o->valid, "valid", batch);
+    if (o->save) write_checkpoint(&instance, o);
+  }
+  if (o->test.count > 0) evaluate(&instance, &o->test, "test", batch);
+  for (int d = 0; d < MODEL->data_count; d++) free(batch[d]);
+  free(memory);
+  free(order);
+}
+
+/* ---- the command line ------------------------------------------------------------------------------------------ */
+
+static void usage(void) {
+  printf("usage: %s --data NAME=FILE [OPTION...]\nData:", MODEL->name);
+  for (int d = 0; d < MODEL->data_count; d++) printf(" %s%s", MODEL->data[d].name, MODEL->data[d].dims);
+  printf("; files: IDX or .npy, not compressed.\n"
+         "  --data, --valid, --test NAME=FILE   rows to train on, to evaluate on after each epoch, and at the end\n"
+         "  --epochs N  --batch N (0: all)  --steps N (at most)  --seed N (default 1)\n"
+         "  --save FILE   keep a checkpoint there (safetensors)   --resume FILE   go on from one\n");
+  exit(0);
+}
+
+static void name_file(struct rows *rows, const char *text) {
+  const char *equals = strchr(text, '=');
+  for (int d = 0; d < MODEL->data_count; d++) {
+    const char *name = MODEL->data[d].name;
+    size_t length = strlen(name);
+    if (equals && (size_t)(equals - text) == length && strncmp(text, name, length) == 0) {
+      rows->paths[d] = equals + 1;
+      return;
+    }
+  }
+  if (MODEL->data_count != 1 || equals) fail("%s: NAME=FILE is wanted, with a name that the model has", text);
+  rows->paths[0] = text;
+}
+
+static long whole_number(const char *option, const char *text) {
+  char *end;
+  long value = strtol(text, &end, 10);
+  if (end == text || *end || value < 0) fail("%s takes a whole number, not '%s'", option, text);
+  return value;
+}
+
+int main(int count, char **words) {
+  static struct options o;
+  const struct spm_training *training = MODEL->trainings;
+  o.epochs = training->epochs;
+  o.batch = training->batch;
+  o.steps = training->steps;
+  o.seed = 1;
+  for (int i = 1; i < count; i += 2) {
+    const char *word = words[i], *text = i + 1 < count ? words[i + 1] : NULL;
+    if (strcmp(word, "--help") == 0) usage();
+    if (!text) fail("%s is not complete; --help lists the options", word);
+    if (strcmp(word, "--data") == 0) name_file(&o.data, text);
+    else if (strcmp(word, "--valid") == 0) name_file(&o.valid, text);
+    else if (strcmp(word, "--test") == 0) name_file(&o.test, text);
+    else if (strcmp(word, "--epochs") == 0) o.epochs = whole_number(word, text);
+    else if (strcmp(word, "--batch") == 0) o.batch = whole_number(word, text);
+    else if (strcmp(word, "--steps") == 0) o.steps = whole_number(word, text);
+    else if (strcmp(word, "--seed") == 0) o.seed = (unsigned long long)whole_number(word, text);
+    else if (strcmp(word, "--save") == 0) o.save = text;
+    else if (strcmp(word, "--resume") == 0) o.resume = text;
+    else fail("there is no option %s; --help lists them", word);
+  }
+  read_rows(&o.data, 1);
+  read_rows(&o.valid, 0);
+  read_rows(&o.test, 0);
+  if (o.batch <= 0 || o.batch > o.data.count) o.batch = o.data.count;
+  train(&o);
+  return 0;
+}

@@ -1,0 +1,180 @@
+/* ---- program initialise ---- */
+
+static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
+  real *init_W_e = call->values; /* [K, D] */
+  real *init_V_e = call->values + 16; /* [D, K] */
+  (void)scratch, (void)unit;
+  spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 12, init_W_e, 12);
+  /* autoencoder.spm:5: param W : real[K, D] init normal(0, 1); */
+  spm_noise_normal(call->seed, 3136157270, call->step, 0, 1, 0, 0, 12, init_V_e, 12);
+}
+
+/* ---- program train ---- */
+
+static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *div_28 = call->values + 80; /* [] */
+  real *mul_29 = call->values + 96; /* [] */
+  (void)scratch, (void)unit;
+  /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
+  {
+  const real rows_in_batch_1_ = rows_in_batch[0];
+  div_28[0] = ((real)(-1)) / rows_in_batch_1_;
+  mul_29[0] = ((real)1 / rows_in_batch_1_) * ((real)0.1);
+  }
+}
+
+/* autoencoder.spm:7: let z = relu(W @ x); */
+static void train_rows_1_loop_1(long rows, real *restrict less_37, real *restrict z) {
+  for (long i = 0; i < rows * 3; i++) {
+    const real contract_3_0_ = less_37[i];
+    z[i] = vm_relu(contract_3_0_);
+    less_37[i] = vm_truth((real)0 < contract_3_0_);
+  }
+}
+
+/* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
+static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_15, const real *restrict div_28, real *restrict mul_32) {
+  const real div_28_8_ = div_28[0];
+  for (long i = 0; i < rows * 4; i++) {
+    const real sub_2_ = x[i] - sub_15[i];
+    sub_15[i] = ((sub_2_ * sub_2_) * ((real)(-0.5))) - ((real)0.9189385332046727);
+    mul_32[i] = sub_2_ * div_28_8_;
+  }
+}
+
+/* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
+static void train_rows_1_loop_3(long rows, const real *restrict mul_29, real *restrict select_38, const real *restrict less_37) {
+  const real mul_29_0_ = mul_29[0];
+  for (long i = 0; i < rows * 3; i++) {
+    const real select_5_ = vm_select(less_37[i], mul_29_0_ + select_38[i], (real)0);
+    select_38[i] = select_5_;
+  }
+}
+
+static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
+  const long first = unit * call->tile;
+  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const real *x = call->data[0] + first * 4; /* [rows, D] */
+  const real *W = call->parameters; /* [K, D] */
+  real *contract_3 = scratch; /* [rows, K] */
+  real *z = scratch + call->tile * 3; /* [rows, K] */
+  real *less_37 = scratch; /* [rows, K] */
+  const real *V = call->parameters + 16; /* [D, K] */
+  real *contract_5 = scratch + call->tile * 6; /* [rows, D] */
+  real *div_28 = call->values + 80; /* [] */
+  real *sub_15 = scratch + call->tile * 6; /* [rows, D] */
+  real *mul_32 = scratch + call->tile * 11; /* [rows, D] */
+  real *sum_16 = scratch + call->tile * 10; /* [rows] */
+  real *sum_17 = scratch + call->tile * 6; /* [rows] */
+  real *sum_over_19_partial = call->partials + unit * 64; /* [] */
+  real *sum_over_22_partial = call->partials + 16 + unit * 64; /* [] */
+  real *contract_33_partial = call->partials + 32 + unit * 64; /* [D, K] */
+  real *contract_34 = scratch + call->tile * 3; /* [rows, K] */
+  real *mul_29 = call->values + 96; /* [] */
+  real *select_38 = scratch + call->tile * 3; /* [rows, K] */
+  real *contract_39_partial = call->partials + 48 + unit * 64; /* [K, D] */
+  (void)rows;
+  /* autoencoder.spm:7: let z = relu(W @ x); */
+  spm_gemm(0, 1, rows, 3, 4, 1, x, 4, W, 4, 0, contract_3, 3);
+  train_rows_1_loop_1(rows, less_37, z);
+  /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
+  spm_gemm(0, 1, rows, 4, 3, 1, z, 3, V, 3, 0, contract_5, 4);
+  train_rows_1_loop_2(rows, x, sub_15, div_28, mul_32);
+  /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
+  spm_reduce_sum(rows, 4, 1, sum_16, sub_15);
+  spm_reduce_sum(rows, 3, 1, sum_17, z);
+  spm_reduce_sum(1, rows, 1, sum_over_19_partial, sum_16);
+  spm_reduce_sum(1, rows, 1, sum_over_22_partial, sum_17);
+  /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
+  spm_gemm(1, 0, 4, 3, rows, 1, mul_32, 4, z, 3, 0, contract_33_partial, 3);
+  spm_gemm(0, 0, rows, 3, 4, 1, mul_32, 4, V, 3, 0, contract_34, 3);
+  train_rows_1_loop_3(rows, mul_29, select_38, less_37);
+  /* autoencoder.spm:7: let z = relu(W @ x); */
+  spm_gemm(1, 0, 3, 4, rows, 1, select_38, 3, x, 4, 0, contract_39_partial, 4);
+}
+
+static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
+  real *sum_over_19 = call->values; /* [] */
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_22 = call->values + 32; /* [] */
+  real *div_21 = call->values + 16; /* [] */
+  real *div_24 = call->values + 48; /* [] */
+  real *sub_25 = call->values + 64; /* [] */
+  (void)scratch, (void)unit;
+  /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
+  {
+  const real rows_in_batch_1_ = rows_in_batch[0];
+  const real div_2_ = sum_over_19[0] / rows_in_batch_1_;
+  const real div_6_ = (sum_over_22[0] * ((real)0.1)) / rows_in_batch_1_;
+  div_21[0] = div_2_;
+  div_24[0] = div_6_;
+  sub_25[0] = div_2_ - div_6_;
+  }
+}
+
+/* ---- program evaluate ---- */
+
+/* autoencoder.spm:7: let z = relu(W @ x); */
+static void evaluate_rows_0_loop_1(long rows, real *restrict z) {
+  for (long i = 0; i < rows * 3; i++) {
+    const real z_1_ = vm_relu(z[i]);
+    z[i] = z_1_;
+  }
+}
+
+/* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
+static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *restrict sub_13) {
+  for (long i = 0; i < rows * 4; i++) {
+    const real sub_2_ = x[i] - sub_13[i];
+    sub_13[i] = ((sub_2_ * sub_2_) * ((real)(-0.5))) - ((real)0.9189385332046727);
+  }
+}
+
+static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
+  const long first = unit * call->tile;
+  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const real *x = call->data[0] + first * 4; /* [rows, D] */
+  const real *W = call->parameters; /* [K, D] */
+  real *contract_3 = scratch; /* [rows, K] */
+  real *z = scratch; /* [rows, K] */
+  const real *V = call->parameters + 16; /* [D, K] */
+  real *contract_5 = scratch + call->tile * 3; /* [rows, D] */
+  real *sub_13 = scratch + call->tile * 3; /* [rows, D] */
+  real *sum_14 = scratch + call->tile * 7; /* [rows] */
+  real *sum_15 = scratch + call->tile * 3; /* [rows] */
+  real *sum_over_17_partial = call->partials + unit * 32; /* [] */
+  real *sum_over_20_partial = call->partials + 16 + unit * 32; /* [] */
+  (void)rows;
+  /* autoencoder.spm:7: let z = relu(W @ x); */
+  spm_gemm(0, 1, rows, 3, 4, 1, x, 4, W, 4, 0, contract_3, 3);
+  evaluate_rows_0_loop_1(rows, z);
+  /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
+  spm_gemm(0, 1, rows, 4, 3, 1, z, 3, V, 3, 0, contract_5, 4);
+  evaluate_rows_0_loop_2(rows, x, sub_13);
+  /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
+  spm_reduce_sum(rows, 4, 1, sum_14, sub_13);
+  spm_reduce_sum(rows, 3, 1, sum_15, z);
+  spm_reduce_sum(1, rows, 1, sum_over_17_partial, sum_14);
+  spm_reduce_sum(1, rows, 1, sum_over_20_partial, sum_15);
+}
+
+static void evaluate_step_1(const struct spm_call *call, real *scratch, long unit) {
+  real *sum_over_17 = call->values; /* [] */
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_20 = call->values + 32; /* [] */
+  real *div_19 = call->values + 16; /* [] */
+  real *div_22 = call->values + 48; /* [] */
+  real *sub_23 = call->values + 64; /* [] */
+  (void)scratch, (void)unit;
+  /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
+  {
+  const real rows_in_batch_1_ = rows_in_batch[0];
+  const real div_2_ = sum_over_17[0] / rows_in_batch_1_;
+  const real div_6_ = (sum_over_20[0] * ((real)0.1)) / rows_in_batch_1_;
+  div_19[0] = div_2_;
+  div_22[0] = div_6_;
+  sub_23[0] = div_2_ - div_6_;
+  }
+}
+

@@ -1,0 +1,158 @@
+/* ---- program initialise ---- */
+
+/* library.spm:38: function unconstrain_positive(value) = value + log(-expm1(-value)); */
+static void initialise_step_0_loop_1(real *restrict expand_1_output) {
+  for (long i = 0; i < 3; i++)
+    expand_1_output[i] = ((real)(-0.43275212956718856));
+}
+
+static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
+  real *expand_1_output = call->values; /* [D] */
+  (void)scratch, (void)unit;
+  initialise_step_0_loop_1(expand_1_output);
+}
+
+/* ---- program train ---- */
+
+/* library.spm:37: function constrain_positive(raw) = softplus(raw); */
+static void train_step_0_loop_1(const real *restrict scale, const real *restrict mul_20, real *restrict scale_2, real *restrict log_9,
+    real *restrict mul_22, real *restrict sigmoid_28) {
+  const real mul_20_7_ = mul_20[0];
+  for (long i = 0; i < 3; i++) {
+    const real scale_0_ = scale[i];
+    const real scale_1_ = vm_softplus(scale_0_);
+    const real mul_3_ = scale_1_ * (real)2;
+    scale_2[i] = scale_1_;
+    log_9[i] = vm_log(mul_3_);
+    mul_22[i] = ((real)1 / mul_3_) * mul_20_7_;
+    sigmoid_28[i] = vm_sigmoid(scale_0_);
+  }
+}
+
+static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *div_16 = call->values + 64; /* [] */
+  real *mul_20 = scratch; /* [] */
+  const real *scale = call->parameters; /* [D] */
+  real *scale_2 = call->values; /* [D] */
+  real *log_9 = call->values + 16; /* [D] */
+  real *mul_22 = call->values + 80; /* [D] */
+  real *sigmoid_28 = call->values + 112; /* [D] */
+  (void)unit;
+  /* counts.spm:7: objective elbo; */
+  {
+  const real rows_in_batch_1_ = rows_in_batch[0];
+  const real div_2_ = (real)1 / rows_in_batch_1_;
+  div_16[0] = div_2_;
+  mul_20[0] = (rows_in_batch_1_ * div_2_) * (real)2;
+  }
+  train_step_0_loop_1(scale, mul_20, scale_2, log_9, mul_22, sigmoid_28);
+}
+
+/* counts.spm:6: likelihood x ~ laplace(0, scale); */
+static void train_rows_1_loop_1(long rows, const real *restrict x, const real *restrict scale_2, const real *restrict log_9,
+    real *restrict sub_10, real *restrict div_23) {
+  for (long i0 = 0; i0 < rows; i0++)
+    for (long i = 0; i < 3; i++) {
+      const real scale_2_3_ = scale_2[i];
+      const real div_4_ = (-vm_abs(x[i0 * 3 + i])) / scale_2_3_;
+      sub_10[i0 * 3 + i] = div_4_ - log_9[i];
+      div_23[i0 * 3 + i] = div_4_ / scale_2_3_;
+    }
+}
+
+static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
+  const long first = unit * call->tile;
+  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const real *x = call->data[0] + first * 3; /* [rows, D] */
+  real *scale_2 = call->values; /* [D] */
+  real *log_9 = call->values + 16; /* [D] */
+  real *sub_10 = scratch + 16; /* [rows, D] */
+  real *div_23 = scratch + 16 + call->tile * 4; /* [rows, D] */
+  real *sum_11 = scratch + 16 + call->tile * 3; /* [rows] */
+  real *sum_over_12_partial = call->partials + unit * 32; /* [] */
+  real *sum_over_25_partial = call->partials + 16 + unit * 32; /* [D] */
+  (void)rows;
+  train_rows_1_loop_1(rows, x, scale_2, log_9, sub_10, div_23);
+  /* counts.spm:7: objective elbo; */
+  spm_reduce_sum(rows, 3, 1, sum_11, sub_10);
+  spm_reduce_sum(1, rows, 1, sum_over_12_partial, sum_11);
+  /* counts.spm:6: likelihood x ~ laplace(0, scale); */
+  spm_reduce_sum(1, rows, 3, sum_over_25_partial, div_23);
+}
+
+/* counts.spm:6: likelihood x ~ laplace(0, scale); */
+static void train_step_2_loop_1(const real *restrict div_16, const real *restrict sum_over_25, const real *restrict mul_22,
+    const real *restrict sigmoid_28, real *restrict scale_gradient) {
+  const real div_16_0_ = div_16[0];
+  for (long i = 0; i < 3; i++)
+    scale_gradient[i] = (mul_22[i] + (div_16_0_ * sum_over_25[i])) * sigmoid_28[i];
+}
+
+static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
+  real *sum_over_12 = call->values + 32; /* [] */
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *div_14 = call->values + 48; /* [] */
+  real *div_16 = call->values + 64; /* [] */
+  real *sum_over_25 = call->values + 96; /* [D] */
+  real *mul_22 = call->values + 80; /* [D] */
+  real *sigmoid_28 = call->values + 112; /* [D] */
+  real *scale_gradient = call->gradient; /* [D] */
+  (void)scratch, (void)unit;
+  /* counts.spm:7: objective elbo; */
+  div_14[0] = sum_over_12[0] / rows_in_batch[0];
+  train_step_2_loop_1(div_16, sum_over_25, mul_22, sigmoid_28, scale_gradient);
+}
+
+/* ---- program evaluate ---- */
+
+/* library.spm:37: function constrain_positive(raw) = softplus(raw); */
+static void evaluate_step_0_loop_1(const real *restrict scale, real *restrict scale_2, real *restrict log_9) {
+  for (long i = 0; i < 3; i++) {
+    const real scale_1_ = vm_softplus(scale[i]);
+    scale_2[i] = scale_1_;
+    log_9[i] = vm_log(scale_1_ * (real)2);
+  }
+}
+
+static void evaluate_step_0(const struct spm_call *call, real *scratch, long unit) {
+  const real *scale = call->parameters; /* [D] */
+  real *scale_2 = call->values; /* [D] */
+  real *log_9 = call->values + 16; /* [D] */
+  (void)scratch, (void)unit;
+  evaluate_step_0_loop_1(scale, scale_2, log_9);
+}
+
+/* counts.spm:6: likelihood x ~ laplace(0, scale); */
+static void evaluate_rows_1_loop_1(long rows, const real *restrict x, const real *restrict scale_2, const real *restrict log_9,
+    real *restrict sub_10) {
+  for (long i0 = 0; i0 < rows; i0++)
+    for (long i = 0; i < 3; i++)
+      sub_10[i0 * 3 + i] = ((-vm_abs(x[i0 * 3 + i])) / scale_2[i]) - log_9[i];
+}
+
+static void evaluate_rows_1(const struct spm_call *call, real *scratch, long unit) {
+  const long first = unit * call->tile;
+  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const real *x = call->data[0] + first * 3; /* [rows, D] */
+  real *scale_2 = call->values; /* [D] */
+  real *log_9 = call->values + 16; /* [D] */
+  real *sub_10 = scratch; /* [rows, D] */
+  real *sum_11 = scratch + call->tile * 3; /* [rows] */
+  real *sum_over_12_partial = call->partials + unit * 16; /* [] */
+  (void)rows;
+  evaluate_rows_1_loop_1(rows, x, scale_2, log_9, sub_10);
+  /* counts.spm:7: objective elbo; */
+  spm_reduce_sum(rows, 3, 1, sum_11, sub_10);
+  spm_reduce_sum(1, rows, 1, sum_over_12_partial, sum_11);
+}
+
+static void evaluate_step_2(const struct spm_call *call, real *scratch, long unit) {
+  real *sum_over_12 = call->values + 32; /* [] */
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *div_14 = call->values + 48; /* [] */
+  (void)scratch, (void)unit;
+  /* counts.spm:7: objective elbo; */
+  div_14[0] = sum_over_12[0] / rows_in_batch[0];
+}
+

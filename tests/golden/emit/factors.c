@@ -1,0 +1,192 @@
+/* ---- program initialise ---- */
+
+static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
+  real *init_W_e = call->values; /* [K, D] */
+  real *init_V_e = call->values + 16; /* [D, K] */
+  (void)scratch, (void)unit;
+  spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 8, init_W_e, 8);
+  /* factors.spm:7: param W : real[K, D] init normal(0, 1); */
+  spm_noise_normal(call->seed, 3136157270, call->step, 0, 1, 0, 0, 8, init_V_e, 8);
+}
+
+/* ---- program train ---- */
+
+static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *div_37 = call->values + 80; /* [] */
+  real *div_38 = call->values + 96; /* [] */
+  (void)scratch, (void)unit;
+  /* factors.spm:11: objective elbo; */
+  {
+  const real rows_in_batch_1_ = rows_in_batch[0];
+  div_37[0] = (real)1 / rows_in_batch_1_;
+  div_38[0] = ((real)(-1)) / rows_in_batch_1_;
+  }
+}
+
+/* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
+static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict mul_40, const real *restrict div_37, real *restrict sub_28) {
+  const real div_37_12_ = div_37[0];
+  for (long i = 0; i < rows * 2; i++) {
+    const real contract_3_3_ = mul_40[i];
+    const real z_4_ = contract_3_3_ + (z[i] * ((real)0.5));
+    const real add_10_ = (((contract_3_3_ * contract_3_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
+    z[i] = z_4_;
+    sub_28[i] = add_10_ - ((real)0.5);
+    mul_40[i] = contract_3_3_ * div_37_12_;
+  }
+}
+
+/* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
+static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_18, const real *restrict div_38, real *restrict mul_42) {
+  const real div_38_8_ = div_38[0];
+  for (long i = 0; i < rows * 4; i++) {
+    const real sub_2_ = x[i] - sub_18[i];
+    sub_18[i] = ((sub_2_ * sub_2_) * ((real)(-0.5))) - ((real)0.9189385332046727);
+    mul_42[i] = sub_2_ * div_38_8_;
+  }
+}
+
+/* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
+static void train_rows_1_loop_3(long rows, real *restrict add_45, const real *restrict contract_44) {
+  for (long i = 0; i < rows * 2; i++) {
+    const real add_2_ = add_45[i] + contract_44[i];
+    add_45[i] = add_2_;
+  }
+}
+
+static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
+  const long first = unit * call->tile;
+  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const real *x = call->data[0] + first * 4; /* [rows, D] */
+  const real *W = call->parameters; /* [K, D] */
+  real *contract_3 = scratch; /* [rows, K] */
+  real *z_e = scratch + call->tile * 2; /* [rows, K] */
+  real *div_37 = call->values + 80; /* [] */
+  real *z = scratch + call->tile * 2; /* [rows, K] */
+  real *sub_28 = scratch + call->tile * 9; /* [rows, K] */
+  real *mul_40 = scratch; /* [rows, K] */
+  const real *V = call->parameters + 16; /* [D, K] */
+  real *contract_9 = scratch + call->tile * 4; /* [rows, D] */
+  real *div_38 = call->values + 96; /* [] */
+  real *sub_18 = scratch + call->tile * 4; /* [rows, D] */
+  real *mul_42 = scratch + call->tile * 11; /* [rows, D] */
+  real *sum_19 = scratch + call->tile * 8; /* [rows] */
+  real *sum_29 = scratch + call->tile * 4; /* [rows] */
+  real *sum_over_30_partial = call->partials + unit * 64; /* [] */
+  real *sum_over_33_partial = call->partials + 16 + unit * 64; /* [] */
+  real *contract_43_partial = call->partials + 32 + unit * 64; /* [D, K] */
+  real *contract_44 = scratch + call->tile * 2; /* [rows, K] */
+  real *add_45 = scratch; /* [rows, K] */
+  real *contract_46_partial = call->partials + 48 + unit * 64; /* [K, D] */
+  (void)rows;
+  /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
+  spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
+  spm_noise_normal(call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
+  train_rows_1_loop_1(rows, z, mul_40, div_37, sub_28);
+  /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
+  spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, contract_9, 4);
+  train_rows_1_loop_2(rows, x, sub_18, div_38, mul_42);
+  /* factors.spm:11: objective elbo; */
+  spm_reduce_sum(rows, 4, 1, sum_19, sub_18);
+  spm_reduce_sum(rows, 2, 1, sum_29, sub_28);
+  spm_reduce_sum(1, rows, 1, sum_over_30_partial, sum_19);
+  spm_reduce_sum(1, rows, 1, sum_over_33_partial, sum_29);
+  /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
+  spm_gemm(1, 0, 4, 2, rows, 1, mul_42, 4, z, 2, 0, contract_43_partial, 2);
+  spm_gemm(0, 0, rows, 2, 4, 1, mul_42, 4, V, 2, 0, contract_44, 2);
+  train_rows_1_loop_3(rows, add_45, contract_44);
+  /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
+  spm_gemm(1, 0, 2, 4, rows, 1, add_45, 2, x, 4, 0, contract_46_partial, 4);
+}
+
+static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
+  real *sum_over_30 = call->values; /* [] */
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_33 = call->values + 32; /* [] */
+  real *div_32 = call->values + 16; /* [] */
+  real *div_34 = call->values + 48; /* [] */
+  real *sub_35 = call->values + 64; /* [] */
+  (void)scratch, (void)unit;
+  /* factors.spm:11: objective elbo; */
+  {
+  const real rows_in_batch_1_ = rows_in_batch[0];
+  const real div_2_ = sum_over_30[0] / rows_in_batch_1_;
+  const real div_4_ = sum_over_33[0] / rows_in_batch_1_;
+  div_32[0] = div_2_;
+  div_34[0] = div_4_;
+  sub_35[0] = div_2_ - div_4_;
+  }
+}
+
+/* ---- program evaluate ---- */
+
+/* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
+static void evaluate_rows_0_loop_1(long rows, real *restrict z, real *restrict sub_27) {
+  for (long i = 0; i < rows * 2; i++) {
+    const real contract_3_3_ = sub_27[i];
+    const real z_4_ = contract_3_3_ + (z[i] * ((real)0.5));
+    const real add_10_ = (((contract_3_3_ * contract_3_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
+    z[i] = z_4_;
+    sub_27[i] = add_10_ - ((real)0.5);
+  }
+}
+
+/* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
+static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *restrict sub_17) {
+  for (long i = 0; i < rows * 4; i++) {
+    const real sub_2_ = x[i] - sub_17[i];
+    sub_17[i] = ((sub_2_ * sub_2_) * ((real)(-0.5))) - ((real)0.9189385332046727);
+  }
+}
+
+static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
+  const long first = unit * call->tile;
+  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const real *x = call->data[0] + first * 4; /* [rows, D] */
+  const real *W = call->parameters; /* [K, D] */
+  real *contract_3 = scratch; /* [rows, K] */
+  real *z_e = scratch + call->tile * 2; /* [rows, K] */
+  real *z = scratch + call->tile * 2; /* [rows, K] */
+  real *sub_27 = scratch; /* [rows, K] */
+  const real *V = call->parameters + 16; /* [D, K] */
+  real *contract_9 = scratch + call->tile * 4; /* [rows, D] */
+  real *sub_17 = scratch + call->tile * 4; /* [rows, D] */
+  real *sum_18 = scratch + call->tile * 2; /* [rows] */
+  real *sum_28 = scratch + call->tile * 3; /* [rows] */
+  real *sum_over_29_partial = call->partials + unit * 32; /* [] */
+  real *sum_over_32_partial = call->partials + 16 + unit * 32; /* [] */
+  (void)rows;
+  /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
+  spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
+  spm_noise_normal(call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
+  evaluate_rows_0_loop_1(rows, z, sub_27);
+  /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
+  spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, contract_9, 4);
+  evaluate_rows_0_loop_2(rows, x, sub_17);
+  /* factors.spm:11: objective elbo; */
+  spm_reduce_sum(rows, 4, 1, sum_18, sub_17);
+  spm_reduce_sum(rows, 2, 1, sum_28, sub_27);
+  spm_reduce_sum(1, rows, 1, sum_over_29_partial, sum_18);
+  spm_reduce_sum(1, rows, 1, sum_over_32_partial, sum_28);
+}
+
+static void evaluate_step_1(const struct spm_call *call, real *scratch, long unit) {
+  real *sum_over_29 = call->values; /* [] */
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_32 = call->values + 32; /* [] */
+  real *div_31 = call->values + 16; /* [] */
+  real *div_33 = call->values + 48; /* [] */
+  real *sub_34 = call->values + 64; /* [] */
+  (void)scratch, (void)unit;
+  /* factors.spm:11: objective elbo; */
+  {
+  const real rows_in_batch_1_ = rows_in_batch[0];
+  const real div_2_ = sum_over_29[0] / rows_in_batch_1_;
+  const real div_4_ = sum_over_32[0] / rows_in_batch_1_;
+  div_31[0] = div_2_;
+  div_33[0] = div_4_;
+  sub_34[0] = div_2_ - div_4_;
+  }
+}
+

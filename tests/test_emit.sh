@@ -1,0 +1,104 @@
+# Emitted C files: they compile cleanly everywhere, train as `spmc train` does, resume to the same bytes, and link and
+# run side by side. Lines "ok NAME" / "not ok NAME" / "skip NAME"; run by tests/run.sh.
+spmc=${SPMC:-build/spmc}
+here=$(cd "$(dirname "$0")/.." && pwd)
+bars=${SPM_BUILD:-$here/build}/examples/make_bars
+work=$(mktemp -d /tmp/spm-emit-XXXXXX)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+NO_COLOR=1 OPENBLAS_NUM_THREADS=1; export NO_COLOR OPENBLAS_NUM_THREADS
+strict='-std=c99 -pedantic -Wall -Wextra -Wshadow -Wconversion -Werror'
+
+check() { # NAME COMMAND...
+  label=$1
+  shift
+  if "$@" >out 2>&1; then echo "ok $label"; else echo "not ok $label: $*"; head -5 out; fi
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# same_numbers NAME TOLERANCE OUTPUT METRICS: "objective V" in each epoch's line against the column of that name
+same_numbers() {
+  sed -n 's/^epoch .* objective \([-0-9.e+]*\).*/\1/p' "$3" >emitted
+  awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "objective") c = i; next } { print $c }' "$4" >expected
+  if paste emitted expected | awk -v t="$2" '{ d = $1 - $2; if (d < 0) d = -d; s = $2 < 0 ? -$2 : $2; if (NF != 2 || !(d <= t * (s + 1))) bad = 1 } END { exit bad || NR == 0 }'
+  then echo "ok $1"; else echo "not ok $1:"; paste emitted expected | head -5; fi
+}
+
+"$bars" bars.idx 256 1
+gcc -o make_numbers "$here/tests/emit/make_numbers.c" && ./make_numbers numbers.npy 256 256
+for spec in "$here"/specs/*.spm; do
+  name=$(basename "$spec" .spm)
+  check "$name is emitted" "$spmc" emit "$spec" --main -o "$name.c" D=256 K=8
+  "$spmc" emit "$spec" --main -o again.c D=256 K=8
+  check "$name has the same bytes each time" cmp "$name.c" again.c
+  for cc in gcc clang; do
+    have $cc || { echo "skip $name with $cc: not installed"; continue; }
+    for flags in '-O0' '-O3 -march=native' '-O0 -DSPM_REAL=double' '-O0 -DSPM_NO_BLAS'; do
+      check "$name with $cc $flags" $cc $strict $flags -c "$name.c" -o model.o
+    done
+  done
+  if have tcc; then check "$name with tcc" tcc -DSPM_NO_BLAS "$name.c" -o model-tcc -lm; else echo "skip $name with tcc: not installed"; fi
+  gcc -O3 -march=native -DSPM_NO_BLAS "$name.c" -o model -lm
+  # 256 rows in batches of 128: 50 epochs are 100 steps
+  check "$name trains" ./model --data x=numbers.npy --batch 128 --epochs 50 --seed 5
+  cp out emitted.txt
+  check "$name is trained" "$spmc" train "$spec" --data x=numbers.npy --batch 128 --epochs 50 --seed 5 --threads 1 -q --force --out run D=256 K=8
+  same_numbers "$name follows spmc train for 100 steps" 1e-3 emitted.txt run/metrics.csv
+done
+
+spec=$here/tests/emit/first.spm
+"$spmc" emit "$here/specs/laplace_vae.spm" --main -o laplace.c K=4 H=16
+gcc -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -DSPM_NO_BLAS laplace.c -o checked -lm
+check 'a run under the sanitizers' ./checked --data x=bars.idx --test bars.idx --epochs 2 --save a.safetensors
+gcc -O2 -g -DSPM_NO_BLAS laplace.c -o model -lm
+if have valgrind; then check 'a run under valgrind' valgrind -q --error-exitcode=3 --leak-check=full --errors-for-leak-kinds=definite ./model --data bars.idx --epochs 1; else echo 'skip valgrind: not installed'; fi
+./model --data bars.idx --epochs 4 --save whole >/dev/null
+./model --data bars.idx --epochs 2 --save half >/dev/null
+./model --data bars.idx --epochs 4 --resume half --save resumed >/dev/null
+check 'a resumed run ends in the same bytes' cmp whole resumed
+tail -c +17 bars.idx >pixels
+{ printf '\223NUMPY\001\000v\000'; printf "%-117s\n" "{'descr': '|u1', 'fortran_order': False, 'shape': (256, 28, 28), }"; cat pixels; } >bars.npy
+./model --data bars.npy --epochs 4 --save from-npy >/dev/null
+check '.npy and IDX are read alike' cmp whole from-npy
+gcc -O2 -DSPM_NO_BLAS -DSPM_REAL=double laplace.c -o model-double -lm
+./model-double --data bars.idx --epochs 3 --batch 256 >double.txt
+./model --data bars.idx --epochs 3 --batch 256 >single.txt
+sed -n 's/^epoch .* objective \([-0-9.e+]*\).*/\1/p' double.txt | awk 'BEGIN { print "objective" } { print }' >double.csv
+same_numbers 'double precision follows single' 1e-4 single.txt double.csv
+printf 'short' >short.idx
+for bad in missing.idx short.idx "$spec"; do
+  if ./model --data x=$bad >out 2>&1; then echo "not ok $bad is refused"; else echo "ok a bad file is refused: $(cut -c1-70 out | head -1)"; fi
+done
+
+"$spmc" emit "$here/tests/emit/library.spm" -o none.c >out 2>&1
+if grep -q 'nothing to emit' out && [ ! -e none.c ]; then echo 'ok a library leaves nothing to emit'; else echo 'not ok a library leaves nothing to emit'; cat out; fi
+
+for name in first second; do
+  check "$name as a library" "$spmc" emit "$here/tests/emit/$name.spm" --lib --header $name.h -o $name.c
+  check "$name is clean as a library" gcc $strict -DSPM_STATIC -O2 -c $name.c -o $name.o
+  check "$name exports its own names only" sh -c "nm -g --defined-only $name.o | awk '{ print \$3 }' | grep -v -e '^${name}_' -e '^spm_model_$name\$' | wc -l | grep -qx 0"
+  printf '#include "%s.h"\nint main() { return %s_size(1, 0) == 0; }\n' $name $name >header.cc
+  if have g++; then check "$name.h in C++" g++ -std=c++11 -Wall -Wextra -pedantic -Werror -c header.cc; else echo 'skip C++: no g++'; fi
+done
+if gcc -g -O1 -fsanitize=thread -DSPM_NO_BLAS -I. "$here/tests/emit/threads.c" first.c second.c -o threads -lm -lpthread 2>out; then
+  check 'two models and two instances in threads' setarch -R ./threads
+else echo 'skip ThreadSanitizer: not installed'; fi
+if have pkg-config; then
+  for name in first second; do gcc -O2 -c $name.c && ar rcs lib$name.a $name.o; done
+  printf '#include "first.h"\n#include "second.h"\nint main(void) { return first_size(1, 1) == second_size(1, 1); }\n' >both.c
+  check 'two models linked through pkg-config' sh -c 'PKG_CONFIG_PATH=. gcc both.c $(PKG_CONFIG_PATH=. pkg-config --cflags --libs first second) -o both && ./both'
+else echo 'skip pkg-config: not installed'; fi
+gcc -O2 -DSPM_NO_BLAS -DSPM_STATIC -I. "$here/tests/emit/static.c" first.c -o static -lm && check 'memory that is static' ./static
+
+for target in aarch64-linux-gnu-gcc/qemu-aarch64 arm-linux-gnueabihf-gcc/qemu-arm; do
+  cc=${target%/*} run=${target#*/}
+  if have $cc && have $run; then
+    $cc -std=c99 -O2 -static -DSPM_NO_BLAS laplace.c -o foreign -lm && $run ./foreign --data bars.idx --epochs 4 --save foreign.safetensors >/dev/null
+    check "$cc gives the same bytes" cmp foreign.safetensors whole
+  else echo "skip $cc with $run: not installed"; fi
+done
+if echo 'int main(void) { return 0; }' | gcc -m32 -x c - -o m32 2>/dev/null; then
+  gcc -m32 -msse2 -mfpmath=sse -std=c99 -O2 -DSPM_NO_BLAS laplace.c -o narrow -lm && ./narrow --data bars.idx --epochs 4 --save narrow.safetensors >/dev/null
+  check '32 bits give the same bytes' cmp narrow.safetensors whole
+else echo 'skip 32 bits: gcc -m32 has no library'; fi
+exit 0

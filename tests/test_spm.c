@@ -1,0 +1,144 @@
+/* The host interface (spm.h): what a program of somebody else's does with it. */
+#include "spm.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+static const char spec[] = "model tiny;\n"
+                           "dim D = 4;  dim K = 2;\n"
+                           "data x : real[D];\n"
+                           "latent z : real[K];\n"
+                           "prior z ~ laplace(0, 1);\n"
+                           "encoder q(x) { mu = dense(x, K);  sd = exp(dense(x, K)); }\n"
+                           "posterior z ~ normal(q.mu, q.sd);\n"
+                           "decoder p(z) { mean = dense(z, D); }\n"
+                           "likelihood x ~ normal(p.mean, 0.5);\n"
+                           "objective elbo;\n"
+                           "train { optimizer = adam(lr = 1e-2);  batch = 32;  epochs = 3; }\n";
+enum { ROWS = 96, D = 4, K = 2 };
+
+static const float *const *make_data(void) {
+  static float x[ROWS * D];
+  static const float *const data[] = {x};
+  for (int i = 0; i < ROWS * D; i++) x[i] = (float)(i * i % 97) / 97;
+  return data;
+}
+
+static spm_compiled *compiled_spec(const spm_value *values, int count) {
+  char error[2000];
+  spm_compiled *c = spm_compile(spec, "tiny.spm", values, count, error, sizeof error);
+  cr_assert(c != NULL, "%s", error);
+  return c;
+}
+
+Test(spm, lists_tensors_with_names_and_shapes) {
+  spm_compiled *c = compiled_spec(&(spm_value){"K", 3}, 1);
+  spm_tensor_info info;
+  cr_assert(spm_abi_version() == SPM_HOST_ABI);
+  cr_assert(spm_tensor_count(c, SPM_DATA_TENSORS) == 1 && spm_tensor_count(c, SPM_PARAMETER_TENSORS) == 6);
+  cr_assert(spm_tensor_count(c, SPM_STATE_TENSORS) == 0);
+  cr_assert(spm_tensor_at(c, SPM_DATA_TENSORS, 0, &info) == 0);
+  cr_assert(strcmp(info.name, "x") == 0 && strcmp(info.dims, "[D]") == 0 && info.size == 4);
+  cr_assert(spm_tensor_at(c, SPM_PARAMETER_TENSORS, 0, &info) == 0);
+  cr_assert(strcmp(info.name, "q.mu.dense.W") == 0 && info.rank == 2 && info.shape[0] == 3 && info.shape[1] == 4);
+  cr_assert(spm_tensor_at(c, SPM_PARAMETER_TENSORS, 6, &info) == -1);
+  spm_compiled_free(c);
+}
+
+Test(spm, mistakes_come_back_in_the_buffer) {
+  char error[2000], small[12];
+  cr_assert(spm_compile("model m; objective nothing;", "bad.spm", NULL, 0, error, sizeof error) == NULL);
+  cr_assert(strstr(error, "bad.spm:1:") != NULL && strstr(error, "nothing") != NULL, "%s", error);
+  cr_assert(spm_compile("model m; objective nothing;", "bad.spm", NULL, 0, small, sizeof small) == NULL);
+  cr_assert(strlen(small) < sizeof small);
+  cr_assert(spm_compile("model", "bad.spm", NULL, 0, NULL, 0) == NULL);
+  cr_assert(spm_compile("layer twice(x : real[n]) { return 2 * x; }", "lib.spm", NULL, 0, error, sizeof error) == NULL);
+  cr_assert(strstr(error, "no `model`") != NULL, "%s", error);
+  spm_compiled *c = compiled_spec(NULL, 0);
+  spm_session *s = spm_session_create(c, 8, 1, 1, error, sizeof error);
+  cr_assert(spm_session_gradient(s, make_data(), 9, 0, NULL, error, sizeof error) == -1);
+  cr_assert(spm_session_train(s, (const float *const[]){NULL}, 8, 1, NULL, NULL, error, sizeof error) == -1);
+  cr_assert(strstr(error, "x") != NULL);
+  cr_assert(spm_session_rows(s, "encode", "nobody", make_data(), 8, NULL, error, sizeof error) == -1);
+  cr_assert(spm_session_parameter(s, "nobody", NULL) == NULL);
+  cr_assert(spm_session_create(c, 0, 1, 1, error, sizeof error) == NULL);
+  spm_session_free(s);
+  spm_compiled_free(c);
+}
+
+/* Central differences of the objective, with the same noise. */
+Test(spm, gradients_are_those_of_the_negative_objective) {
+  spm_compiled *c = compiled_spec(NULL, 0);
+  char error[1000];
+  spm_session *s = spm_session_create(c, ROWS, 1, 3, error, sizeof error);
+  for (int p = 0; p < spm_tensor_count(c, SPM_PARAMETER_TENSORS); p++) {
+    spm_tensor_info info;
+    spm_tensor_at(c, SPM_PARAMETER_TENSORS, p, &info);
+    long size;
+    float *value = spm_session_parameter(s, info.name, &size), old = value[1];
+    double above, below, at;
+    cr_assert(size == info.size);
+    cr_assert(spm_session_gradient(s, make_data(), ROWS, 7, &at, error, sizeof error) == 0);
+    double gradient = (double)spm_session_gradient_of(s, info.name, &size)[1];
+    value[1] = old + 0.01f;
+    spm_session_gradient(s, make_data(), ROWS, 7, &above, error, sizeof error);
+    value[1] = old - 0.01f;
+    spm_session_gradient(s, make_data(), ROWS, 7, &below, error, sizeof error);
+    value[1] = old;
+    double slope = -(above - below) / 0.02;
+    cr_assert(fabs(slope - gradient) < 2e-3 * (1 + fabs(slope)), "%s: %g, by differences %g", info.name, gradient, slope);
+  }
+  spm_session_free(s);
+  spm_compiled_free(c);
+}
+
+static int stop_after_two(void *context, long epoch, long step, double objective) {
+  (void)step;
+  cr_assert(isfinite(objective));
+  ++*(int *)context;
+  return epoch == 2;
+}
+
+Test(spm, trains_encodes_and_stops_when_told) {
+  spm_compiled *c = compiled_spec(NULL, 0);
+  char error[1000];
+  float codes[ROWS * K], again[ROWS * K];
+  double before, after;
+  int epochs = 0;
+  spm_session *s = spm_session_create(c, 32, 1, 3, error, sizeof error);
+  cr_assert(spm_session_evaluate(s, make_data(), ROWS, &before, error, sizeof error) == 0);
+  cr_assert(spm_session_train(s, make_data(), ROWS, 30, NULL, NULL, error, sizeof error) == 0, "%s", error);
+  cr_assert(spm_session_evaluate(s, make_data(), ROWS, &after, error, sizeof error) == 0);
+  cr_assert(after > before);
+  cr_assert(spm_session_rows(s, "encode", "z", make_data(), ROWS, codes, error, sizeof error) == 0, "%s", error);
+  cr_assert(spm_session_rows(s, "encode", "z", make_data(), ROWS, again, error, sizeof error) == 0);
+  cr_assert(memcmp(codes, again, sizeof codes) == 0 && codes[0] != codes[K]);
+  spm_session_free(s);
+  s = spm_session_create(c, 32, 1, 3, error, sizeof error);
+  cr_assert(spm_session_train(s, make_data(), ROWS, 9, stop_after_two, &epochs, error, sizeof error) == 0);
+  cr_assert(epochs == 2);
+  spm_session_free(s);
+  spm_compiled_free(c);
+}
+
+static void *compile_and_train(void *result) {
+  char error[1000];
+  spm_compiled *c = spm_compile(spec, "tiny.spm", NULL, 0, error, sizeof error);
+  spm_session *s = c ? spm_session_create(c, 32, 1, 3, error, sizeof error) : NULL;
+  if (s && spm_session_train(s, make_data(), ROWS, 3, NULL, NULL, error, sizeof error) == 0)
+    spm_session_evaluate(s, make_data(), ROWS, result, error, sizeof error);
+  spm_session_free(s);
+  spm_compiled_free(c);
+  return NULL;
+}
+
+Test(spm, threads_do_not_disturb_each_other) {
+  pthread_t threads[4];
+  double results[4] = {0};
+  make_data();
+  for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, compile_and_train, &results[i]);
+  for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+  for (int i = 0; i < 4; i++) cr_assert(results[i] == results[0] && results[0] != 0);
+}
