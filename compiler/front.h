@@ -216,6 +216,9 @@ bool read_support(Elaborator *, const TypeExpr *, Support *);
 bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
 /* Dims a type writes: those in brackets, then the length of a simplex(n) or category(n). */
 int type_rank(const TypeExpr *);
+/* Whole, at least 1, and at most 2^30; and a tensor of at most 2^36 numbers (reported at span otherwise). */
+bool is_dim_size(double);
+bool size_is_possible(Elaborator *, const Shape *, Span);
 const Expr *type_dim(const TypeExpr *, int);
 bool facts_within(const Facts *inner, const Facts *outer);
 bool facts_disjoint(const Facts *, const Facts *);
