@@ -40,6 +40,7 @@ static const Item *rival(const Model *m, const Item *chosen, const Expr *call) {
   for (int i = 0; i < m->library.count; i++) {
     const Item *other = m->library.items[i];
     if (other == chosen || other->kind != ITEM_DISTRIBUTION || other->name != chosen->name || !other->has_block || !takes(other, call)) continue;
+    if (m->compilation->sources[other->span.source].library != m->compilation->sources[chosen->span.source].library) continue; /* the author's own comes first */
     if (family_event_rank(other) != family_event_rank(chosen)) continue;
     for (int k = 0; k < positional; k++)
       if (other->extra.items[k].name != chosen->extra.items[k].name) return other;
