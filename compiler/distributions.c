@@ -93,9 +93,9 @@ static bool check_parameter_supports(Elaborator *e, const Formals *formals, cons
   return ok;
 }
 
-const Item *chosen_family(Elaborator *e, const Expr *pattern) { return choose_family(e, pattern); }
+const Item *family_of_pattern(Elaborator *e, const Expr *pattern) { return choose_family(e, pattern); }
 
-const Formal *pattern_formal(const Item *family, const Expr *pattern, int argument) {
+const Formal *formal_of_pattern(const Item *family, const Expr *pattern, int argument) {
   const Argument *a = &pattern->arguments[argument];
   int at = -1;
   for (int i = 0; i <= argument; i++) at += pattern->arguments[i].name == NULL;
