@@ -23,13 +23,12 @@ static const char *const driver_files[] = {"runtime/optim.h",  "runtime/optim.c"
                                            "runtime/standalone/instance.h", "runtime/standalone/instance.c"};
 enum { KERNEL_FILES = sizeof kernel_files / sizeof *kernel_files, DRIVER_FILES = sizeof driver_files / sizeof *driver_files };
 
-/* Products and sums are not to be contracted to fused ones, so that compilers agree; and errno stands in the way of a
- * vector square root. `cc -O3` alone would do both. */
+/* Products and sums are not to be contracted to fused ones, so that compilers agree; `cc -O3` alone would. */
 static const char preamble[] =
     "#if defined __clang__\n"
     "#pragma STDC FP_CONTRACT OFF\n"
     "#elif defined __GNUC__ && !defined __TINYC__\n"
-    "#pragma GCC optimize(\"fp-contract=off\", \"no-math-errno\")\n"
+    "#pragma GCC optimize(\"fp-contract=off\")\n"
     "#endif\n"
     "\n"
     "#ifdef SPM_REAL /* -DSPM_REAL=double */\n"

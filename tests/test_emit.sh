@@ -97,8 +97,19 @@ for target in aarch64-linux-gnu-gcc/qemu-aarch64 arm-linux-gnueabihf-gcc/qemu-ar
     check "$cc gives the same bytes" cmp foreign.safetensors whole
   else echo "skip $cc with $run: not installed"; fi
 done
-if echo 'int main(void) { return 0; }' | gcc -m32 -x c - -o m32 2>/dev/null; then
-  gcc -m32 -msse2 -mfpmath=sse -std=c99 -O2 -DSPM_NO_BLAS laplace.c -o narrow -lm && ./narrow --data bars.idx --epochs 4 --save narrow.safetensors >/dev/null
+narrow=
+if have i686-linux-gnu-gcc; then narrow='i686-linux-gnu-gcc -static'
+elif echo 'int main(void) { return 0; }' | gcc -m32 -x c - -o m32 2>/dev/null; then narrow='gcc -m32'; fi
+if [ -n "$narrow" ]; then
+  $narrow -msse2 -mfpmath=sse -std=c99 -O2 -DSPM_NO_BLAS laplace.c -o narrow -lm && ./narrow --data bars.idx --epochs 4 --save narrow.safetensors >/dev/null
   check '32 bits give the same bytes' cmp narrow.safetensors whole
-else echo 'skip 32 bits: gcc -m32 has no library'; fi
+else echo 'skip 32 bits: no compiler for them'; fi
+
+SPMC=$spmc MAKE_BARS=$bars; export SPMC MAKE_BARS
+check 'examples/standalone runs' sh "$here/examples/standalone/run.sh"
+check 'examples/microcontroller runs' sh "$here/examples/microcontroller/run.sh"
+embed=${SPM_BUILD:-$here/build}/examples/embed/embed
+check 'examples/embed runs' "$embed"
+sed -n '/^ \*   #include <spm.h>/,/^ \*\/$/p' "$here/compiler/spm.h" | sed -e '$d' -e 's/^ \*   //' -e 's/^ \*$//' >shown.c
+check 'spm.h shows the example that runs' cmp shown.c "$here/examples/embed/embed.c"
 exit 0
