@@ -182,7 +182,7 @@ Test(library, a_family_of_ones_own) {
                       "objective elbo(kl = monte_carlo);\n");
   Text notes = {.compilation = s.c};
   model_describe(&notes, s.model);
-  cr_expect(strstr(notes.bytes, "kl(z): two_sided || normal, Monte Carlo: as asked"), "%s", notes.bytes);
+  cr_expect(strstr(notes.bytes, "kl(z): two_sided || normal, Monte Carlo, as asked"), "%s", notes.bytes);
   Run run = {.rows = DRAWS};
   /* E[log q] = -1 - log 2 and E[z^2] = variance + mean^2 = 2.5 + 1 at x = 0. */
   double kl_z = -1 - log(2) + 0.5 * 3.5 + 0.5 * log(2 * acos(-1));
