@@ -14,6 +14,7 @@ ARCH := native
 BUILD := build
 SANITIZE :=
 DEMO_EPOCHS := 3
+PRIOR_EPOCHS := 2
 
 # --- flags -----------------------------------------------------------------------------------------------------------
 # pkg-config is asked when a recipe first needs it, so that `deps` can run before.
@@ -46,7 +47,7 @@ NUMERIC := $(filter $(RUNTIME),$(addprefix runtime/,kernels.c $(notdir $(wildcar
 GENERATED := $(if $(wildcard compiler/parser.y),$(BUILD)/parser.c) $(if $(wildcard compiler/lexer.l),$(BUILD)/lexer.c)
 # Texts the program carries with it: the library in .spm, and what generated C files are made of.
 TEXTS := $(sort $(wildcard compiler/library/*.spm runtime/*.def runtime/kernels_*.c runtime/standalone/*) \
-           $(addprefix runtime/,model.h vmath.h philox.h driver.h driver.c optim.h optim.c train.c))
+           $(addprefix runtime/,model.h vmath.h special.h philox.h driver.h driver.c optim.h optim.c train.c))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(COMPILER) $(RUNTIME)) $(patsubst %.c,$(BUILD)/%_double.o,$(NUMERIC)) \
@@ -70,6 +71,7 @@ help:
 	@echo 'make deps     install what the build needs (apt-get); test and demo do this by themselves'
 	@echo 'make test     build everything and run every test'
 	@echo 'make demo     train specs/laplace_vae.spm on Fashion-MNIST for DEMO_EPOCHS=$(DEMO_EPOCHS) epochs, into $(BUILD)/demo'
+	@echo 'make priors   train the specs of specs/priors on Fashion-MNIST for PRIOR_EPOCHS=$(PRIOR_EPOCHS) epochs and print a table'
 	@echo 'make golden   rewrite the expected outputs under tests/golden'
 	@echo 'make asan     run every test under the address and undefined-behaviour sanitizers'
 	@echo 'make bench    run the benchmarks under tests/bench'
@@ -128,6 +130,11 @@ run-demo: $(BUILD)/spmc $(BUILD)/examples/make_bars
 	echo "$(BUILD)/spmc train specs/laplace_vae.spm --data x=$$train --test x=$$test --epochs $(DEMO_EPOCHS) --seed 1 --out $(BUILD)/demo"; \
 	$(BUILD)/spmc train specs/laplace_vae.spm --data x=$$train --test x=$$test --epochs $(DEMO_EPOCHS) --seed 1 --out $(BUILD)/demo
 	@test -s $(BUILD)/demo/figures/reconstructions.png
+
+# --- priors ----------------------------------------------------------------------------------------------------------
+.PHONY: priors
+priors: deps deps-data $(BUILD)/spmc
+	@SPMC=$(BUILD)/spmc FASHION=$(FASHION) OUT=$(BUILD)/priors sh specs/priors/run.sh $(PRIOR_EPOCHS)
 
 # --- packages --------------------------------------------------------------------------------------------------------
 # $(call install,PACKAGES): installs those that are missing, or says what to run and fails.

@@ -90,6 +90,8 @@ int utf8_length(const char *text, size_t length);
 /* The returned diagnostic may be given notes and a hint. Warnings that are allowed are dropped (a dummy is returned). */
 Diagnostic *error_at(Compilation *, const char *code, Span, const char *format, ...) __attribute__((format(printf, 4, 5)));
 Diagnostic *warning_at(Compilation *, const char *code, Span, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* A note of its own, neither wrong nor doubtful. */
+void note_report(Compilation *, const char *code, Span, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void note_at(Diagnostic *, Span, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void help_with(Diagnostic *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -66,11 +66,52 @@ static void check_one(Elaborator *e, const Item *item) {
   invent_dims(e, &item->formals, scope);
   invent_dims(e, &item->extra, scope);
   Frame frame = enter_callee(e, scope, false, item->name);
-  if (stand_ins(e, &item->formals, scope) && stand_ins(e, &item->extra, scope)) {
+  /* The type of the event may mention parameters. */
+  if (stand_ins(e, &item->extra, scope) && stand_ins(e, &item->formals, scope)) {
     if (distribution && item->has_block) check_fields(e, item, scope);
     else if (item->has_block || item->kind == ITEM_LAYER) run_block(e, &item->block, NULL);
     else if (item->expr) elaborate(e, item->expr);
   }
+  leave_callee(e, frame);
+}
+
+/* Names in the patterns of a rule stand for parameters of the families they are written in. */
+static bool bind_patterns(Elaborator *e, const Expr *x, Scope *scope) {
+  bool family = x->kind == EXPR_CALL && is_family(e->model, x->name);
+  const Item *item = family ? chosen_family(e, x) : NULL;
+  if (family && !item) return false;
+  if (item) {
+    invent_dims(e, &item->formals, scope);
+    invent_dims(e, &item->extra, scope);
+  }
+  for (int i = 0; i < x->argument_count; i++) {
+    const Expr *argument = x->arguments[i].value;
+    if (!item && !bind_patterns(e, argument, scope)) return false;
+    if (!item || argument->kind != EXPR_NAME || scope_find(scope, argument->name)) continue;
+    Formal named = *pattern_formal(item, x, i);
+    named.name = argument->name;
+    named.span = argument->span;
+    if (!stand_in(e, &named, scope)) return false;
+  }
+  return true;
+}
+
+static void check_rule(Elaborator *e, const Item *rule) {
+  Scope *scope = scope_new(e, NULL);
+  const Expr *pattern = rule->pattern;
+  bool kl = strcmp(pattern->name, "kl") == 0, expectation = strcmp(pattern->name, "expect") == 0;
+  int wanted = kl ? 2 : 1;
+  if (!kl && !expectation) {
+    Diagnostic *d = error_at(e->c, "rule", pattern->name_span, "there are no rules for `%s`", pattern->name);
+    help_with(d, "rules are kl(q, p) and expect(f(q))");
+    return;
+  }
+  if (pattern->argument_count != wanted) {
+    error_at(e->c, "rule", pattern->span, "`%s` takes %s", pattern->name, kl ? "two distributions" : "one expression of a distribution");
+    return;
+  }
+  Frame frame = enter_callee(e, scope, false, pattern->name);
+  if (bind_patterns(e, pattern, scope)) elaborate(e, rule->expr);
   leave_callee(e, frame);
 }
 
@@ -80,7 +121,8 @@ void check_generic(Model *m) {
   scratch.sources = NULL;
   for (int i = 0; i < m->library.count; i++) {
     const Item *item = m->library.items[i];
-    if (item->kind == ITEM_RULE || m->compilation->sources[item->span.source].library) continue;
-    check_one(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
+    if (m->compilation->sources[item->span.source].library) continue;
+    if (item->kind == ITEM_RULE) check_rule(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
+    else check_one(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
   }
 }

@@ -29,6 +29,7 @@ typedef struct Arguments { /* of all commands; each accepts those it lists */
   int dump_count;
   const char *out;
   long epochs, batch, threads, elements; /* -1: not given */
+  int blas;                              /* enum spm_blas; -1: not given */
   bool seed_given;
   unsigned long long seed;
   bool resume, force, json, quiet, plain;
@@ -44,10 +45,11 @@ enum {
   OPTION_DUMP = 4,
   OPTION_JSON = 8,
   OPTION_SEED = 16,
-  OPTION_THREADS = 32,
+  OPTION_THREADS = 32, /* --threads --blas */
   OPTION_OVERRIDE = 64, /* NAME=VALUE */
   OPTION_ELEMENTS = 128,
-  OPTION_EMIT = 256, /* --out FILE --main --lib --header */
+  OPTION_BATCH = 256,
+  OPTION_EMIT = 512, /* --out FILE --main --lib --header */
   OPTION_OUT = OPTION_TRAIN | OPTION_EMIT
 };
 
@@ -68,6 +70,7 @@ int command_train(const Arguments *);
 int command_eval(const Arguments *);
 int command_check(const Arguments *);
 int command_diagnose(const Arguments *);
+int command_explain(const Arguments *);
 int command_emit(const Arguments *);
 
 /* ---- messages (command_model.c) -------------------------------------------------------------------------------- */
@@ -121,8 +124,9 @@ void loaded_free(Loaded *);
 int loaded_bind(const Arguments *, Loaded *, const DataSet *, const struct spm_table **tables, struct spm_rows *rows);
 
 double command_clock(void); /* seconds */
-/* Before any thread runs. A warning if there is no BLAS; -1. */
-int open_blas(const Arguments *);
+/* Before any thread runs. Without --blas that of a run that goes on (its name), else OpenBLAS, with a warning if there
+ * is none. Exit code, or -1 to go on. */
+int open_blas(const Arguments *, const char *of_run);
 
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 

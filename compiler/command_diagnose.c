@@ -156,7 +156,7 @@ static int run(const Arguments *a, Loaded *l) {
 int command_diagnose(const Arguments *a) {
   CompileOptions options = {.overrides = a->overrides, .override_count = a->override_count, .invent_dims = true};
   Loaded loaded = {0};
-  int code = open_blas(a);
+  int code = open_blas(a, NULL);
   if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
   if (code < 0 && model_is_library(loaded.model))
     code = fail_user(a, "%s: holds no `model`: there is nothing to run", a->target);

@@ -97,7 +97,7 @@ int command_eval(const Arguments *a) {
   Evaluating *e = calloc(1, sizeof *e);
   if (!e) return fail_user(a, "out of memory");
   e->a = a;
-  int code = open_blas(a);
+  int code = open_blas(a, NULL);
   if (code < 0) code = compile(e);
   if (code < 0) code = bind(e);
   if (code < 0) code = load(e);

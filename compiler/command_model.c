@@ -52,9 +52,13 @@ int fail_diagnostics(const Arguments *a, Compilation *c) {
   return internal ? fail_internal(a, "%s", internal) : EXIT_USER;
 }
 
-int open_blas(const Arguments *a) {
+int open_blas(const Arguments *a, const char *of_run) {
   char problem[512];
-  if (spm_blas_open(problem, sizeof problem) != 0 && !a->quiet)
+  int library = a->blas >= 0 ? a->blas : of_run ? spm_blas_of_name(of_run) : SPM_OPENBLAS;
+  if (library < 0) library = SPM_OPENBLAS; /* the run had none */
+  int status = spm_blas_open((enum spm_blas)library, problem, sizeof problem);
+  if (status != 0 && library != SPM_OPENBLAS) return fail_user(a, "%s", problem);
+  if (status != 0 && !a->quiet)
     fprintf(stderr, "spmc: warning: %s; matrix products run in plain loops, many times slower\n", problem);
   return -1;
 }

@@ -1,6 +1,8 @@
 /* Options: the words after a command's name -> struct Arguments, or a message and an exit code. */
 #include "command.h"
 
+#include "runtime/blas.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@ enum {
   KEY_BATCH,
   KEY_SEED,
   KEY_THREADS,
+  KEY_BLAS,
   KEY_RESUME,
   KEY_FORCE,
   KEY_JSON,
@@ -43,12 +46,15 @@ static const struct {
     {{"lib", KEY_LIBRARY, NULL, 0, "add functions for a host program, and write FILE.pc beside it", 2}, OPTION_EMIT},
     {{"header", KEY_HEADER, "FILE", 0, "write a header for C and C++, too", 2}, OPTION_EMIT},
     {{"epochs", KEY_EPOCHS, "N", 0, "passes over the data", 2}, OPTION_TRAIN},
-    {{"batch", KEY_BATCH, "N", 0, "rows in a step; 0: all", 2}, OPTION_TRAIN},
+    {{"batch", KEY_BATCH, "N", 0, "rows in a step; 0: all", 2}, OPTION_TRAIN | OPTION_BATCH},
     {{"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint", 2}, OPTION_TRAIN},
     {{"force", KEY_FORCE, NULL, 0, "write into a directory that already holds a run, or something else", 2},
      OPTION_TRAIN},
     {{"seed", KEY_SEED, "S", 0, "of all random numbers; drawn, shown and recorded if not given", 3}, OPTION_SEED},
     {{"threads", KEY_THREADS, "N", 0, "threads to use; any number gives the same bytes", 3}, OPTION_THREADS},
+    {{"blas", KEY_BLAS, "LIBRARY", 0,
+      "where matrix products come from: openblas, or onednn, a tenth faster after a slower start", 3},
+     OPTION_THREADS},
     {{"elements", KEY_ELEMENTS, "N", 0, "elements of each tensor to test (default 12)", 3}, OPTION_ELEMENTS},
     {{"dump", KEY_DUMP, "STAGE", 0, "print what leaves a stage of the compiler, and do no more; may be repeated", 4},
      OPTION_DUMP},
@@ -151,6 +157,11 @@ static void read_color(Parsing *p, const char *text) {
     usage_error(p, "--color is auto, always or never, not '%s'", text);
 }
 
+static void read_blas(Parsing *p, const char *text) {
+  p->arguments->blas = strchr(text, ' ') ? -1 : spm_blas_of_name(text);
+  if (p->arguments->blas < 0) usage_error(p, "--blas is openblas or onednn, not '%s'", text);
+}
+
 static void read_dump(Parsing *p, const char *text) {
   Suggestion nearest = {.name = text};
   for (const char *const *stage = dump_stages; *stage; stage++) {
@@ -197,6 +208,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state) {
   case KEY_FORCE: a->force = true; break;
   case KEY_SEED: read_seed(p, text); break;
   case KEY_THREADS: a->threads = read_long(p, "threads", text, 1); break;
+  case KEY_BLAS: read_blas(p, text); break;
   case KEY_ELEMENTS: a->elements = read_long(p, "elements", text, 1); break;
   case KEY_DUMP: read_dump(p, text); break;
   case KEY_JSON: a->json = true; break;
@@ -271,7 +283,7 @@ static void check_combination(Parsing *p) {
 
 int arguments_parse(const Command *command, int argc, char **argv, Arguments *arguments) {
   Parsing p = {command, arguments, -1};
-  *arguments = (Arguments){.command = command->name, .epochs = -1, .batch = -1, .threads = -1, .elements = -1};
+  *arguments = (Arguments){.command = command->name, .epochs = -1, .batch = -1, .threads = -1, .elements = -1, .blas = -1};
   const char *no_color = getenv("NO_COLOR");
   arguments->color = isatty(STDERR_FILENO) && !(no_color && no_color[0]);
   for (int i = 1; i < argc; i++)

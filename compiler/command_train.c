@@ -107,6 +107,7 @@ static void list_settings(const Run *run, Settings *s) {
   setting_text(s, "seed", s->seed_text, false);
   setting_whole(s, "rows", run->data_rows.count, false);
   setting_whole(s, "threads", run->host.threads, a->threads < 0);
+  setting_text(s, "blas", spm_blas_name(), a->blas < 0 && !run->resumed);
 }
 
 /* ---- what training tells ------------------------------------------------------------------------------------- */
@@ -226,7 +227,19 @@ static int choose_training(Run *run) {
   return -1;
 }
 
-/* Is there a checkpoint to go on from, and was it made with these data and this batch? */
+/* Other products have other last bits, and the run would not be the one it was. */
+static int resume_blas(const Arguments *a, const char *of_run) {
+  if (a->blas >= 0 && a->blas != spm_blas_of_name(of_run))
+    return fail_user(a, "%s: the run's matrix products are from %s; to go on, they cannot be from another library",
+                     a->out, of_run);
+  int code = open_blas(a, of_run);
+  if (code < 0 && strcmp(of_run, spm_blas_name()) != 0)
+    fprintf(stderr, "spmc: warning: %s: the run's matrix products were from %s and are now from %s: last digits differ\n",
+            a->out, of_run, spm_blas_name());
+  return code;
+}
+
+/* Is there a checkpoint to go on from, and was it made with these data and this batch? Opens the BLAS that it wants. */
 static int look_for_checkpoint(Run *run, unsigned long long *seed) {
   const Arguments *a = run->a;
   struct spm_error error;
@@ -236,10 +249,10 @@ static int look_for_checkpoint(Run *run, unsigned long long *seed) {
   run->checkpoint = directory ? spm_path_join(directory, "last.safetensors") : NULL;
   free(directory);
   if (!run->checkpoint) return fail_user(a, "out of memory");
-  if (!a->resume) return -1;
+  if (!a->resume) return open_blas(a, NULL);
   if (access(run->checkpoint, F_OK) != 0) {
     fprintf(stderr, "spmc: warning: %s does not exist yet; the run begins from its start\n", run->checkpoint);
-    return -1;
+    return open_blas(a, NULL);
   }
   if (saved_read_run(run->checkpoint, &saved, &error) != 0) return fail_user(a, "%s", error.message);
   if (a->seed_given && a->seed != saved.seed)
@@ -252,7 +265,7 @@ static int look_for_checkpoint(Run *run, unsigned long long *seed) {
                      batch);
   *seed = saved.seed;
   run->resumed = true;
-  return -1;
+  return resume_blas(a, saved.blas);
 }
 
 static int open_directory(Run *run) {
@@ -410,8 +423,7 @@ int command_train(const Arguments *a) {
   Run *run = calloc(1, sizeof *run);
   if (!run) return fail_user(a, "out of memory");
   run->a = a;
-  int code = open_blas(a);
-  if (code < 0) code = read_data(run);
+  int code = read_data(run);
   if (code < 0) code = compile(run);
   if (code < 0) code = bind(run);
   if (code < 0) code = choose_training(run);

@@ -75,22 +75,25 @@ void model_describe(Text *out, Model *m) {
   if (model_graph(m, PROGRAM_TRAIN) && m->notes.length) text_append(out, "%s", m->notes.bytes);
 }
 
+Plan *model_plan(Model *m, ProgramKind program) {
+  Graph *g = model_graph(m, program);
+  if (!g || m->compilation->error_count) return NULL;
+  Plan *plan = schedule(g);
+  const char *violation = plan_verify(plan);
+  if (!violation) return plan;
+  error_at(m->compilation, "internal", m->span, "internal error after schedule of %s: %s", g->name, violation);
+  return NULL;
+}
+
 enum { ALL_PROGRAMS = (1 << PROGRAM_COUNT) - 1 };
 
 int compile_plans(Model *m, unsigned programs, Plan **plans) {
   int count = 0;
   for (int program = 0; program < PROGRAM_COUNT; program++) {
     if (!(programs & 1u << program)) continue;
-    Graph *g = model_graph(m, (ProgramKind)program);
+    Plan *plan = model_plan(m, (ProgramKind)program);
     if (m->compilation->error_count) return -1;
-    if (!g) continue;
-    Plan *plan = schedule(g);
-    const char *violation = plan_verify(plan);
-    if (violation) {
-      error_at(m->compilation, "internal", m->span, "internal error after schedule of %s: %s", g->name, violation);
-      return -1;
-    }
-    plans[count++] = plan;
+    if (plan) plans[count++] = plan;
   }
   return count;
 }

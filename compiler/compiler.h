@@ -67,6 +67,8 @@ void model_describe(Text *, Model *);
 
 /* A program's graph: derived, differentiated (train) and simplified. NULL if the model has no such program. */
 Graph *model_graph(Model *, ProgramKind);
+/* The same, scheduled. */
+Plan *model_plan(Model *, ProgramKind);
 /* checked model -> C text of all programs. */
 bool compile_emit(Model *, Rendering, Text *);
 /* The plans of these programs (bits by ProgramKind) that the model has; how many, or -1 with errors counted. */

@@ -248,7 +248,7 @@ static Graph *derive_with(Elaborator *e) {
 }
 
 Graph *derive(Model *m, ProgramKind program) {
-  if (program == PROGRAM_TRAIN) m->notes.length = 0;
+  if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
   Elaborator *e = elaborator_create(m, program, program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;
@@ -271,11 +271,22 @@ static void check_item(Elaborator *e, Item *item) {
     model_value(e, item, item->name ? item->name_span : item->span);
 }
 
-static void check_program(Model *m, ProgramKind program) {
-  Elaborator *e = elaborator_create(m, program, m->samples);
-  if (program == PROGRAM_TRAIN)
-    for (int i = 0; i < m->items.count; i++) check_item(e, m->items.items[i]);
+/* Every declaration, read or not; on a copy, so that a param nobody reads is not made (rule 15). */
+static void check_declarations(const Model *m) {
+  Model copy = *m;
+  copy.signature = (Signature){0};
+  copy.sources = NULL;
+  Elaborator *e = elaborator_create(&copy, PROGRAM_TRAIN, m->samples);
+  for (int i = 0; i < m->items.count; i++) check_item(e, m->items.items[i]);
   derive_with(e);
+  if (m->compilation->error_count == 0) derive_with(elaborator_create(&copy, PROGRAM_INITIALISE, 1));
+}
+
+/* Data that are declared are asked for, whether or not they are read. */
+static void declare_data(Model *m) {
+  Elaborator *e = elaborator_create(m, PROGRAM_TRAIN, m->samples);
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_DATA) model_value(e, m->items.items[i], m->items.items[i]->name_span);
 }
 
 /* Training mentions nearly everything and initial values the rest, which would only repeat what is wrong so far; other
@@ -283,9 +294,10 @@ static void check_program(Model *m, ProgramKind program) {
 void check(Model *m) {
   m->samples = count_samples(m);
   read_training(m);
-  check_program(m, PROGRAM_TRAIN);
-  if (m->compilation->error_count == 0) check_program(m, PROGRAM_INITIALISE);
-  for (int program = PROGRAM_EVALUATE; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++)
-    check_program(m, (ProgramKind)program);
+  check_declarations(m);
+  if (m->compilation->error_count == 0) declare_data(m);
+  for (int program = PROGRAM_TRAIN; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++)
+    derive_with(elaborator_create(m, (ProgramKind)program, m->samples));
+  if (m->compilation->error_count == 0) derive_with(elaborator_create(m, PROGRAM_INITIALISE, 1));
   m->checked = m->compilation->error_count == 0;
 }

@@ -131,12 +131,27 @@ static Probe difference_at(Prober *p, double *element, double step, double *slop
   return result;
 }
 
+/* Large steps first, since the rounding of the objective is divided by them; then smaller ones, until two in a row
+ * agree or get no closer: the finer of the closest two counts. Steps that cross a kink do not. */
 static Probe difference(Prober *p, double *element, double scale, double *slope, double *step) {
+  double size = 0.128 * scale, last = NAN, closest = INFINITY;
   Probe result = PROBE_KINK;
-  *step = 0.128 * scale; /* large at first: the rounding of the objective is divided by it */
-  for (int i = 0; i < STEP_SIZES && result == PROBE_KINK; i++) {
-    *step /= 4;
-    result = difference_at(p, element, *step, slope);
+  for (int i = 0; i < STEP_SIZES; i++) {
+    double found;
+    size /= 4;
+    Probe probe = difference_at(p, element, size, &found);
+    if (probe == PROBE_FAILED) return probe;
+    if (probe == PROBE_KINK) continue;
+    double apart = isnan(last) ? INFINITY : fabs(found - last);
+    if (result == PROBE_KINK || apart < closest) {
+      *slope = found;
+      *step = size;
+      closest = apart;
+    } else
+      break;
+    result = PROBE_FOUND;
+    if (apart <= 1e-8 * fabs(found)) break;
+    last = found;
   }
   return result;
 }

@@ -49,6 +49,13 @@ Diagnostic *warning_at(Compilation *c, const char *code, Span span, const char *
   return d;
 }
 
+void note_report(Compilation *c, const char *code, Span span, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  collect(c, diagnostic_new(c, SEVERITY_NOTE, code, span, format, arguments));
+  va_end(arguments);
+}
+
 void note_at(Diagnostic *d, Span span, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);

@@ -108,7 +108,7 @@ static void pull_unary(Pass *pass, Node *y, Node *g) {
   case IR_floor:
   case IR_not: return;
   case OPS_BINARY:
-  case IR_select:
+  case OPS_TERNARY:
   case OPS_NOT_ELEMENTWISE: assert(false); return;
   }
   contribute(pass, x, value);
@@ -176,6 +176,62 @@ static void pull_polygamma(Pass *pass, Node *y, Node *g) {
   contribute(pass, x, times(pass, g, binary(pass, IR_polygamma, next, x)));
 }
 
+/* The order of a special function is a constant. */
+static Node *of_order(Pass *pass, Op op, double change, Node *order, Node *x) {
+  return binary(pass, op, binary(pass, IR_add, order, number(pass, change, order)), x);
+}
+
+static void pull_stirling(Pass *pass, Node *y, Node *g) {
+  Node *order = y->operands[0], *x = y->operands[1];
+  assert(!pass->active[order->id]);
+  contribute(pass, x, times(pass, g, of_order(pass, IR_stirling, 1, order, x)));
+}
+
+/* y = e^x E_n(x): y' = ((n - 1) y - n e^x E_(n+1)(x)) / x, which cancels nothing at n = 1, where y' is negative. */
+static void pull_exponential_integral(Pass *pass, Node *y, Node *g) {
+  Node *order = y->operands[0], *x = y->operands[1];
+  assert(!pass->active[order->id]);
+  Node *less = binary(pass, IR_mul, binary(pass, IR_sub, order, number(pass, 1, order)), y);
+  Node *more = binary(pass, IR_mul, order, of_order(pass, IR_exponential_integral, 1, order, x));
+  contribute(pass, x, times(pass, g, binary(pass, IR_div, binary(pass, IR_sub, less, more), x)));
+}
+
+/* In u: one over the density at the quantile. In a shape: by an op of its own. */
+static void pull_gamma_quantile(Pass *pass, Node *y, Node *g) {
+  Node *u = y->operands[0], *shape = y->operands[1];
+  if (pass->active[u->id]) { /* exp(y + lgamma(shape) - (shape - 1) log y) */
+    Node *power = binary(pass, IR_mul, binary(pass, IR_sub, shape, number(pass, 1, shape)), unary(pass, IR_log, y));
+    Node *whole = binary(pass, IR_sub, binary(pass, IR_add, y, unary(pass, IR_lgamma, shape)), power);
+    contribute(pass, u, times(pass, g, unary(pass, IR_exp, whole)));
+  }
+  if (pass->active[shape->id]) contribute(pass, shape, times(pass, g, binary(pass, IR_gamma_quantile_slope, u, shape)));
+}
+
+static Node *less_one_times_log(Pass *pass, Node *shape, Node *logarithm) {
+  return binary(pass, IR_mul, binary(pass, IR_sub, shape, number(pass, 1, shape)), logarithm);
+}
+
+static void pull_beta_quantile(Pass *pass, Node *y, Node *g) {
+  Node *u = y->operands[0], *a = y->operands[1], *b = y->operands[2];
+  if (pass->active[u->id]) {
+    Node *log_beta = binary(pass, IR_sub, binary(pass, IR_add, unary(pass, IR_lgamma, a), unary(pass, IR_lgamma, b)),
+                            unary(pass, IR_lgamma, binary(pass, IR_add, a, b)));
+    Node *of_y = less_one_times_log(pass, a, unary(pass, IR_log, y));
+    Node *of_rest = less_one_times_log(pass, b, unary(pass, IR_log1p, unary(pass, IR_neg, y)));
+    Node *whole = binary(pass, IR_sub, log_beta, binary(pass, IR_add, of_y, of_rest));
+    contribute(pass, u, times(pass, g, unary(pass, IR_exp, whole)));
+  }
+  if (pass->active[a->id]) contribute(pass, a, times(pass, g, build_map3(pass->graph, IR_beta_quantile_slope_a, u, a, b)));
+  if (pass->active[b->id]) contribute(pass, b, times(pass, g, build_map3(pass->graph, IR_beta_quantile_slope_b, u, a, b)));
+}
+
+/* An op that can be differentiated once, and has been. */
+static void refuse(Pass *pass, const Node *y) {
+  const char *name = y->op == IR_gamma_quantile_slope ? "gamma_quantile" : "beta_quantile";
+  error_at(pass->graph->compilation, "not-supported", y->span,
+           "the derivative of `%s` in its shapes cannot be differentiated again", name);
+}
+
 static void pull_several(Pass *pass, Node *y, Node *g) {
   Node *a = y->operands[0], *b = y->operands[1];
   switch (y->op) {
@@ -195,6 +251,13 @@ static void pull_several(Pass *pass, Node *y, Node *g) {
   case IR_mod: pull_mod(pass, y, g); return;
   case IR_adjoint_times: pull_adjoint_times(pass, y, g); return;
   case IR_polygamma: pull_polygamma(pass, y, g); return;
+  case IR_stirling: pull_stirling(pass, y, g); return;
+  case IR_exponential_integral: pull_exponential_integral(pass, y, g); return;
+  case IR_gamma_quantile: pull_gamma_quantile(pass, y, g); return;
+  case IR_beta_quantile: pull_beta_quantile(pass, y, g); return;
+  case IR_gamma_quantile_slope:
+  case IR_beta_quantile_slope_a:
+  case IR_beta_quantile_slope_b: refuse(pass, y); return;
   case IR_select:
     contribute(pass, b, where(pass, a, g));
     contribute(pass, y->operands[2], where_not(pass, a, g));
@@ -281,7 +344,7 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case OPS_LEAF: return;
   case OPS_UNARY: pull_unary(pass, y, g); return;
   case OPS_BINARY:
-  case IR_select: pull_several(pass, y, g); return;
+  case OPS_TERNARY: pull_several(pass, y, g); return;
 
   case IR_expand: contribute(pass, x, build_sum(graph, g, new_dims(y))); return;
   case IR_reshape: contribute(pass, x, build_reshape(graph, g, &x->shape)); return;
@@ -318,7 +381,9 @@ static void mark_active(Pass *pass, int count, Node **with_respect_to, int wante
     if (with_respect_to[i]->id < count) pass->active[with_respect_to[i]->id] = true;
   for (int i = 0; i < count; i++) {
     const Node *node = pass->graph->nodes[i];
-    for (int k = 0; k < node->operand_count && op_table[node->op].derivative == DERIVATIVE_CLOSED; k++)
+    OpDerivative kind = op_table[node->op].derivative;
+    bool passes = kind == DERIVATIVE_CLOSED || kind == DERIVATIVE_ONCE || kind == DERIVATIVE_NEVER;
+    for (int k = 0; k < node->operand_count && passes; k++)
       pass->active[i] |= pass->active[node->operands[k]->id];
   }
 }

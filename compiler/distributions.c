@@ -92,6 +92,17 @@ static bool check_parameter_supports(Elaborator *e, const Formals *formals, cons
   return ok;
 }
 
+const Item *chosen_family(Elaborator *e, const Expr *pattern) { return choose_family(e, pattern); }
+
+const Formal *pattern_formal(const Item *family, const Expr *pattern, int argument) {
+  const Argument *a = &pattern->arguments[argument];
+  int at = -1;
+  for (int i = 0; i <= argument; i++) at += pattern->arguments[i].name == NULL;
+  for (int k = 0; a->name && k < family->extra.count; k++)
+    if (family->extra.items[k].name == a->name) at = k;
+  return &family->extra.items[at];
+}
+
 Value make_distribution(Elaborator *e, const Expr *call) {
   Item *family = choose_family(e, call);
   if (!family) return value_error();
@@ -179,6 +190,8 @@ static bool enter_family(Elaborator *e, const Value *d, const Value *z, const Fo
     values[count++] = noise_values[i];
   }
   bind_event_dims(e, family, shape, scope);
+  for (int i = 0; i < d->count; i++) /* uniform(z : interval(low, high); low, high); once mapped they are bound again */
+    scope_bind(e, scope, family->extra.items[i].name, d->elements[i], span);
   return map_arguments(e, formals, values, count, true, scope, span);
 }
 
@@ -192,6 +205,10 @@ Value distribution_field(Elaborator *e, const Value *d, const char *name, const 
   if (d->combinator != COMBINE_NONE) return combinator_field(e, d, name, z, shape, span, missing);
   const Field *field = find_field(d->family, name);
   *missing = field == NULL;
+  if (!field && strcmp(name, "log_pdf") == 0 && find_field(d->family, "log_kernel")) {
+    Value kernel = distribution_field(e, d, "log_kernel", z, shape, span, missing);
+    return kernel.kind == VALUE_ERROR ? kernel : apply2(e, IR_sub, kernel, log_normaliser(e, d, shape, span), span);
+  }
   if (!field) return value_error();
   Scope *scope = scope_new(e, NULL);
   int context = e->context_count;
@@ -206,6 +223,57 @@ Value distribution_field(Elaborator *e, const Value *d, const char *name, const 
   Shape lead = leading_shape(d->family, shape);
   bool whole_event = strcmp(name, "mean") == 0 || strcmp(name, "variance") == 0;
   return expand_event(e, result, whole_event ? shape : &lead, span);
+}
+
+Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
+  if (pattern->kind != EXPR_CALL) return NULL;
+  for (int i = 0; i < m->library.count; i++) {
+    Item *item = m->library.items[i];
+    if (item->kind != ITEM_DISTRIBUTION || item->name != pattern->name || !takes(item, pattern)) continue;
+    int next = 0;
+    for (int k = 0; k < pattern->argument_count; k++) {
+      slots[k] = pattern->arguments[k].name ? -1 : next++;
+      for (int j = 0; pattern->arguments[k].name && j < item->extra.count; j++)
+        if (item->extra.items[j].name == pattern->arguments[k].name) slots[k] = j;
+    }
+    return item;
+  }
+  return NULL;
+}
+
+/* ---- fields that take arguments ---------------------------------------------------------------------------------------- */
+
+const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
+
+bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *support, Shape *own) {
+  static const Support any = {.facts = {.low = -__builtin_inf(), .high = __builtin_inf(), .finite = true}};
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  bool ok = enter_family(e, d, NULL, NULL, NULL, shape, scope, argument->span);
+  e->context_count = context;
+  *support = any;
+  *own = (Shape){0};
+  if (!ok || !argument->type) return ok;
+  Frame frame = enter_callee(e, scope, false, e->path);
+  ok = read_support(e, argument->type, support) && read_shape(e, argument->type, own);
+  leave_callee(e, frame);
+  return ok;
+}
+
+Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape, Span span) {
+  Formals all = {.items = arena_array(e->c, Formal, field->head.count + field->extra.count)};
+  for (int i = 0; i < field->head.count; i++) all.items[all.count++] = field->head.items[i];
+  for (int i = 0; i < field->extra.count; i++) all.items[all.count++] = field->extra.items[i];
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  Value result = value_error();
+  bool entered = enter_family(e, d, NULL, &all, arguments, shape, scope, span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
+  if (entered) result = field_value(e, d->family, field);
+  leave_callee(e, frame);
+  e->context_count = context;
+  return expand_event(e, unmap(e, result, context), shape, span);
 }
 
 /* ---- draws ----------------------------------------------------------------------------------------------------------- */
@@ -250,6 +318,46 @@ static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name v
   return ok;
 }
 
+bool one_noise(const Item *family, NoiseKind *kind) {
+  const Field *field = find_field(family, "sample");
+  if (!field || field->head.count != 1) return false;
+  const TypeExpr *type = field->head.items[0].type;
+  if (!type || type->dim_count > 0) return false;
+  bool uniform = strcmp(type->name, "uniform") == 0;
+  *kind = uniform ? NOISE_UNIFORM : NOISE_NORMAL;
+  return uniform || strcmp(type->name, "standard_normal") == 0;
+}
+
+bool has_density(const Value *d) {
+  bool all = true;
+  for (int i = 0; d->combinator != COMBINE_NONE && i < d->count; i++) all = all && has_density(&d->elements[i]);
+  return d->combinator != COMBINE_NONE ? all : find_field(d->family, "log_pdf") != NULL || find_field(d->family, "log_kernel") != NULL;
+}
+
+bool has_atoms(const Value *d) {
+  for (int i = 0; d->combinator != COMBINE_NONE && i < d->count; i++)
+    if (has_atoms(&d->elements[i])) return true;
+  if (d->combinator != COMBINE_NONE) return false;
+  const TypeExpr *type = event_formal(d->family)->type;
+  for (int i = 0; type && i < type->attribute_count; i++)
+    if (strcmp(type->attributes[i].name, "atoms") == 0) return true;
+  return false;
+}
+
+Value distribution_transform(Elaborator *e, const Value *d, Value *noise, const Shape *shape, Span span) {
+  const Field *field = find_field(d->family, "sample");
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  Value result = value_error();
+  bool entered = enter_family(e, d, NULL, &field->head, noise, shape, scope, span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
+  if (entered) result = field_value(e, d->family, field);
+  leave_callee(e, frame);
+  e->context_count = context;
+  return expand_event(e, unmap(e, result, context), shape, span);
+}
+
 Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
   if (d->combinator != COMBINE_NONE) return combinator_sample(e, d, variable, shape, axes, span);
   const Field *field = find_field(d->family, "sample");
@@ -261,16 +369,18 @@ Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Sh
   }
   Value *noise = arena_array(e->c, Value, field->head.count);
   if (!make_noise(e, d, field, variable, shape, axes, noise)) return value_error();
-  Scope *scope = scope_new(e, NULL);
-  int context = e->context_count;
-  Value result = value_error();
-  bool entered = enter_family(e, d, NULL, &field->head, noise, shape, scope, span);
-  Frame frame = enter_callee(e, scope, false, e->path);
-  enter_site(e, span);
-  if (entered) result = field_value(e, d->family, field);
-  leave_callee(e, frame);
-  e->context_count = context;
-  return expand_event(e, unmap(e, result, context), shape, span);
+  return distribution_transform(e, d, noise, shape, span);
+}
+
+Value log_ratio(Elaborator *e, const Value *q, Value log_q, const Value *p, Value log_p, Span span) {
+  int finer = event_rank(p) - event_rank(q); /* by how many dims one density's events are smaller than the other's */
+  Value *fine = finer > 0 ? &log_q : &log_p;
+  if (finer != 0 && fine->kind == VALUE_TENSOR) {
+    int rank = fine->node->shape.rank, count = finer > 0 ? finer : -finer;
+    place(e, span);
+    *fine = value_tensor(build_sum(e->graph, fine->node, ((1u << count) - 1) << (rank - count)), fine->mapped, span);
+  }
+  return apply2(e, IR_sub, log_q, log_p, span);
 }
 
 /* ---- closed-form KL --------------------------------------------------------------------------------------------------- */
@@ -299,8 +409,42 @@ static bool match_pattern(Elaborator *e, const Expr *pattern, const Value *d, Fo
   return true;
 }
 
+/* A bare name matches any distribution within the other's support: rule kl(d, uniform(low, high)). */
+static bool within_support(Elaborator *e, const Value *q, const Value *p) {
+  Support inner, outer, extended;
+  return distribution_support(e, q, &inner, &extended) && distribution_support(e, p, &outer, &extended) &&
+         facts_within(&inner.facts, &outer.facts);
+}
+
+/* Appends d's parameters under names nobody can write ("d.mean"), to be mapped with those of the other side. */
+static void match_any(Elaborator *e, Name name, const Value *d, Formal *formals, Value *values, int *count) {
+  for (int i = 0; i < d->count; i++) {
+    formals[*count] = d->family->extra.items[i];
+    formals[*count].name = intern(e->c, arena_printf(e->c, "%s.%s", name, d->family->extra.items[i].name));
+    values[(*count)++] = d->elements[i];
+  }
+}
+
+static void bind_any(Elaborator *e, Name name, const Value *d, Scope *scope, Span span) {
+  Value mapped = *d;
+  mapped.elements = arena_array(e->c, Value, d->count);
+  for (int i = 0; i < d->count; i++)
+    mapped.elements[i] = scope_find(scope, intern(e->c, arena_printf(e->c, "%s.%s", name, d->family->extra.items[i].name)))->value;
+  scope_bind(e, scope, name, mapped, span);
+}
+
+/* Where one event of q holds k elements of p, parameters of p with that dim are seen whole: real[k]. */
+static void see_whole_events(const Value *q, const Value *p, Formal *formals, const Value *values, int first, int count) {
+  if (family_event_rank(p->family) > 0 || family_event_rank(q->family) == 0) return;
+  for (int i = first; i < count; i++)
+    if (values[i].kind == VALUE_TENSOR && visible_shape(&values[i]).rank > 0) formals[i].type = event_formal(q->family)->type;
+}
+
+static bool has_entropy(const Value *d) { return find_field(d->family, "entropy") != NULL; }
+
 /* A positional pattern means the parameterisation declared first, so bernoulli(logits = a) does not match (prob = p). */
 static bool pattern_fits(const Model *m, const Expr *pattern, const Value *d) {
+  if (pattern->kind == EXPR_NAME) return has_entropy(d);
   if (pattern->kind != EXPR_CALL) return false;
   for (int i = 0; i < m->library.count; i++) {
     const Item *item = m->library.items[i];
@@ -322,7 +466,13 @@ Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shap
     Value *values = arena_array(e->c, Value, q->count + p->count);
     int count = 0;
     if (!pattern_fits(m, left, q) || !pattern_fits(m, right, p)) continue;
-    if (!match_pattern(e, left, q, formals, values, &count) || !match_pattern(e, right, p, formals, values, &count)) continue;
+    bool any = left->kind == EXPR_NAME;
+    if (any && !within_support(e, q, p)) continue;
+    if (any) match_any(e, left->name, q, formals, values, &count);
+    else if (!match_pattern(e, left, q, formals, values, &count)) continue;
+    int first = count; /* of p's */
+    if (!match_pattern(e, right, p, formals, values, &count)) continue;
+    see_whole_events(q, p, formals, values, first, count);
     const Formal **pointers = arena_array(e->c, const Formal *, count);
     for (int k = 0; k < count; k++) pointers[k] = &formals[k];
     Scope *scope = scope_new(e, NULL);
@@ -330,6 +480,7 @@ Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shap
     Value result = value_error();
     bind_event_dims(e, q->family, shape, scope);
     if (map_arguments(e, pointers, values, count, true, scope, span)) {
+      if (any) bind_any(e, left->name, q, scope, span);
       Frame frame = enter_callee(e, scope, false, e->path);
       enter_site(e, span);
       result = elaborate(e, rule->expr);
@@ -353,6 +504,8 @@ bool distribution_support(Elaborator *e, const Value *d, Support *support, Suppo
   if (d->combinator != COMBINE_NONE) return distribution_support(e, &d->elements[0], support, extended);
   const TypeExpr *type = event_formal(d->family)->type;
   Scope *scope = scope_new(e, NULL);
+  for (int i = 0; i < d->count; i++) /* as in enter_family */
+    scope_bind(e, scope, d->family->extra.items[i].name, d->elements[i], d->elements[i].span);
   Frame frame = enter_callee(e, scope, false, e->path);
   TypeExpr real = {.name = intern(e->c, "real"), .span = d->family->span};
   bool ok = read_support(e, type ? type : &real, support);
@@ -410,6 +563,20 @@ static bool check_parameter_shapes(Elaborator *e, const Value *d, const Item *va
   return true;
 }
 
+static bool check_atoms(Elaborator *e, const Value *d, const Item *variable) {
+  for (int i = 0; d->combinator != COMBINE_NONE && i < d->count; i++)
+    if (d->elements[i].kind == VALUE_DISTRIBUTION && !check_atoms(e, &d->elements[i], variable)) return false;
+  if (d->combinator != COMBINE_NONE) return true;
+  const TypeExpr *type = event_formal(d->family)->type;
+  for (int i = 0; type && i < type->attribute_count; i++) {
+    if (strcmp(type->attributes[i].name, "atoms") != 0) continue;
+    Diagnostic *x = error_at(e->c, "not-supported", d->span, "`%s` has atoms; as the posterior of %s it is not supported yet", d->family->name, variable->name);
+    if (strcmp(d->family->name, "spike_slab") == 0) help_with(x, "with a continuous spike it is: spike_slab(weight, mean, sd, spike_sd = ...)");
+    return false;
+  }
+  return true;
+}
+
 /* A simplex or a one-hot vector is more than its elements' range. */
 static bool is_vector(Special s) { return s == SPECIAL_SIMPLEX || s == SPECIAL_CATEGORY; }
 
@@ -423,6 +590,7 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
   const Facts *domain = strcmp(role, "likelihood") == 0 ? &extended.facts : &support.facts;
   bool inside = facts_within(&declared->facts, domain);
   /* A posterior (or draw) must stay inside the variable's type; a prior and a likelihood must be densities over it. */
+  if (strcmp(role, "posterior") == 0 && !check_atoms(e, d, variable)) return false;
   bool produced = strcmp(role, "posterior") == 0 || strcmp(role, "draw") == 0;
   bool equal = inside && facts_within(&support.facts, &declared->facts);
   bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;

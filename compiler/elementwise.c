@@ -84,6 +84,13 @@ double elementwise_value(Op op, const double *operands) {
   case IR_or: return a != 0 || b != 0;
   case IR_adjoint_times: return a == 0 ? 0 : a * b;
   case IR_polygamma: return special_polygamma((int)a, b);
+  case IR_stirling:
+  case IR_exponential_integral:
+  case IR_gamma_quantile:
+  case IR_gamma_quantile_slope:
+  case IR_beta_quantile:
+  case IR_beta_quantile_slope_a:
+  case IR_beta_quantile_slope_b: return special_function(op, operands);
   case IR_select: return a != 0 ? b : c;
   case OPS_NOT_ELEMENTWISE: break;
   }

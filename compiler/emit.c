@@ -6,7 +6,7 @@
 
 #include "emit_internal.h"
 
-extern const char embedded_model_h[], embedded_vmath_h[];
+extern const char embedded_model_h[], embedded_vmath_h[], embedded_special_h[];
 
 #define X(result, name, arguments) {#name, #result, #arguments},
 const KernelText kernel_table[] = {
@@ -196,6 +196,31 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
 
 /* --- functions --- */
 
+/* The static array that holds these numbers: one for all programs that need them. */
+static const char *table_name(Emitter *e, const Node *node) {
+  long size = shape_size(&node->shape);
+  size_t bytes = sizeof(double) * (size_t)size;
+  for (int i = 0; i < e->table_count; i++)
+    if (shape_size(&e->tables[i]->shape) == size && memcmp(e->tables[i]->table, node->table, bytes) == 0)
+      return arena_printf(e->compilation, "table_values_%d", i);
+  e->tables = arena_grow(e->compilation, e->tables, e->table_count, sizeof *e->tables);
+  e->tables[e->table_count] = node;
+  return arena_printf(e->compilation, "table_values_%d", e->table_count++);
+}
+
+static void emit_tables(Emitter *e, Text *text) {
+  for (int i = 0; i < e->table_count; i++) {
+    long size = shape_size(&e->tables[i]->shape);
+    put_line(text, 0, "\nstatic const real table_values_%d[%ld] = {", i, size);
+    for (long k = 0; k < size; k += 6) {
+      Text line = {.compilation = e->compilation};
+      for (long j = k; j < size && j < k + 6; j++) text_append(&line, "%s%s,", j > k ? " " : "", number_text(e, e->tables[i]->table[j]));
+      put_line(text, 1, "%s", line.bytes);
+    }
+    put_line(text, 0, "};");
+  }
+}
+
 /* "call->kept + call->capacity * 40 + first * 14": terms that are 0 are left out. */
 static const char *sum_text(Emitter *e, const char *base, long fixed, const char *variable, long times,
                             long first_times) {
@@ -219,6 +244,7 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
   case STORE_DATA: return sum_text(e, arena_printf(e->compilation, "call->data[%d]", t->index), 0, "", 0, row);
   case STORE_STATE: return sum_text(e, "call->state", t->offset, "", 0, 0);
   case STORE_SETTING: return sum_text(e, "call->settings", t->index, "", 0, 0);
+  case STORE_TABLE: return table_name(e, t->node);
   case STORE_VALUES: return sum_text(e, "call->values", t->offset, "", 0, 0);
   case STORE_FIXED: return sum_text(e, "scratch", t->offset, "", 0, 0);
   case STORE_TILE: return sum_text(e, "scratch", e->plan->scratch_fixed, "call->tile", t->offset, 0);
@@ -234,7 +260,7 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
 
 static bool is_read_only(const Tensor *t) {
   return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE ||
-         t->storage == STORE_SETTING;
+         t->storage == STORE_SETTING || t->storage == STORE_TABLE;
 }
 
 /* "[rows, 2 samples, D, H]" */
@@ -390,12 +416,15 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
               model_name, rendering == RENDER_STRIPS ? "the kernels it calls" : "mathematics, the kernels it calls");
   text_append(text, "%s", embedded_model_h);
   if (e->vmath_used) text_append(text, "\n%s", embedded_vmath_h);
+  if (e->special_used) text_append(text, "\n%s", embedded_special_h);
   emit_kernels(e, text);
+  emit_tables(e, text);
   text_append(text, "%s", e->body.bytes);
 }
 
 void emit_model_body(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
                const Training *trainings, int training_count) {
   Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, RENDER_LOOPS);
+  emit_tables(e, text);
   text_append(text, "%s", e->body.bytes);
 }

@@ -12,7 +12,7 @@ typedef struct Emitter {
   Text body;          /* functions and tables; what they need is put before them at the end */
   Text functions;     /* loops: the functions of the phase that is being written */
   bool *kernels_used; /* by position in kernel_table */
-  bool vmath_used;
+  bool vmath_used, special_used; /* special.h needs vmath.h */
   const char *function; /* name of the one being written */
   int loop_number;
   const char *last_comment;
@@ -26,6 +26,8 @@ typedef struct Emitter {
   bool first_used, scratch_used, unit_used, zero_used;
   double *numbers; /* strips: constants that stand in memory */
   int number_count;
+  const Node **tables; /* distinct constant arrays of the whole text */
+  int table_count;
 } Emitter;
 
 typedef struct KernelText {

@@ -109,7 +109,8 @@ static const char *expression(Nest *nest, const Instruction *instruction) {
       put_operand(&text, nest->names[instruction->operands[*at - 'a']], at[1]);
     else
       text_append(&text, "%.*s", (int)word, at);
-    if (strncmp(at, "vm_", 3) == 0) nest->e->vmath_used = true;
+    if (strncmp(at, "vm_", 3) == 0 || strncmp(at, "sp_", 3) == 0) nest->e->vmath_used = true;
+    if (strncmp(at, "sp_", 3) == 0) nest->e->special_used = true;
     at += word;
   }
   return text.bytes;

@@ -132,11 +132,44 @@ static void emit_invariant(Strip *strip, int number) {
   put_line(strip->text, strip->indent, "%s(1, %s%s);", kernel_name(e, name), place->pointer, operands);
 }
 
+/* The sigmoid further on of what this softplus is of, or the other way round; -1: none. */
+static int sibling(const Strip *strip, int number) {
+  const Instruction *one = &strip->loop->instructions[number];
+  if (one->op != IR_softplus && one->op != IR_sigmoid) return -1;
+  for (int i = number + 1; i < strip->loop->instruction_count; i++) {
+    const Instruction *other = &strip->loop->instructions[i];
+    bool sought = other->op == (one->op == IR_softplus ? IR_sigmoid : IR_softplus);
+    if (sought && !other->invariant && other->operands[0] == one->operands[0] && strip->places[i].letter == '\0') return i;
+  }
+  return -1;
+}
+
+/* Both at once. The later one waits in a temporary, since what it is to be stored over may yet be read. */
+static bool emit_siblings(Strip *strip, int number) {
+  int later = sibling(strip, number);
+  if (later < 0) return false;
+  const Instruction *instruction = &strip->loop->instructions[number];
+  const Store *direct = direct_store(strip, number);
+  const char *operand = strip->places[instruction->operands[0]].pointer;
+  Place *place = &strip->places[number], *other = &strip->places[later];
+  place->letter = other->letter = 'v';
+  place->pointer = direct != NULL ? strip_address(strip, &direct->to) : temporary(strip, number);
+  other->pointer = temporary(strip, later);
+  bool softplus_first = instruction->op == IR_softplus;
+  put_line(strip->text, strip->indent, "%s(%s, %s, %s, %s);", kernel_name(strip->e, "softplus_and_sigmoid"), strip->n,
+           softplus_first ? place->pointer : other->pointer, softplus_first ? other->pointer : place->pointer, operand);
+  return true;
+}
+
 static void emit_instruction(Strip *strip, int number) {
   Emitter *e = strip->e;
   const Instruction *instruction = &strip->loop->instructions[number];
   Place *place = &strip->places[number];
-  if (place->skipped) return;
+  if (place->skipped || emit_siblings(strip, number)) return;
+  if (place->letter != '\0') { /* already made beside another */
+    free_operands(strip, number);
+    return;
+  }
   char letters[4];
   const char *operands = operands_text(strip, instruction, letters);
   const Store *direct = direct_store(strip, number);

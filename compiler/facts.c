@@ -130,6 +130,19 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     f.integer = node->number == floor(node->number);
     return isnan(node->number) ? anything(false) : f;
   }
+  if (node->op == IR_table) {
+    Facts f = between(node->table[0], node->table[0], true);
+    f.integer = true;
+    for (long i = 0; i < shape_size(&node->shape); i++) {
+      double value = node->table[i];
+      if (isnan(value)) return anything(false);
+      f.low = fmin(f.low, value);
+      f.high = fmax(f.high, value);
+      f.integer = f.integer && value == floor(value);
+      f.finite = f.finite && isfinite(value);
+    }
+    return f;
+  }
   if (node->op == IR_data) {
     Facts f = s->data[node->index].facts;
     f.finite = !s->data[node->index].missing_ok; /* missing entries are NaN */
@@ -206,7 +219,7 @@ static Facts facts_of_unary(Op op, Facts a) {
   case IR_digamma: return anything(pole_free);
   case IR_not: return boolean;
   case OPS_BINARY:
-  case IR_select:
+  case OPS_TERNARY:
   case OPS_NOT_ELEMENTWISE: break;
   }
   return anything(false);
@@ -238,6 +251,14 @@ static Facts facts_of_mod(Facts a, Facts b) {
   return f;
 }
 
+/* Draws of a gamma or a beta distribution are held strictly inside their supports (runtime/special.h). */
+static Facts quantile_facts(Facts u, Facts a, Facts b, double high) {
+  bool sound = u.finite && a.finite && b.finite && (u.low > 0 || positive(u)) && (u.high < 1 || u.below_high);
+  Facts f = between(1e-38, high, sound && positive(a) && positive(b));
+  f.below_high = true;
+  return f;
+}
+
 static Facts facts_of_binary(const Node *node, Facts a, Facts b) {
   bool same = node->operands[0] == node->operands[1];
   switch (node->op) {
@@ -254,9 +275,13 @@ static Facts facts_of_binary(const Node *node, Facts a, Facts b) {
   case IR_min: return smaller_of(a, b);
   case IR_mod: return facts_of_mod(a, b);
   case IR_polygamma: return anything(b.finite && b.low >= 1e-6 && a.high <= 4);
+  case IR_stirling: return anything(b.finite && b.low >= 1e-6 && a.high <= 4);
+  case IR_exponential_integral: return between(0, INFINITY, b.finite && b.low >= safely_positive);
+  case IR_gamma_quantile: return quantile_facts(a, b, b, INFINITY);
+  case IR_gamma_quantile_slope: return anything(false);
   case OPS_COMPARISON: return boolean;
   case OPS_UNARY:
-  case IR_select:
+  case OPS_TERNARY:
   case OPS_NOT_ELEMENTWISE: break;
   }
   return anything(false);
@@ -277,10 +302,16 @@ static Facts facts_of_select(const Node *node, Facts a, Facts b) {
   return f;
 }
 
+static Facts facts_of_ternary(const Node *node) {
+  Facts a = node->operands[0]->facts, b = node->operands[1]->facts, c = node->operands[2]->facts;
+  if (node->op == IR_select) return facts_of_select(node, b, c);
+  return node->op == IR_beta_quantile ? quantile_facts(a, b, c, 1) : anything(false);
+}
+
 static Facts facts_of_map(const Node *node) {
   if (node->operand_count == 1) return facts_of_unary(node->op, node->operands[0]->facts);
   if (node->operand_count == 2) return facts_of_binary(node, node->operands[0]->facts, node->operands[1]->facts);
-  return facts_of_select(node, node->operands[1]->facts, node->operands[2]->facts);
+  return facts_of_ternary(node);
 }
 
 /* The sum of exactly `count` such values; of an unknown positive number of them if count is infinite. */
@@ -359,7 +390,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_contract: return facts_of_contract(graph, node);
   case OPS_UNARY:
   case OPS_BINARY:
-  case IR_select:
+  case OPS_TERNARY:
   case OP_COUNT: break;
   }
   return anything(false);
@@ -368,7 +399,8 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
 /* clang-format off */
 #define OPS_WITH_POLES \
   IR_sqrt: case IR_log: case IR_log1p: case IR_tan: case IR_lgamma: case IR_digamma: case IR_div: case IR_pow: \
-  case IR_mod: case IR_polygamma
+  case IR_mod: case IR_polygamma: case IR_stirling: case IR_exponential_integral: case IR_gamma_quantile: \
+  case IR_gamma_quantile_slope: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b
 #define OPS_WITHOUT_POLES \
   IR_neg: case IR_abs: case IR_sign: case IR_exp: case IR_expm1: case IR_sin: case IR_cos: case IR_tanh: \
   case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: case IR_not: case IR_add: case IR_sub: \

@@ -37,13 +37,22 @@ struct Model {
   struct ParameterSource *sources;
   Training training;
   int samples;
+  struct KlRecord *kl_records; /* filled with the notes */
+  int kl_record_count;
+  struct Acceptance { /* a value of which it could not be proved that it lies in the support asked for */
+    Span span;
+    Name formal, support;
+    bool extended; /* it lies in the wider domain that the formal declares (LANGUAGE rule 14) */
+  } *accepted;
+  int accepted_count;
+  struct QuadratureChoice *choices; /* rules already chosen: quadrature.c */
+  int choice_count;
+  struct NormaliserChoice *normalisers; /* likewise: normaliser.c */
+  int normaliser_count;
   Text notes; /* how each term is computed: filled by derive of the train program */
   bool checked;
   Graph *graphs[PROGRAM_COUNT];
 };
-
-/* Text of the shipped library, embedded at build. */
-extern const char embedded_library_spm[];
 
 Model *resolve(Compilation *, const char *path, const CompileOptions *);
 void bind_dim(Model *, const Item *);
@@ -284,11 +293,32 @@ int positional_count(const Expr *call);
 
 bool is_family(const Model *, Name);
 Value make_distribution(Elaborator *, const Expr *call);
+/* The family that a rule's pattern, as in normal(m, s), speaks of (NULL after reporting), and the formal that one of its
+ * arguments stands for. */
+const Item *chosen_family(Elaborator *, const Expr *pattern);
+const Formal *pattern_formal(const Item *family, const Expr *pattern, int argument);
 /* Evaluates one field ("log_pdf", "entropy", "mean") at value z (NULL where the field does not mention it), mapped
  * elementwise over z's shape: one value an event. VALUE_ERROR after reporting; *missing set if there is no such field. */
 Value distribution_field(Elaborator *, const Value *d, const char *field, const Value *z, const Shape *shape, Span, bool *missing);
+/* The declaration that a rule's pattern such as laplace(0, b) means, and which parameter each argument is. */
+Item *pattern_family(const Model *, const Expr *pattern, int *slots);
+/* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument may
+ * be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
+const Field *distribution_find_field(const Item *family, const char *name);
+bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *, Shape *own);
+Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
 /* A draw of the given shape; its noise is named after `variable` and has the given axes. */
 Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
+/* log q - log p, one value for each of the larger events: a joint density is one number for several of the other's. */
+Value log_ratio(Elaborator *, const Value *q, Value log_q, const Value *p, Value log_p, Span);
+/* The sampler's function of given noise (one value for each of its formals). */
+Value distribution_transform(Elaborator *, const Value *d, Value *noise, const Shape *, Span);
+/* The family's sampler is a function of one scalar noise. */
+bool one_noise(const Item *family, NoiseKind *);
+bool has_density(const Value *d); /* log_pdf or log_kernel */
+bool has_atoms(const Value *d);
+/* log of the integral of exp(log_kernel): normaliser.c */
+Value log_normaliser(Elaborator *, const Value *d, const Shape *, Span);
 /* Closed-form KL, one value an event; *missing set if there is no rule. rule_span: where the rule stands. */
 Value closed_kl(Elaborator *, const Value *q, const Value *p, const Shape *shape, Span, bool *missing, Span *rule_span);
 /* Checks a distribution against the variable it is for (supports, rule 2). */
@@ -311,7 +341,28 @@ int distribution_parameters(Elaborator *, const Value *d, const Value ***out, in
 
 /* ---- objective.c ------------------------------------------------------------------------------------------------- */
 
-typedef enum KlMethod { KL_BEST, KL_CLOSED, KL_MONTE_CARLO } KlMethod;
+/* How a KL is taken: kl.c. Best first. */
+typedef enum KlRule { KL_RULE_BEST, KL_RULE_CLOSED, KL_RULE_SUM, KL_RULE_QUADRATURE, KL_RULE_MONTE_CARLO } KlRule;
+typedef struct KlMethod { /* what a spec demands */
+  KlRule rule;
+  int nodes; /* of quadrature(N); 0: the compiler's choice */
+} KlMethod;
+static const KlMethod KL_BEST = {KL_RULE_BEST, 0};
+typedef struct KlRecord { /* what was done, for explain */
+  Name latent; /* NULL: of two distributions */
+  Name posterior, prior;
+  KlRule rule;
+  bool forced;
+  Span span, rule_span; /* rule_span: where a closed form stands */
+  int nodes;
+  double error; /* estimated; negative: not */
+  const char *how, *why;
+} KlRecord;
+/* KL(q || p) of a variable of this shape, one value an event, samples averaged; latent NULL: no Monte Carlo. */
+Value resolve_kl(Elaborator *, Name latent, const Value *q, const Value *p, const Shape *, KlMethod, Span);
+const char *kl_rule_name(KlRule);
+bool read_kl_method(Elaborator *, const Argument *, KlMethod *);
+void report_no_density(Elaborator *, const Value *d);
 
 /* One additive term of the objective: sign x weight x value. The value is what is reported. */
 typedef struct Term {

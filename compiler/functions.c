@@ -169,8 +169,11 @@ static Value call_softmax(Elaborator *e, const Expr *call, Value *a, int count) 
   Over over;
   Value v = as_tensor(e, a[0]);
   if (!over_of(e, call, &v, false, &over)) return value_error();
-  Value lse = put_back(e, reduce_logsumexp(e, v, over), &v, over);
-  Value log_softmax = apply2(e, IR_sub, v, lse, call->span);
+  Value top = apply2(e, IR_max, reduce_max(e, v, over), value_number(-1e30), v.span);
+  top = value_tensor(build_stop(e->graph, top.node), top.mapped, v.span);
+  Value shifted = apply2(e, IR_sub, v, put_back(e, top, &v, over), call->span); /* exact around the largest */
+  Value lse = apply1(e, IR_log, reduce_sum(e, apply1(e, IR_exp, shifted, v.span), over), v.span);
+  Value log_softmax = apply2(e, IR_sub, shifted, put_back(e, lse, &v, over), call->span);
   return strcmp(call->name, "softmax") == 0 ? apply1(e, IR_exp, log_softmax, call->span) : log_softmax;
 }
 
@@ -398,9 +401,26 @@ static Value call_outer(Elaborator *e, const Expr *call, Value *a, int count) {
   return matmul(e, both[0], both[1], call->span);
 }
 
-static Value call_polygamma(Elaborator *e, const Expr *call, Value *a, int count) {
-  (void)count;
-  return apply2(e, IR_polygamma, a[0], a[1], call->span);
+/* Elementwise functions of two and three arguments. */
+static const OpName several_functions[] = {
+    {"polygamma", IR_polygamma},           {"stirling", IR_stirling},           {"exponential_integral", IR_exponential_integral},
+    {"gamma_quantile", IR_gamma_quantile}, {"beta_quantile", IR_beta_quantile},
+};
+
+/* polygamma(n, x) and its like: which of a family of functions n is, must be known before training. */
+static bool order_is_known(Elaborator *e, const Expr *call, Op op, const Value *order) {
+  bool ordered = op == IR_polygamma || op == IR_stirling || op == IR_exponential_integral;
+  if (!ordered || (order->kind == VALUE_NUMBER && order->dim.size >= 0)) return true;
+  error_at(e->c, "argument", call->arguments[0].value->span, "the first argument of %s must be a number known before training", call->name);
+  return false;
+}
+
+static Value call_several(Elaborator *e, const Expr *call, Value *a, int count) {
+  Op op = OP_COUNT;
+  for (size_t i = 0; i < sizeof several_functions / sizeof *several_functions; i++)
+    if (strcmp(several_functions[i].name, call->name) == 0) op = several_functions[i].op;
+  if (!order_is_known(e, call, op, &a[0])) return value_error();
+  return count == 2 ? apply2(e, op, a[0], a[1], call->span) : apply3(e, op, a[0], a[1], a[2], call->span);
 }
 
 static Value call_log_pdf(Elaborator *e, const Expr *call, Value *a, int count) {
@@ -499,7 +519,11 @@ static const BuiltinRow builtins[] = {
     {"clip", call_clip, 3, 3, "", true},
     {"dot", call_dot, 2, 2, "", true},
     {"outer", call_outer, 2, 2, "", true},
-    {"polygamma", call_polygamma, 2, 2, "", true},
+    {"polygamma", call_several, 2, 2, "", true},
+    {"stirling", call_several, 2, 2, "", true},
+    {"exponential_integral", call_several, 2, 2, "", true},
+    {"gamma_quantile", call_several, 2, 2, "", true},
+    {"beta_quantile", call_several, 3, 3, "", true},
     {"log_pdf", call_log_pdf, 2, 2, "", true},
     {"running_mean", call_running_mean, 1, 1, "decay start", true},
 };
@@ -508,8 +532,7 @@ static const BuiltinRow builtins[] = {
 static const char *const unbuilt_functions[] = {
     "sparsemax", "entmax", "top_k", "top_k_sparsemax", "sparsemap", "argmin", "one_hot", "observed", "log_marginal", "iwae",
     "entropy_elbo", "convolve", "convolve_transpose", "solve", "cholesky", "lipschitz", "median", "rows", "file", "prod",
-    "gamma_quantile", "beta_quantile", "sparsemax_loss", "conv2d", "conv2d_transpose", "exponential", "gamma", "inverse_gamma", "beta", "poisson",
-    "student_t", "cauchy", "half_cauchy", "half_normal", "log_normal", "kumaraswamy", "dirichlet", "spike_slab", "group_laplace", "prox", "soft_threshold_rows", "gumbel_top_k", "conditional_bernoulli",
+    "sparsemax_loss", "conv2d", "conv2d_transpose", "prox", "soft_threshold_rows", "gumbel_top_k", "conditional_bernoulli",
 };
 
 static bool has_word(const char *words, const char *word) {

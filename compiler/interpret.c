@@ -64,6 +64,7 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
   double *out = block(run, node, place);
   const double *from = NULL;
   if (node->op == IR_constant) from = &node->number;
+  if (node->op == IR_table) from = node->table;
   if (node->op == IR_setting) from = &bindings->settings[node->index];
   if (node->op == IR_parameter) from = bindings->parameters[node->index];
   if (node->op == IR_state) from = bindings->states[node->index];
@@ -80,7 +81,9 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
 #define OPS_SMOOTH \
   IR_neg: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: case IR_sin: case IR_cos: case IR_tan: \
   case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_erf: case IR_lgamma: case IR_digamma: case IR_add: \
-  case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_adjoint_times: case IR_polygamma
+  case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_adjoint_times: case IR_polygamma: case IR_stirling: \
+  case IR_exponential_integral: case IR_gamma_quantile: case IR_gamma_quantile_slope: case IR_beta_quantile: \
+  case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b
 /* clang-format on */
 
 /* Which way an op went, where it has ways to go; its derivative changes only where this does. */

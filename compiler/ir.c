@@ -95,6 +95,7 @@ static uint64_t node_hash(const Node *node) {
   for (int i = 0; i < node->operand_count; i++) hash = mix(hash, (uint64_t)node->operands[i]->id);
   for (int d = 0; d < node->shape.rank; d++) hash = mix(hash, number_bits(node->shape.dims[d].size));
   hash = mix(hash, number_bits(node->number));
+  for (long i = 0; node->table != NULL && i < shape_size(&node->shape); i++) hash = mix(hash, number_bits(node->table[i]));
   hash = mix(hash, (uint64_t)node->index << 32 | (uint64_t)node->dim);
   hash = mix(hash, (uint64_t)node->start << 2 | (uint64_t)node->reverse << 1 | (uint64_t)node->exclusive);
   hash = mix(hash, (uint64_t)node->dims_mask << 32 | node->axes_attribute);
@@ -112,6 +113,7 @@ static bool nodes_equal(const Node *a, const Node *b) {
     return false;
   for (int i = 0; i < a->operand_count; i++)
     if (a->operands[i] != b->operands[i]) return false;
+  if (a->table != NULL && memcmp(a->table, b->table, sizeof(double) * (size_t)shape_size(&a->shape)) != 0) return false;
   return memcmp(a->map, b->map, sizeof a->map) == 0 && memcmp(a->labels_a, b->labels_a, sizeof a->labels_a) == 0 &&
          memcmp(a->labels_b, b->labels_b, sizeof a->labels_b) == 0 &&
          memcmp(a->labels_out, b->labels_out, sizeof a->labels_out) == 0;
@@ -179,6 +181,16 @@ Node *build_filled(Graph *graph, double number, const Shape *shape) {
 
 Node *build_filled_like(Graph *graph, double number, const Node *like) {
   return build_with_axes(graph, build_filled(graph, number, &like->shape), like->axes);
+}
+
+Node *build_table(Graph *graph, const double *values, const Shape *shape) {
+  long size = shape_size(shape);
+  double *copy = arena_array(graph->compilation, double, size);
+  for (long i = 0; i < size; i++) copy[i] = values[i] == 0 ? 0 : values[i]; /* one zero */
+  Node draft = draft_node(IR_table, NULL, 0);
+  draft.table = copy;
+  draft.shape = *shape;
+  return node_intern(graph, &draft);
 }
 
 static Node *build_leaf(Graph *graph, Op op, int index, int count, const Shape *shape) {
@@ -251,6 +263,7 @@ static Node *build_like_view(Graph *graph, const Node *node, Node **operands) {
 
 static Node *build_like_leaf(Graph *graph, const Node *node) {
   if (node->op == IR_constant) return build_constant(graph, node->number);
+  if (node->op == IR_table) return build_table(graph, node->table, &node->shape);
   if (node->op == IR_parameter) return build_parameter(graph, node->index);
   if (node->op == IR_data) return build_data(graph, node->index);
   if (node->op == IR_noise) return build_noise(graph, node->index);

@@ -20,7 +20,7 @@ typedef enum Op {
 } Op;
 
 typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_OTHER } OpKind;
-typedef enum OpDerivative { DERIVATIVE_LEAF, DERIVATIVE_CLOSED, DERIVATIVE_ZERO } OpDerivative;
+typedef enum OpDerivative { DERIVATIVE_LEAF, DERIVATIVE_CLOSED, DERIVATIVE_ONCE, DERIVATIVE_NEVER, DERIVATIVE_ZERO } OpDerivative;
 typedef struct OpInfo {
   const char *name;
   int operands;
@@ -58,6 +58,7 @@ struct Node {
   unsigned axes;
   Facts facts;
   double number;          /* constant */
+  const double *table;    /* table: its values, row-major */
   int index;              /* parameter, data, noise, setting, state */
   int map[MAX_RANK];      /* expand, permute */
   int dim;                /* slice, pad, concat, cumsum */
@@ -162,6 +163,7 @@ void graph_output(Graph *, OutputRole, Name, int index, Node *);
 void build_at(Graph *, Span);
 Node *build_constant(Graph *, double);                        /* scalar */
 Node *build_filled(Graph *, double, const Shape *);           /* expand of a constant */
+Node *build_table(Graph *, const double *values, const Shape *); /* copied; never a scalar */
 Node *build_parameter(Graph *, int index);
 Node *build_data(Graph *, int index);
 Node *build_noise(Graph *, int index);

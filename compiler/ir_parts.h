@@ -38,6 +38,8 @@ Node *stable_form(Graph *, Op, Node **operands);
 double elementwise_value(Op, const double *operands);
 double special_digamma(double x);
 double special_polygamma(int order, double x);
+/* The ops whose meaning is their definition in runtime/special.h. */
+double special_function(Op, const double *operands);
 
 /* The values of a contract from those of its operands, all laid out as the interpreter's. */
 void contract_values(const Graph *, const Node *contract, long rows, const double *a, const double *b, double *out);
@@ -45,7 +47,7 @@ void contract_values(const Graph *, const Node *contract, long rows, const doubl
 /* Groups of ops for switches that treat them alike: `case OPS_LEAF:`. */
 /* clang-format off */
 #define OPS_LEAF \
-  IR_constant: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state
+  IR_constant: case IR_table: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state
 #define OPS_UNARY \
   IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: case IR_sin: \
   case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: \
@@ -54,7 +56,10 @@ void contract_values(const Graph *, const Node *contract, long rows, const doubl
   IR_less: case IR_less_equal: case IR_equal: case IR_not_equal: case IR_and: case IR_or
 #define OPS_BINARY \
   IR_add: case IR_sub: case IR_mul: case IR_div: case IR_pow: case IR_max: case IR_min: case IR_mod: \
-  case OPS_COMPARISON: case IR_adjoint_times: case IR_polygamma
+  case OPS_COMPARISON: case IR_adjoint_times: case IR_polygamma: case IR_stirling: case IR_exponential_integral: \
+  case IR_gamma_quantile: case IR_gamma_quantile_slope
+#define OPS_TERNARY \
+  IR_select: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b
 #define OPS_NOT_ELEMENTWISE \
   OPS_LEAF: case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: \
   case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \

@@ -32,6 +32,12 @@ static void print_axes(Text *text, unsigned axes) {
 static void print_leaf(Text *text, const Graph *graph, const Node *node) {
   const Signature *s = graph->signature;
   if (node->op == IR_constant) text_append(text, "%s", shortest_number(text->compilation, node->number));
+  if (node->op == IR_table) {
+    text_append(text, "table(");
+    for (long i = 0; i < shape_size(&node->shape); i++)
+      text_append(text, "%s%s", i > 0 ? ", " : "", shortest_number(text->compilation, node->table[i]));
+    text_append(text, ")");
+  }
   if (node->op == IR_parameter) text_append(text, "parameter %s", s->parameters[node->index].name);
   if (node->op == IR_data) text_append(text, "data %s", s->data[node->index].name);
   if (node->op == IR_noise) text_append(text, "noise %s", s->noises[node->index].name);

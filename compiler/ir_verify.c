@@ -17,6 +17,10 @@ static const char *verify_shape(const Shape *shape) {
 }
 
 static const char *verify_leaf(const Graph *graph, const Node *node) {
+  if (node->op == IR_table) {
+    REQUIRE(node->table != NULL && node->shape.rank > 0, "a table without values");
+    return NULL;
+  }
   const Signature *s = graph->signature;
   const Shape *declared = &scalar_shape;
   int count = 1;
@@ -38,8 +42,8 @@ static const char *verify_map(const Node *node) {
   for (int i = 0; i < node->operand_count; i++)
     REQUIRE(shapes_match(&node->operands[i]->shape, &node->shape), "an elementwise operand has another shape");
   double number;
-  if (node->op == IR_polygamma)
-    REQUIRE(node_filled(node->operands[0], &number) && number >= 0, "the order of polygamma is not a constant");
+  if (node->op == IR_polygamma || node->op == IR_stirling || node->op == IR_exponential_integral)
+    REQUIRE(node_filled(node->operands[0], &number) && number >= 0, "the order of a special function is not a constant");
   return NULL;
 }
 

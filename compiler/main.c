@@ -26,13 +26,23 @@ const Command commands[] = {
      "\n"
      "  spmc eval run --data x=t10k-images.idx.gz",
      command_eval},
-    {"check", OPTION_DATA | OPTION_DUMP | OPTION_JSON | OPTION_OVERRIDE, "MODEL.spm",
+    {"check", OPTION_DATA | OPTION_DUMP | OPTION_JSON | OPTION_SEED | OPTION_OVERRIDE, "MODEL.spm",
      "check a model, or a library, without running it",
      "Reads MODEL.spm and reports every problem found. Needs no data: dims without a value are given a\n"
      "small one, or the file's with --data.\n"
+     "Distributions and KL rules that the file declares are tested against themselves: density, sampler,\n"
+     "entropy, mean, variance, derivatives, prox. A line for each says what was tested and how well it\n"
+     "agreed; --seed chooses other settings and draws.\n"
      "\n"
      "  spmc check laplace_vae.spm --dump=check",
      command_check},
+    {"explain", OPTION_DATA | OPTION_JSON | OPTION_OVERRIDE | OPTION_BATCH, "MODEL.spm",
+     "say how each term is computed, and what a step costs",
+     "Lists every term of the objective with the rule its expectation or KL is taken by (and why), latents, shapes,\n"
+     "parameters, programs, the work of training a datum and the memory of a step. Needs no data.\n"
+     "\n"
+     "  spmc explain laplace_vae.spm --batch 512",
+     command_explain},
     {"diagnose", OPTION_JSON | OPTION_SEED | OPTION_DUMP | OPTION_OVERRIDE | OPTION_ELEMENTS, "MODEL.spm",
      "check the gradient of every named tensor against differences",
      "Compares the derived gradient of each parameter with central differences of the objective in double\n"
@@ -67,12 +77,16 @@ static void print_help(void) {
 
 static int print_version(void) {
   char problem[512];
-  int status = spm_blas_open(problem, sizeof problem);
+  int status = spm_blas_open(SPM_OPENBLAS, problem, sizeof problem);
   printf("spmc %s\n", SPM_VERSION);
   if (status == 0)
-    printf("BLAS: OpenBLAS, %s core\n", spm_blas_corename());
+    printf("BLAS: %s\n", spm_blas_name());
   else
     printf("BLAS: none (%s); products run in plain loops, many times slower\n", problem);
+  if (spm_blas_open(SPM_ONEDNN, problem, sizeof problem) == 0)
+    printf("with --blas=onednn: %s\n", spm_blas_name());
+  else
+    printf("with --blas=onednn: none (%s)\n", problem);
   return EXIT_FINE;
 }
 

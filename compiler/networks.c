@@ -120,6 +120,19 @@ static bool match_dims(Elaborator *e, const Formal *f, const Value *v, Scope *ca
   return true;
 }
 
+/* For explain; what stands in shipped text is no matter of the author's. */
+static void accept_support(Elaborator *e, Span span, const Formal *f, Name support) {
+  Name formal = f->name;
+  bool extended = false;
+  Model *m = e->model;
+  if (span.source <= 0 || e->c->sources[span.source].library) return;
+  for (int i = 0; i < m->accepted_count; i++)
+    if (m->accepted[i].span.source == span.source && m->accepted[i].span.start == span.start && m->accepted[i].formal == formal) return;
+  for (int i = 0; f->type && i < f->type->attribute_count; i++) extended |= strcmp(f->type->attributes[i].name, "extended") == 0;
+  m->accepted = arena_grow(e->c, m->accepted, m->accepted_count, sizeof *m->accepted);
+  m->accepted[m->accepted_count++] = (struct Acceptance){span, formal, support, extended};
+}
+
 bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee, Span span) {
   Support support;
   Frame frame = enter_callee(e, callee, false, e->path);
@@ -128,7 +141,10 @@ bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee
   if (!known) return false;
   Node *node = value_node(e, v);
   if (!node) return false;
-  if (!facts_disjoint(&node->facts, &support.facts)) return true;
+  if (!facts_disjoint(&node->facts, &support.facts)) {
+    if (e->describe && !facts_within(&node->facts, &support.facts)) accept_support(e, v->span.source ? v->span : span, f, support.name);
+    return true;
+  }
   Diagnostic *d = error_at(e->c, "support", v->span.source ? v->span : span, "'%s' must be %s; this %s", f->name, support.name,
                            lies_text(e->c, &node->facts));
   note_at(d, f->span, "'%s' is declared here", f->name);

@@ -152,7 +152,7 @@ static bool latent_shape(Elaborator *e, Name name, Span span, Shape *shape) {
   return read_shape(e, latent->type, shape);
 }
 
-static void report_no_density(Elaborator *e, const Value *d) {
+void report_no_density(Elaborator *e, const Value *d) {
   Diagnostic *x = error_at(e->c, "no-log-pdf", d->span, "%s declares no log_pdf", distribution_name(d));
   if (d->family) note_at(x, d->family->name_span, "it is declared here");
 }
@@ -176,46 +176,6 @@ static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
   return datum_share(e, variable, sum_all(e, v, span), span);
 }
 
-static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
-  if (seen[node->id]) return false;
-  seen[node->id] = true;
-  if (node->op == IR_noise) {
-    const char *name = e->graph->signature->noises[node->index].name;
-    size_t n = strlen(latent);
-    return strncmp(name, latent, n) == 0 && name[n] == '.';
-  }
-  for (int i = 0; i < node->operand_count; i++)
-    if (depends_on_noise_of(e, node->operands[i], latent, seen)) return true;
-  return false;
-}
-
-/* Rule 5: a closed form is sound only if the prior mentions no latent whose posterior depends on this one. */
-static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
-  const Value **parameters = NULL;
-  int count = distribution_parameters(e, prior, &parameters, 0);
-  for (int i = 0; i < count; i++) {
-    bool *seen = arena_array(e->c, bool, e->graph->count);
-    if (parameters[i]->kind == VALUE_TENSOR && depends_on_noise_of(e, parameters[i]->node, latent, seen)) return true;
-  }
-  return false;
-}
-
-static void describe_kl(Elaborator *e, Name name, const Value *q, const Value *p, const char *how) {
-  if (e->describe) text_append(&e->model->notes, "kl(%s): %s || %s, %s\n", name, distribution_name(q), distribution_name(p), how);
-}
-
-static Value monte_carlo_kl(Elaborator *e, const Value *q, const Value *p, Name name, const Shape *shape, Span span) {
-  Item *latent = model_find_declaration(e->model, name);
-  Value z = model_value(e, latent, span);
-  if (z.kind == VALUE_ERROR) return z;
-  bool missing;
-  Value log_q = distribution_field(e, q, "log_pdf", &z, shape, q->span, &missing);
-  bool no_prior;
-  Value log_p = distribution_field(e, p, "log_pdf", &z, shape, p->span, &no_prior);
-  if (missing || no_prior) report_no_density(e, missing ? q : p);
-  return average_samples(e, apply2(e, IR_sub, log_q, log_p, span));
-}
-
 /* KL of a latent, one value an event, samples averaged. */
 static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
   Shape shape;
@@ -227,23 +187,7 @@ static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
     help_with(d, "log_prior(%s) stands in its place", name);
     return value_error();
   }
-  bool sound = !prior_depends_on(e, &p, name), missing = true;
-  Span rule;
-  if (method != KL_MONTE_CARLO && sound) {
-    Value v = closed_kl(e, &q, &p, &shape, span, &missing, &rule);
-    if (!missing) {
-      describe_kl(e, name, &q, &p, "closed form");
-      return average_samples(e, v);
-    }
-  }
-  if (method == KL_CLOSED) {
-    Diagnostic *d = error_at(e->c, "kl-rule", span, sound ? "there is no closed form of KL(%s || %s)" : "a closed form of KL(%s || %s) would be unsound here", distribution_name(&q), distribution_name(&p));
-    if (sound) help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or write kl = monte_carlo", distribution_name(&q), distribution_name(&p));
-    else help_with(d, "the prior of %s mentions a latent whose posterior depends on %s: write kl = monte_carlo", name, name);
-    return value_error();
-  }
-  describe_kl(e, name, &q, &p, method == KL_MONTE_CARLO ? "Monte Carlo, as asked" : sound ? "Monte Carlo: there is no closed form" : "Monte Carlo: a closed form would be unsound in this hierarchy");
-  return monte_carlo_kl(e, &q, &p, name, &shape, span);
+  return resolve_kl(e, name, &q, &p, &shape, method, span);
 }
 
 static Value entropy_of(Elaborator *e, Name name, Span span) {
@@ -332,21 +276,6 @@ static Value log_weight(Elaborator *e, Span span) {
   return apply2(e, IR_sub, joint, sum_densities(e, ITEM_POSTERIOR, span), span);
 }
 
-static bool read_method(Elaborator *e, const Argument *a, KlMethod *method) {
-  const Expr *x = a->value;
-  if (x->kind == EXPR_NAME && strcmp(x->name, "closed") == 0) *method = KL_CLOSED;
-  else if (x->kind == EXPR_NAME && strcmp(x->name, "monte_carlo") == 0) *method = KL_MONTE_CARLO;
-  else if ((x->kind == EXPR_NAME || x->kind == EXPR_CALL) && strcmp(x->name, "quadrature") == 0) {
-    error_at(e->c, "not-supported", x->span, "`quadrature` is not supported yet");
-    return false;
-  } else {
-    Diagnostic *d = error_at(e->c, "argument", x->span, "'%s' is no way to take a KL", span_text(e->c, x->span));
-    help_with(d, "the ways are closed and monte_carlo");
-    return false;
-  }
-  return true;
-}
-
 static bool elbo_options(Elaborator *e, const Expr *call, KlMethod *method, Value *kl_weight) {
   *method = KL_BEST;
   *kl_weight = value_number(1);
@@ -356,7 +285,7 @@ static bool elbo_options(Elaborator *e, const Expr *call, KlMethod *method, Valu
       *kl_weight = elaborate(e, a->value);
       if (kl_weight->kind == VALUE_ERROR) return false;
     } else if (a->name && strcmp(a->name, "kl") == 0) {
-      if (!read_method(e, a, method)) return false;
+      if (!read_kl_method(e, a, method)) return false;
     } else if (a->name && strcmp(a->name, "samples") == 0) {
       continue; /* count_samples has read it */
     } else if (a->name && strcmp(a->name, "log_lik") == 0 && a->value->kind == EXPR_NAME && strcmp(a->value->name, "monte_carlo") == 0) {
@@ -380,6 +309,13 @@ static Name variable_name(Elaborator *e, const Expr *call) {
   return NULL;
 }
 
+/* A Cholesky factor has a dim more than the event. */
+static int dims_beyond_event(const Value *d, int parameter) {
+  const TypeExpr *type = d->family ? d->family->extra.items[parameter].type : NULL;
+  int more = type ? type_rank(type) - event_rank(d) : 0;
+  return more > 0 ? more : 0;
+}
+
 /* kl(d, e) and entropy(d) of distributions. */
 static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
   Value d[2] = {value_error(), value_error()};
@@ -401,18 +337,22 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
       error_at(e->c, "not-a-distribution", call->arguments[i].value->span, "%s needs a distribution or a variable; this is %s", call->name, value_text(e->c, &d[i]));
       return value_error();
     }
-    for (int k = 0; k < d[i].count; k++)
-      if (d[i].elements[k].kind == VALUE_TENSOR && visible_shape(&d[i].elements[k]).rank > shape.rank) shape = visible_shape(&d[i].elements[k]);
+    for (int k = 0; k < d[i].count; k++) {
+      if (d[i].elements[k].kind != VALUE_TENSOR) continue;
+      Shape own = visible_shape(&d[i].elements[k]);
+      own.rank -= dims_beyond_event(&d[i], k);
+      if (own.rank > shape.rank) shape = own;
+    }
   }
   for (int i = 0; i < wanted; i++)
     if (event_rank(&d[i]) > shape.rank) {
       error_at(e->c, "shape", call->arguments[i].value->span, "%s is a distribution over events whose size cannot be told from its parameters", d[i].family->name);
       return value_error();
     }
+  if (word == WORD_KL) return resolve_kl(e, NULL, &d[0], &d[1], &shape, KL_BEST, call->span);
   bool missing;
-  Span rule;
-  Value v = word == WORD_KL ? closed_kl(e, &d[0], &d[1], &shape, call->span, &missing, &rule) : distribution_field(e, &d[0], "entropy", NULL, &shape, call->span, &missing);
-  if (missing) error_at(e->c, "kl-rule", call->span, "there is no closed form of %s(%s%s%s)", call->name, distribution_name(&d[0]), wanted > 1 ? ", " : "", wanted > 1 ? distribution_name(&d[1]) : "");
+  Value v = distribution_field(e, &d[0], "entropy", NULL, &shape, call->span, &missing);
+  if (missing) error_at(e->c, "kl-rule", call->span, "there is no closed form of entropy(%s)", distribution_name(&d[0]));
   return v;
 }
 
@@ -436,7 +376,7 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
   Name variable = variable_name(e, call);
   if (!variable) return of_distributions(e, word, call);
   const Argument *how = find_argument(call, "method");
-  if (how && !read_method(e, how, &method)) return value_error();
+  if (how && !read_kl_method(e, how, &method)) return value_error();
   if (word == WORD_LOG_LIK) return average_samples(e, log_density(e, ITEM_LIKELIHOOD, variable, span));
   if (word == WORD_LOG_PRIOR) return average_samples(e, log_density(e, ITEM_PRIOR, variable, span));
   if (word == WORD_LOG_POST) return average_samples(e, log_density(e, ITEM_POSTERIOR, variable, span));

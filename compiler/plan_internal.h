@@ -20,6 +20,7 @@ typedef enum Storage {
   STORE_DATA,       /* index; read only, rows */
   STORE_STATE,      /* index; read only, before this step */
   STORE_SETTING,    /* index; read only */
+  STORE_TABLE,      /* a constant array of the text; read only */
   STORE_VALUES,     /* offset in call->values */
   STORE_FIXED,      /* offset in the fixed part of a thread's scratch: step values of one phase */
   STORE_TILE,       /* offset in the row part of a thread's scratch: row values of one phase */

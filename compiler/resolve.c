@@ -1,6 +1,7 @@
 /* resolve: a path -> Model. Reads the file, the models it is `from` and the shipped library, merges statements by
  * subject (a later file replaces, the rest adds), gives every dim its value, and refuses constructs whose meaning is
  * not built yet. Requires nothing; leaves a Model whose names are unique, or errors. */
+#include "embedded.h"
 #include "front.h"
 
 #include <string.h>
@@ -244,9 +245,13 @@ static void read_file(Model *m, const char *path, Span from, int depth) {
 
 static void read_shipped_library(Model *m) {
   Compilation *c = m->compilation;
-  int source = source_add(c, "library.spm", embedded_library_spm, strlen(embedded_library_spm), true);
-  File *file = parse(c, source);
-  for (int i = 0; i < file->count; i++) table_add(c, &m->library, file->items[i]);
+  static const char folder[] = "compiler/library/";
+  for (const EmbeddedText *t = embedded_texts; t->path; t++) {
+    if (strncmp(t->path, folder, strlen(folder)) != 0) continue;
+    int source = source_add(c, t->path + strlen(folder), t->text, t->length, true);
+    File *file = parse(c, source);
+    for (int i = 0; i < file->count; i++) table_add(c, &m->library, file->items[i]);
+  }
 }
 
 /* ---- what is not built yet is refused by name ----------------------------------------------------------------- */

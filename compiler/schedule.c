@@ -9,7 +9,7 @@
 
 #include "plan_internal.h"
 
-const char *const storage_names[STORE_COUNT] = {"parameter", "data", "state",   "setting",  "values",     "fixed",
+const char *const storage_names[STORE_COUNT] = {"parameter", "data", "state",   "setting",  "table", "values",     "fixed",
                                                 "tile",      "kept", "partial", "gradient", "state_next", "range"};
 
 /* --- names and tensors --- */
@@ -133,11 +133,11 @@ static void find_users(Scheduler *s) {
 static void place_leaf(Scheduler *s, Info *info, Storage storage) {
   const Node *node = info->node;
   info->treatment = TREAT_LEAF;
-  for (int t = 0; t < s->plan->tensor_count && info->tensor == NULL; t++)
+  for (int t = 0; t < s->plan->tensor_count && info->tensor == NULL && storage != STORE_TABLE; t++)
     if (s->plan->tensors[t]->storage == storage && s->plan->tensors[t]->index == node->index)
       info->tensor = s->plan->tensors[t];
   if (info->tensor == NULL)
-    info->tensor = tensor_create(s, node, storage, node->index, info->row, value_size(s, node), "");
+    info->tensor = tensor_create(s, node, storage, storage == STORE_TABLE ? node->id : node->index, info->row, value_size(s, node), "");
   if (storage == STORE_PARAMETER) info->tensor->offset = s->parameter_offset[node->index];
   if (storage == STORE_STATE) info->tensor->offset = s->state_offset[node->index];
   info->view = access_whole(s, node, info->tensor);
@@ -177,6 +177,7 @@ static void place_node(Scheduler *s, Info *info) {
                  node->op == IR_parameter ? STORE_PARAMETER
                  : node->op == IR_state   ? STORE_STATE
                  : node->op == IR_setting ? STORE_SETTING
+                 : node->op == IR_table   ? STORE_TABLE
                                           : STORE_DATA);
     }
     return;

@@ -180,6 +180,6 @@ int count_samples(const Model *m) {
   for (int i = 0; block && i < block->setting_count; i++)
     if (strcmp(block->settings[i].name, "samples") == 0) read_samples(e, block->settings[i].value, &samples);
   for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == ITEM_OBJECTIVE || m->items.items[i]->kind == ITEM_MINIMIZE) samples_in(e, m->items.items[i]->expr, &samples);
+    if (m->items.items[i]->kind == ITEM_OBJECTIVE || m->items.items[i]->kind == ITEM_MINIMIZE || m->items.items[i]->kind == ITEM_LET) samples_in(e, m->items.items[i]->expr, &samples);
   return (int)samples;
 }

@@ -220,7 +220,9 @@ static Node *rewrite_contract(Pass *pass, Node *node) {
   OPS_LEAF: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: \
   case IR_sin: case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: \
   case IR_floor: case IR_lgamma: case IR_digamma: case IR_not: case IR_pow: case IR_max: case IR_min: case IR_mod: \
-  case OPS_COMPARISON: case IR_adjoint_times: case IR_polygamma: case IR_select: case IR_expand: case IR_reshape: \
+  case OPS_COMPARISON: case IR_adjoint_times: case IR_polygamma: \
+  case IR_stirling: case IR_exponential_integral: case IR_gamma_quantile: case IR_gamma_quantile_slope: \
+  case OPS_TERNARY: case IR_expand: case IR_reshape: \
   case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: case IR_max_of: \
   case IR_first_max_mask: case IR_cumsum: case IR_max_over: case IR_first_max_mask_over: case IR_diagonal: \
   case IR_embed_diagonal: case IR_lower_part: case OP_COUNT

@@ -32,7 +32,7 @@ static int say(char *error, size_t size, const char *message) {
 
 int spm_use_blas(char *error, size_t error_size) {
   char message[512];
-  return spm_blas_open(message, sizeof message) == 0 ? 0 : say(error, error_size, message);
+  return spm_blas_open(SPM_OPENBLAS, message, sizeof message) == 0 ? 0 : say(error, error_size, message);
 }
 
 /* ---- specs ----------------------------------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@ static const TypeRow type_rows[] = {
     {"binary", 0, 1, false, true, 0, SPECIAL_NONE, true},
     {"count", 0, INFINITY, false, true, 0, SPECIAL_NONE, true},
     {"integer", 0, 0, false, true, 2, SPECIAL_NONE, true},
+    {"interval", 0, 0, false, false, 2, SPECIAL_NONE, true},
     {"simplex", 0, 1, false, false, 1, SPECIAL_SIMPLEX, true},
     {"lower_triangular", -INFINITY, INFINITY, false, false, 0, SPECIAL_LOWER_TRIANGULAR, true},
     {"uniform", 0, 1, true, false, 0, SPECIAL_NOISE_UNIFORM, true},
@@ -43,6 +44,18 @@ static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
   return NULL;
 }
 
+/* interval(a, b) of values that training changes holds at least [highest a, lowest b], which may be nothing. */
+static bool read_interval(Elaborator *e, const TypeExpr *type, Facts *facts) {
+  const Node *ends[2];
+  for (int i = 0; i < 2; i++) {
+    Value v = elaborate(e, type->arguments[i].value);
+    if (!(ends[i] = value_node(e, &v))) return false;
+  }
+  facts->low = ends[0]->facts.high;
+  facts->high = ends[1]->facts.low;
+  return true;
+}
+
 bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
   const TypeRow *row = find_type(e, type);
   *s = (Support){.name = type->name};
@@ -60,6 +73,7 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
   s->special = row->special;
   s->facts = (Facts){.low = row->low, .high = row->high, .above_low = row->above_low, .below_high = row->special == SPECIAL_NOISE_UNIFORM,
                      .integer = row->integer, .finite = true};
+  if (strcmp(row->name, "interval") == 0 && !read_interval(e, type, &s->facts)) return false;
   if (strcmp(row->name, "integer") == 0) {
     Dim low, high;
     Value a = elaborate(e, type->arguments[0].value), b = elaborate(e, type->arguments[1].value);

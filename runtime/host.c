@@ -6,17 +6,52 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGNMENT = 64, GATHER_ROWS = 64 };
+enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 10, STAGGER = 5 * 1024 };
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
+struct spm_block {
+  void *memory;
+  size_t mapped; /* bytes of a mapping; 0: from the heap */
+};
+
+/* Fresh pages are zeros already, and huge ones save the step most of its page walks. The kernel is only asked: where it
+ * has none, the pages are small. Each block begins a little further into its page: at equal offsets the streams of an
+ * update would crowd into the same sets of the cache. */
+static void *map_huge(const struct spm_host *host, size_t bytes, struct spm_block *block) {
+  size_t mapped = (bytes + (size_t)host->block_count * STAGGER + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE + HUGE_PAGE;
+  char *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return NULL;
+  *block = (struct spm_block){memory, mapped};
+  char *aligned = memory + (HUGE_PAGE - (size_t)memory % HUGE_PAGE) % HUGE_PAGE;
+#ifdef MADV_HUGEPAGE
+  madvise(aligned, mapped - HUGE_PAGE, MADV_HUGEPAGE);
+#endif
+  return aligned + (size_t)host->block_count * STAGGER;
+}
+
 /* Zeroed and on a cache line; a length of 0 still gives memory, so that NULL means failure. */
-static real *reals(long count) {
+static real *reals(struct spm_host *host, long count) {
   size_t bytes = ((size_t)count * sizeof(real) + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
-  real *memory = aligned_alloc(ALIGNMENT, bytes);
-  if (memory) memset(memory, 0, bytes);
-  return memory;
+  struct spm_block *block = &host->blocks[host->block_count];
+  void *memory = bytes >= HUGE_PAGE ? map_huge(host, bytes, block) : aligned_alloc(ALIGNMENT, bytes);
+  if (!memory) return NULL;
+  host->block_count++;
+  if (block->mapped) return memory;
+  block->memory = memory;
+  return memset(memory, 0, bytes);
+}
+
+static void free_blocks(struct spm_host *host) {
+  for (int b = 0; b < host->block_count; b++) {
+    if (host->blocks[b].mapped)
+      munmap(host->blocks[b].memory, host->blocks[b].mapped);
+    else
+      free(host->blocks[b].memory);
+  }
+  free(host->blocks);
 }
 
 static long larger(long a, long b) { return a > b ? a : b; }
@@ -35,17 +70,18 @@ static bool has_gradients(const struct spm_program *program) {
 static int allocate(struct spm_host *host, bool training, struct spm_error *error) {
   const struct spm_model *model = host->model;
   const struct spm_sizes *sizes = &host->sizes;
-  bool sound = (host->parameters = reals(model->parameter_size)) && (host->state = reals(model->state_size)) &&
-               (host->state_next = reals(model->state_size)) && (host->values = reals(sizes->values)) &&
-               (host->kept = reals(sizes->kept)) && (host->partials = reals(sizes->partials)) &&
-               (host->scratch = reals(sizes->scratch * host->threads)) &&
-               (host->gradient = reals(model->parameter_size));
+  host->blocks = calloc((size_t)(HOST_BLOCKS + model->data_count), sizeof *host->blocks);
+  bool sound = host->blocks && (host->parameters = reals(host, model->parameter_size)) && (host->state = reals(host, model->state_size)) &&
+               (host->state_next = reals(host, model->state_size)) && (host->values = reals(host, sizes->values)) &&
+               (host->kept = reals(host, sizes->kept)) && (host->partials = reals(host, sizes->partials)) &&
+               (host->scratch = reals(host, sizes->scratch * host->threads)) &&
+               (host->gradient = reals(host, model->parameter_size));
   if (sound && training)
-    sound = (host->first = reals(model->parameter_size)) && (host->second = reals(model->parameter_size));
+    sound = (host->first = reals(host, model->parameter_size)) && (host->second = reals(host, model->parameter_size));
   host->batch = calloc((size_t)model->data_count + 1, sizeof *host->batch);
   sound = sound && host->batch;
   for (int d = 0; sound && d < model->data_count; d++)
-    sound = (host->batch[d] = reals(host->capacity * model->data[d].size)) != NULL;
+    sound = (host->batch[d] = reals(host, host->capacity * model->data[d].size)) != NULL;
   if (sound) return 0;
   double bytes =
       (double)sizeof(real) * ((double)sizes->kept + (double)sizes->partials + 4.0 * (double)model->parameter_size);
@@ -75,11 +111,8 @@ int spm_host_create(struct spm_host *host, const struct spm_model *model, long c
 
 void spm_host_free(struct spm_host *host) {
   if (host->pool) pool_destroy(host->pool);
-  for (int d = 0; host->batch && d < host->model->data_count; d++) free(host->batch[d]);
   free(host->batch);
-  real *all[] = {host->parameters, host->state,   host->state_next, host->values, host->kept,
-                 host->partials,   host->scratch, host->gradient,   host->first,  host->second};
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+  free_blocks(host);
   memset(host, 0, sizeof *host);
 }
 

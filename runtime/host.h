@@ -8,6 +8,7 @@
 #include "error.h"
 
 struct pool;
+struct spm_block;
 
 struct spm_host {
   const struct spm_model *model;
@@ -23,6 +24,8 @@ struct spm_host {
   struct spm_sizes sizes;
   real **batch; /* by data declaration: capacity x size */
   long capacity;
+  struct spm_block *blocks; /* what all of these lie in */
+  int block_count;
 };
 
 enum { SPM_EVALUATION_ROWS = 512 };

@@ -1,6 +1,7 @@
 /* Strip kernels: each op of elementwise.def on every combination of vector and scalar operands. See kernels.h. */
 #include "kernels.h"
 #include "vmath.h"
+#include "special.h"
 
 /* `out` may be an operand, so `restrict` would be a lie. What holds is that no iteration touches what another writes,
  * and these pragmas say just that. */
@@ -50,6 +51,12 @@
 #define X(name, arity, expression) SPM_MAP_##arity(name, expression)
 #include "elementwise.def"
 #undef X
+
+/* A Bernoulli's log-likelihood and its adjoint want both, of the same logits; the compiler makes their exp(-|x|) one. The
+ * same bits as each by itself; one of them may be in place. */
+void SPM_K(softplus_and_sigmoid)(long n, real *softplus, real *sigmoid, const real *a) {
+  SPM_LOOP(n, const real x = a[i]; softplus[i] = vm_softplus(x); sigmoid[i] = vm_sigmoid(x);)
+}
 
 /* A name in kernels.def that is not in elementwise.def, or was not defined above or in another file, does not link. */
 #include "blas.h"

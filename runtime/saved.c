@@ -1,6 +1,7 @@
 /* Parameters, states, moments and counters <-> one safetensors file. Everything a resumed run needs to give the same
  * bytes as one that was never interrupted. See saved.h. */
 #include "saved.h"
+#include "blas.h"
 #include "checkpoint.h"
 
 #include <errno.h>
@@ -152,6 +153,7 @@ int saved_write(const char *path, struct spm_host *host, const struct saved_run 
   note(&notes, "rows", "%llu", (unsigned long long)run->rows);
   note(&notes, "epoch", "%llu", (unsigned long long)host->epoch);
   note(&notes, "step", "%llu", (unsigned long long)host->step);
+  notes.items[notes.count++] = (struct checkpoint_note){"blas", spm_blas_name()};
   int status = checkpoint_write(path, l.tensors, l.count, notes.items, notes.count, error);
   listing_free(&l);
   free(progress);
@@ -183,7 +185,9 @@ static int read_notes(const struct checkpoint *file, const char *path, struct sa
       read_number(file, path, "rows", &rows, error) != 0 || read_number(file, path, "epoch", &epoch, error) != 0 ||
       read_number(file, path, "step", &step, error) != 0)
     return -1;
-  *run = (struct saved_run){seed, (long)batch, (long)rows, (long)epoch, (long)step};
+  const char *blas = checkpoint_note(file, "blas");
+  *run = (struct saved_run){seed, (long)batch, (long)rows, (long)epoch, (long)step, ""};
+  snprintf(run->blas, sizeof run->blas, "%s", blas ? blas : "none");
   return 0;
 }
 

@@ -137,10 +137,19 @@ static void grow_unary(Generator *g, Op op) {
   add(g, build_map1(g->graph, op, x), op == IR_lgamma || op == IR_exp ? 5 : op == IR_expm1 ? 5 : 4);
 }
 
+/* away from 0 and 1, where quantiles are steep */
+static Node *probability(Generator *g, Node *x) {
+  return build_map1(g->graph, IR_sigmoid, two(g, IR_mul, x, filled(g, 0.25, x)));
+}
+
 static void grow_binary(Generator *g, Op op) {
   Node *a = pick(g), *b = pick_shaped(g, &a->shape);
-  if (op == IR_div || op == IR_mod || op == IR_polygamma) b = positive(g, b);
-  if (op == IR_polygamma) a = filled(g, random_below(&g->random, 4), b);
+  bool ordered = op == IR_polygamma || op == IR_stirling || op == IR_exponential_integral;
+  bool quantile = op == IR_gamma_quantile;
+  if (op == IR_gamma_quantile_slope) return; /* comes of differentiating; cannot be differentiated itself */
+  if (op == IR_div || op == IR_mod || ordered || quantile) b = positive(g, b);
+  if (ordered) a = filled(g, 1 + random_below(&g->random, 3), b);
+  if (quantile) a = probability(g, a);
   if (op == IR_pow) {
     a = positive(g, a);
     const double exponents[] = {3, 1.5, -0.5, 2, 0.5};
@@ -154,6 +163,17 @@ static void grow_binary(Generator *g, Op op) {
 static void grow_select(Generator *g) {
   Node *a = pick(g), *b = pick_shaped(g, &a->shape), *c = pick_shaped(g, &a->shape), *d = pick_shaped(g, &a->shape);
   add(g, build_map3(g->graph, IR_select, two(g, IR_less, c, d), a, b), 4);
+}
+
+/* An op of three operands: a condition or a probability, and the shapes of a beta distribution. */
+static void grow_ternary(Generator *g, Op op) {
+  if (op == IR_select) {
+    grow_select(g);
+    return;
+  }
+  Node *a = pick(g), *b = pick_shaped(g, &a->shape), *c = pick_shaped(g, &a->shape);
+  if (op != IR_beta_quantile) return;
+  add(g, build_map3(g->graph, op, probability(g, a), positive(g, b), positive(g, c)), 4);
 }
 
 static void grow_expand(Generator *g) {
@@ -290,7 +310,7 @@ static void grow(Generator *g) {
   OpKind kind = op_table[op].kind;
   if (kind == KIND_MAP && op_table[op].operands == 1) grow_unary(g, op);
   if (kind == KIND_MAP && op_table[op].operands == 2) grow_binary(g, op);
-  if (op == IR_select) grow_select(g);
+  if (kind == KIND_MAP && op_table[op].operands == 3) grow_ternary(g, op);
   if (op == IR_expand) grow_expand(g);
   if (op == IR_reshape) grow_reshape(g);
   if (op == IR_permute || op == IR_slice || op == IR_pad || op == IR_concat || op == IR_cumsum) grow_along_dim(g, op);
@@ -345,6 +365,10 @@ Graph *random_forward_graph(Compilation *c, uint64_t seed) {
   for (int i = 0; i < s->data_count; i++) add(&g, build_data(g.graph, i), 2);
   for (int i = 0; i < s->noise_count; i++) add(&g, build_noise(g.graph, i), 4);
   add(&g, build_state(g.graph, 0), 2);
+  double values[MAX_ELEMENTS];
+  Shape line = {.rank = 1, .dims = {g.dims[random_below(&g.random, 3)]}};
+  for (int i = 0; i < shape_size(&line); i++) values[i] = random_between(&g.random, -2, 2);
+  add(&g, build_table(g.graph, values, &line), 2);
   add(&g, build_setting(g.graph, (SettingKind)random_below(&g.random, SETTING_COUNT)), 100);
   int steps = 8 + random_below(&g.random, 32);
   for (int i = 0; i < steps; i++) grow(&g);

@@ -17,7 +17,7 @@ static const char strict[] = "-std=c99 -pedantic -Wall -Wextra -Wshadow -Werror"
 
 static void setup(void) {
   char message[512];
-  if (spm_blas_open(message, sizeof message) != 0) fprintf(stderr, "%s\n", message);
+  if (spm_blas_open(SPM_OPENBLAS, message, sizeof message) != 0) fprintf(stderr, "%s\n", message);
 }
 
 TestSuite(backend, .init = setup);

@@ -116,6 +116,23 @@ expect 'gradients' 0 'no problems found' "$spmc" diagnose $spec D=9 H=7 K=3
 check 'one and two threads: the same model' cmp one/model.safetensors two/model.safetensors
 check 'one and two threads: the same metrics' cmp one/metrics.csv two/metrics.csv
 
+# oneDNN is there or it is not; it is never put in place of OpenBLAS, or the other way round.
+expect 'an unknown BLAS' 2 'openblas or onednn' "$spmc" train $spec --data x=train.idx --out blas --blas=mkl $small
+expect 'blas in config.json' 0 '"blas": "openblas' cat one/config.json
+if "$spmc" --version | grep -q 'onednn [0-9]'; then
+  "$spmc" train $spec --data x=train.idx --out blas --epochs 2 --threads 1 --blas onednn $small >/dev/null 2>&1
+  "$spmc" train $spec --data x=train.idx --out blas-two --epochs 2 --threads 2 --blas onednn $small >/dev/null 2>&1
+  check 'oneDNN, one and two threads: the same model' cmp blas/model.safetensors blas-two/model.safetensors
+  expect 'onednn in config.json' 0 '"blas": "onednn' cat blas/config.json
+  "$spmc" train $spec --data x=train.idx --out blas-more --epochs 1 --blas onednn $small >/dev/null 2>&1
+  expect 'resume with another BLAS' 1 'are from onednn' "$spmc" train $spec --data x=train.idx --out blas-more --resume --epochs 2 --blas openblas $small
+  expect 'resume without --blas' 0 '' "$spmc" train $spec --data x=train.idx --out blas-more --resume --epochs 2 $small
+  expect 'takes that of the run' 0 '"blas": "onednn' cat blas-more/config.json
+  check 'oneDNN, resumed: the same model' cmp blas/model.safetensors blas-more/model.safetensors
+else
+  expect 'oneDNN is missing' 1 'libdnnl' "$spmc" train $spec --data x=train.idx --out blas --blas onednn $small
+fi
+
 # Long enough to be caught in the middle: a TERM, then a KILL, each followed by --resume.
 long="--data x=train.idx --valid x=test.idx --epochs 60 --batch 32 $small"
 "$spmc" train $spec $long --out whole >/dev/null 2>&1

@@ -71,7 +71,8 @@ static Node *instance_binary(Instance *t, Op op) {
   Node *a = operand(t, 0, shape), *b = operand(t, 1, shape);
   const double exponents[] = {2, 3, 0.5, -1.5, 1, 0, -1};
   if (op == IR_pow && random_below(&t->random, 2)) b = number(t, exponents[random_below(&t->random, 7)], a);
-  if (op == IR_polygamma) a = number(t, random_below(&t->random, 4), b);
+  if (op == IR_polygamma || op == IR_stirling) a = number(t, random_below(&t->random, 4), b);
+  if (op == IR_exponential_integral) a = number(t, 1 + random_below(&t->random, 3), b);
   /* exp is not provably finite, so that adjoint_times stays one */
   if (op == IR_adjoint_times) b = build_map1(t->graph, IR_exp, b);
   return build_map2(t->graph, op, a, b);
@@ -190,7 +191,7 @@ static Node *instance(Instance *t, Op op) {
 
 static bool wants_positive(Op op) {
   return op == IR_sqrt || op == IR_log || op == IR_log1p || op == IR_lgamma || op == IR_digamma || op == IR_div ||
-         op == IR_pow || op == IR_mod || op == IR_polygamma;
+         op == IR_pow || op == IR_mod || op == IR_polygamma || op == IR_stirling || op == IR_exponential_integral;
 }
 
 /* sum over everything of weight * y * y / 2 + weight * y: curved, so that every op has second derivatives */

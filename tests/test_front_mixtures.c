@@ -169,3 +169,12 @@ Test(use, refuses_cycles_and_models) {
   cr_assert(spec_says(&s, "use-model"));
   spec_close(&s);
 }
+
+/* A posterior of single elements under a prior of whole codes: the prior's density counts once, not once an element. */
+Test(mixtures, kl_of_elements_under_a_joint_prior) {
+  Spec s = spec_right("model m;\ndim K = 5;\ndata x : real[K];\nlatent z : real[K];\n"
+                      "prior z ~ mixture(0.3: joint(normal(0, 1), over = K), 0.7: joint(normal(0, 1), over = K));\n"
+                      "posterior z ~ normal(0 * x, 1);\nlikelihood x ~ normal(z, 1);\nobjective elbo;\nmetric divergence = kl(z);\n");
+  cr_expect(fabs(spec_metric(&s, "divergence", &(Run){.rows = 3})) < 1e-9, "%g", spec_metric(&s, "divergence", &(Run){.rows = 3}));
+  spec_close(&s);
+}

@@ -23,4 +23,16 @@ for spec in *.spm; do
     fi
   done
 done
+for spec in *.spm ../../specs/laplace_vae.spm; do
+  expected=$(basename "${spec%.spm}").explain
+  "$SPMC" explain "$spec" >"$work/found" 2>&1
+  if [ "${SPM_GOLDEN:-}" = write ]; then cp "$work/found" "$expected"; fi
+  if [ -s "$work/found" ] && cmp -s "$work/found" "$expected"; then
+    echo "ok $expected"
+  else
+    failed=$((failed + 1))
+    echo "not ok $expected differs (make golden rewrites it):"
+    diff "$expected" "$work/found" | head -20
+  fi
+done
 [ "$failed" -eq 0 ]

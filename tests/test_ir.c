@@ -54,6 +54,32 @@ Test(dims, agree_as_polynomials) {
   compilation_destroy(c);
 }
 
+/* --- tables --- */
+
+Test(ir, tables_are_shared_by_content) {
+  Compilation *c = compilation_create();
+  Graph *g = graph_create(c, arena_new(c, Signature), "test", 1);
+  double a[] = {0.5, -2, 7}, b[] = {0.5, -2, 8}, zero[] = {0.0, -0.0, 1};
+  Shape line = {.rank = 1, .dims = {dim_number(3)}}, named = {.rank = 1, .dims = {dim_name(c, intern(c, "N"), 3)}};
+  Node *first = build_table(g, a, &line);
+  a[2] = 8; /* the graph has a copy */
+  cr_assert(first->table[2] == 7 && build_table(g, b, &line) != first && build_table(g, a, &line) == build_table(g, b, &line));
+  cr_assert(build_table(g, b, &named) != build_table(g, b, &line));
+  cr_assert(first->facts.low == -2 && first->facts.high == 7 && first->facts.finite && !first->facts.integer);
+  cr_assert(build_table(g, zero, &line)->facts.integer);
+  cr_assert(!signbit(build_table(g, zero, &line)->table[1]));
+  graph_output(g, OUTPUT_VALUE, intern(c, "sum"), -1, build_sum(g, build_map2(g, IR_mul, first, first), 1));
+  cr_assert(ir_verify(g) == NULL, "%s", ir_verify(g));
+  Graph *simple = simplify(g);
+  Evaluation *e = interpret(simple, &(Bindings){.rows = 1});
+  cr_assert(e->values[simple->outputs[0].value->id][0] == 0.25 + 4 + 49);
+  evaluation_free(e, simple);
+  Text text = {.compilation = c};
+  ir_print(&text, g);
+  cr_assert(strstr(text.bytes, "table(0.5, -2, 7)") != NULL, "%s", text.bytes);
+  compilation_destroy(c);
+}
+
 /* --- a small signature --- */
 
 typedef struct Bench {

@@ -43,6 +43,22 @@ Test(optim, adam_is_pytorchs) {
   }
 }
 
+/* A gradient that is zero from some step on: the moments decay through the normal numbers and then are zero. */
+Test(optim, adams_moments_do_not_stay_subnormal) {
+  float value[N] = {0}, first[N], second[N], gradient[N] = {0};
+  for (int i = 0; i < N; i++) first[i] = i % 2 ? 2e-38f : -2e-38f, second[i] = i % 3 ? 1.1755e-38f : 2e-38f;
+  gradient[1] = NAN;
+  spm_adam_update(value, first, second, gradient, N, 1000, 1e-3, 0.9, 0.999, 1e-8, 0);
+  for (int i = 2; i < N; i++) {
+    cr_assert(first[i] == 0.9f * (i % 2 ? 2e-38f : -2e-38f));
+    cr_assert(i % 3 ? second[i] == 0 && !signbit(second[i]) : second[i] > 0);
+  }
+  cr_assert(isnan(first[1]) && isnan(second[1]), "what is not a number is not small");
+  for (int step = 1001; step < 1020; step++)
+    spm_adam_update(value, first, second, gradient, N, step, 1e-3, 0.9, 0.999, 1e-8, 0);
+  for (int i = 2; i < N; i++) cr_assert(first[i] == 0);
+}
+
 Test(optim, sgd_is_pytorchs) {
   static float value[N], velocity[N], plain[N], gradient[N];
   static double wanted[N], buffer[N], wanted_plain[N];

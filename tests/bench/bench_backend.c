@@ -108,7 +108,7 @@ static void bench_compiling(Compilation *c, const Graph *graph, Text *strips) {
 
 int main(void) {
   char message[512];
-  if (spm_blas_open(message, sizeof message) != 0) printf("%s\n", message);
+  if (spm_blas_open(SPM_OPENBLAS, message, sizeof message) != 0) printf("%s\n", message);
   Compilation *c = compilation_create();
   if (c == NULL || setjmp(c->failure)) return 1;
   c->failure_set = true;
@@ -129,7 +129,7 @@ int main(void) {
   for (int i = 0; i < REPEATS; i++) /* in turns, so that what else the machine does falls on all alike */
     for (int k = 0; k < 3; k++) time_once(&contenders[k]);
   for (int k = 0; k < 3; k++)
-    printf("%s: %s %.3f ms, %.2f times the products\n", spm_blas_corename(), contenders[k].name, contenders[k].best,
+    printf("%s: %s %.3f ms, %.2f times the products\n", spm_blas_name(), contenders[k].name, contenders[k].best,
            contenders[k].best / contenders[0].best);
   jit_destroy(tcc);
   jit_destroy(gcc);

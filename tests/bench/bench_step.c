@@ -1,10 +1,10 @@
-/* bench_step [--phases] [--serve ROWS] [SPEC]: what a training step of specs/laplace_vae.spm costs.
+/* bench_step [--phases] [--serve ROWS] [--threads N] [--blas LIBRARY] [SPEC]: what a training step of specs/laplace_vae.spm costs.
  *
  * The spec is compiled through the library, each stage timed. Steps (gradients, fused Adam updates) on random pixels in
  * memory are then timed in turns with the step's bare matrix products (products.h), in one process, with one BLAS: turns
  * of a few runs each, so that whatever else the machine does falls on all alike. Medians, and the fastest.
  * --phases shows where a step's time goes. --serve ROWS answers lines "COUNT" with the times of so many steps on one
- * thread, for comparisons with other programs (peers.py). */
+ * thread (or --threads), for comparisons with other programs (peers.py). */
 #include "bench.h"
 #include "products.h"
 
@@ -312,10 +312,10 @@ static void bench_phases(const struct spm_model *model, long rows) {
 /* ---- for other programs -------------------------------------------------------------------------------------- */
 
 /* "COUNT" on a line -> the times of COUNT steps on a line, until the input ends. */
-static void serve(const struct spm_model *model, long rows) {
+static void serve(const struct spm_model *model, long rows, int threads) {
   static struct trainer trainer;
   char line[64];
-  trainer_create(&trainer, model, rows, 1);
+  trainer_create(&trainer, model, rows, threads);
   while (fgets(line, sizeof line, stdin)) {
     for (int i = 0, count = atoi(line); i < count; i++) {
       double start = bench_milliseconds();
@@ -331,9 +331,9 @@ static void bench_all(const struct spm_model *model, bool with_phases) {
   static const long batches[] = {1, 16, 128, 512};
   enum { COUNT = sizeof batches / sizeof *batches };
   double load = 0;
-  printf("training step, ms; product: its matrix products alone, one thread, OpenBLAS %s; spread: between the quartiles, in "
+  printf("training step, ms; product: its matrix products alone, one thread, %s; spread: between the quartiles, in "
          "%%\n%33s%43s%20s\n%6s%8s%8s%8s%8s%8s  |%8s%8s%8s%8s%8s  |%5s%5s%5s\n",
-         spm_blas_corename(), "medians of 200", "fastest of 200", "spread", "batch", "product", "1 thr", "ratio", "2 thr",
+         spm_blas_name(), "medians of 200", "fastest of 200", "spread", "batch", "product", "1 thr", "ratio", "2 thr",
          "gain", "product", "1 thr", "ratio", "2 thr", "gain", "prod", "1", "2");
   for (int b = 0; b < COUNT; b++) bench_batch(model, batches[b]);
   if (getloadavg(&load, 1) < 1) load = 0;
@@ -346,16 +346,19 @@ int main(int argc, char **argv) {
   const char *spec = "specs/laplace_vae.spm";
   bool with_phases = false;
   long served = 0;
-  char problem[512];
+  int threads = 1, blas = SPM_OPENBLAS;
+  char problem[512] = "there is no such BLAS";
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--phases") == 0) with_phases = true;
     else if (strcmp(argv[i], "--serve") == 0 && i + 1 < argc) served = atol(argv[++i]);
+    else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc) threads = atoi(argv[++i]);
+    else if (strcmp(argv[i], "--blas") == 0 && i + 1 < argc) blas = spm_blas_of_name(argv[++i]);
     else spec = argv[i];
   }
-  if (spm_blas_open(problem, sizeof problem) != 0) fail(problem);
+  if (blas < 0 || spm_blas_open((enum spm_blas)blas, problem, sizeof problem) != 0) fail(problem);
   double times[STAGE_COUNT];
   Jit *jit = served > 0 ? compile(spec, times) : compile_timed(spec);
-  if (served > 0) serve(jit_model(jit), served);
+  if (served > 0) serve(jit_model(jit), served, threads);
   else bench_all(jit_model(jit), with_phases);
   jit_destroy(jit);
   return 0;

@@ -1,12 +1,12 @@
 /* ---- program initialise ---- */
 
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
-  real *init_W_e = call->values; /* [K, D] */
-  real *init_V_e = call->values + 16; /* [D, K] */
+  real *init_V_e = call->values; /* [D, K] */
+  real *init_W_e = call->values + 16; /* [K, D] */
   (void)scratch, (void)unit;
-  spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 12, init_W_e, 12);
-  /* autoencoder.spm:5: param W : real[K, D] init normal(0, 1); */
   spm_noise_normal(call->seed, 3136157270, call->step, 0, 1, 0, 0, 12, init_V_e, 12);
+  /* autoencoder.spm:6: param V : real[D, K] init normal(0, 1); */
+  spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 12, init_W_e, 12);
 }
 
 /* ---- program train ---- */
@@ -56,11 +56,11 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
   const real *x = call->data[0] + first * 4; /* [rows, D] */
-  const real *W = call->parameters; /* [K, D] */
+  const real *W = call->parameters + 16; /* [K, D] */
   real *contract_3 = scratch; /* [rows, K] */
   real *z = scratch + call->tile * 3; /* [rows, K] */
   real *less_37 = scratch; /* [rows, K] */
-  const real *V = call->parameters + 16; /* [D, K] */
+  const real *V = call->parameters; /* [D, K] */
   real *contract_5 = scratch + call->tile * 6; /* [rows, D] */
   real *div_28 = call->values + 80; /* [] */
   real *sub_15 = scratch + call->tile * 6; /* [rows, D] */
@@ -135,10 +135,10 @@ static void evaluate_rows_0(const struct spm_call *call, real *scratch, long uni
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
   const real *x = call->data[0] + first * 4; /* [rows, D] */
-  const real *W = call->parameters; /* [K, D] */
+  const real *W = call->parameters + 16; /* [K, D] */
   real *contract_3 = scratch; /* [rows, K] */
   real *z = scratch; /* [rows, K] */
-  const real *V = call->parameters + 16; /* [D, K] */
+  const real *V = call->parameters; /* [D, K] */
   real *contract_5 = scratch + call->tile * 3; /* [rows, D] */
   real *sub_13 = scratch + call->tile * 3; /* [rows, D] */
   real *sum_14 = scratch + call->tile * 7; /* [rows] */

@@ -1,12 +1,12 @@
 /* ---- program initialise ---- */
 
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
-  real *init_W_e = call->values; /* [K, D] */
-  real *init_V_e = call->values + 16; /* [D, K] */
+  real *init_V_e = call->values; /* [D, K] */
+  real *init_W_e = call->values + 16; /* [K, D] */
   (void)scratch, (void)unit;
-  spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 8, init_W_e, 8);
-  /* factors.spm:7: param W : real[K, D] init normal(0, 1); */
   spm_noise_normal(call->seed, 3136157270, call->step, 0, 1, 0, 0, 8, init_V_e, 8);
+  /* factors.spm:6: param V : real[D, K] init normal(0, 1); */
+  spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 8, init_W_e, 8);
 }
 
 /* ---- program train ---- */
@@ -59,14 +59,14 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
   const real *x = call->data[0] + first * 4; /* [rows, D] */
-  const real *W = call->parameters; /* [K, D] */
+  const real *W = call->parameters + 16; /* [K, D] */
   real *contract_3 = scratch; /* [rows, K] */
   real *z_e = scratch + call->tile * 2; /* [rows, K] */
   real *div_37 = call->values + 80; /* [] */
   real *z = scratch + call->tile * 2; /* [rows, K] */
   real *sub_28 = scratch + call->tile * 9; /* [rows, K] */
   real *mul_40 = scratch; /* [rows, K] */
-  const real *V = call->parameters + 16; /* [D, K] */
+  const real *V = call->parameters; /* [D, K] */
   real *contract_9 = scratch + call->tile * 4; /* [rows, D] */
   real *div_38 = call->values + 96; /* [] */
   real *sub_18 = scratch + call->tile * 4; /* [rows, D] */
@@ -144,12 +144,12 @@ static void evaluate_rows_0(const struct spm_call *call, real *scratch, long uni
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
   const real *x = call->data[0] + first * 4; /* [rows, D] */
-  const real *W = call->parameters; /* [K, D] */
+  const real *W = call->parameters + 16; /* [K, D] */
   real *contract_3 = scratch; /* [rows, K] */
   real *z_e = scratch + call->tile * 2; /* [rows, K] */
   real *z = scratch + call->tile * 2; /* [rows, K] */
   real *sub_27 = scratch; /* [rows, K] */
-  const real *V = call->parameters + 16; /* [D, K] */
+  const real *V = call->parameters; /* [D, K] */
   real *contract_9 = scratch + call->tile * 4; /* [rows, D] */
   real *sub_17 = scratch + call->tile * 4; /* [rows, D] */
   real *sum_18 = scratch + call->tile * 2; /* [rows] */
