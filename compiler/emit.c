@@ -425,5 +425,6 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
 void emit_model_body(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
                const Training *trainings, int training_count) {
   Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, RENDER_LOOPS);
+  emit_tables(e, text);
   text_append(text, "%s", e->body.bytes);
 }
