@@ -5,7 +5,7 @@
  *   resolve       resolve             a path                         Model: merged declarations, dims with values
  *   check         check               a Model                        the same, every expression typed once; errors counted
  *   derive        derive              a checked Model, a program     Graph: that program's values and outputs (ir.h)
- *   differentiate differentiate       a Graph                        the same with adjoints (called by derive)
+ *   differentiate differentiate       a Graph                        the same with adjoints (train program)
  *   simplify      simplify            a Graph                        an equal, smaller Graph
  *   schedule      schedule            a simplified Graph             Plan: phases, loops, memory (plan.h)
  *   emit          emit                Plans                          C text of one model
@@ -83,7 +83,7 @@ bool compile_standalone(Model *, const Standalone *, Text *);
 bool compile_header(Model *, const Standalone *, Text *);
 /* checked model -> callable. NULL with a message (an internal error) on failure. */
 Jit *compile_jit(Model *, bool use_double, char *message, size_t message_size);
-/* What leaves a stage, printed: ast, check, derive, differentiate (with derive), simplify, schedule, c, strips.
+/* What leaves a stage, printed: ast, check, derive, differentiate, simplify, schedule, c, strips.
  * False if there is no such stage. */
 bool compile_dump(Model *, const char *stage, Text *);
 extern const char *const dump_stages[]; /* NULL-terminated */
