@@ -6,7 +6,9 @@
 #ifndef SPM_FRONT_H
 #define SPM_FRONT_H
 
-#include "compiler.h"
+#include "ast.h"
+#include "ir.h"
+#include "options.h"
 
 /* ---- resolve ------------------------------------------------------------------------------------------------- */
 
