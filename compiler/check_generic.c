@@ -78,7 +78,7 @@ static void check_one(Elaborator *e, const Item *item) {
 /* Names in the patterns of a rule stand for parameters of the families they are written in. */
 static bool bind_patterns(Elaborator *e, const Expr *x, Scope *scope) {
   bool family = x->kind == EXPR_CALL && is_family(e->model, x->name);
-  const Item *item = family ? chosen_family(e, x) : NULL;
+  const Item *item = family ? family_of_pattern(e, x) : NULL;
   if (family && !item) return false;
   if (item) {
     invent_dims(e, &item->formals, scope);
@@ -88,7 +88,7 @@ static bool bind_patterns(Elaborator *e, const Expr *x, Scope *scope) {
     const Expr *argument = x->arguments[i].value;
     if (!item && !bind_patterns(e, argument, scope)) return false;
     if (!item || argument->kind != EXPR_NAME || scope_find(scope, argument->name)) continue;
-    Formal named = *pattern_formal(item, x, i);
+    Formal named = *formal_of_pattern(item, x, i);
     named.name = argument->name;
     named.span = argument->span;
     if (!stand_in(e, &named, scope)) return false;

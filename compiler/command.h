@@ -121,7 +121,8 @@ void loaded_free(Loaded *);
 
 /* Pairs a data set with the model's declarations (array of data_count tables, the caller's) and checks shapes, numbers
  * of rows and declared ranges, citing file and declaration. Exit code, or -1 to go on. */
-int loaded_bind(const Arguments *, Loaded *, const DataSet *, const struct spm_table **tables, struct spm_rows *rows);
+int loaded_bind(const Arguments *, Loaded *, const DataSet *, const char *option, const struct spm_table **tables,
+                struct spm_rows *rows);
 
 double command_clock(void); /* seconds */
 /* Before any thread runs. Without --blas that of a run that goes on (its name), else OpenBLAS, with a warning if there

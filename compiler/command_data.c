@@ -122,15 +122,16 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
   if (found.missing > 0 && !data->missing_ok)
     help_with(error_at(l->compilation, "data-missing", declaration(l, d), "%s: %s of %s values of %s are missing (NaN)",
                        table->path, spm_count(found.missing).text, total, data->name),
-              "`missing_ok` after the type says that values may be missing");
+              "leave those rows out of the file, or fill them in");
 }
 
-static int check_counts(const Arguments *a, const Loaded *l, const struct spm_table **tables, struct spm_rows *rows) {
+static int check_counts(const Arguments *a, const Loaded *l, const char *option, const struct spm_table **tables,
+                        struct spm_rows *rows) {
   const struct spm_model *model = l->descriptor;
   int first = -1;
   for (int d = 0; d < model->data_count; d++) {
     if (!tables[d])
-      return fail_user(a, "no file was given for the data '%s': --data %s=FILE", model->data[d].name,
+      return fail_user(a, "no file was given for the data '%s': %s %s=FILE", model->data[d].name, option,
                        model->data[d].name);
     if (first < 0) first = d;
     if (tables[d]->rows != tables[first]->rows)
@@ -143,7 +144,7 @@ static int check_counts(const Arguments *a, const Loaded *l, const struct spm_ta
   return -1;
 }
 
-int loaded_bind(const Arguments *a, Loaded *l, const DataSet *set, const struct spm_table **tables,
+int loaded_bind(const Arguments *a, Loaded *l, const DataSet *set, const char *option, const struct spm_table **tables,
                 struct spm_rows *rows) {
   const struct spm_model *model = l->descriptor;
   for (int d = 0; d < model->data_count; d++) tables[d] = NULL;
@@ -158,5 +159,5 @@ int loaded_bind(const Arguments *a, Loaded *l, const DataSet *set, const struct 
     if (l->compilation->error_count == errors) check_values(l, d, tables[d]);
   }
   if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
-  return check_counts(a, l, tables, rows);
+  return check_counts(a, l, option, tables, rows);
 }

@@ -44,7 +44,7 @@ static int bind(Evaluating *e) {
   if (code >= 0) return code;
   e->tables = calloc((size_t)e->loaded.descriptor->data_count + 1, sizeof *e->tables);
   if (!e->tables) return fail_user(a, "out of memory");
-  return loaded_bind(a, &e->loaded, &e->data, e->tables, &e->rows);
+  return loaded_bind(a, &e->loaded, &e->data, "--data", e->tables, &e->rows);
 }
 
 /* The finished model, or what there is of one that is still being trained. */

@@ -78,10 +78,9 @@ void print_diagnostics(const Arguments *a, Compilation *c) {
 }
 
 /* `--data FILE` without a name is for the only data declaration: which one that is, a first look at the spec tells. */
-static void name_data(Compilation *c, const char *path, const CompileOptions *options, DataShape *shapes) {
+static void name_data(Compilation *c, const char *path, DataShape *shapes) {
   Compilation *look = compilation_create();
-  CompileOptions first = {
-      .overrides = options->overrides, .override_count = options->override_count, .search_path = getenv("SPMC_PATH"), .invent_dims = true};
+  CompileOptions first = {.search_path = getenv("SPMC_PATH"), .invent_dims = true}; /* what is wrong with overrides is said later */
   Model *model = look ? compile_check(look, path, &first) : NULL;
   if (model && model_signature(model)->data_count == 1)
     shapes[0].name = intern(c, model_signature(model)->data[0].name);
@@ -96,7 +95,7 @@ int loaded_check(const Arguments *a, const char *path, const CompileOptions *opt
   CompileOptions named = *options; /* the model keeps these as long as it lives */
   DataShape *shapes = arena_array(c, DataShape, options->data_count);
   if (options->data_count > 0) memcpy(shapes, options->data, sizeof *shapes * (size_t)options->data_count);
-  if (options->data_count == 1 && !shapes[0].name[0]) name_data(c, path, options, shapes);
+  if (options->data_count == 1 && !shapes[0].name[0]) name_data(c, path, shapes);
   named.data = shapes;
   named.search_path = getenv("SPMC_PATH");
   l->model = compile_check(c, path, &named);

@@ -95,6 +95,45 @@ int run_copy_spec(const Arguments *a, Compilation *c, const char *directory) {
   return -1;
 }
 
+static bool same_text(const char *path, const Source *source) {
+  FILE *file = fopen(path, "rb");
+  bool same = file != NULL;
+  for (int i = 0; same && i < source->length; i++) same = fgetc(file) == (unsigned char)source->text[i];
+  same = same && fgetc(file) == EOF;
+  if (file) fclose(file);
+  return same;
+}
+
+static bool same_overrides(const Arguments *a, const RunRecord *run) {
+  bool same = a->override_count == run->override_count;
+  for (int i = 0; same && i < a->override_count; i++) {
+    bool found = false;
+    for (int k = 0; k < run->override_count; k++)
+      found |= strcmp(a->overrides[i].name, run->overrides[k].name) == 0 && a->overrides[i].value == run->overrides[k].value;
+    same = found;
+  }
+  return same;
+}
+
+int run_same_model(const Arguments *a, Compilation *c, const char *directory) {
+  RunRecord *run = arena_new(c, RunRecord);
+  int code = run_read(a, directory, run);
+  if (code >= 0) return code;
+  if (!same_overrides(a, run))
+    return fail_user(a, "%s: the run was made with other NAME=VALUE settings (config.json lists them); go on with those", directory);
+  for (int i = 1; i < c->source_count; i++) {
+    const Source *source = &c->sources[i];
+    const char *name = strcmp(source->path, a->target) == 0 ? "model.spm" : relative_path(a->target, source->path);
+    if (source->library || !name) continue;
+    char *path = spm_path_join(directory, name);
+    bool same = path && same_text(path, source);
+    if (!same) code = fail_user(a, "%s is not the spec of the run: %s holds that; go on with it, or begin anew in another directory", source->path, path ? path : directory);
+    free(path);
+    if (!same) return code;
+  }
+  return -1;
+}
+
 /* ---- reading back -------------------------------------------------------------------------------------------- */
 
 static void read_setting(RunRecord *record, const char *key, const json_t *value) {

@@ -25,6 +25,9 @@ void settings_model(Settings *, const Arguments *, const DataSet *, const char *
 /* Copies the spec and every file that it uses. Exit code, or -1 to go on. */
 int run_copy_spec(const Arguments *, Compilation *, const char *directory);
 
+/* Is what would be compiled now what the run in the directory was made of? Exit code, or -1 if it is. */
+int run_same_model(const Arguments *, Compilation *, const char *directory);
+
 typedef struct RunRecord { /* read back from config.json */
   Override overrides[MAX_OVERRIDES];
   DataShape shapes[MAX_FILES];

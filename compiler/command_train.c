@@ -202,11 +202,11 @@ static int bind(Run *run) {
   int count = run->loaded.descriptor->data_count;
   run->tables = calloc((size_t)(3 * count) + 1, sizeof *run->tables);
   if (!run->tables) return fail_user(a, "out of memory");
-  int code = loaded_bind(a, &run->loaded, &run->data, run->tables, &run->data_rows);
+  int code = loaded_bind(a, &run->loaded, &run->data, "--data", run->tables, &run->data_rows);
   if (code < 0 && run->valid.count > 0)
-    code = loaded_bind(a, &run->loaded, &run->valid, run->tables + count, &run->valid_rows);
+    code = loaded_bind(a, &run->loaded, &run->valid, "--valid", run->tables + count, &run->valid_rows);
   if (code < 0 && run->test.count > 0)
-    code = loaded_bind(a, &run->loaded, &run->test, run->tables + 2 * count, &run->test_rows);
+    code = loaded_bind(a, &run->loaded, &run->test, "--test", run->tables + 2 * count, &run->test_rows);
   return code;
 }
 
@@ -263,6 +263,8 @@ static int look_for_checkpoint(Run *run, unsigned long long *seed) {
   if (saved.batch != batch)
     return fail_user(a, "%s: the run's batches have %ld rows; to go on, they cannot have %ld", a->out, saved.batch,
                      batch);
+  int code = run_same_model(a, run->loaded.compilation, a->out);
+  if (code >= 0) return code;
   *seed = saved.seed;
   run->resumed = true;
   return resume_blas(a, saved.blas);
@@ -323,9 +325,10 @@ static int open_run(Run *run) {
   const Arguments *a = run->a;
   struct spm_error error;
   unsigned long long seed = a->seed_given ? a->seed : draw_seed();
-  int code = open_directory(run);
-  if (code < 0) code = look_for_checkpoint(run, &seed);
+  /* What may still fail comes before the directory is made: nothing half-made is left behind. */
+  int code = look_for_checkpoint(run, &seed);
   if (code < 0) code = create_host(run, seed);
+  if (code < 0) code = open_directory(run);
   if (code >= 0) return code;
   Settings *settings = arena_new(run->loaded.compilation, Settings);
   list_settings(run, settings);

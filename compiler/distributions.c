@@ -40,6 +40,7 @@ static const Item *rival(const Model *m, const Item *chosen, const Expr *call) {
   for (int i = 0; i < m->library.count; i++) {
     const Item *other = m->library.items[i];
     if (other == chosen || other->kind != ITEM_DISTRIBUTION || other->name != chosen->name || !other->has_block || !takes(other, call)) continue;
+    if (m->compilation->sources[other->span.source].library != m->compilation->sources[chosen->span.source].library) continue; /* the author's own comes first */
     if (family_event_rank(other) != family_event_rank(chosen)) continue;
     for (int k = 0; k < positional; k++)
       if (other->extra.items[k].name != chosen->extra.items[k].name) return other;
@@ -92,9 +93,9 @@ static bool check_parameter_supports(Elaborator *e, const Formals *formals, cons
   return ok;
 }
 
-const Item *chosen_family(Elaborator *e, const Expr *pattern) { return choose_family(e, pattern); }
+const Item *family_of_pattern(Elaborator *e, const Expr *pattern) { return choose_family(e, pattern); }
 
-const Formal *pattern_formal(const Item *family, const Expr *pattern, int argument) {
+const Formal *formal_of_pattern(const Item *family, const Expr *pattern, int argument) {
   const Argument *a = &pattern->arguments[argument];
   int at = -1;
   for (int i = 0; i <= argument; i++) at += pattern->arguments[i].name == NULL;

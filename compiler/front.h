@@ -216,6 +216,9 @@ bool read_support(Elaborator *, const TypeExpr *, Support *);
 bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
 /* Dims a type writes: those in brackets, then the length of a simplex(n) or category(n). */
 int type_rank(const TypeExpr *);
+/* Whole, at least 1, and at most 2^30; and a tensor of at most 2^36 numbers (reported at span otherwise). */
+bool is_dim_size(double);
+bool size_is_possible(Elaborator *, const Shape *, Span);
 const Expr *type_dim(const TypeExpr *, int);
 bool facts_within(const Facts *inner, const Facts *outer);
 bool facts_disjoint(const Facts *, const Facts *);
@@ -295,8 +298,8 @@ bool is_family(const Model *, Name);
 Value make_distribution(Elaborator *, const Expr *call);
 /* The family that a rule's pattern, as in normal(m, s), speaks of (NULL after reporting), and the formal that one of its
  * arguments stands for. */
-const Item *chosen_family(Elaborator *, const Expr *pattern);
-const Formal *pattern_formal(const Item *family, const Expr *pattern, int argument);
+const Item *family_of_pattern(Elaborator *, const Expr *pattern);
+const Formal *formal_of_pattern(const Item *family, const Expr *pattern, int argument);
 /* Evaluates one field ("log_pdf", "entropy", "mean") at value z (NULL where the field does not mention it), mapped
  * elementwise over z's shape: one value an event. VALUE_ERROR after reporting; *missing set if there is no such field. */
 Value distribution_field(Elaborator *, const Value *d, const char *field, const Value *z, const Shape *shape, Span, bool *missing);

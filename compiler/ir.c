@@ -42,9 +42,9 @@ void build_at(Graph *graph, Span span) { graph->current = span; }
 /* --- shapes --- */
 
 long shape_size(const Shape *shape) {
-  long size = 1;
-  for (int d = 0; d < shape->rank; d++) size *= (long)shape->dims[d].size;
-  return size;
+  double size = 1; /* saturates: sizes the front end would refuse must not overflow on the way there */
+  for (int d = 0; d < shape->rank; d++) size *= shape->dims[d].size;
+  return size < 1e18 ? (long)size : 1000000000000000000L;
 }
 
 bool shapes_match(const Shape *a, const Shape *b) {

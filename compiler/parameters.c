@@ -26,6 +26,7 @@ static Value transform(Elaborator *e, const char *prefix, Name name, Value v, Sp
   int context = e->context_count;
   if (!map_arguments(e, &formal, &v, 1, false, scope, span)) return value_error();
   Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
   Value result = elaborate(e, function->expr);
   leave_callee(e, frame);
   e->context_count = context;

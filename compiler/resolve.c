@@ -91,7 +91,25 @@ static void report_twice(Compilation *c, const Item *old, const Item *item) {
   help_with(d, old->kind == item->kind ? "remove one of the two, or put a variant into a file of its own: `model NAME from \"FILE\";`" : "call one of the two by another name");
 }
 
+/* Words with a meaning of their own, and columns that every run reports. */
+static void refuse_name(Model *m, const Item *item) {
+  static const char *const words[] = {"batch", "sample", "epoch", "step", "training", "pi", "rows_in_batch", "true", "false", NULL};
+  static const char *const columns[] = {"objective", "elbo", "rows", "lr", NULL};
+  bool reported = item->kind == ITEM_METRIC || item->kind == ITEM_SCHEDULE;
+  for (int i = 0; item->name && (is_declaration(item->kind) || reported) && words[i]; i++)
+    if (strcmp(item->name, words[i]) == 0) {
+      error_at(m->compilation, "reserved-name", item->name_span, "`%s` has a meaning of its own and cannot be declared", item->name);
+      return;
+    }
+  for (int i = 0; reported && columns[i]; i++)
+    if (strcmp(item->name, columns[i]) == 0) {
+      Diagnostic *d = error_at(m->compilation, "reserved-name", item->name_span, "every run reports `%s` of its own", item->name);
+      help_with(d, "choose another name for this %s", item_keyword(item->kind));
+    }
+}
+
 static void add_item(Model *m, Item *item) {
+  refuse_name(m, item);
   for (int i = 0; i < m->items.count; i++) {
     Item *old = m->items.items[i];
     if (!same_subject(old, item)) continue;
@@ -364,8 +382,8 @@ void bind_dim(Model *m, const Item *item) {
     Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s has no value", item->name);
     help_with(d, "give it one (`dim %s = 64;`), override it on the command line (%s=64), or give --data a file whose rows have that shape", item->name, item->name);
     value = 1;
-  } else if (value < 1 || value != (double)(long)value || value > 1e9) {
-    Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s = %s is not a whole number of at least 1", item->name, shortest_number(c, value));
+  } else if (!is_dim_size(value)) {
+    Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s = %s is not a whole number from 1 to 2^30", item->name, shortest_number(c, value));
     if (override) help_with(d, "it was set by %s=%s on the command line", item->name, shortest_number(c, value));
     value = 1;
   }

@@ -93,15 +93,26 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
   return true;
 }
 
+bool is_dim_size(double value) { return value >= 1 && value <= 1073741824.0 && value == floor(value); }
+
+bool size_is_possible(Elaborator *e, const Shape *shape, Span span) {
+  double size = 1;
+  for (int i = 0; i < shape->rank; i++) size *= shape->dims[i].size;
+  if (size <= 68719476736.0) return true;
+  Diagnostic *d = error_at(e->c, "size", span, "shape %s holds %s numbers", shape_text(e->c, shape), shortest_number(e->c, size));
+  help_with(d, "a value may hold at most 2^36");
+  return false;
+}
+
 bool elaborate_dim(Elaborator *e, const Expr *expr, Dim *out) {
   Value v = elaborate(e, expr);
   if (v.kind == VALUE_ERROR) return false;
-  if (v.kind == VALUE_NUMBER && v.dim.size == floor(v.dim.size) && v.dim.size >= 1 && v.dim.size < 1e9) {
+  if (v.kind == VALUE_NUMBER && is_dim_size(v.dim.size)) {
     *out = v.dim;
     return true;
   }
   if (v.kind == VALUE_NUMBER)
-    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number of at least 1; %s is %s", span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
+    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number from 1 to 2^30; %s is %s", span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
   else error_at(e->c, "dim-value", expr->span, "a dim must be known before training; this is %s", value_text(e->c, &v));
   return false;
 }
@@ -133,7 +144,7 @@ bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
     error_at(e->c, "shape", type->span, "lower_triangular is a square matrix: lower_triangular[K, K]");
     return false;
   }
-  return ok;
+  return ok && size_is_possible(e, shape, type->span);
 }
 
 bool facts_within(const Facts *inner, const Facts *outer) {

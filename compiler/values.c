@@ -162,6 +162,7 @@ bool broadcast(Elaborator *e, Value *values, int count, Span span, const char *w
     error_at(e->c, "rank", span, "more than %d dims at once", MAX_RANK);
     return false;
   }
+  if (!size_is_possible(e, &target, span)) return false;
   for (int i = 0; i < count; i++) {
     int map[MAX_RANK] = {0};
     Shape s = visible_shape(&values[i]);

@@ -208,3 +208,31 @@ Test(library_rules, samplers_agree_with_densities) {
   check_sampler("positive", "half_cauchy(3)", "1 / (1 + (z / 3)^2)", "beta(0.5, 0.5)");
   check_sampler("real", "horseshoe(0.5)", "log(1 + abs(z))", "log_abs_horseshoe(0.5)");
 }
+
+/* The implicit derivatives of quantiles in their shapes against differences of the quantiles themselves. */
+Test(library_rules, quantile_derivatives) {
+  static const double u[] = {1e-6, 0.01, 0.2, 0.5, 0.8, 0.99, 0.999999}, shapes[] = {0.2, 0.9, 3, 25, 400};
+  Spec s = spec_right("model m;\ndim N = 7;\ndata x : real[1];\nparam u : real[N] init 0.5;\nparam a : real[N] init 1;\nparam b : real[N] init 1;\nparam w : real[N] init 1;\nparam v : real[N] init 1;\n"
+                      "objective sum(w * gamma_quantile(u, a)) + sum(v * beta_quantile(u, a, b)) + sum(x);\n");
+  const Graph *g = model_graph(s.model, PROGRAM_TRAIN);
+  const double x[1] = {0}, ones[] = {1, 1, 1, 1, 1, 1, 1}, none[] = {0, 0, 0, 0, 0, 0, 0};
+  for (int of_beta = 0; of_beta < 2; of_beta++)
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+      double a[7], b[7], h = 1e-4 * shapes[i];
+      const double *value[5];
+      for (int step = -2; step <= 2; step++) {
+        for (int k = 0; k < 7; k++) a[k] = shapes[i] + step * h, b[k] = 1.7;
+        Run run = {.rows = 1, .inputs = {{"u", u}, {"a", a}, {"b", b}, {"w", of_beta ? none : ones}, {"v", of_beta ? ones : none}, {"x", x}}};
+        value[step + 2] = spec_values(&s, g, spec_find_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, of_beta ? "v" : "w")->value, &run);
+      }
+      for (int k = 0; k < 7; k++) a[k] = shapes[i];
+      Run run = {.rows = 1, .inputs = {{"u", u}, {"a", a}, {"b", b}, {"w", of_beta ? none : ones}, {"v", of_beta ? ones : none}, {"x", x}}};
+      const double *found = spec_values(&s, g, spec_find_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, "a")->value, &run);
+      for (int k = 0; k < 7; k++) {
+        double wanted = (8 * (value[3][k] - value[1][k]) - (value[4][k] - value[0][k])) / (12 * h);
+        if (-value[2][k] < 1e-30) continue; /* held at the smallest float */
+        cr_expect(fabs(found[k] - wanted) <= 1e-6 * fabs(wanted) + 1e-9 * fabs(value[2][k]), "%s, shape %g, u = %g: %.12g, not %.12g", of_beta ? "beta" : "gamma", shapes[i], u[k], -found[k], -wanted);
+      }
+    }
+  spec_close(&s);
+}

@@ -22,7 +22,7 @@ run() {
        --force --out "$out/$name" > "$out/$name.log" 2>&1 &&
      "$spmc" eval "$out/$name" --data x="$data/t10k-images-idx3-ubyte.gz" --seed 1 --json > "$out/$name.json" 2>> "$out/$name.log"; then
     elbo=$(number elbo); active=$(number active)
-    lost=$(grep -c 'step.*\(left out\|skipped\)' "$out/$name.log")
+    lost=$(grep -c 'was skipped:' "$out/$name.log")
   else
     elbo=; active=; lost=failed; failed=1; : > "$out/$name.json"
   fi

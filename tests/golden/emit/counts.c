@@ -1,6 +1,6 @@
 /* ---- program initialise ---- */
 
-/* functions.spm:15: function unconstrain_positive(value) = value + log(-expm1(-value)); */
+/* counts.spm:5: param scale : positive[D] init 0.5; */
 static void initialise_step_0_loop_1(real *restrict expand_1_output) {
   for (long i = 0; i < 3; i++)
     expand_1_output[i] = ((real)(-0.43275212956718856));
@@ -14,7 +14,7 @@ static void initialise_step_0(const struct spm_call *call, real *scratch, long u
 
 /* ---- program train ---- */
 
-/* functions.spm:14: function constrain_positive(raw) = softplus(raw); */
+/* counts.spm:5: param scale : positive[D] init 0.5; */
 static void train_step_0_loop_1(const real *restrict scale, const real *restrict mul_20, real *restrict scale_2, real *restrict log_9,
     real *restrict mul_22, real *restrict sigmoid_28) {
   const real mul_20_7_ = mul_20[0];
@@ -106,7 +106,7 @@ static void train_step_2(const struct spm_call *call, real *scratch, long unit) 
 
 /* ---- program evaluate ---- */
 
-/* functions.spm:14: function constrain_positive(raw) = softplus(raw); */
+/* counts.spm:5: param scale : positive[D] init 0.5; */
 static void evaluate_step_0_loop_1(const real *restrict scale, real *restrict scale_2, real *restrict log_9) {
   for (long i = 0; i < 3; i++) {
     const real scale_1_ = vm_softplus(scale[i]);
