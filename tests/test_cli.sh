@@ -155,4 +155,12 @@ for signal in TERM KILL; do
   check "$signal: the same model as without it" cmp whole/model.safetensors stopped-$signal/model.safetensors
   check "$signal: the same metrics" cmp whole/metrics.csv stopped-$signal/metrics.csv
   expect "$signal: another seed is refused" 1 'seed' "$spmc" train $spec $(echo "$long" | sed 's/--seed 5/--seed 6/') --out stopped-$signal --resume
+  sed 's/laplace(0, 1)/normal(0, 1)/' $spec >other.spm
+  expect "$signal: another spec is refused" 1 'not the spec of the run' "$spmc" train other.spm $long --out stopped-$signal --resume
+  expect "$signal: another override is refused" 1 'NAME=VALUE' "$spmc" train $spec $(echo "$long" | sed 's/K=[0-9]*/K=5/') --out stopped-$signal --resume
 done
+
+
+# What cannot be made leaves nothing behind that is in the way of the next try.
+expect 'too large for the memory' 1 'memory' "$spmc" train $spec $(echo "$long" | sed "s/K=[0-9]*/K=900000000/") --out too-large
+check 'too large: nothing is left' test ! -e too-large
