@@ -3,6 +3,7 @@
 #ifndef SPM_TEST_SPEC_H
 #define SPM_TEST_SPEC_H
 
+#include "compiler/compiler.h"
 #include "compiler/front.h"
 
 typedef struct Input { /* values of a data declaration, a raw param or a state */
