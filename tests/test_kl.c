@@ -195,7 +195,7 @@ Test(kl, what_cannot_be_honoured_is_an_error) {
   expect_refused(rough, "rough(1)", "normal(m, 1)", "elbo(kl = quadrature)", "it does not converge");
   expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = sum)", "the support is not finite");
   expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = quadrature(3))", "one whole number");
-  expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = guess)", "'guess' is no way to take a KL");
+  expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = guess)", "`guess` is no way to take a KL");
 }
 
 Test(kl, monte_carlo_by_default_is_said_and_can_be_allowed) {
