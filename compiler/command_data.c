@@ -57,9 +57,9 @@ static int unknown_data(const Arguments *a, const struct spm_model *model, const
     return fail_user(a, "%s: say which data it is for, as in %s=%s (the model has %s)", file->path,
                      model->data_count ? model->data[0].name : "x", file->path, names[0] ? names : "no data");
   if (nearest.best)
-    return fail_user(a, "%s: the model has no data called '%s'; did you mean '%s'?", file->path, file->name,
+    return fail_user(a, "%s: the model has no data called `%s`; did you mean `%s`?", file->path, file->name,
                      nearest.best);
-  return fail_user(a, "%s: the model has no data called '%s' (it has %s)", file->path, file->name,
+  return fail_user(a, "%s: the model has no data called `%s` (it has %s)", file->path, file->name,
                    names[0] ? names : "none");
 }
 
@@ -131,7 +131,7 @@ static int check_counts(const Arguments *a, const Loaded *l, const char *option,
   int first = -1;
   for (int d = 0; d < model->data_count; d++) {
     if (!tables[d])
-      return fail_user(a, "no file was given for the data '%s': %s %s=FILE", model->data[d].name, option,
+      return fail_user(a, "no file was given for the data `%s`: %s %s=FILE", model->data[d].name, option,
                        model->data[d].name);
     if (first < 0) first = d;
     if (tables[d]->rows != tables[first]->rows)

@@ -113,7 +113,7 @@ static int dump_stage(const Arguments *a, Loaded *l, const char *stage) {
   bool known = compile_dump(l->model, stage, &text);
   l->compilation->failure_set = false;
   if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
-  if (!known) return fail_internal(a, "the stage '%s' leaves nothing to print", stage);
+  if (!known) return fail_internal(a, "the stage `%s` leaves nothing to print", stage);
   fwrite(text.bytes, 1, text.length, stdout);
   return -1;
 }

@@ -94,7 +94,7 @@ static long read_long(Parsing *p, const char *option, const char *text, long lea
   errno = 0;
   long value = strtol(text, &end, 10);
   if (end == text || *end || errno || value < least || value > 1000000000000)
-    usage_error(p, "--%s takes a whole number of at least %ld, not '%s'", option, least, text);
+    usage_error(p, "--%s takes a whole number of at least %ld, not `%s`", option, least, text);
   return value;
 }
 
@@ -104,7 +104,7 @@ static void read_seed(Parsing *p, const char *text) {
   p->arguments->seed = strtoull(text, &end, 10);
   p->arguments->seed_given = true;
   if (text[0] < '0' || text[0] > '9' || *end || errno)
-    usage_error(p, "--seed takes a whole number from 0 to 18446744073709551615, not '%s'", text);
+    usage_error(p, "--seed takes a whole number from 0 to 18446744073709551615, not `%s`", text);
 }
 
 static void read_file(Parsing *p, const char *option, char *text, NamedFile *files, int *count) {
@@ -118,7 +118,7 @@ static void read_file(Parsing *p, const char *option, char *text, NamedFile *fil
     return;
   }
   if (!path[0] || (named && word == 0)) {
-    usage_error(p, "--%s takes NAME=FILE, not '%s'", option, text);
+    usage_error(p, "--%s takes NAME=FILE, not `%s`", option, text);
     return;
   }
   if (named) *equals = '\0';
@@ -154,12 +154,12 @@ static void read_color(Parsing *p, const char *text) {
   else if (strcmp(text, "never") == 0)
     p->arguments->color = false;
   else if (strcmp(text, "auto") != 0)
-    usage_error(p, "--color is auto, always or never, not '%s'", text);
+    usage_error(p, "--color is auto, always or never, not `%s`", text);
 }
 
 static void read_blas(Parsing *p, const char *text) {
   p->arguments->blas = strchr(text, ' ') ? -1 : spm_blas_of_name(text);
-  if (p->arguments->blas < 0) usage_error(p, "--blas is openblas or onednn, not '%s'", text);
+  if (p->arguments->blas < 0) usage_error(p, "--blas is openblas or onednn, not `%s`", text);
 }
 
 static void read_dump(Parsing *p, const char *text) {
@@ -174,9 +174,9 @@ static void read_dump(Parsing *p, const char *text) {
   for (const char *const *stage = dump_stages; *stage; stage++)
     snprintf(stages + strlen(stages), sizeof stages - strlen(stages), "%s%s", stage == dump_stages ? "" : ", ", *stage);
   if (nearest.best)
-    usage_error(p, "there is no stage '%s'; did you mean '%s'? Stages: %s", text, nearest.best, stages);
+    usage_error(p, "there is no stage `%s`; did you mean `%s`? Stages: %s", text, nearest.best, stages);
   else
-    usage_error(p, "there is no stage '%s'. Stages: %s", text, stages);
+    usage_error(p, "there is no stage `%s`. Stages: %s", text, stages);
 }
 
 static void read_word(Parsing *p, char *text) {
@@ -184,7 +184,7 @@ static void read_word(Parsing *p, char *text) {
   if (equals && (p->command->options & OPTION_OVERRIDE) && p->arguments->target)
     read_override(p, text, equals);
   else if (p->arguments->target)
-    usage_error(p, "one %s is enough: '%s' and '%s' were given", p->command->arguments, p->arguments->target, text);
+    usage_error(p, "one %s is enough: `%s` and `%s` were given", p->command->arguments, p->arguments->target, text);
   else
     p->arguments->target = text;
 }
@@ -244,7 +244,7 @@ static void check_options(Parsing *p, int argc, char **argv) {
     if (word[1] != '-') {
       bool known = strchr("?q", word[1]) || ((word[1] == 'd') && (p->command->options & OPTION_DATA)) ||
                    ((word[1] == 'o') && (p->command->options & OPTION_OUT));
-      if (!known) usage_error(p, "there is no option '%s'", word);
+      if (!known) usage_error(p, "there is no option `%s`", word);
       if ((word[1] == 'd' || word[1] == 'o') && !word[2]) i++;
       continue;
     }

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-const char *const dump_stages[] = {"ast", "check", "derive", "simplify", "schedule", "c", "strips", NULL};
+const char *const dump_stages[] = {"ast", "check", "derive", "differentiate", "simplify", "schedule", "c", "strips", NULL};
 
 /* A name that is unknown is reported where it first stands. */
 static bool same_message(const Diagnostic *a, const Diagnostic *b) {
@@ -66,6 +66,8 @@ Graph *model_graph(Model *m, ProgramKind program) {
   if (m->graphs[program]) return m->graphs[program];
   Graph *g = derive(m, program);
   if (!g || m->compilation->error_count || !verified(m, g, "derive")) return NULL;
+  if (program == PROGRAM_TRAIN) add_gradients(g, m->span);
+  if (m->compilation->error_count || !verified(m, g, "differentiate")) return NULL;
   g = simplify(g);
   if (!verified(m, g, "simplify")) return NULL;
   return m->graphs[program] = g;
@@ -115,9 +117,10 @@ Jit *compile_jit(Model *m, bool use_double, char *message, size_t message_size) 
   return jit_compile(text.bytes, m->name, use_double, message, message_size);
 }
 
-static void dump_graphs(Model *m, bool simplified, Text *out) {
+static void dump_graphs(Model *m, const char *stage, Text *out) {
   for (int program = 0; program < PROGRAM_COUNT; program++) {
-    Graph *g = simplified ? model_graph(m, (ProgramKind)program) : derive(m, (ProgramKind)program);
+    Graph *g = strcmp(stage, "simplify") == 0 ? model_graph(m, (ProgramKind)program) : derive(m, (ProgramKind)program);
+    if (g && program == PROGRAM_TRAIN && strcmp(stage, "differentiate") == 0) add_gradients(g, m->span);
     if (g) ir_print(out, g);
   }
 }
@@ -137,7 +140,7 @@ bool compile_dump(Model *m, const char *stage, Text *out) {
   Plan *plans[PROGRAM_COUNT];
   if (strcmp(stage, "ast") == 0) ast_print(out, m->files[0]);
   else if (strcmp(stage, "check") == 0) dump_check(m, out);
-  else if (strcmp(stage, "derive") == 0 || strcmp(stage, "simplify") == 0) dump_graphs(m, *stage == 's', out);
+  else if (strcmp(stage, "derive") == 0 || strcmp(stage, "differentiate") == 0 || strcmp(stage, "simplify") == 0) dump_graphs(m, stage, out);
   else if (strcmp(stage, "schedule") == 0) {
     int count = compile_plans(m, ALL_PROGRAMS, plans);
     for (int i = 0; i < count; i++) plan_print(out, plans[i]);

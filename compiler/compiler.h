@@ -5,7 +5,7 @@
  *   resolve       resolve             a path                         Model: merged declarations, dims with values
  *   check         check               a Model                        the same, every expression typed once; errors counted
  *   derive        derive              a checked Model, a program     Graph: that program's values and outputs (ir.h)
- *   differentiate differentiate       a Graph                        the same with adjoints (called by derive)
+ *   differentiate differentiate       a Graph                        the same with adjoints (train program)
  *   simplify      simplify            a Graph                        an equal, smaller Graph
  *   schedule      schedule            a simplified Graph             Plan: phases, loops, memory (plan.h)
  *   emit          emit                Plans                          C text of one model
@@ -17,43 +17,8 @@
 #include "ast.h"
 #include "ir.h"
 #include "jit.h"
+#include "options.h"
 #include "plan.h"
-
-typedef struct Model Model;
-
-typedef struct Override { /* NAME=VALUE on the command line */
-  const char *name;
-  double value;
-} Override;
-
-typedef struct DataShape { /* shape of one row of the file given for a data declaration: values for `dim D;` */
-  const char *name;
-  int rank;
-  long dims[8];
-} DataShape;
-
-typedef struct CompileOptions {
-  const Override *overrides;
-  int override_count;
-  const DataShape *data;
-  int data_count;
-  const char *search_path; /* directories for `use`, separated by ':', after the using file's own; NULL: none */
-  const char *text; /* the spec's own text, where the path only names it; NULL: it is read from the path */
-  bool invent_dims; /* dims without a value become small numbers (check, diagnose: LANGUAGE rule 33) */
-} CompileOptions;
-
-/* Programs of a model, in the order they are emitted. */
-typedef enum ProgramKind {
-  PROGRAM_INITIALISE,
-  PROGRAM_TRAIN,
-  PROGRAM_EVALUATE,
-  PROGRAM_ENCODE,
-  PROGRAM_RECONSTRUCT,
-  PROGRAM_EXPORT,
-  PROGRAM_PROJECT,
-  PROGRAM_COUNT
-} ProgramKind;
-extern const char *const program_names[PROGRAM_COUNT];
 
 /* text -> checked model. NULL, or errors counted in the compilation, when the spec is wrong; a file that holds no
  * `model` is a library and is checked as one (model_is_library). */
@@ -83,7 +48,7 @@ bool compile_standalone(Model *, const Standalone *, Text *);
 bool compile_header(Model *, const Standalone *, Text *);
 /* checked model -> callable. NULL with a message (an internal error) on failure. */
 Jit *compile_jit(Model *, bool use_double, char *message, size_t message_size);
-/* What leaves a stage, printed: ast, check, derive, differentiate (with derive), simplify, schedule, c, strips.
+/* What leaves a stage, printed: ast, check, derive, differentiate, simplify, schedule, c, strips.
  * False if there is no such stage. */
 bool compile_dump(Model *, const char *stage, Text *);
 extern const char *const dump_stages[]; /* NULL-terminated */

@@ -139,11 +139,14 @@ static bool depends_on_anything(const Node *n) {
   return !(n->op == IR_constant && n->number == 0);
 }
 
-static void output_gradients(Elaborator *e, Node *objective) {
-  Graph *g = e->graph;
+void add_gradients(Graph *g, Span span) {
+  Compilation *c = g->compilation;
+  Node *objective = NULL;
+  for (int i = 0; i < g->output_count; i++)
+    if (g->outputs[i].role == OUTPUT_OBJECTIVE) objective = g->outputs[i].value;
   int count = g->signature->parameter_count;
-  Node **leaves = arena_array(e->c, Node *, count), **adjoints = arena_array(e->c, Node *, count);
-  build_at(g, e->model->span);
+  Node **leaves = arena_array(c, Node *, count), **adjoints = arena_array(c, Node *, count);
+  build_at(g, span);
   for (int i = 0; i < count; i++) leaves[i] = build_parameter(g, i);
   differentiate(g, build_map1(g, IR_neg, objective), leaves, count, adjoints);
   for (int i = 0; i < count; i++) {
@@ -161,7 +164,6 @@ static void derive_train(Elaborator *e) {
   if (!objective || e->c->error_count) return;
   for (int i = 0; i < e->update_count; i++)
     graph_output(e->graph, OUTPUT_STATE, e->graph->signature->states[e->updates[i].index].name, e->updates[i].index, e->updates[i].next);
-  output_gradients(e, objective);
 }
 
 static void derive_evaluate(Elaborator *e) {
@@ -296,8 +298,10 @@ void check(Model *m) {
   read_training(m);
   check_declarations(m);
   if (m->compilation->error_count == 0) declare_data(m);
-  for (int program = PROGRAM_TRAIN; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++)
-    derive_with(elaborator_create(m, (ProgramKind)program, m->samples));
+  for (int program = PROGRAM_TRAIN; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++) {
+    Graph *g = derive_with(elaborator_create(m, (ProgramKind)program, m->samples));
+    if (program == PROGRAM_TRAIN && m->compilation->error_count == 0) add_gradients(g, m->span);
+  }
   if (m->compilation->error_count == 0) derive_with(elaborator_create(m, PROGRAM_INITIALISE, 1));
   m->checked = m->compilation->error_count == 0;
 }

@@ -70,6 +70,7 @@ static const char *make_parameters(Prober *p, const Signature *s, const Graph *i
   for (int i = 0; i < s->parameter_count; i++)
     p->parameters[i] = arena_array(p->c, double, shape_size(&s->parameters[i].shape));
   none.parameters = (const double *const *)p->parameters;
+  if (s->parameter_count == 0) return NULL; /* nothing to start, nothing to test */
   Evaluation *e = initialise ? interpret(initialise, &none) : NULL;
   if (!e) return "the model has no initial values";
   const char *problem = e->problem;
@@ -297,7 +298,7 @@ Diagnosis *diagnose(Compilation *c, const Graph *train, const Graph *initialise,
   if (!d->problem && !cut_objective(&p)) d->problem = "the model has no objective";
   if (!d->problem) d->problem = gradients_of(&p, d, gradients);
   if (!d->problem && !evaluate(&p, false, &d->objective, &p.branches)) d->problem = "out of memory";
-  if (!d->problem && !isfinite(d->objective)) d->problem = "the objective is not finite at the initial values";
+  if (!d->problem && !isfinite(d->objective)) d->problem = "the objective is not finite near the initial values (they are moved by about 0.05)";
   for (int i = 0; i < d->count && !d->problem; i++)
     if (d->tensors[i].has_gradient &&
         !test_tensor(&p, &d->tensors[i], p.parameters[i], gradients[i], elements, d->objective))

@@ -307,7 +307,7 @@ static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name v
     ok = f->type && read_support(e, f->type, &support) && read_shape(e, f->type, &own);
     if (ok && support.special != SPECIAL_NOISE_UNIFORM && support.special != SPECIAL_NOISE_NORMAL) ok = false;
     if (!ok) {
-      error_at(e->c, "noise", f->span, "a sampler is a function of `uniform` and `standard_normal` noise: '%s' must be one of them", f->name);
+      error_at(e->c, "noise", f->span, "a sampler is a function of `uniform` and `standard_normal` noise: `%s` must be one of them", f->name);
       break;
     }
     for (int k = 0; k < own.rank && full.rank < MAX_RANK; k++) full.dims[full.rank++] = own.dims[k];

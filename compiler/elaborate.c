@@ -82,14 +82,14 @@ static void suggest_names(Elaborator *e, Suggestion *near) {
 }
 
 static Value report_unknown(Elaborator *e, Name name, Span span) {
-  Diagnostic *d = error_at(e->c, "unknown-name", span, "nothing here is called '%s'", name);
+  Diagnostic *d = error_at(e->c, "unknown-name", span, "nothing here is called `%s`", name);
   Suggestion near = {.name = name};
   suggest_names(e, &near);
   if (name == intern(e->c, "batch") || name == intern(e->c, "sample"))
-    help_with(d, "'%s' is a dim of `over = %s` alone; rows_in_batch is the number of rows", name, name);
-  else if (near.best) help_with(d, "did you mean '%s'?", near.best);
+    help_with(d, "`%s` is a dim of `over = %s` alone; rows_in_batch is the number of rows", name, name);
+  else if (near.best) help_with(d, "did you mean `%s`?", near.best);
   else if (!e->model_visible)
-    help_with(d, "a layer, function or distribution sees its own formals alone: pass '%s' to it", name);
+    help_with(d, "a layer, function or distribution sees its own formals alone: pass `%s` to it", name);
   return value_error();
 }
 
@@ -124,7 +124,7 @@ Value lookup(Elaborator *e, Name name, Span span) {
     const Item *item = e->model->items.items[i];
     if (item->name != name) continue;
     if (is_network(item->kind)) {
-      Diagnostic *d = error_at(e->c, "network-value", span, "'%s' is a network; one of its fields is a value", name);
+      Diagnostic *d = error_at(e->c, "network-value", span, "`%s` is a network; one of its fields is a value", name);
       Text fields = {.compilation = e->c};
       for (int k = 0; k < item->block.count; k++)
         if (item->block.items[k]->kind == STMT_SET) text_append(&fields, "%s%s.%s", fields.length ? ", " : "", name, item->block.items[k]->name);
@@ -203,7 +203,7 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
   switch ((int)item->kind) {
   case ITEM_DATA:
     if (e->initialising) {
-      error_at(e->c, "not-supported", use, "an initial value that depends on the data '%s' is not supported yet", item->name);
+      error_at(e->c, "not-supported", use, "an initial value that depends on the data `%s` is not supported yet", item->name);
       return value_error();
     }
     index = data_index(e, item);
@@ -226,10 +226,10 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
 Value model_value(Elaborator *e, Item *item, Span use) {
   Memo *memo = memo_find(e, item);
   if (memo && memo->busy) {
-    Diagnostic *d = error_at(e->c, "cycle", use, "'%s' depends on itself", item->name);
+    Diagnostic *d = error_at(e->c, "cycle", use, "`%s` depends on itself", item->name);
     note_at(d, item->name_span, "it is declared here");
     for (const Memo *between = memo + 1; between < e->memos + e->memo_count; between++)
-      if (between->busy && between->name != item->name && between->name != between[-1].name) note_at(d, between->span, "it mentions '%s' here", between->name);
+      if (between->busy && between->name != item->name && between->name != between[-1].name) note_at(d, between->span, "it mentions `%s` here", between->name);
     return value_error();
   }
   if (memo) return memo->value;
@@ -329,14 +329,14 @@ static Value elaborate_field(Elaborator *e, const Expr *x) {
       v.span = x->span;
       return v;
     }
-  Diagnostic *d = error_at(e->c, "unknown-field", x->name_span, "%s sets no field '%s'", span_text(e->c, x->a->span), x->name);
+  Diagnostic *d = error_at(e->c, "unknown-field", x->name_span, "%s sets no field `%s`", span_text(e->c, x->a->span), x->name);
   Suggestion near = {.name = x->name};
   Text fields = {.compilation = e->c};
   for (int i = 0; i < record.record->count; i++) {
     suggestion_consider(&near, record.record->items[i].name);
     text_append(&fields, "%s%s", i ? ", " : "", record.record->items[i].name);
   }
-  if (near.best) help_with(d, "did you mean '%s'?", near.best);
+  if (near.best) help_with(d, "did you mean `%s`?", near.best);
   else if (fields.length) help_with(d, "it sets %s", fields.bytes);
   return value_error();
 }

@@ -6,7 +6,9 @@
 #ifndef SPM_FRONT_H
 #define SPM_FRONT_H
 
-#include "compiler.h"
+#include "ast.h"
+#include "ir.h"
+#include "options.h"
 
 /* ---- resolve ------------------------------------------------------------------------------------------------- */
 
@@ -67,6 +69,8 @@ void check(Model *);
 void check_generic(Model *);
 /* Requires a checked model without errors. */
 Graph *derive(Model *, ProgramKind);
+/* differentiate: appends the train program's adjoints of every parameter, as outputs. */
+void add_gradients(Graph *, Span);
 /* Reads the train block into model->training. */
 void read_training(Model *);
 

@@ -567,7 +567,7 @@ static bool check_arguments(Elaborator *e, const BuiltinRow *row, const Expr *ca
   int count = positional_count(call);
   for (int i = 0; i < call->argument_count; i++)
     if (call->arguments[i].name && !has_word(row->options, call->arguments[i].name)) {
-      Diagnostic *d = error_at(e->c, "argument", call->arguments[i].name_span, "%s has no option '%s'", row->name, call->arguments[i].name);
+      Diagnostic *d = error_at(e->c, "argument", call->arguments[i].name_span, "%s has no option `%s`", row->name, call->arguments[i].name);
       if (*row->options) help_with(d, "its options are: %s", row->options);
       return false;
     }
@@ -621,7 +621,7 @@ static Value report_unknown_call(Elaborator *e, const Expr *call) {
       error_at(e->c, "not-supported", call->name_span, "`%s` is not supported yet", call->name);
       return value_error();
     }
-  Diagnostic *d = error_at(e->c, "unknown-name", call->name_span, "there is no function, network, layer or distribution called '%s'", call->name);
+  Diagnostic *d = error_at(e->c, "unknown-name", call->name_span, "there is no function, network, layer or distribution called `%s`", call->name);
   Suggestion near = {.name = call->name};
   for (size_t i = 0; i < sizeof unary_functions / sizeof *unary_functions; i++) suggestion_consider(&near, unary_functions[i].name);
   for (size_t i = 0; i < sizeof builtins / sizeof *builtins; i++) suggestion_consider(&near, builtins[i].name);
@@ -629,7 +629,7 @@ static Value report_unknown_call(Elaborator *e, const Expr *call) {
     if (e->model->library.items[i]->name) suggestion_consider(&near, e->model->library.items[i]->name);
   for (int i = 0; i < e->model->items.count; i++)
     if (is_network(e->model->items.items[i]->kind)) suggestion_consider(&near, e->model->items.items[i]->name);
-  if (near.best) help_with(d, "did you mean '%s'?", near.best);
+  if (near.best) help_with(d, "did you mean `%s`?", near.best);
   return value_error();
 }
 

@@ -145,7 +145,7 @@ bool read_kl_method(Elaborator *e, const Argument *a, KlMethod *method) {
   for (int i = 0; named && i < RULE_COUNT; i++)
     if (strcmp(x->name, rules[i].option) == 0) method->rule = rules[i].rule;
   if (method->rule == KL_RULE_BEST) {
-    Diagnostic *d = error_at(e->c, "argument", x->span, "'%s' is no way to take a KL", span_text(e->c, x->span));
+    Diagnostic *d = error_at(e->c, "argument", x->span, "`%s` is no way to take a KL", span_text(e->c, x->span));
     help_with(d, "the ways are closed, sum, quadrature, quadrature(NODES) and monte_carlo");
     return false;
   }

@@ -93,8 +93,8 @@ static int print_version(void) {
 static int unknown_command(const char *word) {
   Suggestion nearest = {.name = word};
   for (const Command *command = commands; command->name; command++) suggestion_consider(&nearest, command->name);
-  fprintf(stderr, "spmc: there is no command '%s'", word);
-  if (nearest.best) fprintf(stderr, "; did you mean '%s'?", nearest.best);
+  fprintf(stderr, "spmc: there is no command `%s`", word);
+  if (nearest.best) fprintf(stderr, "; did you mean `%s`?", nearest.best);
   fprintf(stderr, "\nspmc --help lists the commands.\n");
   return EXIT_USAGE;
 }

@@ -27,7 +27,7 @@ static int formal_index(const Formals *formals, Name name) {
 
 static bool bind_one(Elaborator *e, const Argument *a, const Formal *formal, Value *out, const Item *callee) {
   if (out->kind != VALUE_ERROR) {
-    error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s gets its argument '%s' twice", callee->name, formal->name);
+    error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s gets its argument `%s` twice", callee->name, formal->name);
     return false;
   }
   if (formal->is_dim) {
@@ -73,7 +73,7 @@ bool bind_arguments(Elaborator *e, const Expr *call, const Formals *formals, con
     const Argument *a = &call->arguments[i];
     int at = a->name ? formal_index(formals, a->name) : next++;
     if (at < 0 || at >= formals->count) {
-      const char *what = a->name ? arena_printf(e->c, "%s has no argument '%s'", callee->name, a->name)
+      const char *what = a->name ? arena_printf(e->c, "%s has no argument `%s`", callee->name, a->name)
                                  : arena_printf(e->c, "%s takes %d argument%s, not %d", callee->name, formals->count, formals->count == 1 ? "" : "s", call->argument_count);
       report_argument(e, a->name ? a->name_span : a->value->span, what, callee, formals);
       return false;
@@ -86,7 +86,7 @@ bool bind_arguments(Elaborator *e, const Expr *call, const Formals *formals, con
       values[i] = elaborate(e, formals->items[i].initial);
       continue;
     }
-    report_argument(e, call->span, arena_printf(e->c, "%s lacks its argument '%s'", callee->name, formals->items[i].name), callee, formals);
+    report_argument(e, call->span, arena_printf(e->c, "%s lacks its argument `%s`", callee->name, formals->items[i].name), callee, formals);
     ok = false;
   }
   return ok;
@@ -112,9 +112,9 @@ static bool match_dims(Elaborator *e, const Formal *f, const Value *v, Scope *ca
     leave_callee(e, frame);
     if (!known) return false;
     if (dim_agree(actual, wanted)) continue;
-    Diagnostic *d = error_at(e->c, "shape", v->span.source ? v->span : span, "'%s' has shape %s; its dim %s must be %s here", f->name,
+    Diagnostic *d = error_at(e->c, "shape", v->span.source ? v->span : span, "`%s` has shape %s; its dim %s must be %s here", f->name,
                              shape_text(e->c, &shape), dim_text(e->c, actual), dim_text(e->c, wanted));
-    note_at(d, f->span, "'%s' is declared here", f->name);
+    note_at(d, f->span, "`%s` is declared here", f->name);
     return false;
   }
   return true;
@@ -145,9 +145,9 @@ bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee
     if (e->describe && !facts_within(&node->facts, &support.facts)) accept_support(e, v->span.source ? v->span : span, f, support.name);
     return true;
   }
-  Diagnostic *d = error_at(e->c, "support", v->span.source ? v->span : span, "'%s' must be %s; this %s", f->name, support.name,
+  Diagnostic *d = error_at(e->c, "support", v->span.source ? v->span : span, "`%s` must be %s; this %s", f->name, support.name,
                            lies_text(e->c, &node->facts));
-  note_at(d, f->span, "'%s' is declared here", f->name);
+  note_at(d, f->span, "`%s` is declared here", f->name);
   return false;
 }
 
@@ -167,7 +167,7 @@ static bool place_in_context(Elaborator *e, const Formal *f, Value *v, int extra
       Shape whole = {.rank = e->context_count - base};
       memcpy(whole.dims, e->context + base, sizeof(Dim) * (size_t)whole.rank);
       Shape shown = visible_shape(v);
-      error_at(e->c, "shape", v->span.source ? v->span : span, "'%s' has shape %s, which does not fit the shape %s of the others",
+      error_at(e->c, "shape", v->span.source ? v->span : span, "`%s` has shape %s, which does not fit the shape %s of the others",
                f->name, shape_text(e->c, &shown), shape_text(e->c, &whole));
       return false;
     }
@@ -203,9 +203,9 @@ bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, i
     int rank = formal_rank(formals[i], &values[i], untyped_is_scalar);
     if (is_shared_constant(&values[i], shape.rank, rank)) continue;
     if (shape.rank < rank) {
-      Diagnostic *d = error_at(e->c, "shape", values[i].span.source ? values[i].span : span, "'%s' needs %d dim%s; this is %s", formals[i]->name, rank,
+      Diagnostic *d = error_at(e->c, "shape", values[i].span.source ? values[i].span : span, "`%s` needs %d dim%s; this is %s", formals[i]->name, rank,
                                rank == 1 ? "" : "s", value_text(e->c, &values[i]));
-      note_at(d, formals[i]->span, "'%s' is declared here", formals[i]->name);
+      note_at(d, formals[i]->span, "`%s` is declared here", formals[i]->name);
       return false;
     }
     extra[i] = shape.rank - rank;
@@ -246,7 +246,7 @@ void enter_site(Elaborator *e, Span call) {
 static void report_set_twice(Elaborator *e, const Stmt *s) {
   for (int k = 0; k < e->scope->count; k++)
     if (e->scope->items[k].name == s->name) {
-      Diagnostic *d = error_at(e->c, "set-twice", s->name_span, "'%s' is set twice", s->name);
+      Diagnostic *d = error_at(e->c, "set-twice", s->name_span, "`%s` is set twice", s->name);
       note_at(d, e->scope->items[k].span, "it is set here first");
       return;
     }

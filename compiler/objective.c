@@ -24,21 +24,21 @@ static Item *declared_variable(Elaborator *e, const Item *statement) {
   Item *variable = model_find_declaration(e->model, statement->name);
   const char *keyword = item_keyword(statement->kind);
   if (!variable) {
-    Diagnostic *d = error_at(e->c, "unknown-name", statement->name_span, "%s of '%s', which is not declared", keyword, statement->name);
+    Diagnostic *d = error_at(e->c, "unknown-name", statement->name_span, "%s of `%s`, which is not declared", keyword, statement->name);
     Suggestion near = {.name = statement->name};
     for (int i = 0; i < e->model->items.count; i++) {
       ItemKind kind = e->model->items.items[i]->kind;
       if (kind == ITEM_LATENT || kind == ITEM_DATA) suggestion_consider(&near, e->model->items.items[i]->name);
     }
-    if (near.best) help_with(d, "did you mean '%s'?", near.best);
+    if (near.best) help_with(d, "did you mean `%s`?", near.best);
     return NULL;
   }
   bool latent = variable->kind == ITEM_LATENT || variable->kind == ITEM_PARAM; /* a param with a posterior is a global latent */
   bool fits = (statement->kind == ITEM_LIKELIHOOD) != latent;
   if (fits) return variable;
-  Diagnostic *d = error_at(e->c, "statement", statement->name_span, "a %s is of %s, and '%s' is declared with `%s`", keyword,
+  Diagnostic *d = error_at(e->c, "statement", statement->name_span, "a %s is of %s, and `%s` is declared with `%s`", keyword,
                            statement->kind == ITEM_LIKELIHOOD ? "data" : "a latent or a param", statement->name, item_keyword(variable->kind));
-  note_at(d, variable->name_span, "'%s' is declared here", statement->name);
+  note_at(d, variable->name_span, "`%s` is declared here", statement->name);
   return NULL;
 }
 
@@ -113,7 +113,7 @@ static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
   if (item) return model_value(e, item, span);
   Item *variable = model_find_declaration(e->model, name);
   if (!variable) {
-    error_at(e->c, "unknown-name", span, "nothing here is called '%s'", name);
+    error_at(e->c, "unknown-name", span, "nothing here is called `%s`", name);
     return value_error();
   }
   if (is_misdirected(e->model, kind)) return value_error();
@@ -146,7 +146,7 @@ static bool latent_shape(Elaborator *e, Name name, Span span, Shape *shape) {
   Item *latent = model_find_declaration(e->model, name);
   bool global = latent && latent->kind == ITEM_PARAM && model_find(e->model, ITEM_POSTERIOR, name);
   if (!latent || (latent->kind != ITEM_LATENT && !global)) {
-    error_at(e->c, "not-a-latent", span, "'%s' is not a latent", name);
+    error_at(e->c, "not-a-latent", span, "`%s` is not a latent", name);
     return false;
   }
   return read_shape(e, latent->type, shape);
@@ -163,7 +163,7 @@ static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
   Item *variable = model_find_declaration(e->model, name);
   if (d.kind == VALUE_ERROR || !variable) return value_error();
   if (d.kind != VALUE_DISTRIBUTION) {
-    Diagnostic *x = error_at(e->c, "point-posterior", span, "the posterior of '%s' is a point: it has no density and no entropy", name);
+    Diagnostic *x = error_at(e->c, "point-posterior", span, "the posterior of `%s` is a point: it has no density and no entropy", name);
     help_with(x, "`elbo` has log_prior(%s) in place of kl(%s)", name, name);
     return value_error();
   }
@@ -183,7 +183,7 @@ static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
   Value q = statement_of(e, ITEM_POSTERIOR, name, span), p = statement_of(e, ITEM_PRIOR, name, span);
   if (q.kind == VALUE_ERROR || p.kind == VALUE_ERROR) return value_error();
   if (q.kind != VALUE_DISTRIBUTION) {
-    Diagnostic *d = error_at(e->c, "point-posterior", span, "kl(%s): the posterior of '%s' is a point", name, name);
+    Diagnostic *d = error_at(e->c, "point-posterior", span, "kl(%s): the posterior of `%s` is a point", name, name);
     help_with(d, "log_prior(%s) stands in its place", name);
     return value_error();
   }
@@ -264,7 +264,7 @@ static Value log_weight(Elaborator *e, Span span) {
   for (int i = 0; i < e->model->items.count; i++) {
     const Item *item = e->model->items.items[i];
     if (item->kind == ITEM_LATENT && is_point(e->model, item->name)) {
-      error_at(e->c, "point-posterior", span, "log_weight: the posterior of '%s' is a point", item->name);
+      error_at(e->c, "point-posterior", span, "log_weight: the posterior of `%s` is a point", item->name);
       return value_error();
     }
     if (item->kind == ITEM_PARAM && model_find(e->model, ITEM_POSTERIOR, item->name)) {
@@ -291,7 +291,7 @@ static bool elbo_options(Elaborator *e, const Expr *call, KlMethod *method, Valu
     } else if (a->name && strcmp(a->name, "log_lik") == 0 && a->value->kind == EXPR_NAME && strcmp(a->value->name, "monte_carlo") == 0) {
       continue; /* what it is anyway */
     } else {
-      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no option '%s'", a->name ? a->name : span_text(e->c, a->value->span));
+      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no option `%s`", a->name ? a->name : span_text(e->c, a->value->span));
       help_with(d, "its options are kl_weight, kl, samples");
       return false;
     }

@@ -5,6 +5,7 @@
 #define SPM_PLAN_H
 
 #include "ir.h"
+#include "options.h"
 
 typedef struct Plan Plan; /* what it is made of: plan_internal.h, known to the back end alone */
 
@@ -13,15 +14,6 @@ Plan *schedule(const Graph *);
 void plan_print(Text *, const Plan *);
 /* NULL, or the first value that is read before it is written, or after its memory was used again. */
 const char *plan_verify(const Plan *);
-
-/* Settings of a train block, as read by the front end. */
-typedef struct Training {
-  Name name, optimizer;
-  double lr, beta1, beta2, epsilon, momentum, weight_decay;
-  long batch, epochs, steps;
-  bool shuffle;
-  Span span;
-} Training;
 
 typedef enum Rendering { RENDER_STRIPS, RENDER_LOOPS } Rendering;
 

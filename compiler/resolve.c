@@ -86,7 +86,7 @@ static void report_twice(Compilation *c, const Item *old, const Item *item) {
   if (by_syntax_check) return;
   const char *name = item->name ? arena_printf(c, " %s", item->name) : "";
   Diagnostic *d = error_at(c, "declared-twice", item->name ? item->name_span : item->span, "%s%s stands twice", item_keyword(item->kind), name);
-  if (item->name && old->kind != item->kind) d->message = arena_printf(c, "'%s' is declared twice", item->name);
+  if (item->name && old->kind != item->kind) d->message = arena_printf(c, "`%s` is declared twice", item->name);
   note_at(d, old->name ? old->name_span : old->span, "it stands here first%s", old->kind == item->kind ? "" : arena_printf(c, ", as a %s", item_keyword(old->kind)));
   help_with(d, old->kind == item->kind ? "remove one of the two, or put a variant into a file of its own: `model NAME from \"FILE\";`" : "call one of the two by another name");
 }
@@ -172,7 +172,7 @@ static void read_base(Model *m, const Item *item, int source, int depth) {
   const char *path = path_beside(c, c->sources[source].path, item->from_path);
   for (int i = 0; i < c->source_count; i++)
     if (c->sources[i].path && strcmp(c->sources[i].path, path) == 0) {
-      error_at(c, "from-cycle", item->path_span, "'%s' is already being read: a model cannot stand on itself", path);
+      error_at(c, "from-cycle", item->path_span, "`%s` is already being read: a model cannot stand on itself", path);
       return;
     }
   read_file(m, path, item->path_span, depth + 1);

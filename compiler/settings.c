@@ -17,7 +17,7 @@ static const Item *train_block(const Model *m) {
 static void suggest(Diagnostic *d, const char *name, const char *const *known, const char *all) {
   Suggestion near = {.name = name};
   for (; *known; known++) suggestion_consider(&near, *known);
-  if (near.best) help_with(d, "did you mean '%s'?", near.best);
+  if (near.best) help_with(d, "did you mean `%s`?", near.best);
   else help_with(d, "%s", all);
 }
 
@@ -83,7 +83,7 @@ static void read_option(Elaborator *e, const Argument *a, Training *t) {
     setting_number(e, a->value, name, 0, o->high, (double *)((char *)t + o->offset));
     return;
   }
-  Diagnostic *d = error_at(e->c, "setting", a->name ? a->name_span : a->value->span, "%s has no setting '%s'", t->optimizer, name);
+  Diagnostic *d = error_at(e->c, "setting", a->name ? a->name_span : a->value->span, "%s has no setting `%s`", t->optimizer, name);
   help_with(d, strcmp(t->optimizer, "adam") == 0 ? "adam has lr, betas, epsilon, weight_decay" : "sgd has lr, momentum, weight_decay");
 }
 
@@ -101,7 +101,7 @@ static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
   }
   static const char *const known[] = {"adam", "sgd", NULL};
   const char *name = named ? x->name : span_text(e->c, x->span);
-  Diagnostic *d = error_at(e->c, "setting", x->kind == EXPR_CALL ? x->name_span : x->span, "'%s' is no optimizer", name);
+  Diagnostic *d = error_at(e->c, "setting", x->kind == EXPR_CALL ? x->name_span : x->span, "`%s` is no optimizer", name);
   suggest(d, name, known, "optimizers are adam(lr = 1e-3) and sgd(lr = 0.1)");
 }
 
@@ -127,7 +127,7 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
         return;
       }
     static const char *const known[] = {"optimizer", "batch", "epochs", "steps", "samples", "shuffle", NULL};
-    Diagnostic *d = error_at(e->c, "setting", s->name_span, "`train` has no setting '%s'", s->name);
+    Diagnostic *d = error_at(e->c, "setting", s->name_span, "`train` has no setting `%s`", s->name);
     suggest(d, s->name, known, "its settings are optimizer, batch, epochs, steps, samples, shuffle");
   }
 }

@@ -38,8 +38,8 @@ static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
     suggestion_consider(&near, type_rows[i].name);
   }
   Span name = {type->span.source, type->span.start, type->span.start + (int)strlen(type->name)};
-  Diagnostic *d = error_at(e->c, "unknown-type", name, "there is no type '%s'", type->name);
-  if (near.best) help_with(d, "did you mean '%s'?", near.best);
+  Diagnostic *d = error_at(e->c, "unknown-type", name, "there is no type `%s`", type->name);
+  if (near.best) help_with(d, "did you mean `%s`?", near.best);
   else help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), category(n), simplex(n), lower_triangular");
   return NULL;
 }
@@ -66,7 +66,7 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
   }
   bool optional = row->special == SPECIAL_SIMPLEX && type->argument_count == 0; /* simplex[C] is simplex(C) */
   if (type->argument_count != row->arguments && !optional) {
-    error_at(e->c, "type-arguments", type->span, "the type '%s' takes %d number%s in parentheses, not %d", type->name,
+    error_at(e->c, "type-arguments", type->span, "the type `%s` takes %d number%s in parentheses, not %d", type->name,
              row->arguments, row->arguments == 1 ? "" : "s", type->argument_count);
     return false;
   }

@@ -50,7 +50,7 @@ const char *value_text(Compilation *c, const Value *v) {
   case VALUE_LIST: return "a list";
   case VALUE_RECORD: return "a network's result (name one of its fields)";
   case VALUE_DISTRIBUTION: return arena_printf(c, "the distribution %s", distribution_name(v));
-  case VALUE_WORD: return arena_printf(c, "the word '%s'", v->name);
+  case VALUE_WORD: return arena_printf(c, "the word `%s`", v->name);
   }
   return "?";
 }
@@ -256,11 +256,11 @@ Value matmul(Elaborator *e, Value a, Value b, Span span) {
   if (a.kind == VALUE_ERROR || b.kind == VALUE_ERROR) return value_error();
   Shape sa = visible_shape(&a), sb = visible_shape(&b);
   if (sa.rank == 0 || sb.rank == 0 || !dim_agree(sa.dims[sa.rank - 1], sb.dims[0])) {
-    Diagnostic *d = error_at(e->c, "shape", span, "'@' multiplies the last dim of the left with the first of the right: %s and %s do not fit",
+    Diagnostic *d = error_at(e->c, "shape", span, "`@` multiplies the last dim of the left with the first of the right: %s and %s do not fit",
                              shape_text(e->c, &sa), shape_text(e->c, &sb));
     note_shape(d, e, &a);
     note_shape(d, e, &b);
-    if (sa.rank == 0 || sb.rank == 0) help_with(d, "'*' multiplies by a single number");
+    if (sa.rank == 0 || sb.rank == 0) help_with(d, "`*` multiplies by a single number");
     else if (sa.rank == 2 && dim_agree(sa.dims[0], sb.dims[0])) help_with(d, "the left one transposed would fit: write ' behind it");
     return value_error();
   }

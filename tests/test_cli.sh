@@ -40,11 +40,11 @@ expect 'version' 0 '^spmc [0-9]' "$spmc" --version
 expect 'version names the BLAS' 0 'BLAS' "$spmc" --version
 for command in train eval check diagnose; do expect "help of $command" 0 'Usage: spmc '$command "$spmc" $command --help; done
 expect 'help as a command' 0 'Usage: spmc train' "$spmc" help train
-expect 'unknown command' 2 "did you mean 'train'" "$spmc" trian
+expect 'unknown command' 2 'did you mean .train.' "$spmc" trian
 expect 'unknown option' 2 "did you mean '--epochs'" "$spmc" train $spec --data x=train.idx --out run --epocs 3
 expect 'option of another command' 2 "there is no option '--epochs'" "$spmc" check $spec --epochs 3
 expect 'option without its text' 2 'requires an argument' "$spmc" train $spec --data x=train.idx --out
-expect 'bad number' 2 "not 'many'" "$spmc" train $spec --data x=train.idx --out run --epochs many
+expect 'bad number' 2 'not .many.' "$spmc" train $spec --data x=train.idx --out run --epochs many
 expect 'no epochs' 2 'at least 1' "$spmc" train $spec --data x=train.idx --out run --epochs 0
 expect 'negative seed' 2 'not .-3' "$spmc" train $spec --data x=train.idx --out run --seed=-3
 expect 'bad color' 2 'auto, always or never' "$spmc" check $spec --color=red
@@ -54,7 +54,7 @@ expect 'no data' 2 '--data' "$spmc" train $spec --out run
 expect 'no directory' 2 '--out' "$spmc" train $spec --data x=train.idx
 expect 'data twice' 2 'twice' "$spmc" train $spec --data x=train.idx --data x=train.idx --out run
 expect 'value that is no number' 2 'is a number' "$spmc" check $spec K=many
-expect 'unknown stage' 2 "did you mean 'simplify'" "$spmc" check $spec --dump=simplfy
+expect 'unknown stage' 2 'did you mean .simplify.' "$spmc" check $spec --dump=simplfy
 
 # --- specs ---
 expect 'missing spec' 1 'missing.spm' "$spmc" check missing.spm
@@ -84,7 +84,7 @@ expect 'wrong rank' 1 'labels.idx' "$spmc" train $spec --data x=labels.idx --out
 expect 'wrong rank cites the declaration' 1 'laplace_vae.spm:' "$spmc" train $spec --data x=labels.idx --out run $small
 expect 'values out of range' 1 '1,568 of 1,568 values of x lie outside \[0, 1\]; the largest is 2' "$spmc" train $spec --data x=large.npy --out run $small
 expect 'bad test data is found before training' 1 'large.npy' "$spmc" train $spec --data x=train.idx --test x=large.npy --out run $small
-expect 'unknown data' 1 "no data called 'y'" "$spmc" train $spec --data y=train.idx --out run $small
+expect 'unknown data' 1 'no data called .y.' "$spmc" train $spec --data y=train.idx --out run $small
 check 'failures leave nothing behind' absent run
 expect 'directory under a file' 1 'train.idx' "$spmc" train $spec --data x=train.idx --out train.idx/run $small
 expect 'directory that is a file' 1 'train.idx' "$spmc" train $spec --data x=train.idx --out train.idx $small
@@ -155,4 +155,12 @@ for signal in TERM KILL; do
   check "$signal: the same model as without it" cmp whole/model.safetensors stopped-$signal/model.safetensors
   check "$signal: the same metrics" cmp whole/metrics.csv stopped-$signal/metrics.csv
   expect "$signal: another seed is refused" 1 'seed' "$spmc" train $spec $(echo "$long" | sed 's/--seed 5/--seed 6/') --out stopped-$signal --resume
+  sed 's/laplace(0, 1)/normal(0, 1)/' $spec >other.spm
+  expect "$signal: another spec is refused" 1 'not the spec of the run' "$spmc" train other.spm $long --out stopped-$signal --resume
+  expect "$signal: another override is refused" 1 'NAME=VALUE' "$spmc" train $spec $(echo "$long" | sed 's/K=[0-9]*/K=5/') --out stopped-$signal --resume
 done
+
+
+# What cannot be made leaves nothing behind that is in the way of the next try.
+expect 'too large for the memory' 1 'memory' "$spmc" train $spec $(echo "$long" | sed "s/K=[0-9]*/K=900000000/") --out too-large
+check 'too large: nothing is left' test ! -e too-large

@@ -1,0 +1,53 @@
+/* What a compilation is told and what it is about: options from the command line, programs of a model, settings of its
+ * train block. Depends on base alone; shared by the front end, the plan and the library's public header. */
+#ifndef SPM_OPTIONS_H
+#define SPM_OPTIONS_H
+
+#include "base.h"
+
+typedef struct Model Model;
+
+typedef struct Override { /* NAME=VALUE on the command line */
+  const char *name;
+  double value;
+} Override;
+
+typedef struct DataShape { /* shape of one row of the file given for a data declaration: values for `dim D;` */
+  const char *name;
+  int rank;
+  long dims[8];
+} DataShape;
+
+typedef struct CompileOptions {
+  const Override *overrides;
+  int override_count;
+  const DataShape *data;
+  int data_count;
+  const char *search_path; /* directories for `use`, separated by ':', after the using file's own; NULL: none */
+  const char *text; /* the spec's own text, where the path only names it; NULL: it is read from the path */
+  bool invent_dims; /* dims without a value become small numbers (check, diagnose: LANGUAGE rule 33) */
+} CompileOptions;
+
+/* Programs of a model, in the order they are emitted. */
+typedef enum ProgramKind {
+  PROGRAM_INITIALISE,
+  PROGRAM_TRAIN,
+  PROGRAM_EVALUATE,
+  PROGRAM_ENCODE,
+  PROGRAM_RECONSTRUCT,
+  PROGRAM_EXPORT,
+  PROGRAM_PROJECT,
+  PROGRAM_COUNT
+} ProgramKind;
+extern const char *const program_names[PROGRAM_COUNT];
+
+/* Settings of a train block, as read by the front end. */
+typedef struct Training {
+  Name name, optimizer;
+  double lr, beta1, beta2, epsilon, momentum, weight_decay;
+  long batch, epochs, steps;
+  bool shuffle;
+  Span span;
+} Training;
+
+#endif
