@@ -179,3 +179,16 @@ Node *build_lower_part(Graph *graph, Node *x) {
   draft.shape = x->shape;
   return node_intern(graph, &draft);
 }
+
+Node *build_solve_triangular(Graph *graph, Node *l, Node *b, bool transposed) {
+  Shape line = shape_without(&l->shape, 1u << (l->shape.rank - 1));
+  assert(is_square(l) && shapes_match(&line, &b->shape));
+  unsigned axes = l->axes | b->axes;
+  if (node_is_spread(l)) l = l->operands[0];
+  if (node_is_spread(b)) b = b->operands[0];
+  if (l->op == IR_lower_part) l = l->operands[0]; /* what is above the diagonal is not read */
+  Node draft = draft_node(IR_solve_triangular, (Node *[]){l, b}, 2);
+  draft.shape = b->shape;
+  draft.reverse = transposed;
+  return build_with_axes(graph, node_intern(graph, &draft), axes);
+}

@@ -335,6 +335,21 @@ static void pull_contract(Pass *pass, Node *y, Node *g) {
   pull_contract_operand(pass, y, g, 1);
 }
 
+/* l x = b: the adjoint of b solves the transposed, l' c = g, and that of l is the lower part of -c x'. */
+static void pull_solve(Pass *pass, Node *y, Node *g) {
+  Graph *graph = pass->graph;
+  Node *l = y->operands[0], *c = build_solve_triangular(graph, l, g, !y->reverse);
+  contribute(pass, y->operands[1], c);
+  if (!pass->active[l->id]) return;
+  int rank = y->shape.rank, rows[MAX_RANK], columns[MAX_RANK], both[MAX_RANK];
+  for (int d = 0; d < rank; d++) rows[d] = columns[d] = both[d] = d;
+  columns[rank - 1] = both[rank] = rank;
+  Node *left = y->reverse ? y : c, *right = y->reverse ? c : y;
+  unsigned summed = (left->axes | right->axes) & ~l->axes;
+  Node *outer = build_contract(graph, left, rows, right, columns, rank + 1, both, summed);
+  contribute(pass, l, build_lower_part(graph, unary(pass, IR_neg, outer)));
+}
+
 /* --- the table: every op and how its adjoint reaches its operands --- */
 
 static void pull(Pass *pass, Node *y, Node *g) {
@@ -369,6 +384,7 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_diagonal: contribute(pass, x, build_embed_diagonal(graph, g)); return;
   case IR_embed_diagonal: contribute(pass, x, build_diagonal(graph, g)); return;
   case IR_lower_part: contribute(pass, x, build_lower_part(graph, g)); return;
+  case IR_solve_triangular: pull_solve(pass, y, g); return;
   case OP_COUNT: break;
   }
   assert(false);

@@ -157,6 +157,14 @@ static void emit_along(Emitter *e, Text *text, const Along *a) {
   put_line(text, 1, "%s(%s, %s, %ld, %s, %s);", kernel_name(e, name), outer, extent, a->inner, to, from);
 }
 
+static void emit_solve(Emitter *e, Text *text, const Solve *s) {
+  int indent = 1;
+  open_loops(e, text, &indent, s->loops, s->loop_count);
+  put_line(text, indent, "%s(%ld, 1, %d, %s, %s, %s);", kernel_name(e, "solve_triangular"), s->n, s->transposed,
+           address_text(e, &s->to, s->loop_count, ""), address_text(e, &s->l, s->loop_count, ""),
+           address_text(e, &s->b, s->loop_count, ""));
+}
+
 static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   const Tensor *to = draw->to.tensor;
   if (draw->noise < 0) {
@@ -185,6 +193,7 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
   switch (step->kind) {
   case PLAN_GEMM: emit_gemm(e, text, &step->gemm); return;
   case PLAN_ALONG: emit_along(e, text, &step->along); return;
+  case PLAN_SOLVE: emit_solve(e, text, &step->solve); return;
   case PLAN_DRAW: emit_draw(e, text, &step->draw); return;
   case PLAN_CLEAR:
     put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size),

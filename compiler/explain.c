@@ -37,6 +37,9 @@ static double step_operations(const Step *step, const Range *range) {
     for (int l = 0; l < step->gemm.loop_count; l++) count *= extent_length(step->gemm.loops[l], range);
     return 2 * count * extent_length(step->gemm.m, range) * extent_length(step->gemm.n, range) * extent_length(step->gemm.k, range);
   case PLAN_ALONG: return extent_length(step->along.outer, range) * extent_length(step->along.extent, range) * (double)step->along.inner;
+  case PLAN_SOLVE:
+    for (int l = 0; l < step->solve.loop_count; l++) count *= extent_length(step->solve.loops[l], range);
+    return count * (double)step->solve.n * (double)step->solve.n;
   case PLAN_DRAW: return (double)step->draw.to.tensor->size;
   case PLAN_CLEAR: return 0;
   }

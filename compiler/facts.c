@@ -388,6 +388,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_first_max_mask:
   case IR_first_max_mask_over: return boolean;
   case IR_contract: return facts_of_contract(graph, node);
+  case IR_solve_triangular: return anything(false); /* a diagonal may hold zeros */
   case OPS_UNARY:
   case OPS_BINARY:
   case OPS_TERNARY:
@@ -400,7 +401,8 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
 #define OPS_WITH_POLES \
   IR_sqrt: case IR_log: case IR_log1p: case IR_tan: case IR_lgamma: case IR_digamma: case IR_div: case IR_pow: \
   case IR_mod: case IR_polygamma: case IR_stirling: case IR_exponential_integral: case IR_gamma_quantile: \
-  case IR_gamma_quantile_slope: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b
+  case IR_gamma_quantile_slope: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b: \
+  case IR_solve_triangular
 #define OPS_WITHOUT_POLES \
   IR_neg: case IR_abs: case IR_sign: case IR_exp: case IR_expm1: case IR_sin: case IR_cos: case IR_tanh: \
   case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: case IR_not: case IR_add: case IR_sub: \

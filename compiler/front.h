@@ -229,6 +229,8 @@ bool facts_disjoint(const Facts *, const Facts *);
 const char *facts_text(Compilation *, const Facts *); /* "in (0, inf)" */
 const char *lies_text(Compilation *, const Facts *);  /* "lies in (0, inf)", "is -1" */
 
+/* Expands v to [dims of the context in `mapped`..., visible...]; map: visible dim -> target visible dim. */
+Value expand_value(Elaborator *, Value v, unsigned mapped, const Shape *visible, const int *map);
 /* Makes the values' shapes equal by rule 1 (dims of one are those of the other with some left out); mapped dims apart.
  * False after reporting at span. */
 bool broadcast(Elaborator *, Value *values, int count, Span span, const char *what);

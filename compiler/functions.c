@@ -365,6 +365,26 @@ static Value call_lower(Elaborator *e, const Expr *call, Value *a, int count) {
   return value_error();
 }
 
+/* solve(L, v): the x of L x = v, L lower-triangular (what stands above its diagonal is not read). */
+static Value call_solve(Elaborator *e, const Expr *call, Value *a, int count) {
+  (void)count;
+  static const int same[] = {0, 1};
+  Shape matrix = visible_shape(&a[0]), line = visible_shape(&a[1]);
+  bool square = a[0].kind == VALUE_TENSOR && matrix.rank == 2 && dim_agree(matrix.dims[0], matrix.dims[1]);
+  if (!square || a[1].kind != VALUE_TENSOR || line.rank != 1 || !dim_agree(matrix.dims[0], line.dims[0])) {
+    const Expr *culprit = call->arguments[square].value;
+    error_at(e->c, "shape", culprit->span, "solve takes a lower-triangular matrix [n, n] and a vector [n], not %s and %s", value_text(e->c, &a[0]), value_text(e->c, &a[1]));
+    return value_error();
+  }
+  unsigned mapped = a[0].mapped | a[1].mapped;
+  if (__builtin_popcount(mapped) + 2 > MAX_RANK) {
+    error_at(e->c, "not-supported", call->span, "solve in more than %d dims is not supported", MAX_RANK);
+    return value_error();
+  }
+  Value l = expand_value(e, a[0], mapped, &matrix, same), b = expand_value(e, a[1], mapped, &line, same);
+  return value_tensor(build_solve_triangular(e->graph, l.node, b.node, false), mapped, call->span);
+}
+
 /* ---- the rest ----------------------------------------------------------------------------------------------------- */
 
 static Value call_stop(Elaborator *e, const Expr *call, Value *a, int count) {
@@ -515,6 +535,7 @@ static const BuiltinRow builtins[] = {
     {"concat", call_concat, 1, 16, "", true},
     {"diag", call_diag, 1, 1, "", true},
     {"lower_part", call_lower, 1, 1, "", true},
+    {"solve", call_solve, 2, 2, "", true},
     {"stop", call_stop, 1, 1, "", true},
     {"clip", call_clip, 3, 3, "", true},
     {"dot", call_dot, 2, 2, "", true},
@@ -531,7 +552,7 @@ static const BuiltinRow builtins[] = {
 /* Words of LANGUAGE.md whose meaning is not built yet: refused by name. */
 static const char *const unbuilt_functions[] = {
     "sparsemax", "entmax", "top_k", "top_k_sparsemax", "sparsemap", "argmin", "one_hot", "observed", "log_marginal", "iwae",
-    "entropy_elbo", "convolve", "convolve_transpose", "solve", "cholesky", "lipschitz", "median", "rows", "file", "prod",
+    "entropy_elbo", "convolve", "convolve_transpose", "cholesky", "lipschitz", "median", "rows", "file", "prod",
     "sparsemax_loss", "conv2d", "conv2d_transpose", "prox", "soft_threshold_rows", "gumbel_top_k", "conditional_bernoulli",
 };
 

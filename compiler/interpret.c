@@ -186,6 +186,23 @@ static void interpret_concat(Run *run, const Node *node, Place place) {
   }
 }
 
+/* Row by row from the definition: forwards, or for the transposed backwards. */
+static void interpret_solve(Run *run, const Node *node, Place place) {
+  const double *l = block(run, node->operands[0], place), *b = block(run, node->operands[1], place);
+  double *out = block(run, node, place);
+  long n = (long)node->shape.dims[node->shape.rank - 1].size, matrices = shape_size(&node->shape) / n;
+  for (long m = 0; m < matrices; m++, l += n * n, b += n, out += n)
+    for (long step = 0; step < n; step++) {
+      long i = node->reverse ? n - 1 - step : step;
+      double rest = b[i];
+      for (long before = 0; before < step; before++) {
+        long k = node->reverse ? n - 1 - before : before;
+        rest -= (node->reverse ? l[k * n + i] : l[i * n + k]) * out[k];
+      }
+      out[i] = rest / l[i * n + i];
+    }
+}
+
 /* --- reductions within a datum --- */
 
 static void interpret_sum(Run *run, const Node *node, Place place) {
@@ -313,7 +330,12 @@ static void interpret_place(Run *run, const Node *node, Place place) {
     else
       interpret_view(run, node, place);
     break;
-  case KIND_OTHER: interpret_view(run, node, place); break;
+  case KIND_OTHER:
+    if (node->op == IR_solve_triangular)
+      interpret_solve(run, node, place);
+    else
+      interpret_view(run, node, place);
+    break;
   case KIND_REDUCE:
     if (node->op == IR_sum)
       interpret_sum(run, node, place);

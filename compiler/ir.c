@@ -300,6 +300,7 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
   }
   if (node->op == IR_diagonal) return build_diagonal(graph, operands[0]);
   if (node->op == IR_embed_diagonal) return build_embed_diagonal(graph, operands[0]);
+  if (node->op == IR_solve_triangular) return build_solve_triangular(graph, operands[0], operands[1], node->reverse);
   assert(node->op == IR_lower_part);
   return build_lower_part(graph, operands[0]);
 }

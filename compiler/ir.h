@@ -63,7 +63,7 @@ struct Node {
   int map[MAX_RANK];      /* expand, permute */
   int dim;                /* slice, pad, concat, cumsum */
   long start;             /* slice, pad */
-  bool reverse, exclusive; /* cumsum */
+  bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
   unsigned dims_mask;     /* sum, max_of, first_max_mask */
   unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
@@ -197,6 +197,7 @@ Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *
 Node *build_diagonal(Graph *, Node *);
 Node *build_embed_diagonal(Graph *, Node *);
 Node *build_lower_part(Graph *, Node *);
+Node *build_solve_triangular(Graph *, Node *l, Node *b, bool transposed); /* the same dims before l's last two and b's last */
 /* The same op and attributes on other operands: how passes rebuild a node (also into another graph). */
 Node *build_like(Graph *, const Node *, Node **operands);
 

@@ -64,7 +64,7 @@ void contract_values(const Graph *, const Node *contract, long rows, const doubl
   OPS_LEAF: case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: \
   case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \
   case IR_max_over: case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal: \
-  case IR_lower_part: case OP_COUNT
+  case IR_lower_part: case IR_solve_triangular: case OP_COUNT
 /* clang-format on */
 
 #endif

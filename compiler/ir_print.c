@@ -86,6 +86,7 @@ static void print_attributes(Text *text, const Node *node) {
   if (node->op == IR_cumsum)
     text_append(text, ", dim %d%s%s", node->dim, node->reverse ? ", reverse" : "",
                 node->exclusive ? ", exclusive" : "");
+  if (node->op == IR_solve_triangular && node->reverse) text_append(text, ", transposed");
   if (node->dims_mask != 0) print_mask(text, node->dims_mask);
   if (node->axes_attribute != 0) {
     text_append(text, ", ");

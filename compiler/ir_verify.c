@@ -174,7 +174,9 @@ static const char *verify_matrix(const Node *node) {
     return NULL;
   }
   Shape rest = shape_without(square, 1u << (square->rank - 1));
-  REQUIRE(shapes_match(line, &rest), "a diagonal of another length");
+  if (node->op == IR_solve_triangular)
+    REQUIRE(shapes_match(&node->operands[1]->shape, &rest), "a right-hand side that does not fit its matrix");
+  REQUIRE(shapes_match(line, &rest), "a diagonal or solution of another length");
   return NULL;
 }
 

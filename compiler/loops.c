@@ -251,3 +251,17 @@ void along_steps(Scheduler *s, const Node *node, StepList *list) {
   along.to = result_access(s, node);
   step_append(s->compilation, list, PLAN_ALONG, node)->along = along;
 }
+
+/* One solve for each datum, sample and leading index; an operand that lacks an axis stays where it is. */
+void solve_steps(Scheduler *s, const Node *node, StepList *list) {
+  Solve solve = {.transposed = node->reverse};
+  Extent extents[PLAN_DIMS];
+  int dims = space_of(s, node, extents) - 1;
+  solve.n = extents[dims].count;
+  Access operands[2] = {whole_operand(s, node->operands[0], list), whole_operand(s, node->operands[1], list)};
+  Access to = result_access(s, node);
+  solve.l = operands[0], solve.b = operands[1], solve.to = to;
+  Access *accesses[] = {&solve.l, &solve.b, &solve.to};
+  solve.loop_count = merge_dims(memcpy(solve.loops, extents, sizeof(Extent) * (size_t)dims), dims, accesses, 3);
+  step_append(s->compilation, list, PLAN_SOLVE, node)->solve = solve;
+}

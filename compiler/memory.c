@@ -30,6 +30,12 @@ int step_uses(Compilation *c, const Step *step, Use **uses) {
     (*uses)[0] = (Use){.access = &step->along.from};
     (*uses)[1] = (Use){.access = &step->along.to, .writes = true};
     return 2;
+  case PLAN_SOLVE:
+    *uses = arena_array(c, Use, 3);
+    (*uses)[0] = (Use){.access = &step->solve.l};
+    (*uses)[1] = (Use){.access = &step->solve.b};
+    (*uses)[2] = (Use){.access = &step->solve.to, .writes = true};
+    return 3;
   case PLAN_DRAW:
     *uses = arena_array(c, Use, 1);
     (*uses)[0] = (Use){.access = &step->draw.to, .writes = true};

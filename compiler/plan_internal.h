@@ -114,6 +114,15 @@ typedef struct Along {
   Access from, to; /* whole tensors */
 } Along;
 
+/* to[loops][n] of l[loops][n, n] to = b[loops][n], or of l' to = b */
+typedef struct Solve {
+  int loop_count;
+  Extent loops[PLAN_DIMS];
+  long n;
+  bool transposed;
+  Access l, b, to; /* strides: of the loops */
+} Solve;
+
 typedef struct Draw {
   int noise; /* -1: the row's number within the batch */
   Access to;
@@ -124,7 +133,7 @@ typedef struct Clear { /* zeros, before something is written into a part of it *
   Extent size;
 } Clear;
 
-typedef enum StepKind { PLAN_LOOP, PLAN_GEMM, PLAN_ALONG, PLAN_DRAW, PLAN_CLEAR } StepKind;
+typedef enum StepKind { PLAN_LOOP, PLAN_GEMM, PLAN_ALONG, PLAN_SOLVE, PLAN_DRAW, PLAN_CLEAR } StepKind;
 typedef struct Step {
   StepKind kind;
   const Node *node; /* for the comment above it */
@@ -132,6 +141,7 @@ typedef struct Step {
     Loop loop;
     Gemm gemm;
     Along along;
+    Solve solve;
     Draw draw;
     Clear clear;
   };
@@ -287,6 +297,7 @@ Extent extent_fixed(long);
 void group_steps(Scheduler *, const Group *, StepList *);
 void reduction_steps(Scheduler *, const Node *, StepList *);
 void along_steps(Scheduler *, const Node *, StepList *);  /* cumsum, masks of maxima, lower_part */
+void solve_steps(Scheduler *, const Node *, StepList *);
 void layout_steps(Scheduler *, const Node *, StepList *); /* pad, concat, embed_diagonal, and views that are copied */
 void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);
 /* to = sum of a * b over the space; `sums`: some dims have stride 0 in `to`. */

@@ -79,6 +79,15 @@ static void print_steps(Text *text, const StepList *list) {
       print_extent(text, step->along.extent);
       text_append(text, "\n");
       break;
+    case PLAN_SOLVE:
+      text_append(text, "    ");
+      print_access(text, &step->solve.to, step->solve.loop_count);
+      text_append(text, " = solve of %s", step->solve.transposed ? "transposed " : "");
+      print_access(text, &step->solve.l, step->solve.loop_count);
+      text_append(text, ", ");
+      print_access(text, &step->solve.b, step->solve.loop_count);
+      text_append(text, "\n");
+      break;
     case PLAN_DRAW: text_append(text, "    draw %s\n", step->draw.to.tensor->name); break;
     case PLAN_CLEAR: text_append(text, "    clear %s\n", step->clear.to.tensor->name); break;
     }

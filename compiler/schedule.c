@@ -306,6 +306,8 @@ static void node_steps(Scheduler *s, const Node *node, StepList *list) {
   case KIND_OTHER:
     if (node->op == IR_lower_part)
       along_steps(s, node, list);
+    else if (node->op == IR_solve_triangular)
+      solve_steps(s, node, list);
     else
       layout_steps(s, node, list);
     return;

@@ -130,8 +130,7 @@ Node *named_as(Elaborator *e, Node *node, const Shape *shape) {
   return renamed;
 }
 
-/* Expands v to [dims of the context in `mapped`..., visible...]; map: visible dim -> target visible dim. */
-static Value expand_value(Elaborator *e, Value v, unsigned mapped, const Shape *visible, const int *map) {
+Value expand_value(Elaborator *e, Value v, unsigned mapped, const Shape *visible, const int *map) {
   Shape shape = {0};
   int full_map[MAX_RANK], from = 0;
   for (int bit = 0; bit < e->context_count; bit++) {

@@ -299,6 +299,12 @@ static void grow_matrix(Generator *g, Op op) {
   Shape line = {.rank = 1, .dims = {x->shape.dims[x->shape.rank - 1]}};
   Node *a = pick_shaped(g, &line), *b = pick_shaped(g, &line);
   Node *outer = build_contract(g->graph, a, (int[]){0}, b, (int[]){1}, 2, (int[]){0, 1}, 0);
+  if (op == IR_solve_triangular) { /* a diagonal away from 0 */
+    Node *l = two(g, IR_add, two(g, IR_mul, tame(g, outer), filled(g, 0.25, outer)), build_embed_diagonal(g->graph, filled(g, 3, a)));
+    Node *side = pick_shaped(g, &line);
+    add(g, build_solve_triangular(g->graph, l, side, random_below(&g->random, 2)), 16);
+    return;
+  }
   add(g, op == IR_diagonal ? build_diagonal(g->graph, outer) : build_lower_part(g->graph, outer), 16);
 }
 

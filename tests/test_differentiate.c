@@ -163,6 +163,11 @@ static Node *instance_matrix(Instance *t, Op op) {
   const int sizes[] = {2, 3, 3};
   Node *x = operand(t, 0, shape_of(3, sizes));
   if (op == IR_diagonal) return build_diagonal(t->graph, x);
+  if (op == IR_solve_triangular) { /* a diagonal away from 0 */
+    Node *b = operand(t, 1, shape_of(2, sizes)), *diagonal = build_embed_diagonal(t->graph, number(t, 4, b));
+    Node *l = build_map2(t->graph, IR_add, build_map2(t->graph, IR_mul, x, number(t, 0.5, x)), diagonal);
+    return build_solve_triangular(t->graph, l, b, random_below(&t->random, 2));
+  }
   return op == IR_embed_diagonal ? build_embed_diagonal(t->graph, x) : build_lower_part(t->graph, x);
 }
 

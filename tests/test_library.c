@@ -116,9 +116,6 @@ static bool says_entropy(const TableFamily *f) {
   return false;
 }
 
-/* The normal with a Cholesky factor declares no log_pdf. */
-static bool has_log_pdf(const TableFamily *f) { return strstr(f->key, "cholesky") == NULL; }
-
 static Spec open_family(const TableFamily *f, bool with_entropy) {
   char text[2000];
   write_model(f, with_entropy, text, sizeof text);
@@ -165,7 +162,7 @@ static void check_all_compiled(bool use_double, double tolerance) {
   TableFamily *families = table_read(&count);
   worst = 0;
   for (int i = 0; i < count; i++)
-    if (has_log_pdf(&families[i])) check_compiled(&families[i], use_double, tolerance);
+    check_compiled(&families[i], use_double, tolerance);
   cr_log_info("largest error %.3g; %d rows ill-conditioned", worst, ill_conditioned);
   cr_assert(ill_conditioned <= 44, "more than 2 in 100 rows");
   free(families);
@@ -237,7 +234,6 @@ Test(library, interpreted) {
   for (int i = 0; i < count; i++) {
     Prepared p;
     const TableFamily *f = &families[i];
-    if (!has_log_pdf(f)) continue;
     cr_assert(f->rows >= 50, "%s has %d rows", f->key, f->rows);
     prepare(&p, f);
     check_field(&p, f, "log_pdf", &f->log_pdf);
@@ -304,7 +300,6 @@ Test(library, derivatives) {
     TableFamily *f = &families[i];
     Prepared p;
     bool missing;
-    if (!has_log_pdf(f)) continue;
     prepare(&p, f);
     Value v = distribution_field(p.e, &p.d, "log_pdf", &p.z, &p.shape, p.z.span, &missing);
     const Graph *train = model_graph(p.spec.model, PROGRAM_TRAIN);
