@@ -5,8 +5,8 @@
 
 /* ---- Words ----------------------------------------------------------------------------------------------------- */
 
-const char *operator_text(Operator operator) {
-  switch (operator) {
+const char *operator_text(Operator operation) {
+  switch (operation) {
   case OP_NONE: return "";
   case OP_NEGATE: return "-";
   case OP_NOT: return "not";
@@ -112,9 +112,9 @@ Expr *expr_list(Compilation *c, Span span, ExprList elements) {
   return e;
 }
 
-Expr *expr_operation(Compilation *c, Span span, ExprKind kind, Operator operator, Expr *a, Expr *b, Expr *third) {
+Expr *expr_operation(Compilation *c, Span span, ExprKind kind, Operator operation, Expr *a, Expr *b, Expr *third) {
   Expr *e = expr_new(c, kind, span);
-  e->operator = operator;
+  e->operation = operation;
   e->a = a;
   e->b = b;
   e->c = third;
@@ -323,7 +323,7 @@ static bool arguments_equal(const Argument *a, int a_count, const Argument *b, i
 
 static bool expr_equal(const Expr *a, const Expr *b) {
   if (!a || !b) return a == b;
-  if (a->kind != b->kind || a->operator != b->operator || !name_equal(a->name, b->name)) return false;
+  if (a->kind != b->kind || a->operation != b->operation || !name_equal(a->name, b->name)) return false;
   if (memcmp(&a->number, &b->number, sizeof a->number) != 0) return false;
   if (!expr_equal(a->a, b->a) || !expr_equal(a->b, b->b) || !expr_equal(a->c, b->c)) return false;
   if (!arguments_equal(a->arguments, a->argument_count, b->arguments, b->argument_count)) return false;

@@ -21,9 +21,24 @@ typedef enum ExprKind {
 } ExprKind;
 
 typedef enum Operator {
-  OP_NONE, OP_NEGATE, OP_NOT, OP_AND, OP_OR,
-  OP_LESS, OP_GREATER, OP_LESS_EQUAL, OP_GREATER_EQUAL, OP_EQUAL, OP_NOT_EQUAL,
-  OP_ADD, OP_SUBTRACT, OP_MULTIPLY, OP_DIVIDE, OP_REMAINDER, OP_MATMUL, OP_POWER
+  OP_NONE,
+  OP_NEGATE,
+  OP_NOT,
+  OP_AND,
+  OP_OR,
+  OP_LESS,
+  OP_GREATER,
+  OP_LESS_EQUAL,
+  OP_GREATER_EQUAL,
+  OP_EQUAL,
+  OP_NOT_EQUAL,
+  OP_ADD,
+  OP_SUBTRACT,
+  OP_MULTIPLY,
+  OP_DIVIDE,
+  OP_REMAINDER,
+  OP_MATMUL,
+  OP_POWER
 } Operator;
 const char *operator_text(Operator);
 
@@ -43,7 +58,7 @@ typedef struct Index { /* e or first .. last */
 struct Expr {
   ExprKind kind;
   Span span;
-  Operator operator;
+  Operator operation;
   Name name; /* NAME, CALL, FIELD; STRING: the characters between the quotes */
   Span name_span;
   double number;
@@ -101,9 +116,9 @@ struct Stmt {
   Span span;
   Name name; /* SET, PARAM */
   Span name_span;
-  bool is_local;  /* PARAM declared with `local` */
-  TypeExpr *type; /* PARAM */
-  Expr *expr;     /* SET, RETURN: value; PARAM: init or NULL; REPEAT: count */
+  bool is_local;         /* PARAM declared with `local` */
+  TypeExpr *type;        /* PARAM */
+  Expr *expr;            /* SET, RETURN: value; PARAM: init or NULL; REPEAT: count */
   Attribute *attributes; /* REPEAT */
   int attribute_count;
   Block body; /* REPEAT */
@@ -118,10 +133,34 @@ typedef struct Field { /* a field of a distribution: name(formals; formals) = e;
 } Field;
 
 typedef enum ItemKind {
-  ITEM_ERROR, ITEM_MODEL, ITEM_USE, ITEM_ALLOW, ITEM_DIM, ITEM_DATA, ITEM_LATENT, ITEM_PARAM, ITEM_LOCAL,
-  ITEM_DRAW, ITEM_LET, ITEM_SCHEDULE, ITEM_METRIC, ITEM_PRIOR, ITEM_LIKELIHOOD, ITEM_POSTERIOR, ITEM_INFER,
-  ITEM_OBJECTIVE, ITEM_MINIMIZE, ITEM_ENCODER, ITEM_DECODER, ITEM_NETWORK, ITEM_LAYER, ITEM_FUNCTION,
-  ITEM_DISTRIBUTION, ITEM_RULE, ITEM_TRAIN, ITEM_EVALUATE
+  ITEM_ERROR,
+  ITEM_MODEL,
+  ITEM_USE,
+  ITEM_ALLOW,
+  ITEM_DIM,
+  ITEM_DATA,
+  ITEM_LATENT,
+  ITEM_PARAM,
+  ITEM_LOCAL,
+  ITEM_DRAW,
+  ITEM_LET,
+  ITEM_SCHEDULE,
+  ITEM_METRIC,
+  ITEM_PRIOR,
+  ITEM_LIKELIHOOD,
+  ITEM_POSTERIOR,
+  ITEM_INFER,
+  ITEM_OBJECTIVE,
+  ITEM_MINIMIZE,
+  ITEM_ENCODER,
+  ITEM_DECODER,
+  ITEM_NETWORK,
+  ITEM_LAYER,
+  ITEM_FUNCTION,
+  ITEM_DISTRIBUTION,
+  ITEM_RULE,
+  ITEM_TRAIN,
+  ITEM_EVALUATE
 } ItemKind;
 const char *item_keyword(ItemKind); /* "posterior" */
 
@@ -136,23 +175,23 @@ typedef struct Item {
   Span span;
   Name name; /* NULL for an unnamed train/evaluate, objective, allow, infer, rule, use */
   Span name_span;
-  Name from_path;      /* MODEL ... from "path", USE "path" */
+  Name from_path; /* MODEL ... from "path", USE "path" */
   Span path_span;
-  Name *names;         /* ALLOW, INFER */
+  Name *names; /* ALLOW, INFER */
   Span *name_spans;
   int name_count;
-  TypeExpr *type;      /* DATA LATENT PARAM LOCAL DRAW LET SCHEDULE METRIC */
-  Expr *expr;          /* value, distribution, init (PARAM/LOCAL/DIM may be NULL), objective, by of INFER;
-                          RULE: the right-hand side */
-  Expr *pattern;       /* RULE: the call on the left */
-  bool is_point;       /* POSTERIOR name = e */
-  Expr *by;            /* POSTERIOR ... by METHOD, or NULL */
+  TypeExpr *type;         /* DATA LATENT PARAM LOCAL DRAW LET SCHEDULE METRIC */
+  Expr *expr;             /* value, distribution, init (PARAM/LOCAL/DIM may be NULL), objective, by of INFER;
+                             RULE: the right-hand side */
+  Expr *pattern;          /* RULE: the call on the left */
+  bool is_point;          /* POSTERIOR name = e */
+  Expr *by;               /* POSTERIOR ... by METHOD, or NULL */
   Formals formals, extra; /* networks, layers, functions: formals; DISTRIBUTION: before and after ';' */
-  bool has_block;      /* FUNCTION and DISTRIBUTION: a block rather than `= e` */
-  Block block;         /* networks, layers, block functions */
-  Field *fields;       /* DISTRIBUTION */
+  bool has_block;         /* FUNCTION and DISTRIBUTION: a block rather than `= e` */
+  Block block;            /* networks, layers, block functions */
+  Field *fields;          /* DISTRIBUTION */
   int field_count;
-  Setting *settings;   /* TRAIN, EVALUATE */
+  Setting *settings; /* TRAIN, EVALUATE */
   int setting_count;
 } Item;
 

@@ -3,12 +3,21 @@
 
 /* How tightly an expression binds, in the grammar's order from `expr` to `primary`. */
 typedef enum Level {
-  LEVEL_EXPR, LEVEL_OR, LEVEL_AND, LEVEL_NOT, LEVEL_COMPARE, LEVEL_SUM, LEVEL_TERM, LEVEL_UNARY, LEVEL_POWER,
-  LEVEL_POSTFIX, LEVEL_PRIMARY
+  LEVEL_EXPR,
+  LEVEL_OR,
+  LEVEL_AND,
+  LEVEL_NOT,
+  LEVEL_COMPARE,
+  LEVEL_SUM,
+  LEVEL_TERM,
+  LEVEL_UNARY,
+  LEVEL_POWER,
+  LEVEL_POSTFIX,
+  LEVEL_PRIMARY
 } Level;
 
-static Level operator_level(Operator operator) {
-  switch (operator) {
+static Level operator_level(Operator operation) {
+  switch (operation) {
   case OP_NONE: return LEVEL_PRIMARY;
   case OP_OR: return LEVEL_OR;
   case OP_AND: return LEVEL_AND;
@@ -35,7 +44,7 @@ static Level expr_level(const Expr *e) {
   switch (e->kind) {
   case EXPR_CONDITIONAL: return LEVEL_EXPR;
   case EXPR_UNARY:
-  case EXPR_BINARY: return operator_level(e->operator);
+  case EXPR_BINARY: return operator_level(e->operation);
   case EXPR_TRANSPOSE:
   case EXPR_FIELD:
   case EXPR_INDEX: return LEVEL_POSTFIX;
@@ -88,16 +97,16 @@ static void print_indices(Text *out, const Index *indices, int count) {
 
 /* Left-associative operators want their right operand one level tighter, `^` its left one; comparisons do not chain. */
 static void print_binary(Text *out, const Expr *e) {
-  Level level = operator_level(e->operator);
-  bool power = e->operator == OP_POWER, comparison = level == LEVEL_COMPARE;
+  Level level = operator_level(e->operation);
+  bool power = e->operation == OP_POWER, comparison = level == LEVEL_COMPARE;
   print_expr(out, e->a, power ? LEVEL_POSTFIX : comparison ? LEVEL_SUM : level);
-  text_append(out, power ? "%s" : " %s ", operator_text(e->operator));
+  text_append(out, power ? "%s" : " %s ", operator_text(e->operation));
   print_expr(out, e->b, power ? LEVEL_UNARY : (Level)(level + 1));
 }
 
 static void print_unary(Text *out, const Expr *e) {
-  text_append(out, e->operator == OP_NOT ? "not " : "-");
-  print_expr(out, e->a, operator_level(e->operator));
+  text_append(out, e->operation == OP_NOT ? "not " : "-");
+  print_expr(out, e->a, operator_level(e->operation));
 }
 
 /* `1.x` would be read as a number without digits behind its dot. */

@@ -243,8 +243,10 @@ int source_read(Compilation *c, const char *path, Span from) {
   }
   FILE *file = fopen(path, "rb");
   if (!file) {
-    if (errno == ENOENT) error_at(c, "file", from, "there is no file `%s`", path);
-    else error_at(c, "file", from, "cannot read `%s`: %s", path, strerror(errno));
+    if (errno == ENOENT)
+      error_at(c, "file", from, "there is no file `%s`", path);
+    else
+      error_at(c, "file", from, "cannot read `%s`: %s", path, strerror(errno));
     return -1;
   }
   size_t length = 0;

@@ -46,12 +46,12 @@ typedef struct Compilation {
   struct ArenaBlock *arena;
   struct NameTable *names;
   struct PolynomialTable *polynomials; /* dims.c */
-  Source *sources; /* sources[0] is the empty "nowhere" */
+  Source *sources;                     /* sources[0] is the empty "nowhere" */
   int source_count;
   Diagnostic *first_diagnostic, **last_diagnostic;
   int error_count;
   int kept_count; /* diagnostics in the list; after 200 they are only counted */
-  Name *allowed; /* warning codes silenced by `allow id;` */
+  Name *allowed;  /* warning codes silenced by `allow id;` */
   int allowed_count;
   jmp_buf failure; /* where allocation failure and lexer panic go; set by compilation_guard users */
   bool failure_set;
@@ -87,9 +87,12 @@ const char *span_text(Compilation *, Span); /* the author's own text */
 /* How many bytes the well-formed UTF-8 character at text has, 0 if there is none; length > 0. */
 int utf8_length(const char *text, size_t length);
 
-/* The returned diagnostic may be given notes and a hint. Warnings that are allowed are dropped (a dummy is returned). */
-Diagnostic *error_at(Compilation *, const char *code, Span, const char *format, ...) __attribute__((format(printf, 4, 5)));
-Diagnostic *warning_at(Compilation *, const char *code, Span, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The returned diagnostic may be given notes and a hint. Warnings that are allowed are dropped (a dummy is returned).
+ */
+Diagnostic *error_at(Compilation *, const char *code, Span, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+Diagnostic *warning_at(Compilation *, const char *code, Span, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* A note of its own, neither wrong nor doubtful. */
 void note_report(Compilation *, const char *code, Span, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void note_at(Diagnostic *, Span, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -102,9 +105,11 @@ typedef struct Suggestion {
 } Suggestion;
 void suggestion_consider(Suggestion *, const char *candidate);
 
-/* file:line:col: error[code]: message, two lines of context, the whole span underlined, notes, help. Tabs are aligned. */
+/* file:line:col: error[code]: message, two lines of context, the whole span underlined, notes, help. Tabs are aligned.
+ */
 void diagnostics_print(Compilation *, FILE *, bool color);
-void diagnostics_print_json(Compilation *, FILE *); /* an array of {code,severity,file,line,column,end_line,end_column,message,help,notes} */
+void diagnostics_print_json(
+    Compilation *, FILE *); /* an array of {code,severity,file,line,column,end_line,end_column,message,help,notes} */
 
 /* A growable text, for printers and the emitter. */
 typedef struct Text {

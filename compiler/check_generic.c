@@ -68,9 +68,12 @@ static void check_one(Elaborator *e, const Item *item) {
   Frame frame = enter_callee(e, scope, false, item->name);
   /* The type of the event may mention parameters. */
   if (stand_ins(e, &item->extra, scope) && stand_ins(e, &item->formals, scope)) {
-    if (distribution && item->has_block) check_fields(e, item, scope);
-    else if (item->has_block || item->kind == ITEM_LAYER) run_block(e, &item->block, NULL);
-    else if (item->expr) elaborate(e, item->expr);
+    if (distribution && item->has_block)
+      check_fields(e, item, scope);
+    else if (item->has_block || item->kind == ITEM_LAYER)
+      run_block(e, &item->block, NULL);
+    else if (item->expr)
+      elaborate(e, item->expr);
   }
   leave_callee(e, frame);
 }
@@ -107,7 +110,8 @@ static void check_rule(Elaborator *e, const Item *rule) {
     return;
   }
   if (pattern->argument_count != wanted) {
-    error_at(e->c, "rule", pattern->span, "`%s` takes %s", pattern->name, kl ? "two distributions" : "one expression of a distribution");
+    error_at(e->c, "rule", pattern->span, "`%s` takes %s", pattern->name,
+             kl ? "two distributions" : "one expression of a distribution");
     return;
   }
   Frame frame = enter_callee(e, scope, false, pattern->name);
@@ -122,7 +126,9 @@ void check_generic(Model *m) {
   for (int i = 0; i < m->library.count; i++) {
     const Item *item = m->library.items[i];
     if (m->compilation->sources[item->span.source].library) continue;
-    if (item->kind == ITEM_RULE) check_rule(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
-    else check_one(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
+    if (item->kind == ITEM_RULE)
+      check_rule(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
+    else
+      check_one(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
   }
 }

@@ -45,7 +45,7 @@ enum {
   OPTION_DUMP = 4,
   OPTION_JSON = 8,
   OPTION_SEED = 16,
-  OPTION_THREADS = 32, /* --threads --blas */
+  OPTION_THREADS = 32,  /* --threads --blas */
   OPTION_OVERRIDE = 64, /* NAME=VALUE */
   OPTION_ELEMENTS = 128,
   OPTION_BATCH = 256,

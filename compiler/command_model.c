@@ -80,7 +80,8 @@ void print_diagnostics(const Arguments *a, Compilation *c) {
 /* `--data FILE` without a name is for the only data declaration: which one that is, a first look at the spec tells. */
 static void name_data(Compilation *c, const char *path, DataShape *shapes) {
   Compilation *look = compilation_create();
-  CompileOptions first = {.search_path = getenv("SPMC_PATH"), .invent_dims = true}; /* what is wrong with overrides is said later */
+  CompileOptions first = {.search_path = getenv("SPMC_PATH"),
+                          .invent_dims = true}; /* what is wrong with overrides is said later */
   Model *model = look ? compile_check(look, path, &first) : NULL;
   if (model && model_signature(model)->data_count == 1)
     shapes[0].name = intern(c, model_signature(model)->data[0].name);

@@ -283,7 +283,8 @@ static void check_combination(Parsing *p) {
 
 int arguments_parse(const Command *command, int argc, char **argv, Arguments *arguments) {
   Parsing p = {command, arguments, -1};
-  *arguments = (Arguments){.command = command->name, .epochs = -1, .batch = -1, .threads = -1, .elements = -1, .blas = -1};
+  *arguments =
+      (Arguments){.command = command->name, .epochs = -1, .batch = -1, .threads = -1, .elements = -1, .blas = -1};
   const char *no_color = getenv("NO_COLOR");
   arguments->color = isatty(STDERR_FILENO) && !(no_color && no_color[0]);
   for (int i = 1; i < argc; i++)

@@ -109,7 +109,8 @@ static bool same_overrides(const Arguments *a, const RunRecord *run) {
   for (int i = 0; same && i < a->override_count; i++) {
     bool found = false;
     for (int k = 0; k < run->override_count; k++)
-      found |= strcmp(a->overrides[i].name, run->overrides[k].name) == 0 && a->overrides[i].value == run->overrides[k].value;
+      found |=
+          strcmp(a->overrides[i].name, run->overrides[k].name) == 0 && a->overrides[i].value == run->overrides[k].value;
     same = found;
   }
   return same;
@@ -120,14 +121,18 @@ int run_same_model(const Arguments *a, Compilation *c, const char *directory) {
   int code = run_read(a, directory, run);
   if (code >= 0) return code;
   if (!same_overrides(a, run))
-    return fail_user(a, "%s: the run was made with other NAME=VALUE settings (config.json lists them); go on with those", directory);
+    return fail_user(
+        a, "%s: the run was made with other NAME=VALUE settings (config.json lists them); go on with those", directory);
   for (int i = 1; i < c->source_count; i++) {
     const Source *source = &c->sources[i];
     const char *name = strcmp(source->path, a->target) == 0 ? "model.spm" : relative_path(a->target, source->path);
     if (source->library || !name) continue;
     char *path = spm_path_join(directory, name);
     bool same = path && same_text(path, source);
-    if (!same) code = fail_user(a, "%s is not the spec of the run: %s holds that; go on with it, or begin anew in another directory", source->path, path ? path : directory);
+    if (!same)
+      code = fail_user(
+          a, "%s is not the spec of the run: %s holds that; go on with it, or begin anew in another directory",
+          source->path, path ? path : directory);
     free(path);
     if (!same) return code;
   }

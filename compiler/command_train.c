@@ -234,7 +234,8 @@ static int resume_blas(const Arguments *a, const char *of_run) {
                      a->out, of_run);
   int code = open_blas(a, of_run);
   if (code < 0 && strcmp(of_run, spm_blas_name()) != 0)
-    fprintf(stderr, "spmc: warning: %s: the run's matrix products were from %s and are now from %s: last digits differ\n",
+    fprintf(stderr,
+            "spmc: warning: %s: the run's matrix products were from %s and are now from %s: last digits differ\n",
             a->out, of_run, spm_blas_name());
   return code;
 }

@@ -1,18 +1,20 @@
-/* The whole line on one screen: text -> syntax tree -> model -> IR with adjoints -> simplified -> plan -> C -> callable.
- * One call a stage; --dump=STAGE prints what leaves it; a verifier runs after each stage that makes IR or plans. */
+/* The whole line on one screen: text -> syntax tree -> model -> IR with adjoints -> simplified -> plan -> C ->
+ * callable. One call a stage; --dump=STAGE prints what leaves it; a verifier runs after each stage that makes IR or
+ * plans. */
 #include "compiler.h"
 #include "front.h"
 
 #include <string.h>
 
-const char *const dump_stages[] = {"ast", "check", "derive", "differentiate", "simplify", "schedule", "c", "strips", NULL};
+const char *const dump_stages[] = {"ast", "check",  "derive", "differentiate", "simplify", "schedule",
+                                   "c",   "strips", NULL};
 
 /* A name that is unknown is reported where it first stands. */
 static bool same_message(const Diagnostic *a, const Diagnostic *b) {
   bool same_name = strcmp(a->code, "unknown-name") == 0 && strcmp(b->code, "unknown-name") == 0;
   if (same_name && strcmp(a->message, b->message) == 0) return true;
-  return a->severity == b->severity && a->span.source == b->span.source && a->span.start == b->span.start && a->span.end == b->span.end &&
-         strcmp(a->message, b->message) == 0;
+  return a->severity == b->severity && a->span.source == b->span.source && a->span.start == b->span.start &&
+         a->span.end == b->span.end && strcmp(a->message, b->message) == 0;
 }
 
 static bool stands_before(const Diagnostic *a, const Diagnostic *b) {
@@ -57,7 +59,8 @@ const Training *model_training(const Model *m) { return &m->training; }
 
 static bool verified(Model *m, const Graph *g, const char *stage) {
   const char *violation = ir_verify(g);
-  if (violation) error_at(m->compilation, "internal", m->span, "internal error after %s of %s: %s", stage, g->name, violation);
+  if (violation)
+    error_at(m->compilation, "internal", m->span, "internal error after %s of %s: %s", stage, g->name, violation);
   return violation == NULL;
 }
 
@@ -128,23 +131,35 @@ static void dump_graphs(Model *m, const char *stage, Text *out) {
 static void dump_check(Model *m, Text *out) {
   const Signature *s = &m->signature;
   text_append(out, "model %s\n", m->name);
-  for (int i = 0; i < s->data_count; i++) text_append(out, "data %s : %s, %s\n", s->data[i].name, shape_text(m->compilation, &s->data[i].shape), facts_text(m->compilation, &s->data[i].facts));
+  for (int i = 0; i < s->data_count; i++)
+    text_append(out, "data %s : %s, %s\n", s->data[i].name, shape_text(m->compilation, &s->data[i].shape),
+                facts_text(m->compilation, &s->data[i].facts));
   for (int i = 0; i < s->parameter_count; i++)
-    text_append(out, "param %s : %s%s%s%s\n", s->parameters[i].name, shape_text(m->compilation, &s->parameters[i].shape), s->parameters[i].constrained ? " constrained" : "",
+    text_append(out, "param %s : %s%s%s%s\n", s->parameters[i].name,
+                shape_text(m->compilation, &s->parameters[i].shape), s->parameters[i].constrained ? " constrained" : "",
                 s->parameters[i].projected ? " projected" : "", s->parameters[i].fixed ? " fixed" : "");
-  for (int i = 0; i < s->noise_count; i++) text_append(out, "noise %s : %s %s\n", s->noises[i].name, s->noises[i].kind == NOISE_UNIFORM ? "uniform" : "standard_normal", shape_text(m->compilation, &s->noises[i].shape));
-  for (int i = 0; i < s->state_count; i++) text_append(out, "state %s : %s\n", s->states[i].name, shape_text(m->compilation, &s->states[i].shape));
+  for (int i = 0; i < s->noise_count; i++)
+    text_append(out, "noise %s : %s %s\n", s->noises[i].name,
+                s->noises[i].kind == NOISE_UNIFORM ? "uniform" : "standard_normal",
+                shape_text(m->compilation, &s->noises[i].shape));
+  for (int i = 0; i < s->state_count; i++)
+    text_append(out, "state %s : %s\n", s->states[i].name, shape_text(m->compilation, &s->states[i].shape));
 }
 
 bool compile_dump(Model *m, const char *stage, Text *out) {
   Plan *plans[PROGRAM_COUNT];
-  if (strcmp(stage, "ast") == 0) ast_print(out, m->files[0]);
-  else if (strcmp(stage, "check") == 0) dump_check(m, out);
-  else if (strcmp(stage, "derive") == 0 || strcmp(stage, "differentiate") == 0 || strcmp(stage, "simplify") == 0) dump_graphs(m, stage, out);
+  if (strcmp(stage, "ast") == 0)
+    ast_print(out, m->files[0]);
+  else if (strcmp(stage, "check") == 0)
+    dump_check(m, out);
+  else if (strcmp(stage, "derive") == 0 || strcmp(stage, "differentiate") == 0 || strcmp(stage, "simplify") == 0)
+    dump_graphs(m, stage, out);
   else if (strcmp(stage, "schedule") == 0) {
     int count = compile_plans(m, ALL_PROGRAMS, plans);
     for (int i = 0; i < count; i++) plan_print(out, plans[i]);
-  } else if (strcmp(stage, "c") == 0 || strcmp(stage, "strips") == 0) compile_emit(m, *stage == 'c' ? RENDER_LOOPS : RENDER_STRIPS, out);
-  else return false;
+  } else if (strcmp(stage, "c") == 0 || strcmp(stage, "strips") == 0)
+    compile_emit(m, *stage == 'c' ? RENDER_LOOPS : RENDER_STRIPS, out);
+  else
+    return false;
   return true;
 }

@@ -3,9 +3,9 @@
  *   stage         function            requires                       leaves
  *   parse         parse               a source                       syntax tree (ast.h)
  *   resolve       resolve             a path                         Model: merged declarations, dims with values
- *   check         check               a Model                        the same, every expression typed once; errors counted
- *   derive        derive              a checked Model, a program     Graph: that program's values and outputs (ir.h)
- *   differentiate differentiate       a Graph                        the same with adjoints (train program)
+ *   check         check               a Model                        the same, every expression typed once; errors
+ * counted derive        derive              a checked Model, a program     Graph: that program's values and outputs
+ * (ir.h) differentiate differentiate       a Graph                        the same with adjoints (train program)
  *   simplify      simplify            a Graph                        an equal, smaller Graph
  *   schedule      schedule            a simplified Graph             Plan: phases, loops, memory (plan.h)
  *   emit          emit                Plans                          C text of one model
@@ -38,9 +38,10 @@ Plan *model_plan(Model *, ProgramKind);
 bool compile_emit(Model *, Rendering, Text *);
 /* The plans of these programs (bits by ProgramKind) that the model has; how many, or -1 with errors counted. */
 int compile_plans(Model *, unsigned programs, Plan **plans);
-/* checked model -> C that needs nothing else: the contract, the kernels used, the model; and what is asked for around. */
+/* checked model -> C that needs nothing else: the contract, the kernels used, the model; and what is asked for around.
+ */
 typedef struct Standalone {
-  bool main;   /* a trainer */
+  bool main;    /* a trainer */
   bool library; /* functions to train and run it with, in memory of the caller's */
 } Standalone;
 bool compile_standalone(Model *, const Standalone *, Text *);

@@ -1,14 +1,17 @@
 /* derive: a checked Model -> the IR graph of one program: the objective with its terms and gradients (train), the
- * metrics (evaluate), codes, reconstructions, initial values. check walks the same way once, for the diagnostics alone. */
+ * metrics (evaluate), codes, reconstructions, initial values. check walks the same way once, for the diagnostics alone.
+ */
 #include "front.h"
 
 #include <string.h>
 
 const Expr *learning_rate(const Model *);
 
-const char *const program_names[PROGRAM_COUNT] = {"initialise", "train", "evaluate", "encode", "reconstruct", "export", "project"};
+const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
+                                                  "reconstruct", "export", "project"};
 
-/* ---- outputs shared by train and evaluate ---------------------------------------------------------------------------- */
+/* ---- outputs shared by train and evaluate
+ * ---------------------------------------------------------------------------- */
 
 static const Item *objective_item(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
@@ -39,7 +42,8 @@ static Node *batch_mean(Elaborator *e, Value v, Name name, Span span) {
   Node *node = value_node(e, &v);
   if (!node) return NULL;
   if (node->shape.rank > 0) {
-    Diagnostic *d = error_at(e->c, "shape", span, "%s must be one number a datum; it is %s", name, value_text(e->c, &v));
+    Diagnostic *d =
+        error_at(e->c, "shape", span, "%s must be one number a datum; it is %s", name, value_text(e->c, &v));
     help_with(d, "write sum(...) or mean(...) around it");
     return NULL;
   }
@@ -76,7 +80,8 @@ static Node *derive_objective(Elaborator *e) {
   Terms terms = {0};
   Span span = item ? item->expr->span : e->model->span;
   e->describe = e->program == PROGRAM_TRAIN;
-  if (!item) elbo_terms(e, KL_BEST, value_number(1), span, &terms);
+  if (!item)
+    elbo_terms(e, KL_BEST, value_number(1), span, &terms);
   else {
     e->path = "objective";
     objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, &terms);
@@ -98,8 +103,10 @@ static void output_elbo(Elaborator *e) {
   for (int i = 0; i < terms.count; i++) {
     Node *mean = batch_mean(e, terms.items[i].value, terms.items[i].name, e->model->span);
     if (!mean) return;
-    if (!has_output(e->graph, terms.items[i].name)) graph_output(e->graph, OUTPUT_METRIC, terms.items[i].name, -1, mean);
-    sum = apply2(e, terms.items[i].sign < 0 ? IR_sub : IR_add, sum, value_tensor(mean, 0, e->model->span), e->model->span);
+    if (!has_output(e->graph, terms.items[i].name))
+      graph_output(e->graph, OUTPUT_METRIC, terms.items[i].name, -1, mean);
+    sum = apply2(e, terms.items[i].sign < 0 ? IR_sub : IR_add, sum, value_tensor(mean, 0, e->model->span),
+                 e->model->span);
   }
   Node *elbo = value_node(e, &sum);
   if (elbo) graph_output(e->graph, OUTPUT_METRIC, intern(e->c, "elbo"), -1, elbo);
@@ -124,15 +131,18 @@ static void output_schedules(Elaborator *e) {
     if (item->kind != ITEM_SCHEDULE) continue;
     Value v = model_value(e, item, item->name_span);
     Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
-    if (node && node->axes == 0 && node->shape.rank == 0) graph_output(e->graph, OUTPUT_VALUE, item->name, -1, node);
-    else if (node) error_at(e->c, "schedule", item->expr->span, "a schedule is one number a step, made of epoch, step and numbers");
+    if (node && node->axes == 0 && node->shape.rank == 0)
+      graph_output(e->graph, OUTPUT_VALUE, item->name, -1, node);
+    else if (node)
+      error_at(e->c, "schedule", item->expr->span, "a schedule is one number a step, made of epoch, step and numbers");
   }
   const Expr *rate = e->program == PROGRAM_TRAIN ? learning_rate(m) : NULL;
   Value v = rate ? elaborate(e, rate) : value_error();
   if (v.kind == VALUE_TENSOR) graph_output(e->graph, OUTPUT_VALUE, intern(e->c, "lr"), -1, v.node);
 }
 
-/* ---- programs ----------------------------------------------------------------------------------------------------------- */
+/* ---- programs
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static bool depends_on_anything(const Node *n) {
   while (n->op == IR_expand || n->op == IR_reshape || n->op == IR_spread) n = n->operands[0];
@@ -160,10 +170,12 @@ static void derive_train(Elaborator *e) {
   output_elbo(e);
   output_metrics(e);
   output_schedules(e);
-  if (!objective && !e->c->error_count) error_at(e->c, "internal", e->model->span, "internal error: the objective came to nothing without a message");
+  if (!objective && !e->c->error_count)
+    error_at(e->c, "internal", e->model->span, "internal error: the objective came to nothing without a message");
   if (!objective || e->c->error_count) return;
   for (int i = 0; i < e->update_count; i++)
-    graph_output(e->graph, OUTPUT_STATE, e->graph->signature->states[e->updates[i].index].name, e->updates[i].index, e->updates[i].next);
+    graph_output(e->graph, OUTPUT_STATE, e->graph->signature->states[e->updates[i].index].name, e->updates[i].index,
+                 e->updates[i].next);
 }
 
 static void derive_evaluate(Elaborator *e) {
@@ -179,8 +191,10 @@ static Value mean_of(Elaborator *e, Item *statement, const Item *variable, Value
   Support support;
   Shape shape;
   bool missing;
-  if (!variable->type) shape = visible_shape(&otherwise);
-  else if (!read_support(e, variable->type, &support) || !read_shape(e, variable->type, &shape)) return value_error();
+  if (!variable->type)
+    shape = visible_shape(&otherwise);
+  else if (!read_support(e, variable->type, &support) || !read_shape(e, variable->type, &shape))
+    return value_error();
   Value mean = distribution_field(e, &d, "mean", NULL, &shape, d.span, &missing);
   return missing ? otherwise : mean;
 }
@@ -221,7 +235,8 @@ static void derive_reconstruct(Elaborator *e) {
   }
 }
 
-static void derive_parameters(Elaborator *e, OutputRole role, bool (*wanted)(const Parameter *), Value (*value)(Elaborator *, int)) {
+static void derive_parameters(Elaborator *e, OutputRole role, bool (*wanted)(const Parameter *),
+                              Value (*value)(Elaborator *, int)) {
   for (int i = 0; i < e->graph->signature->parameter_count; i++) {
     const Parameter *p = &e->graph->signature->parameters[i];
     if (!wanted(p)) continue;
@@ -251,25 +266,30 @@ static Graph *derive_with(Elaborator *e) {
 
 Graph *derive(Model *m, ProgramKind program) {
   if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
-  Elaborator *e = elaborator_create(m, program, program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE ? m->samples : 1);
+  Elaborator *e =
+      elaborator_create(m, program, program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;
 }
 
-/* ---- check ---------------------------------------------------------------------------------------------------------------- */
+/* ---- check
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void check_network(Elaborator *e, Item *item) {
   for (int i = 0; i < item->formals.count; i++) {
     Name formal = item->formals.items[i].name;
-    if (item->formals.items[i].type || !model_find_declaration(e->model, formal)) return; /* checked where it is called */
+    if (item->formals.items[i].type || !model_find_declaration(e->model, formal))
+      return; /* checked where it is called */
   }
   network_of_names(e, item, item->name_span);
 }
 
 static void check_item(Elaborator *e, Item *item) {
-  if (is_network(item->kind)) check_network(e, item);
-  else if (item->kind == ITEM_LATENT || item->kind == ITEM_DATA || item->kind == ITEM_PARAM || item->kind == ITEM_DRAW || item->kind == ITEM_LET || item->kind == ITEM_SCHEDULE ||
-             item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR || item->kind == ITEM_LIKELIHOOD)
+  if (is_network(item->kind))
+    check_network(e, item);
+  else if (item->kind == ITEM_LATENT || item->kind == ITEM_DATA || item->kind == ITEM_PARAM ||
+           item->kind == ITEM_DRAW || item->kind == ITEM_LET || item->kind == ITEM_SCHEDULE ||
+           item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR || item->kind == ITEM_LIKELIHOOD)
     model_value(e, item, item->name ? item->name_span : item->span);
 }
 

@@ -229,7 +229,8 @@ static void compare_compiled(Prober *p, Diagnosis *d, const struct spm_model *co
     if (!report->has_gradient) continue;
     double rms = root_mean_square(gradients[i], report->size);
     for (long k = 0; k < report->size; k++) {
-      double apart = fabs(found[i][k] - gradients[i][k]) / fmax(fmax(rms, fabs(gradients[i][k])), fmax(1e-6 * largest, 1e-12));
+      double apart =
+          fabs(found[i][k] - gradients[i][k]) / fmax(fmax(rms, fabs(gradients[i][k])), fmax(1e-6 * largest, 1e-12));
       if (!(apart <= report->compiled)) report->compiled = isnan(apart) ? INFINITY : apart;
     }
   }
@@ -298,7 +299,8 @@ Diagnosis *diagnose(Compilation *c, const Graph *train, const Graph *initialise,
   if (!d->problem && !cut_objective(&p)) d->problem = "the model has no objective";
   if (!d->problem) d->problem = gradients_of(&p, d, gradients);
   if (!d->problem && !evaluate(&p, false, &d->objective, &p.branches)) d->problem = "out of memory";
-  if (!d->problem && !isfinite(d->objective)) d->problem = "the objective is not finite near the initial values (they are moved by about 0.05)";
+  if (!d->problem && !isfinite(d->objective))
+    d->problem = "the objective is not finite near the initial values (they are moved by about 0.05)";
   for (int i = 0; i < d->count && !d->problem; i++)
     if (d->tensors[i].has_gradient &&
         !test_tensor(&p, &d->tensors[i], p.parameters[i], gradients[i], elements, d->objective))

@@ -157,9 +157,12 @@ static void print_line_text(FILE *out, Line line, Style style, int digits) {
     unsigned char byte = (unsigned char)*at;
     bool strange = (byte < 0x20 && byte != '\t') || byte == 0x7F || (byte >= 0x80 && bytes == 1);
     if (column >= line.first_column) {
-      if (byte == '\t') spaces(out, width);
-      else if (strange) fputs("\xEF\xBF\xBD", out); /* U+FFFD */
-      else fwrite(at, 1, (size_t)bytes, out);
+      if (byte == '\t')
+        spaces(out, width);
+      else if (strange)
+        fputs("\xEF\xBF\xBD", out); /* U+FFFD */
+      else
+        fwrite(at, 1, (size_t)bytes, out);
     }
     column += width;
   }
@@ -291,12 +294,18 @@ static void json_string(FILE *out, const char *text) {
   for (size_t i = 0; i < length;) {
     int bytes = utf8_length(text + i, length - i);
     unsigned char byte = (unsigned char)text[i];
-    if (bytes == 0) fputs("\\ufffd", out);
-    else if (byte == '"' || byte == '\\') fprintf(out, "\\%c", byte);
-    else if (byte == '\n') fputs("\\n", out);
-    else if (byte == '\t') fputs("\\t", out);
-    else if (byte < 0x20 || byte == 0x7F) fprintf(out, "\\u%04x", (unsigned)byte);
-    else fwrite(text + i, 1, (size_t)bytes, out);
+    if (bytes == 0)
+      fputs("\\ufffd", out);
+    else if (byte == '"' || byte == '\\')
+      fprintf(out, "\\%c", byte);
+    else if (byte == '\n')
+      fputs("\\n", out);
+    else if (byte == '\t')
+      fputs("\\t", out);
+    else if (byte < 0x20 || byte == 0x7F)
+      fprintf(out, "\\u%04x", (unsigned)byte);
+    else
+      fwrite(text + i, 1, (size_t)bytes, out);
     i += bytes > 0 ? (size_t)bytes : 1;
   }
   fputc('"', out);

@@ -221,8 +221,10 @@ static void pull_beta_quantile(Pass *pass, Node *y, Node *g) {
     Node *whole = binary(pass, IR_sub, log_beta, binary(pass, IR_add, of_y, of_rest));
     contribute(pass, u, times(pass, g, unary(pass, IR_exp, whole)));
   }
-  if (pass->active[a->id]) contribute(pass, a, times(pass, g, build_map3(pass->graph, IR_beta_quantile_slope_a, u, a, b)));
-  if (pass->active[b->id]) contribute(pass, b, times(pass, g, build_map3(pass->graph, IR_beta_quantile_slope_b, u, a, b)));
+  if (pass->active[a->id])
+    contribute(pass, a, times(pass, g, build_map3(pass->graph, IR_beta_quantile_slope_a, u, a, b)));
+  if (pass->active[b->id])
+    contribute(pass, b, times(pass, g, build_map3(pass->graph, IR_beta_quantile_slope_b, u, a, b)));
 }
 
 /* An op that can be differentiated once, and has been. */
@@ -399,8 +401,7 @@ static void mark_active(Pass *pass, int count, Node **with_respect_to, int wante
     const Node *node = pass->graph->nodes[i];
     OpDerivative kind = op_table[node->op].derivative;
     bool passes = kind == DERIVATIVE_CLOSED || kind == DERIVATIVE_ONCE || kind == DERIVATIVE_NEVER;
-    for (int k = 0; k < node->operand_count && passes; k++)
-      pass->active[i] |= pass->active[node->operands[k]->id];
+    for (int k = 0; k < node->operand_count && passes; k++) pass->active[i] |= pass->active[node->operands[k]->id];
   }
 }
 

@@ -14,7 +14,8 @@ int family_event_rank(const Item *family) {
   return type ? type_rank(type) : 0;
 }
 
-/* ---- which parameterisation ---------------------------------------------------------------------------------------- */
+/* ---- which parameterisation ----------------------------------------------------------------------------------------
+ */
 
 static bool takes(const Item *family, const Expr *call) {
   int positional = positional_count(call), named = call->argument_count - positional;
@@ -39,8 +40,11 @@ static const Item *rival(const Model *m, const Item *chosen, const Expr *call) {
   int positional = positional_count(call);
   for (int i = 0; i < m->library.count; i++) {
     const Item *other = m->library.items[i];
-    if (other == chosen || other->kind != ITEM_DISTRIBUTION || other->name != chosen->name || !other->has_block || !takes(other, call)) continue;
-    if (m->compilation->sources[other->span.source].library != m->compilation->sources[chosen->span.source].library) continue; /* the author's own comes first */
+    if (other == chosen || other->kind != ITEM_DISTRIBUTION || other->name != chosen->name || !other->has_block ||
+        !takes(other, call))
+      continue;
+    if (m->compilation->sources[other->span.source].library != m->compilation->sources[chosen->span.source].library)
+      continue; /* the author's own comes first */
     if (family_event_rank(other) != family_event_rank(chosen)) continue;
     for (int k = 0; k < positional; k++)
       if (other->extra.items[k].name != chosen->extra.items[k].name) return other;
@@ -57,7 +61,8 @@ static const char *family_text(Compilation *c, const Item *family) {
 }
 
 static void report_no_parameterisation(Elaborator *e, const Expr *call) {
-  Diagnostic *d = error_at(e->c, "parameterisation", call->span, "no declaration of %s takes these parameters", call->name);
+  Diagnostic *d =
+      error_at(e->c, "parameterisation", call->span, "no declaration of %s takes these parameters", call->name);
   Text all = {.compilation = e->c};
   for (int i = 0; i < e->model->library.count; i++) {
     const Item *item = e->model->library.items[i];
@@ -75,8 +80,10 @@ static Item *choose_family(Elaborator *e, const Expr *call) {
     if (item->kind != ITEM_DISTRIBUTION || item->name != call->name || !takes(item, call)) continue;
     const Item *other = rival(m, item, call);
     if (!other) return item;
-    Diagnostic *d = error_at(e->c, "parameterisation", call->span, "%s has no natural first parameterisation: name the parameter", call->name);
-    help_with(d, "write %s(%s = ...) or %s(%s = ...)", call->name, item->extra.items[0].name, call->name, other->extra.items[0].name);
+    Diagnostic *d = error_at(e->c, "parameterisation", call->span,
+                             "%s has no natural first parameterisation: name the parameter", call->name);
+    help_with(d, "write %s(%s = ...) or %s(%s = ...)", call->name, item->extra.items[0].name, call->name,
+              other->extra.items[0].name);
     return NULL;
   }
   report_no_parameterisation(e, call);
@@ -115,9 +122,15 @@ Value make_distribution(Elaborator *e, const Expr *call) {
       return value_error();
     }
   if (!check_parameter_supports(e, &family->extra, values)) return value_error();
-  if (family->has_block) return (Value){.kind = VALUE_DISTRIBUTION, .family = family, .elements = values, .count = family->extra.count, .span = call->span};
+  if (family->has_block)
+    return (Value){.kind = VALUE_DISTRIBUTION,
+                   .family = family,
+                   .elements = values,
+                   .count = family->extra.count,
+                   .span = call->span};
   Scope *scope = scope_new(e, NULL); /* = other(...): a derived parameterisation */
-  for (int i = 0; i < family->extra.count; i++) scope_bind(e, scope, family->extra.items[i].name, values[i], values[i].span);
+  for (int i = 0; i < family->extra.count; i++)
+    scope_bind(e, scope, family->extra.items[i].name, values[i], values[i].span);
   Frame frame = enter_callee(e, scope, false, e->path);
   Value v = elaborate(e, family->fields ? family->fields[0].value : family->expr);
   leave_callee(e, frame);
@@ -125,7 +138,8 @@ Value make_distribution(Elaborator *e, const Expr *call) {
   return v;
 }
 
-/* ---- fields --------------------------------------------------------------------------------------------------------- */
+/* ---- fields ---------------------------------------------------------------------------------------------------------
+ */
 
 static const Field *find_field(const Item *family, const char *name) {
   for (int i = 0; i < family->field_count; i++)
@@ -169,11 +183,13 @@ static void bind_event_dims(Elaborator *e, const Item *family, const Shape *shap
   int rank = family_event_rank(family);
   for (int i = 0; i < rank && shape->rank >= rank; i++)
     if (type_dim(type, i)->kind == EXPR_NAME && !scope_find(scope, type_dim(type, i)->name))
-      scope_bind(e, scope, type_dim(type, i)->name, value_dim(shape->dims[shape->rank - rank + i]), type_dim(type, i)->span);
+      scope_bind(e, scope, type_dim(type, i)->name, value_dim(shape->dims[shape->rank - rank + i]),
+                 type_dim(type, i)->span);
 }
 
 /* Binds parameters (and the event, and noise) for one field. */
-static bool enter_family(Elaborator *e, const Value *d, const Value *z, const Formals *noise, Value *noise_values, const Shape *shape, Scope *scope, Span span) {
+static bool enter_family(Elaborator *e, const Value *d, const Value *z, const Formals *noise, Value *noise_values,
+                         const Shape *shape, Scope *scope, Span span) {
   const Item *family = d->family;
   int count = 0, total = d->count + 1 + (noise ? noise->count : 0);
   const Formal **formals = arena_array(e->c, const Formal *, total);
@@ -202,7 +218,8 @@ static Value expand_event(Elaborator *e, Value v, const Shape *shape, Span span)
   return expand_to(e, v, shape, span);
 }
 
-Value distribution_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span, bool *missing) {
+Value distribution_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span,
+                         bool *missing) {
   if (d->combinator != COMBINE_NONE) return combinator_field(e, d, name, z, shape, span, missing);
   const Field *field = find_field(d->family, name);
   *missing = field == NULL;
@@ -242,11 +259,13 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
   return NULL;
 }
 
-/* ---- fields that take arguments ---------------------------------------------------------------------------------------- */
+/* ---- fields that take arguments
+ * ---------------------------------------------------------------------------------------- */
 
 const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
 
-bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *support, Shape *own) {
+bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape,
+                                 Support *support, Shape *own) {
   static const Support any = {.facts = {.low = -__builtin_inf(), .high = __builtin_inf(), .finite = true}};
   Scope *scope = scope_new(e, NULL);
   int context = e->context_count;
@@ -261,7 +280,8 @@ bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *ar
   return ok;
 }
 
-Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape, Span span) {
+Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape,
+                            Span span) {
   Formals all = {.items = arena_array(e->c, Formal, field->head.count + field->extra.count)};
   for (int i = 0; i < field->head.count; i++) all.items[all.count++] = field->head.items[i];
   for (int i = 0; i < field->extra.count; i++) all.items[all.count++] = field->extra.items[i];
@@ -277,7 +297,8 @@ Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, V
   return expand_event(e, unmap(e, result, context), shape, span);
 }
 
-/* ---- draws ----------------------------------------------------------------------------------------------------------- */
+/* ---- draws
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static unsigned stream_of(const char *name) { /* FNV-1a: the same draw has the same stream in every program */
   unsigned h = 2166136261u;
@@ -290,11 +311,13 @@ int noise_index(Elaborator *e, const char *name, NoiseKind kind, const Shape *sh
   for (int i = 0; i < s->noise_count; i++)
     if (strcmp(s->noises[i].name, name) == 0 && s->noises[i].axes == axes) return i;
   s->noises = arena_grow(e->c, s->noises, s->noise_count, sizeof *s->noises);
-  s->noises[s->noise_count] = (Noise){.name = intern(e->c, name), .kind = kind, .stream = stream_of(name), .shape = *shape, .axes = axes};
+  s->noises[s->noise_count] =
+      (Noise){.name = intern(e->c, name), .kind = kind, .stream = stream_of(name), .shape = *shape, .axes = axes};
   return s->noise_count++;
 }
 
-static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name variable, const Shape *shape, unsigned axes, Value *out) {
+static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name variable, const Shape *shape,
+                       unsigned axes, Value *out) {
   Scope *scope = scope_new(e, NULL);
   int context = e->context_count;
   bool ok = enter_family(e, d, NULL, NULL, NULL, shape, scope, field->span);
@@ -307,7 +330,8 @@ static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name v
     ok = f->type && read_support(e, f->type, &support) && read_shape(e, f->type, &own);
     if (ok && support.special != SPECIAL_NOISE_UNIFORM && support.special != SPECIAL_NOISE_NORMAL) ok = false;
     if (!ok) {
-      error_at(e->c, "noise", f->span, "a sampler is a function of `uniform` and `standard_normal` noise: `%s` must be one of them", f->name);
+      error_at(e->c, "noise", f->span,
+               "a sampler is a function of `uniform` and `standard_normal` noise: `%s` must be one of them", f->name);
       break;
     }
     for (int k = 0; k < own.rank && full.rank < MAX_RANK; k++) full.dims[full.rank++] = own.dims[k];
@@ -332,7 +356,9 @@ bool one_noise(const Item *family, NoiseKind *kind) {
 bool has_density(const Value *d) {
   bool all = true;
   for (int i = 0; d->combinator != COMBINE_NONE && i < d->count; i++) all = all && has_density(&d->elements[i]);
-  return d->combinator != COMBINE_NONE ? all : find_field(d->family, "log_pdf") != NULL || find_field(d->family, "log_kernel") != NULL;
+  return d->combinator != COMBINE_NONE
+             ? all
+             : find_field(d->family, "log_pdf") != NULL || find_field(d->family, "log_kernel") != NULL;
 }
 
 bool has_atoms(const Value *d) {
@@ -363,7 +389,8 @@ Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Sh
   if (d->combinator != COMBINE_NONE) return combinator_sample(e, d, variable, shape, axes, span);
   const Field *field = find_field(d->family, "sample");
   if (!field) {
-    Diagnostic *x = error_at(e->c, "no-sampler", d->span, "%s has no `sample`, so %s cannot be drawn from it", d->family->name, variable);
+    Diagnostic *x = error_at(e->c, "no-sampler", d->span, "%s has no `sample`, so %s cannot be drawn from it",
+                             d->family->name, variable);
     if (!e->c->sources[d->family->span.source].library) note_at(x, d->family->name_span, "it is declared here");
     help_with(x, "add `sample(u : uniform) = ...;` to its declaration");
     return value_error();
@@ -384,10 +411,12 @@ Value log_ratio(Elaborator *e, const Value *q, Value log_q, const Value *p, Valu
   return apply2(e, IR_sub, log_q, log_p, span);
 }
 
-/* ---- closed-form KL --------------------------------------------------------------------------------------------------- */
+/* ---- closed-form KL
+ * --------------------------------------------------------------------------------------------------- */
 
 /* Does `pattern`, as in normal(m, s), match d? Its names and d's parameters are appended as formals and values. */
-static bool match_pattern(Elaborator *e, const Expr *pattern, const Value *d, Formal *formals, Value *values, int *count) {
+static bool match_pattern(Elaborator *e, const Expr *pattern, const Value *d, Formal *formals, Value *values,
+                          int *count) {
   if (pattern->kind != EXPR_CALL || pattern->name != d->family->name || !takes(d->family, pattern)) return false;
   int next = 0;
   for (int i = 0; i < pattern->argument_count; i++) {
@@ -430,38 +459,45 @@ static void bind_any(Elaborator *e, Name name, const Value *d, Scope *scope, Spa
   Value mapped = *d;
   mapped.elements = arena_array(e->c, Value, d->count);
   for (int i = 0; i < d->count; i++)
-    mapped.elements[i] = scope_find(scope, intern(e->c, arena_printf(e->c, "%s.%s", name, d->family->extra.items[i].name)))->value;
+    mapped.elements[i] =
+        scope_find(scope, intern(e->c, arena_printf(e->c, "%s.%s", name, d->family->extra.items[i].name)))->value;
   scope_bind(e, scope, name, mapped, span);
 }
 
 /* Where one event of q holds k elements of p, parameters of p with that dim are seen whole: real[k]. */
-static void see_whole_events(const Value *q, const Value *p, Formal *formals, const Value *values, int first, int count) {
+static void see_whole_events(const Value *q, const Value *p, Formal *formals, const Value *values, int first,
+                             int count) {
   if (family_event_rank(p->family) > 0 || family_event_rank(q->family) == 0) return;
   for (int i = first; i < count; i++)
-    if (values[i].kind == VALUE_TENSOR && visible_shape(&values[i]).rank > 0) formals[i].type = event_formal(q->family)->type;
+    if (values[i].kind == VALUE_TENSOR && visible_shape(&values[i]).rank > 0)
+      formals[i].type = event_formal(q->family)->type;
 }
 
 static bool has_entropy(const Value *d) { return find_field(d->family, "entropy") != NULL; }
 
-/* A positional pattern means the parameterisation declared first, so bernoulli(logits = a) does not match (prob = p). */
+/* A positional pattern means the parameterisation declared first, so bernoulli(logits = a) does not match (prob = p).
+ */
 static bool pattern_fits(const Model *m, const Expr *pattern, const Value *d) {
   if (pattern->kind == EXPR_NAME) return has_entropy(d);
   if (pattern->kind != EXPR_CALL) return false;
   for (int i = 0; i < m->library.count; i++) {
     const Item *item = m->library.items[i];
-    if (item->kind == ITEM_DISTRIBUTION && item->name == pattern->name && takes(item, pattern)) return item == d->family;
+    if (item->kind == ITEM_DISTRIBUTION && item->name == pattern->name && takes(item, pattern))
+      return item == d->family;
   }
   return false;
 }
 
-Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shape, Span span, bool *missing, Span *rule_span) {
+Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shape, Span span, bool *missing,
+                Span *rule_span) {
   const Model *m = e->model;
   *missing = true;
   if (q->combinator != COMBINE_NONE || p->combinator != COMBINE_NONE) return value_error();
   Frame outer = enter_callee(e, NULL, false, e->path);
   for (int i = 0; i < m->library.count; i++) {
     const Item *rule = m->library.items[i];
-    if (rule->kind != ITEM_RULE || strcmp(rule->pattern->name, "kl") != 0 || rule->pattern->argument_count != 2) continue;
+    if (rule->kind != ITEM_RULE || strcmp(rule->pattern->name, "kl") != 0 || rule->pattern->argument_count != 2)
+      continue;
     const Expr *left = rule->pattern->arguments[0].value, *right = rule->pattern->arguments[1].value;
     Formal *formals = arena_array(e->c, Formal, q->count + p->count);
     Value *values = arena_array(e->c, Value, q->count + p->count);
@@ -469,8 +505,10 @@ Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shap
     if (!pattern_fits(m, left, q) || !pattern_fits(m, right, p)) continue;
     bool any = left->kind == EXPR_NAME;
     if (any && !within_support(e, q, p)) continue;
-    if (any) match_any(e, left->name, q, formals, values, &count);
-    else if (!match_pattern(e, left, q, formals, values, &count)) continue;
+    if (any)
+      match_any(e, left->name, q, formals, values, &count);
+    else if (!match_pattern(e, left, q, formals, values, &count))
+      continue;
     int first = count; /* of p's */
     if (!match_pattern(e, right, p, formals, values, &count)) continue;
     see_whole_events(q, p, formals, values, first, count);
@@ -499,7 +537,8 @@ Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shap
   return value_error();
 }
 
-/* ---- does it fit its variable? ------------------------------------------------------------------------------------------ */
+/* ---- does it fit its variable?
+ * ------------------------------------------------------------------------------------------ */
 
 bool distribution_support(Elaborator *e, const Value *d, Support *support, Support *extended) {
   if (d->combinator != COMBINE_NONE) return distribution_support(e, &d->elements[0], support, extended);
@@ -513,7 +552,8 @@ bool distribution_support(Elaborator *e, const Value *d, Support *support, Suppo
   *extended = *support;
   for (int i = 0; ok && type && i < type->attribute_count; i++) {
     const Attribute *a = &type->attributes[i];
-    if (strcmp(a->name, "extended") != 0 || a->argument_count != 1 || a->arguments[0].value->kind != EXPR_NAME) continue;
+    if (strcmp(a->name, "extended") != 0 || a->argument_count != 1 || a->arguments[0].value->kind != EXPR_NAME)
+      continue;
     TypeExpr wider = {.name = a->arguments[0].value->name, .span = a->span};
     ok = read_support(e, &wider, extended);
   }
@@ -539,10 +579,11 @@ static bool check_sharing(Elaborator *e, const Value *d, const Item *variable, c
   Shape s = visible_shape(widest);
   Text dims = {.compilation = e->c};
   for (int i = 0; i < shape->rank - s.rank; i++) text_append(&dims, ", %s", dim_text(e->c, shape->dims[i]));
-  Diagnostic *x = error_at(e->c, "shared-parameter", widest->span, "all of %s %s would share one parameter, %s", variable->name,
-                           shape_text(e->c, shape), value_text(e->c, widest));
+  Diagnostic *x = error_at(e->c, "shared-parameter", widest->span, "all of %s %s would share one parameter, %s",
+                           variable->name, shape_text(e->c, shape), value_text(e->c, widest));
   note_at(x, variable->name_span, "%s is declared here", variable->name);
-  help_with(x, "compute one for each element; if sharing is meant, write expand(%s%s)", span_text(e->c, widest->span), dims.bytes);
+  help_with(x, "compute one for each element; if sharing is meant, write expand(%s%s)", span_text(e->c, widest->span),
+            dims.bytes);
   return false;
 }
 
@@ -556,8 +597,9 @@ static bool check_parameter_shapes(Elaborator *e, const Value *d, const Item *va
     if (s.rank == 0 || (type && type_rank(type) > 0)) continue;
     int ways = ways_to_fit(&s, &lead);
     if (ways == 1) continue;
-    Diagnostic *x = error_at(e->c, "shape", v->span, "the %s of %s has shape %s, which %s the shape %s of %s", d->family->extra.items[i].name, d->family->name,
-                             shape_text(e->c, &s), ways ? "fits in two ways into" : "does not fit", shape_text(e->c, &lead), variable->name);
+    Diagnostic *x = error_at(e->c, "shape", v->span, "the %s of %s has shape %s, which %s the shape %s of %s",
+                             d->family->extra.items[i].name, d->family->name, shape_text(e->c, &s),
+                             ways ? "fits in two ways into" : "does not fit", shape_text(e->c, &lead), variable->name);
     note_at(x, variable->name_span, "%s is declared here", variable->name);
     return false;
   }
@@ -571,8 +613,11 @@ static bool check_atoms(Elaborator *e, const Value *d, const Item *variable) {
   const TypeExpr *type = event_formal(d->family)->type;
   for (int i = 0; type && i < type->attribute_count; i++) {
     if (strcmp(type->attributes[i].name, "atoms") != 0) continue;
-    Diagnostic *x = error_at(e->c, "not-supported", d->span, "`%s` has atoms; as the posterior of %s it is not supported yet", d->family->name, variable->name);
-    if (strcmp(d->family->name, "spike_slab") == 0) help_with(x, "with a continuous spike it is: spike_slab(weight, mean, sd, spike_sd = ...)");
+    Diagnostic *x =
+        error_at(e->c, "not-supported", d->span, "`%s` has atoms; as the posterior of %s it is not supported yet",
+                 d->family->name, variable->name);
+    if (strcmp(d->family->name, "spike_slab") == 0)
+      help_with(x, "with a continuous spike it is: spike_slab(weight, mean, sd, spike_sd = ...)");
     return false;
   }
   return true;
@@ -585,7 +630,8 @@ static const char *range_text(Compilation *c, const Support *s, const Facts *fac
   return is_vector(s->special) ? "" : arena_printf(c, ", %s", facts_text(c, facts));
 }
 
-bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable, const Support *declared, const Shape *shape, const char *role) {
+bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable, const Support *declared,
+                            const Shape *shape, const char *role) {
   Support support, extended;
   if (!distribution_support(e, d, &support, &extended)) return false;
   const Facts *domain = strcmp(role, "likelihood") == 0 ? &extended.facts : &support.facts;
@@ -595,21 +641,25 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
   bool produced = strcmp(role, "posterior") == 0 || strcmp(role, "draw") == 0;
   bool equal = inside && facts_within(&support.facts, &declared->facts);
   bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;
-  if (support.special != declared->special && (is_vector(support.special) || is_vector(declared->special))) fits = false;
+  if (support.special != declared->special && (is_vector(support.special) || is_vector(declared->special)))
+    fits = false;
   if (support.special == SPECIAL_CATEGORY && strcmp(declared->name, "integer") == 0) {
     error_at(e->c, "not-supported", d->span, "`%s` over integers is not supported yet", distribution_name(d));
     return false;
   }
   if (!fits) {
-    Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s%s, but %s is a distribution over %s values%s", variable->name, declared->name,
-                             range_text(e->c, declared, &declared->facts), distribution_name(d), support.name, range_text(e->c, &support, domain));
+    Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s%s, but %s is a distribution over %s values%s",
+                             variable->name, declared->name, range_text(e->c, declared, &declared->facts),
+                             distribution_name(d), support.name, range_text(e->c, &support, domain));
     note_at(x, variable->name_span, "%s is declared here", variable->name);
-    help_with(x, "declare %s : %s%s, or take a distribution over %s values", variable->name, support.name, is_vector(support.special) ? "(n)" : "", declared->name);
+    help_with(x, "declare %s : %s%s, or take a distribution over %s values", variable->name, support.name,
+              is_vector(support.special) ? "(n)" : "", declared->name);
     return false;
   }
   int rank = event_rank(d);
   if (shape->rank < rank) {
-    Diagnostic *x = error_at(e->c, "shape", d->span, "%s is a distribution over events of %d dim%s; %s is %s", distribution_name(d), rank, rank == 1 ? "" : "s", variable->name, shape_text(e->c, shape));
+    Diagnostic *x = error_at(e->c, "shape", d->span, "%s is a distribution over events of %d dim%s; %s is %s",
+                             distribution_name(d), rank, rank == 1 ? "" : "s", variable->name, shape_text(e->c, shape));
     note_at(x, variable->name_span, "%s is declared here", variable->name);
     return false;
   }

@@ -42,7 +42,11 @@ Binding *scope_find(Scope *s, Name name) {
 }
 
 Frame enter_callee(Elaborator *e, Scope *scope, bool model_visible, const char *path) {
-  Frame frame = {.scope = e->scope, .site = e->site, .model_visible = e->model_visible, .path = e->path, .context_count = e->context_count};
+  Frame frame = {.scope = e->scope,
+                 .site = e->site,
+                 .model_visible = e->model_visible,
+                 .path = e->path,
+                 .context_count = e->context_count};
   e->scope = scope;
   e->model_visible = model_visible;
   e->path = path;
@@ -60,14 +64,22 @@ void leave_callee(Elaborator *e, Frame frame) {
 /* ---- names ------------------------------------------------------------------------------------------------------ */
 
 static bool word_value(Elaborator *e, Name name, Span span, Value *out) {
-  if (strcmp(name, "pi") == 0) *out = value_number(3.14159265358979323846);
-  else if (strcmp(name, "true") == 0) *out = value_number(1);
-  else if (strcmp(name, "false") == 0) *out = value_number(0);
-  else if (strcmp(name, "training") == 0) *out = value_number(e->training);
-  else if (strcmp(name, "epoch") == 0) *out = value_tensor(build_setting(e->graph, SETTING_EPOCH), 0, span);
-  else if (strcmp(name, "step") == 0) *out = value_tensor(build_setting(e->graph, SETTING_STEP), 0, span);
-  else if (strcmp(name, "rows_in_batch") == 0) *out = value_tensor(build_setting(e->graph, SETTING_ROWS_IN_BATCH), 0, span);
-  else return false;
+  if (strcmp(name, "pi") == 0)
+    *out = value_number(3.14159265358979323846);
+  else if (strcmp(name, "true") == 0)
+    *out = value_number(1);
+  else if (strcmp(name, "false") == 0)
+    *out = value_number(0);
+  else if (strcmp(name, "training") == 0)
+    *out = value_number(e->training);
+  else if (strcmp(name, "epoch") == 0)
+    *out = value_tensor(build_setting(e->graph, SETTING_EPOCH), 0, span);
+  else if (strcmp(name, "step") == 0)
+    *out = value_tensor(build_setting(e->graph, SETTING_STEP), 0, span);
+  else if (strcmp(name, "rows_in_batch") == 0)
+    *out = value_tensor(build_setting(e->graph, SETTING_ROWS_IN_BATCH), 0, span);
+  else
+    return false;
   return true;
 }
 
@@ -87,7 +99,8 @@ static Value report_unknown(Elaborator *e, Name name, Span span) {
   suggest_names(e, &near);
   if (name == intern(e->c, "batch") || name == intern(e->c, "sample"))
     help_with(d, "`%s` is a dim of `over = %s` alone; rows_in_batch is the number of rows", name, name);
-  else if (near.best) help_with(d, "did you mean `%s`?", near.best);
+  else if (near.best)
+    help_with(d, "did you mean `%s`?", near.best);
   else if (!e->model_visible)
     help_with(d, "a layer, function or distribution sees its own formals alone: pass `%s` to it", name);
   return value_error();
@@ -127,7 +140,8 @@ Value lookup(Elaborator *e, Name name, Span span) {
       Diagnostic *d = error_at(e->c, "network-value", span, "`%s` is a network; one of its fields is a value", name);
       Text fields = {.compilation = e->c};
       for (int k = 0; k < item->block.count; k++)
-        if (item->block.items[k]->kind == STMT_SET) text_append(&fields, "%s%s.%s", fields.length ? ", " : "", name, item->block.items[k]->name);
+        if (item->block.items[k]->kind == STMT_SET)
+          text_append(&fields, "%s%s.%s", fields.length ? ", " : "", name, item->block.items[k]->name);
       if (fields.length) help_with(d, "its fields are %s", fields.bytes);
       return value_error();
     }
@@ -153,7 +167,8 @@ static int data_index(Elaborator *e, const Item *item) {
   Support support;
   DataInput input = {.name = item->name, .span = item->name_span};
   if (!read_support(e, item->type, &support) || !read_shape(e, item->type, &input.shape)) return -1;
-  if (support.special == SPECIAL_CATEGORY) input.categories = (long)input.shape.dims[input.shape.rank - 1].size;
+  if (support.special == SPECIAL_CATEGORY)
+    input.categories = (long)input.shape.dims[input.shape.rank - 1].size;
   else if (support.special != SPECIAL_NONE) {
     error_at(e->c, "not-supported", item->type->span, "data of the type `%s` is not supported yet", support.name);
     return -1;
@@ -172,7 +187,8 @@ static Value declared_range(Elaborator *e, const Item *item, Value v) {
   Node *node = value_node(e, &v);
   if (!node) return value_error();
   if (facts_disjoint(&node->facts, &support.facts)) {
-    error_at(e->c, "support", item->expr->span, "%s is declared %s, but its value %s", item->name, support.name, lies_text(e->c, &node->facts));
+    error_at(e->c, "support", item->expr->span, "%s is declared %s, but its value %s", item->name, support.name,
+             lies_text(e->c, &node->facts));
     return value_error();
   }
   return shape.rank ? expand_to(e, v, &shape, item->expr->span) : v;
@@ -191,7 +207,8 @@ static Value draw_value(Elaborator *e, const Item *item) {
   Value d = elaborate(e, item->expr);
   if (d.kind == VALUE_ERROR) return d;
   if (d.kind != VALUE_DISTRIBUTION) {
-    error_at(e->c, "not-a-distribution", item->expr->span, "`draw %s ~` needs a distribution; this is %s", item->name, value_text(e->c, &d));
+    error_at(e->c, "not-a-distribution", item->expr->span, "`draw %s ~` needs a distribution; this is %s", item->name,
+             value_text(e->c, &d));
     return value_error();
   }
   if (!check_distribution_for(e, &d, item, &support, &shape, "draw")) return value_error();
@@ -203,7 +220,8 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
   switch ((int)item->kind) {
   case ITEM_DATA:
     if (e->initialising) {
-      error_at(e->c, "not-supported", use, "an initial value that depends on the data `%s` is not supported yet", item->name);
+      error_at(e->c, "not-supported", use, "an initial value that depends on the data `%s` is not supported yet",
+               item->name);
       return value_error();
     }
     index = data_index(e, item);
@@ -229,7 +247,8 @@ Value model_value(Elaborator *e, Item *item, Span use) {
     Diagnostic *d = error_at(e->c, "cycle", use, "`%s` depends on itself", item->name);
     note_at(d, item->name_span, "it is declared here");
     for (const Memo *between = memo + 1; between < e->memos + e->memo_count; between++)
-      if (between->busy && between->name != item->name && between->name != between[-1].name) note_at(d, between->span, "it mentions `%s` here", between->name);
+      if (between->busy && between->name != item->name && between->name != between[-1].name)
+        note_at(d, between->span, "it mentions `%s` here", between->name);
     return value_error();
   }
   if (memo) return memo->value;
@@ -248,18 +267,19 @@ Value model_value(Elaborator *e, Item *item, Span use) {
   return v;
 }
 
-/* ---- expressions -------------------------------------------------------------------------------------------------- */
+/* ---- expressions --------------------------------------------------------------------------------------------------
+ */
 
 static Value elaborate_unary(Elaborator *e, const Expr *x) {
   Value a = elaborate(e, x->a);
-  if (x->operator == OP_NEGATE) return apply1(e, IR_neg, a, x->span);
+  if (x->operation == OP_NEGATE) return apply1(e, IR_neg, a, x->span);
   if (a.kind == VALUE_NUMBER) return value_number(a.dim.size == 0);
   return apply1(e, IR_not, a, x->span);
 }
 
 static Value elaborate_binary(Elaborator *e, const Expr *x) {
   Value a = elaborate(e, x->a), b = elaborate(e, x->b);
-  switch (x->operator) {
+  switch (x->operation) {
   case OP_AND: return apply2(e, IR_and, a, b, x->span);
   case OP_OR: return apply2(e, IR_or, a, b, x->span);
   case OP_LESS: return apply2(e, IR_less, a, b, x->span);
@@ -316,7 +336,8 @@ static Value elaborate_field(Elaborator *e, const Expr *x) {
   Item *network = NULL;
   if (x->a->kind == EXPR_NAME && !scope_find(e->scope, x->a->name) && e->model_visible)
     for (int i = 0; i < e->model->items.count && !network; i++)
-      if (is_network(e->model->items.items[i]->kind) && e->model->items.items[i]->name == x->a->name) network = e->model->items.items[i];
+      if (is_network(e->model->items.items[i]->kind) && e->model->items.items[i]->name == x->a->name)
+        network = e->model->items.items[i];
   record = network ? network_of_names(e, network, x->a->span) : elaborate(e, x->a);
   if (record.kind == VALUE_ERROR) return record;
   if (record.kind != VALUE_RECORD) {
@@ -329,23 +350,31 @@ static Value elaborate_field(Elaborator *e, const Expr *x) {
       v.span = x->span;
       return v;
     }
-  Diagnostic *d = error_at(e->c, "unknown-field", x->name_span, "%s sets no field `%s`", span_text(e->c, x->a->span), x->name);
+  Diagnostic *d =
+      error_at(e->c, "unknown-field", x->name_span, "%s sets no field `%s`", span_text(e->c, x->a->span), x->name);
   Suggestion near = {.name = x->name};
   Text fields = {.compilation = e->c};
   for (int i = 0; i < record.record->count; i++) {
     suggestion_consider(&near, record.record->items[i].name);
     text_append(&fields, "%s%s", i ? ", " : "", record.record->items[i].name);
   }
-  if (near.best) help_with(d, "did you mean `%s`?", near.best);
-  else if (fields.length) help_with(d, "it sets %s", fields.bytes);
+  if (near.best)
+    help_with(d, "did you mean `%s`?", near.best);
+  else if (fields.length)
+    help_with(d, "it sets %s", fields.bytes);
   return value_error();
 }
 
 static void report_index(Elaborator *e, const Index *index, Dim dim) {
   Span span = index->last ? span_join(index->first->span, index->last->span) : index->first->span;
-  const char *size = dim.symbol ? arena_printf(e->c, "%s = %s", dim_text(e->c, dim), shortest_number(e->c, dim.size)) : dim_text(e->c, dim);
-  Diagnostic *d = error_at(e->c, "index", span, index->last ? "the range %s does not lie in a dim of %s" : "the index %s lies outside a dim of %s", span_text(e->c, span), size);
-  help_with(d, index->last ? "a range is first .. last, counted from 0, and its last is not in it" : "indices count from 0");
+  const char *size = dim.symbol ? arena_printf(e->c, "%s = %s", dim_text(e->c, dim), shortest_number(e->c, dim.size))
+                                : dim_text(e->c, dim);
+  Diagnostic *d =
+      error_at(e->c, "index", span,
+               index->last ? "the range %s does not lie in a dim of %s" : "the index %s lies outside a dim of %s",
+               span_text(e->c, span), size);
+  help_with(d, index->last ? "a range is first .. last, counted from 0, and its last is not in it"
+                           : "indices count from 0");
 }
 
 /* a[i], a[i .. j] with numbers; 0-based, the end of a range is not in it. */
@@ -354,7 +383,8 @@ static Value elaborate_index(Elaborator *e, const Expr *x) {
   if (v.kind == VALUE_ERROR) return v;
   Shape shape = visible_shape(&v);
   if (v.kind != VALUE_TENSOR || x->index_count > shape.rank) {
-    error_at(e->c, "index", x->span, "%d ind%s for %s", x->index_count, x->index_count == 1 ? "ex" : "ices", value_text(e->c, &v));
+    error_at(e->c, "index", x->span, "%d ind%s for %s", x->index_count, x->index_count == 1 ? "ex" : "ices",
+             value_text(e->c, &v));
     return value_error();
   }
   int hidden = v.node->shape.rank - shape.rank;
@@ -371,7 +401,8 @@ static Value elaborate_index(Elaborator *e, const Expr *x) {
     Value last = x->indices[i].last ? elaborate(e, x->indices[i].last) : first;
     if (first.kind == VALUE_ERROR || last.kind == VALUE_ERROR) return value_error();
     if (first.kind != VALUE_NUMBER || last.kind != VALUE_NUMBER) {
-      error_at(e->c, "not-supported", x->span, "an index that is not a number known before training is not supported yet");
+      error_at(e->c, "not-supported", x->span,
+               "an index that is not a number known before training is not supported yet");
       return value_error();
     }
     Dim extent = x->indices[i].last ? dim_subtract(e->c, last.dim, first.dim) : dim_number(1);

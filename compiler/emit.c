@@ -223,7 +223,8 @@ static void emit_tables(Emitter *e, Text *text) {
     put_line(text, 0, "\nstatic const real table_values_%d[%ld] = {", i, size);
     for (long k = 0; k < size; k += 6) {
       Text line = {.compilation = e->compilation};
-      for (long j = k; j < size && j < k + 6; j++) text_append(&line, "%s%s,", j > k ? " " : "", number_text(e, e->tables[i]->table[j]));
+      for (long j = k; j < size && j < k + 6; j++)
+        text_append(&line, "%s%s,", j > k ? " " : "", number_text(e, e->tables[i]->table[j]));
       put_line(text, 1, "%s", line.bytes);
     }
     put_line(text, 0, "};");
@@ -343,9 +344,12 @@ static void finish_function(Emitter *e, const char *heading, const Text *declara
     put_line(out, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
   text_append(out, "%s", declarations->length > 0 ? declarations->bytes : "");
   bool unit_unused = !uses_rows(e) && e->range == NULL;
-  if (!e->scratch_used && unit_unused) put_line(out, 1, "(void)scratch, (void)unit;");
-  else if (!e->scratch_used) put_line(out, 1, "(void)scratch;");
-  else if (unit_unused) put_line(out, 1, "(void)unit;");
+  if (!e->scratch_used && unit_unused)
+    put_line(out, 1, "(void)scratch, (void)unit;");
+  else if (!e->scratch_used)
+    put_line(out, 1, "(void)scratch;");
+  else if (unit_unused)
+    put_line(out, 1, "(void)unit;");
   if (uses_rows(e)) put_line(out, 1, "(void)rows;");
   if (e->range != NULL) put_line(out, 1, "(void)rows, (void)count;");
   text_append(out, "%s}\n", steps->length > 0 ? steps->bytes : "");
@@ -405,8 +409,8 @@ static void emit_kernels(Emitter *e, Text *text) {
       text_append(text, "%s SPM_K(%s)%s;\n", kernel_table[i].result, kernel_table[i].name, kernel_table[i].arguments);
 }
 
-static Emitter *emit_all(Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
-                         const Training *trainings, int training_count, Rendering rendering) {
+static Emitter *emit_all(Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
+                         int plan_count, const Training *trainings, int training_count, Rendering rendering) {
   Emitter *e = arena_new(c, Emitter);
   *e = (Emitter){.compilation = c, .model = model_name, .rendering = rendering, .body = {.compilation = c}};
   e->kernels_used = arena_array(c, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
@@ -417,11 +421,12 @@ static Emitter *emit_all(Compilation *c, const char *model_name, const Signature
   return e;
 }
 
-void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
-          const Training *trainings, int training_count, Rendering rendering) {
+void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
+          int plan_count, const Training *trainings, int training_count, Rendering rendering) {
   Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, rendering);
-  text_append(text, "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
-                    " * a function for each phase of each program, and at the end the model's description. */\n",
+  text_append(text,
+              "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
+              " * a function for each phase of each program, and at the end the model's description. */\n",
               model_name, rendering == RENDER_STRIPS ? "the kernels it calls" : "mathematics, the kernels it calls");
   text_append(text, "%s", embedded_model_h);
   if (e->vmath_used) text_append(text, "\n%s", embedded_vmath_h);
@@ -431,8 +436,8 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
   text_append(text, "%s", e->body.bytes);
 }
 
-void emit_model_body(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans, int plan_count,
-               const Training *trainings, int training_count) {
+void emit_model_body(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
+                     int plan_count, const Training *trainings, int training_count) {
   Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, RENDER_LOOPS);
   emit_tables(e, text);
   text_append(text, "%s", e->body.bytes);

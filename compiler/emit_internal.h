@@ -9,16 +9,16 @@ typedef struct Emitter {
   const char *model;
   Rendering rendering;
   const Plan *plan;
-  Text body;          /* functions and tables; what they need is put before them at the end */
-  Text functions;     /* loops: the functions of the phase that is being written */
-  bool *kernels_used; /* by position in kernel_table */
+  Text body;                     /* functions and tables; what they need is put before them at the end */
+  Text functions;                /* loops: the functions of the phase that is being written */
+  bool *kernels_used;            /* by position in kernel_table */
   bool vmath_used, special_used; /* special.h needs vmath.h */
-  const char *function; /* name of the one being written */
+  const char *function;          /* name of the one being written */
   int loop_number;
   const char *last_comment;
   struct LoopFunction { /* loops: functions so far, so that one that several phases need is written once */
     const char *text, *name;
-  } *loop_functions;
+  } * loop_functions;
   int loop_function_count;
   /* of the function being written */
   const Phase *phase;

@@ -87,7 +87,8 @@ static const char *element(Nest *nest, const Access *access) {
 static void put_operand(Text *text, const char *operand, char after) {
   size_t length = strlen(operand);
   const char *end = text->bytes + text->length;
-  bool argument = text->length > 1 && (after == ')' || after == ',') && (end[-1] == '(' || (end[-1] == ' ' && end[-2] == ','));
+  bool argument =
+      text->length > 1 && (after == ')' || after == ',') && (end[-1] == '(' || (end[-1] == ' ' && end[-2] == ','));
   if (argument && operand[0] == '(' && strncmp(operand, "(real)", 6) != 0)
     text_append(text, "%.*s", (int)length - 2, operand + 1);
   else
@@ -264,7 +265,8 @@ static void emit_innermost(Nest *nest, int indent) {
   const char *length = extent_text(e, loop->extents[nest->outer]);
   nest->at = "i";
   if (!nest->blocks) {
-    put_loop(nest->out, indent, arena_printf(e->compilation, "for (long i = 0; i < %s; i++)", length), inner_text(nest, indent + 1));
+    put_loop(nest->out, indent, arena_printf(e->compilation, "for (long i = 0; i < %s; i++)", length),
+             inner_text(nest, indent + 1));
     return;
   }
   put_line(nest->out, indent, "for (long block = 0; block < %s; block += %d) {", length, STRIP);
@@ -297,8 +299,10 @@ static void emit_nest(Nest *nest) {
     put_line(out, d + 1, "for (long i%d = 0; i%d < %s; i%d++)%s", d, d, extent_text(e, loop->extents[d]), d,
              braces && d == nest->outer - 1 ? " {" : "");
   if (before.length > 0) text_append(out, "%s", before.bytes);
-  if (loop->dim_count > 0) emit_innermost(nest, nest->outer + 1);
-  else text_append(out, "%s", inner_text(nest, 1));
+  if (loop->dim_count > 0)
+    emit_innermost(nest, nest->outer + 1);
+  else
+    text_append(out, "%s", inner_text(nest, 1));
   if (braces) put_line(out, nest->outer, "}");
 }
 

@@ -16,29 +16,36 @@ static const char *embedded(const char *path) {
 }
 
 /* In the order they are pasted in. */
-static const char *const kernel_files[] = {"runtime/vmath.h",          "runtime/special.h",        "runtime/kernels_reduce.c", "runtime/kernels_fill.c",
-                                           "runtime/kernels_layout.c", "runtime/philox.h",         "runtime/kernels_noise.c",
-                                           "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c"};
-static const char *const driver_files[] = {"runtime/optim.h",  "runtime/optim.c", "runtime/driver.h", "runtime/driver.c",
-                                           "runtime/standalone/instance.h", "runtime/standalone/instance.c"};
-enum { KERNEL_FILES = sizeof kernel_files / sizeof *kernel_files, DRIVER_FILES = sizeof driver_files / sizeof *driver_files };
+static const char *const kernel_files[] = {
+    "runtime/vmath.h",         "runtime/special.h",        "runtime/kernels_reduce.c",
+    "runtime/kernels_fill.c",  "runtime/kernels_layout.c", "runtime/philox.h",
+    "runtime/kernels_noise.c", "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c"};
+static const char *const driver_files[] = {"runtime/optim.h",
+                                           "runtime/optim.c",
+                                           "runtime/driver.h",
+                                           "runtime/driver.c",
+                                           "runtime/standalone/instance.h",
+                                           "runtime/standalone/instance.c"};
+enum {
+  KERNEL_FILES = sizeof kernel_files / sizeof *kernel_files,
+  DRIVER_FILES = sizeof driver_files / sizeof *driver_files
+};
 
 /* Products and sums are not to be contracted to fused ones, so that compilers agree; `cc -O3` alone would. */
-static const char preamble[] =
-    "#if defined __clang__\n"
-    "#pragma STDC FP_CONTRACT OFF\n"
-    "#elif defined __GNUC__ && !defined __TINYC__\n"
-    "#pragma GCC optimize(\"fp-contract=off\")\n"
-    "#endif\n"
-    "\n"
-    "#ifdef SPM_REAL /* -DSPM_REAL=double */\n"
-    "#define SPM_REAL_IS_double 1\n"
-    "#define SPM_REAL_JOIN(type) SPM_REAL_IS_##type\n"
-    "#define SPM_REAL_IS(type) SPM_REAL_JOIN(type)\n"
-    "#if SPM_REAL_IS(SPM_REAL) && !defined SPM_DOUBLE\n"
-    "#define SPM_DOUBLE\n"
-    "#endif\n"
-    "#endif\n";
+static const char preamble[] = "#if defined __clang__\n"
+                               "#pragma STDC FP_CONTRACT OFF\n"
+                               "#elif defined __GNUC__ && !defined __TINYC__\n"
+                               "#pragma GCC optimize(\"fp-contract=off\")\n"
+                               "#endif\n"
+                               "\n"
+                               "#ifdef SPM_REAL /* -DSPM_REAL=double */\n"
+                               "#define SPM_REAL_IS_double 1\n"
+                               "#define SPM_REAL_JOIN(type) SPM_REAL_IS_##type\n"
+                               "#define SPM_REAL_IS(type) SPM_REAL_JOIN(type)\n"
+                               "#if SPM_REAL_IS(SPM_REAL) && !defined SPM_DOUBLE\n"
+                               "#define SPM_DOUBLE\n"
+                               "#endif\n"
+                               "#endif\n";
 
 static void add_files(Pieces *p, Compilation *c, const char *const *paths, int count) {
   for (int i = 0; i < count; i++) {
@@ -86,7 +93,8 @@ static void paste_driver(Model *m, const char *path, bool shuffles, Text *includ
   pieces_paste(p, out);
 }
 
-/* --- sizes as macros, for memory that is there when the program starts --------------------------------------------- */
+/* --- sizes as macros, for memory that is there when the program starts ---------------------------------------------
+ */
 
 static bool has_gradients(const Plan *plan) {
   for (int i = 0; i < plan->output_count; i++)
@@ -103,7 +111,8 @@ static long largest_chunk(const Plan *plan) {
 }
 
 /* max(max(0, a), b) ..., of `what` of each program; those with gradients count in training alone. */
-static const char *largest(Compilation *c, Plan *const *plans, int count, const char *(*what)(Compilation *, const Plan *)) {
+static const char *largest(Compilation *c, Plan *const *plans, int count,
+                           const char *(*what)(Compilation *, const Plan *)) {
   const char *text = "0";
   for (int i = 0; i < count; i++) {
     const char *size = what(c, plans[i]);
@@ -136,24 +145,27 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
   Compilation *c = m->compilation;
   const Signature *s = &m->signature;
   long parameters = parameter_offsets(c, s)[s->parameter_count], states = state_offsets(c, s)[s->state_count];
-  text_append(out, "\n/* ---- sizes ---- */\n\n"
-                   "#define SPM_LARGER(a, b) ((a) > (b) ? (a) : (b))\n"
-                   "#define SPM_PADDED(reals) (((size_t)(reals) + 15) / 16 * 16)\n"
-                   "#define SPM_TILE(rows) ((rows) < 64 ? (rows) : (rows) < 512 ? 64 : 128)\n"
-                   "#define SPM_TILES(rows) ((rows) < 64 ? 1 : (rows) < 512 ? ((rows) + 63) / 64 : SPM_LARGER(8, ((rows) + 127) / 128))\n"
-                   "#define SPM_MODEL_BATCH %ld\n"
-                   "/* Reals that an instance needs for batches of up to so many rows; training: 1 or 0. */\n"
-                   "#define SPM_MODEL_REALS(rows, training)",
+  text_append(out,
+              "\n/* ---- sizes ---- */\n\n"
+              "#define SPM_LARGER(a, b) ((a) > (b) ? (a) : (b))\n"
+              "#define SPM_PADDED(reals) (((size_t)(reals) + 15) / 16 * 16)\n"
+              "#define SPM_TILE(rows) ((rows) < 64 ? (rows) : (rows) < 512 ? 64 : 128)\n"
+              "#define SPM_TILES(rows) ((rows) < 64 ? 1 : (rows) < 512 ? ((rows) + 63) / 64 : SPM_LARGER(8, ((rows) + "
+              "127) / 128))\n"
+              "#define SPM_MODEL_BATCH %ld\n"
+              "/* Reals that an instance needs for batches of up to so many rows; training: 1 or 0. */\n"
+              "#define SPM_MODEL_REALS(rows, training)",
               m->training.batch > 0 ? m->training.batch : 128);
-  text_append(out, " (%ld + 3 * (training) * SPM_PADDED(%ld) + (training) * SPM_PADDED(%ld) \\\n", parameters + 2 * states, parameters,
-              project_values(s, plans, count));
+  text_append(out, " (%ld + 3 * (training) * SPM_PADDED(%ld) + (training) * SPM_PADDED(%ld) \\\n",
+              parameters + 2 * states, parameters, project_values(s, plans, count));
   text_append(out, "    + SPM_PADDED(%s) \\\n", largest(c, plans, count, values_of));
   text_append(out, "    + SPM_PADDED((rows) * %s) \\\n", arena_printf(c, "(%s)", largest(c, plans, count, kept_of)));
   text_append(out, "    + SPM_PADDED(SPM_TILES(rows) * (%s)) \\\n", largest(c, plans, count, partials_of));
   text_append(out, "    + SPM_PADDED(%s))\n", largest(c, plans, count, scratch_of));
 }
 
-/* --- whole files --------------------------------------------------------------------------------------------------- */
+/* --- whole files ---------------------------------------------------------------------------------------------------
+ */
 
 bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   Compilation *c = m->compilation;
@@ -167,10 +179,12 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   if (options->library) paste_driver(m, "runtime/standalone/library.c", false, &includes, &around);
   if (options->main) paste_driver(m, "runtime/standalone/main.c", true, &includes, &around);
   paste_kernels(m, model, around.length ? around.bytes : "", &includes, &kernels);
-  text_append(out, "/* Model %s as one C99 file that needs nothing else. Written by spmc %s from its spec.\n"
-                   " * -DSPM_NO_BLAS: products in plain loops; -DSPM_REAL=double: double precision. */\n\n%s\n",
+  text_append(out,
+              "/* Model %s as one C99 file that needs nothing else. Written by spmc %s from its spec.\n"
+              " * -DSPM_NO_BLAS: products in plain loops; -DSPM_REAL=double: double precision. */\n\n%s\n",
               m->name, SPM_VERSION, preamble);
-  text_append(out, "%s\n%s%s%s", includes.length ? includes.bytes : "", embedded("runtime/model.h"), kernels.bytes, model);
+  text_append(out, "%s\n%s%s%s", includes.length ? includes.bytes : "", embedded("runtime/model.h"), kernels.bytes,
+              model);
   if (sizes.length) text_append(out, "%s", sizes.bytes);
   if (around.length) text_append(out, "\n/* ---- the driver ---- */\n\n%s", around.bytes);
   return c->error_count == 0;
@@ -195,7 +209,9 @@ bool compile_header(Model *m, const Standalone *options, Text *out) {
   text_append(out, "/* Model %s: what its emitted C file exports. Written by spmc %s. */\n", m->name, SPM_VERSION);
   text_append(out, "%.*s", (int)(start - text), text);
   list_tensors(m, out);
-  if (options->library) text_append(out, "%s", strchr(start, '\n') + 2 - 1);
-  else text_append(out, "%s", strchr(end, '\n') + 1);
+  if (options->library)
+    text_append(out, "%s", strchr(start, '\n') + 2 - 1);
+  else
+    text_append(out, "%s", strchr(end, '\n') + 1);
   return c->error_count == 0;
 }

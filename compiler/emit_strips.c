@@ -139,7 +139,8 @@ static int sibling(const Strip *strip, int number) {
   for (int i = number + 1; i < strip->loop->instruction_count; i++) {
     const Instruction *other = &strip->loop->instructions[i];
     bool sought = other->op == (one->op == IR_softplus ? IR_sigmoid : IR_softplus);
-    if (sought && !other->invariant && other->operands[0] == one->operands[0] && strip->places[i].letter == '\0') return i;
+    if (sought && !other->invariant && other->operands[0] == one->operands[0] && strip->places[i].letter == '\0')
+      return i;
   }
   return -1;
 }

@@ -35,8 +35,11 @@ static double step_operations(const Step *step, const Range *range) {
   }
   case PLAN_GEMM:
     for (int l = 0; l < step->gemm.loop_count; l++) count *= extent_length(step->gemm.loops[l], range);
-    return 2 * count * extent_length(step->gemm.m, range) * extent_length(step->gemm.n, range) * extent_length(step->gemm.k, range);
-  case PLAN_ALONG: return extent_length(step->along.outer, range) * extent_length(step->along.extent, range) * (double)step->along.inner;
+    return 2 * count * extent_length(step->gemm.m, range) * extent_length(step->gemm.n, range) *
+           extent_length(step->gemm.k, range);
+  case PLAN_ALONG:
+    return extent_length(step->along.outer, range) * extent_length(step->along.extent, range) *
+           (double)step->along.inner;
   case PLAN_SOLVE:
     for (int l = 0; l < step->solve.loop_count; l++) count *= extent_length(step->solve.loops[l], range);
     return count * (double)step->solve.n * (double)step->solve.n;
@@ -66,12 +69,15 @@ static void add_steps(Compilation *c, const StepList *list, const Range *range, 
 static void plan_work(const Plan *plan, Work *datum, Work *step) {
   for (int p = 0; p < plan->phase_count; p++) {
     const Phase *phase = &plan->phases[p];
-    add_steps(plan->compilation, &phase->body, NULL, phase->kind == PHASE_ROWS, phase->kind == PHASE_ROWS ? datum : step);
-    for (int r = 0; r < phase->range_count; r++) add_steps(plan->compilation, &phase->ranges[r].body, &phase->ranges[r], true, datum);
+    add_steps(plan->compilation, &phase->body, NULL, phase->kind == PHASE_ROWS,
+              phase->kind == PHASE_ROWS ? datum : step);
+    for (int r = 0; r < phase->range_count; r++)
+      add_steps(plan->compilation, &phase->ranges[r].body, &phase->ranges[r], true, datum);
   }
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct Memory { /* bytes */
   double parameters, gradient, optimiser, data, kept, statistics, scratch, total;
@@ -83,16 +89,19 @@ static Memory memory_of(const Model *m, const Plan *plan, long batch) {
   bool adam = strcmp(m->training.optimizer, "adam") == 0;
   long tile = spm_tile_rows(batch), tiles = (batch + tile - 1) / tile;
   for (int i = 0; i < s->data_count; i++) row += (double)shape_size(&s->data[i].shape);
-  Memory memory = {.parameters = number * parameters, .gradient = number * parameters, .data = number * row * (double)batch};
+  Memory memory = {
+      .parameters = number * parameters, .gradient = number * parameters, .data = number * row * (double)batch};
   memory.optimiser = number * parameters * (adam ? 2 : m->training.momentum != 0);
   memory.kept = number * (double)batch * (double)plan->kept_row;
   memory.statistics = number * (double)(plan->value_size + tiles * plan->partial_size);
   memory.scratch = number * (double)(plan->scratch_fixed + tile * plan->scratch_row);
-  memory.total = memory.parameters + memory.gradient + memory.optimiser + memory.data + memory.kept + memory.statistics + memory.scratch;
+  memory.total = memory.parameters + memory.gradient + memory.optimiser + memory.data + memory.kept +
+                 memory.statistics + memory.scratch;
   return memory;
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------------------ */
+/* ---- words
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* "313,600" */
 static const char *grouped(Compilation *c, double number) {
@@ -155,7 +164,8 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
   Text text = {.compilation = c};
   text_append(&text, "%s", kl_rule_name(r->rule));
   const char *rule = r->rule == KL_RULE_CLOSED ? one_line(c, r->rule_span) : "";
-  if (r->rule == KL_RULE_CLOSED) text_append(&text, ", %.*s %s", (int)strcspn(rule, "=") - 1, rule, rule_place(c, r->rule_span));
+  if (r->rule == KL_RULE_CLOSED)
+    text_append(&text, ", %.*s %s", (int)strcspn(rule, "=") - 1, rule, rule_place(c, r->rule_span));
   if (r->rule == KL_RULE_SUM) text_append(&text, " over %d values", r->nodes);
   if (r->rule == KL_RULE_QUADRATURE) text_append(&text, ", %d nodes, %s", r->nodes, r->how);
   if (r->rule == KL_RULE_QUADRATURE && r->error >= 0) text_append(&text, ", error about %.0e nats", r->error);
@@ -167,7 +177,8 @@ static const char *draws_text(const Model *m, Compilation *c) {
   bool latents = false;
   for (int i = 0; i < m->items.count; i++) latents |= m->items.items[i]->kind == ITEM_LATENT;
   if (!latents) return "exact";
-  return m->samples == 1 ? "one draw of the latents a row" : arena_printf(c, "mean of %d draws of the latents a row", m->samples);
+  return m->samples == 1 ? "one draw of the latents a row"
+                         : arena_printf(c, "mean of %d draws of the latents a row", m->samples);
 }
 
 /* Not terms that stand for themselves, such as an author's own sums. */
@@ -177,7 +188,8 @@ static const char *term_text(const Model *m, Compilation *c, const char *name) {
   return draws_text(m, c);
 }
 
-/* ---- for people ----------------------------------------------------------------------------------------------------------- */
+/* ---- for people
+ * ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct Row {
   const char *cells[4];
@@ -212,7 +224,8 @@ static void print_objective(Text *out, const Model *m, const Graph *train) {
   Compilation *c = m->compilation;
   Rows table = {0};
   for (int i = 0; i < train->output_count; i++)
-    if (train->outputs[i].role == OUTPUT_TERM) add_row(c, &table, train->outputs[i].name, term_text(m, c, train->outputs[i].name), NULL, NULL);
+    if (train->outputs[i].role == OUTPUT_TERM)
+      add_row(c, &table, train->outputs[i].name, term_text(m, c, train->outputs[i].name), NULL, NULL);
   text_append(out, "\nobjective, maximised, nats a datum\n");
   print_rows(out, table.rows, table.count, 0);
 }
@@ -221,7 +234,8 @@ static const char *statement_text(const Model *m, ItemKind kind, Name name) {
   const Item *item = model_find(m, kind, name);
   const char *word = kind == ITEM_PRIOR ? "prior" : "posterior";
   if (!item || !item->expr) return arena_printf(m->compilation, "no %s", word);
-  return arena_printf(m->compilation, "%s %s %s", word, item->is_point ? "=" : "~", one_line(m->compilation, item->expr->span));
+  return arena_printf(m->compilation, "%s %s %s", word, item->is_point ? "=" : "~",
+                      one_line(m->compilation, item->expr->span));
 }
 
 static void print_variables(Text *out, const Model *m) {
@@ -231,10 +245,12 @@ static void print_variables(Text *out, const Model *m) {
     const Item *item = m->items.items[i];
     if (item->kind != ITEM_LATENT) continue;
     const char *type = arena_printf(c, "%s : %s", item->name, one_line(c, item->type->span));
-    add_row(c, &latents, type, statement_text(m, ITEM_PRIOR, item->name), statement_text(m, ITEM_POSTERIOR, item->name), NULL);
+    add_row(c, &latents, type, statement_text(m, ITEM_PRIOR, item->name), statement_text(m, ITEM_POSTERIOR, item->name),
+            NULL);
   }
   for (int i = 0; i < m->signature.data_count; i++)
-    add_row(c, &data, m->signature.data[i].name, dims_of(c, &m->signature.data[i].shape), facts_text(c, &m->signature.data[i].facts), NULL);
+    add_row(c, &data, m->signature.data[i].name, dims_of(c, &m->signature.data[i].shape),
+            facts_text(c, &m->signature.data[i].facts), NULL);
   if (latents.count) text_append(out, "\nlatents\n");
   print_rows(out, latents.rows, latents.count, 0);
   if (data.count) text_append(out, "\ndata, shape of a datum\n");
@@ -242,8 +258,12 @@ static void print_variables(Text *out, const Model *m) {
   if (m->accepted_count) text_append(out, "\nsupports accepted but not proved\n");
   for (int i = 0; i < m->accepted_count; i++) {
     const struct Acceptance *a = &m->accepted[i];
-    text_append(out, a->extended ? "  %s: `%s` is %s, and `%s` may be in its extended range: an expected log-probability, no density\n" : "  %s: `%s` must be %s; `%s` may be outside\n",
-                place_text(c, a->span), a->formal, a->support, one_line(c, a->span));
+    text_append(
+        out,
+        a->extended
+            ? "  %s: `%s` is %s, and `%s` may be in its extended range: an expected log-probability, no density\n"
+            : "  %s: `%s` must be %s; `%s` may be outside\n",
+        place_text(c, a->span), a->formal, a->support, one_line(c, a->span));
   }
   for (int i = 0; i < m->library.count; i++) {
     const Item *rule = m->library.items[i];
@@ -298,18 +318,26 @@ static void print_cost(Text *out, const Model *m, const Plan *plan, long batch) 
   add_row(c, &work, "matrix products", grouped(c, datum.products), "FLOP", NULL);
   add_row(c, &work, "elementwise", grouped(c, datum.elementwise), "FLOP", NULL);
   add_row(c, &work, "row values read and written", grouped(c, datum.bytes), "bytes", NULL);
-  if (step.elementwise + step.products > 0) add_row(c, &work, "once a step besides", grouped(c, step.elementwise + step.products), "FLOP", NULL);
+  if (step.elementwise + step.products > 0)
+    add_row(c, &work, "once a step besides", grouped(c, step.elementwise + step.products), "FLOP", NULL);
   text_append(out, "\nwork of training, forward and backward, a datum\n");
   print_rows(out, work.rows, work.count, 2);
-  const struct { const char *name; double size; } parts[] = {
-      {"parameters", memory.parameters}, {"gradient", memory.gradient}, {"optimiser", memory.optimiser}, {"data of a batch", memory.data},
-      {"kept for the gradient", memory.kept}, {"statistics", memory.statistics}, {"scratch of one thread", memory.scratch}, {"total", memory.total}};
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) add_row(c, &bytes, parts[i].name, byte_text(c, parts[i].size), NULL, NULL);
+  const struct {
+    const char *name;
+    double size;
+  } parts[] = {{"parameters", memory.parameters},         {"gradient", memory.gradient},
+               {"optimiser", memory.optimiser},           {"data of a batch", memory.data},
+               {"kept for the gradient", memory.kept},    {"statistics", memory.statistics},
+               {"scratch of one thread", memory.scratch}, {"total", memory.total}};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    add_row(c, &bytes, parts[i].name, byte_text(c, parts[i].size), NULL, NULL);
   text_append(out, "\npeak memory of training, batch %ld, one thread\n", batch);
   print_rows(out, bytes.rows, bytes.count, 2);
 }
 
-static long batch_of(const Model *m, long wanted) { return wanted > 0 ? wanted : m->training.batch > 0 ? m->training.batch : 128; }
+static long batch_of(const Model *m, long wanted) {
+  return wanted > 0 ? wanted : m->training.batch > 0 ? m->training.batch : 128;
+}
 
 bool explain(Text *out, Model *m, long batch) {
   Graph *train = model_graph(m, PROGRAM_TRAIN);
@@ -324,14 +352,18 @@ bool explain(Text *out, Model *m, long batch) {
   return m->compilation->error_count == 0;
 }
 
-/* ---- for programs ------------------------------------------------------------------------------------------------------------ */
+/* ---- for programs
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void put_string(Text *out, const char *text) {
   text_append(out, "\"");
   for (const char *at = text ? text : ""; *at; at++) {
-    if (*at == '"' || *at == '\\') text_append(out, "\\%c", *at);
-    else if ((unsigned char)*at < ' ') text_append(out, "\\u%04x", (unsigned)*at);
-    else text_append(out, "%c", *at);
+    if (*at == '"' || *at == '\\')
+      text_append(out, "\\%c", *at);
+    else if ((unsigned char)*at < ' ')
+      text_append(out, "\\u%04x", (unsigned)*at);
+    else
+      text_append(out, "%c", *at);
   }
   text_append(out, "\"");
 }
@@ -393,9 +425,13 @@ bool explain_json(Text *out, Model *m, long batch) {
     put_field(out, program_names[program], phases_text(m->compilation, one));
     between = ", ";
   }
-  text_append(out, "},\n  \"datum\": {\"product_flop\": %.0f, \"elementwise_flop\": %.0f, \"bytes\": %.0f},\n", datum.products, datum.elementwise, datum.bytes);
-  text_append(out, "  \"batch\": %ld,\n  \"memory\": {\"parameters\": %.0f, \"gradient\": %.0f, \"optimiser\": %.0f, \"data\": %.0f, \"kept\": %.0f, "
-                   "\"statistics\": %.0f, \"scratch\": %.0f, \"total\": %.0f}}\n",
-              batch, memory.parameters, memory.gradient, memory.optimiser, memory.data, memory.kept, memory.statistics, memory.scratch, memory.total);
+  text_append(out, "},\n  \"datum\": {\"product_flop\": %.0f, \"elementwise_flop\": %.0f, \"bytes\": %.0f},\n",
+              datum.products, datum.elementwise, datum.bytes);
+  text_append(out,
+              "  \"batch\": %ld,\n  \"memory\": {\"parameters\": %.0f, \"gradient\": %.0f, \"optimiser\": %.0f, "
+              "\"data\": %.0f, \"kept\": %.0f, "
+              "\"statistics\": %.0f, \"scratch\": %.0f, \"total\": %.0f}}\n",
+              batch, memory.parameters, memory.gradient, memory.optimiser, memory.data, memory.kept, memory.statistics,
+              memory.scratch, memory.total);
   return m->compilation->error_count == 0;
 }

@@ -1,5 +1,5 @@
-/* explain: what a model computes and what that costs, as text for people or as JSON. batch: 0 for the model's own. False
- * after errors in the compilation. */
+/* explain: what a model computes and what that costs, as text for people or as JSON. batch: 0 for the model's own.
+ * False after errors in the compilation. */
 #ifndef SPM_EXPLAIN_H
 #define SPM_EXPLAIN_H
 

@@ -27,9 +27,9 @@ struct Model {
   Name name; /* NULL for a library */
   Span span;
   CompileOptions options;
-  Table items;         /* all statements of the model after `from` and replacement */
-  Table library;       /* layers, functions, distributions, rules: the user's first, then the shipped ones */
-  File **files;        /* in order of reading; the first is the user's own */
+  Table items;   /* all statements of the model after `from` and replacement */
+  Table library; /* layers, functions, distributions, rules: the user's first, then the shipped ones */
+  File **files;  /* in order of reading; the first is the user's own */
   int file_count;
   const char **open_paths; /* of files being read: `use` and `from` may not come back to one */
   int open_count;
@@ -45,7 +45,7 @@ struct Model {
     Span span;
     Name formal, support;
     bool extended; /* it lies in the wider domain that the formal declares (LANGUAGE rule 14) */
-  } *accepted;
+  } * accepted;
   int accepted_count;
   struct QuadratureChoice *choices; /* rules already chosen: quadrature.c */
   int choice_count;
@@ -101,10 +101,10 @@ struct Value {
   Name name;
   Value *elements; /* LIST; DISTRIBUTION: parameters, one for each formal after ';' */
   int count;
-  Item *family; /* DISTRIBUTION: its declaration; NULL for a combinator */
+  Item *family;          /* DISTRIBUTION: its declaration; NULL for a combinator */
   Combinator combinator; /* DISTRIBUTION: elements are its components, weights a mixture's */
   Value *weights;
-  Dim over;       /* of a joint, or of a mixture with over_count */
+  Dim over; /* of a joint, or of a mixture with over_count */
   int over_count;
   Scope *record;
   Span span;
@@ -151,7 +151,8 @@ typedef struct LayerCount {
   int count;
 } LayerCount;
 
-typedef struct ParameterSource { /* where a parameter was declared: for its initial value; parallel to the signature's */
+typedef struct ParameterSource { /* where a parameter was declared: for its initial value; parallel to the signature's
+                                  */
   const TypeExpr *type;
   const Expr *init;
   Scope *scope; /* numbers bound where it stands in a layer */
@@ -178,7 +179,7 @@ typedef struct Elaborator {
   const char *path;  /* where parameters made now belong: "q.mu" */
   LayerCount *layers;
   int layer_count;
-  Scope *scope;      /* innermost */
+  Scope *scope;       /* innermost */
   bool model_visible; /* names of the model may be used (networks), or not (layers, functions, distributions) */
   int depth;
   const Callee *callees;
@@ -190,7 +191,7 @@ typedef struct Elaborator {
   int call_count;
   StateUpdate *updates;
   int update_count;
-  Span site; /* the author's call around shipped library text being walked: what IR nodes are said to come from */
+  Span site;     /* the author's call around shipped library text being walked: what IR nodes are said to come from */
   bool describe; /* append to the model's notes how each KL is taken */
 } Elaborator;
 
@@ -210,7 +211,14 @@ const char *shape_text(Compilation *, const Shape *);
 const char *value_text(Compilation *, const Value *);
 
 /* What a TypeExpr promises of each element; reports unknown types. */
-typedef enum Special { SPECIAL_NONE, SPECIAL_SIMPLEX, SPECIAL_CATEGORY, SPECIAL_LOWER_TRIANGULAR, SPECIAL_NOISE_UNIFORM, SPECIAL_NOISE_NORMAL } Special;
+typedef enum Special {
+  SPECIAL_NONE,
+  SPECIAL_SIMPLEX,
+  SPECIAL_CATEGORY,
+  SPECIAL_LOWER_TRIANGULAR,
+  SPECIAL_NOISE_UNIFORM,
+  SPECIAL_NOISE_NORMAL
+} Special;
 typedef struct Support {
   Facts facts;
   Special special;
@@ -257,12 +265,13 @@ Elaborator *elaborator_create(Model *, ProgramKind, int samples);
 Value elaborate(Elaborator *, const Expr *);
 /* evaluates to a dim (whole, >= 0), reporting otherwise */
 bool elaborate_dim(Elaborator *, const Expr *, Dim *);
-Value elaborate_call(Elaborator *, const Expr *);   /* functions.c: built-ins, library, networks, distributions */
+Value elaborate_call(Elaborator *, const Expr *); /* functions.c: built-ins, library, networks, distributions */
 Value call_builtin(Elaborator *, const Expr *, bool *found);
 Value call_library(Elaborator *, Item *, const Expr *); /* layer or function */
 Value call_network(Elaborator *, Item *, Value *arguments, int count, Span);
 Value call_network_by_name(Elaborator *, Item *, const Expr *call);
-Value network_of_names(Elaborator *, Item *, Span); /* q as in q.mu: arguments are the variables named like its formals */
+Value network_of_names(Elaborator *, Item *,
+                       Span); /* q as in q.mu: arguments are the variables named like its formals */
 Value run_block(Elaborator *, const Block *, bool *returned);
 Value model_value(Elaborator *, Item *, Span use); /* a model-level name: data, latent, param, let, ... */
 Value make_parameter(Elaborator *, Name, const char *full_name, const TypeExpr *, const Expr *init, Span);
@@ -275,7 +284,8 @@ Value binding_value(Elaborator *, const Binding *);
 bool bind_arguments(Elaborator *, const Expr *call, const Formals *, const Item *callee, Value *values);
 /* Matches values to formals: binds the dim names of their types in the callee's scope, checks supports, and extends the
  * context by the leading dims the callee does not see (a layer acts on the last dims and is mapped over the others). */
-bool map_arguments(Elaborator *, const Formal *const *, Value *, int count, bool untyped_is_scalar, Scope *callee, Span);
+bool map_arguments(Elaborator *, const Formal *const *, Value *, int count, bool untyped_is_scalar, Scope *callee,
+                   Span);
 bool check_support(Elaborator *, const Formal *, const Value *, Scope *callee, Span);
 /* Messages since `mark` that stand in the text of a callee: those in shipped text move to the call, all others say
  * which call they are about. */
@@ -302,19 +312,22 @@ int positional_count(const Expr *call);
 
 bool is_family(const Model *, Name);
 Value make_distribution(Elaborator *, const Expr *call);
-/* The family that a rule's pattern, as in normal(m, s), speaks of (NULL after reporting), and the formal that one of its
- * arguments stands for. */
+/* The family that a rule's pattern, as in normal(m, s), speaks of (NULL after reporting), and the formal that one of
+ * its arguments stands for. */
 const Item *family_of_pattern(Elaborator *, const Expr *pattern);
 const Formal *formal_of_pattern(const Item *family, const Expr *pattern, int argument);
 /* Evaluates one field ("log_pdf", "entropy", "mean") at value z (NULL where the field does not mention it), mapped
- * elementwise over z's shape: one value an event. VALUE_ERROR after reporting; *missing set if there is no such field. */
-Value distribution_field(Elaborator *, const Value *d, const char *field, const Value *z, const Shape *shape, Span, bool *missing);
+ * elementwise over z's shape: one value an event. VALUE_ERROR after reporting; *missing set if there is no such field.
+ */
+Value distribution_field(Elaborator *, const Value *d, const char *field, const Value *z, const Shape *shape, Span,
+                         bool *missing);
 /* The declaration that a rule's pattern such as laplace(0, b) means, and which parameter each argument is. */
 Item *pattern_family(const Model *, const Expr *pattern, int *slots);
-/* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument may
- * be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
+/* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument
+ * may be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
 const Field *distribution_find_field(const Item *family, const char *name);
-bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *, Shape *own);
+bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *,
+                                 Shape *own);
 Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
 /* A draw of the given shape; its noise is named after `variable` and has the given axes. */
 Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
@@ -331,7 +344,8 @@ Value log_normaliser(Elaborator *, const Value *d, const Shape *, Span);
 /* Closed-form KL, one value an event; *missing set if there is no rule. rule_span: where the rule stands. */
 Value closed_kl(Elaborator *, const Value *q, const Value *p, const Shape *shape, Span, bool *missing, Span *rule_span);
 /* Checks a distribution against the variable it is for (supports, rule 2). */
-bool check_distribution_for(Elaborator *, const Value *d, const Item *variable, const Support *, const Shape *, const char *role);
+bool check_distribution_for(Elaborator *, const Value *d, const Item *variable, const Support *, const Shape *,
+                            const char *role);
 bool distribution_support(Elaborator *, const Value *d, Support *, Support *extended);
 int event_rank(const Value *d);
 int family_event_rank(const Item *family);
@@ -342,7 +356,8 @@ int noise_index(Elaborator *, const char *name, NoiseKind, const Shape *, unsign
 bool is_combinator(Name);
 Value make_combinator(Elaborator *, const Expr *call);
 const char *distribution_name(const Value *d); /* "normal", "mixture" */
-Value combinator_field(Elaborator *, const Value *d, const char *name, const Value *z, const Shape *, Span, bool *missing);
+Value combinator_field(Elaborator *, const Value *d, const char *name, const Value *z, const Shape *, Span,
+                       bool *missing);
 Value combinator_sample(Elaborator *, const Value *d, Name variable, const Shape *, unsigned axes, Span);
 bool combinator_fits(Elaborator *, const Value *d, const Shape *, Span, const char *variable);
 /* Every parameter of a distribution, those of its components and their weights included; returns the new count. */
@@ -358,7 +373,7 @@ typedef struct KlMethod { /* what a spec demands */
 } KlMethod;
 static const KlMethod KL_BEST = {KL_RULE_BEST, 0};
 typedef struct KlRecord { /* what was done, for explain */
-  Name latent; /* NULL: of two distributions */
+  Name latent;            /* NULL: of two distributions */
   Name posterior, prior;
   KlRule rule;
   bool forced;
@@ -395,7 +410,8 @@ void objective_terms(Elaborator *, const Expr *, double sign, Terms *);
 void elbo_terms(Elaborator *, KlMethod, Value kl_weight, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
 
-/* ---- parameters.c --------------------------------------------------------------------------------------------------- */
+/* ---- parameters.c ---------------------------------------------------------------------------------------------------
+ */
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);
 Value exported_value(Elaborator *, int index);

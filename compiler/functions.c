@@ -11,10 +11,10 @@ typedef struct OpName {
 } OpName;
 
 static const OpName unary_functions[] = {
-    {"exp", IR_exp},         {"log", IR_log},   {"log1p", IR_log1p}, {"expm1", IR_expm1}, {"sqrt", IR_sqrt},
-    {"abs", IR_abs},         {"sign", IR_sign}, {"floor", IR_floor}, {"tanh", IR_tanh},   {"sigmoid", IR_sigmoid},
-    {"softplus", IR_softplus}, {"relu", IR_relu}, {"erf", IR_erf},   {"lgamma", IR_lgamma}, {"digamma", IR_digamma},
-    {"sin", IR_sin},         {"cos", IR_cos},   {"tan", IR_tan},
+    {"exp", IR_exp},           {"log", IR_log},   {"log1p", IR_log1p}, {"expm1", IR_expm1},   {"sqrt", IR_sqrt},
+    {"abs", IR_abs},           {"sign", IR_sign}, {"floor", IR_floor}, {"tanh", IR_tanh},     {"sigmoid", IR_sigmoid},
+    {"softplus", IR_softplus}, {"relu", IR_relu}, {"erf", IR_erf},     {"lgamma", IR_lgamma}, {"digamma", IR_digamma},
+    {"sin", IR_sin},           {"cos", IR_cos},   {"tan", IR_tan},
 };
 
 /* ---- over = ---------------------------------------------------------------------------------------------------- */
@@ -41,7 +41,8 @@ static bool over_name(Elaborator *e, const Expr *x, const Shape *shape, Over *ov
   for (int i = 0; !found && i < shape->rank; i++)
     if (dim_agree(shape->dims[i], dim)) found |= 1u << i;
   if (!found) {
-    Diagnostic *d = error_at(e->c, "over", x->span, "there is no dim %s in %s", span_text(e->c, x->span), shape_text(e->c, shape));
+    Diagnostic *d =
+        error_at(e->c, "over", x->span, "there is no dim %s in %s", span_text(e->c, x->span), shape_text(e->c, shape));
     help_with(d, "`over` names dims of the value, `batch` or `sample`");
     return false;
   }
@@ -62,8 +63,10 @@ static bool over_of(Elaborator *e, const Expr *call, const Value *v, bool all_by
   const Argument *a = find_argument(call, "over");
   if (a) return read_over(e, a->value, &shape, over);
   *over = (Over){0};
-  if (all_by_default) over->dims = (1u << shape.rank) - 1;
-  else if (shape.rank > 0) over->dims = 1u << (shape.rank - 1);
+  if (all_by_default)
+    over->dims = (1u << shape.rank) - 1;
+  else if (shape.rank > 0)
+    over->dims = 1u << (shape.rank - 1);
   return true;
 }
 
@@ -89,7 +92,8 @@ static Value reduce_sum(Elaborator *e, Value v, Over over) {
   if (axes) n = build_sum_over(e->graph, n, axes);
   Value sum = value_tensor(n, v.mapped, v.span);
   /* Summing a value that lacks an axis counts it once for every row or sample there is. */
-  if (over.axes & AXIS_DATUM & ~v.node->axes) sum = apply2(e, IR_mul, sum, value_tensor(build_setting(e->graph, SETTING_ROWS_IN_BATCH), 0, v.span), v.span);
+  if (over.axes & AXIS_DATUM & ~v.node->axes)
+    sum = apply2(e, IR_mul, sum, value_tensor(build_setting(e->graph, SETTING_ROWS_IN_BATCH), 0, v.span), v.span);
   if (over.axes & AXIS_SAMPLE & ~v.node->axes) sum = apply2(e, IR_mul, sum, value_number(e->graph->samples), v.span);
   return sum;
 }
@@ -100,7 +104,8 @@ static Value count_over(Elaborator *e, const Value *v, Over over) {
   for (int i = 0; i < shape.rank; i++)
     if (over.dims >> i & 1) count.dim.size *= shape.dims[i].size;
   if (over.axes & AXIS_SAMPLE) count.dim.size *= e->graph->samples;
-  if (over.axes & AXIS_DATUM) return apply2(e, IR_mul, count, value_tensor(build_setting(e->graph, SETTING_ROWS_IN_BATCH), 0, v->span), v->span);
+  if (over.axes & AXIS_DATUM)
+    return apply2(e, IR_mul, count, value_tensor(build_setting(e->graph, SETTING_ROWS_IN_BATCH), 0, v->span), v->span);
   return count;
 }
 
@@ -122,7 +127,8 @@ static Value put_back(Elaborator *e, Value reduced, const Value *original, Over 
   int hidden = __builtin_popcount(original->mapped), map[MAX_RANK], n = 0;
   for (int i = 0; i < original->node->shape.rank; i++)
     if (i < hidden || !(over.dims >> (i - hidden) & 1)) map[n++] = i;
-  return value_tensor(build_expand(e->graph, reduced.node, &original->node->shape, map), original->mapped, original->span);
+  return value_tensor(build_expand(e->graph, reduced.node, &original->node->shape, map), original->mapped,
+                      original->span);
 }
 
 static Value reduce_logsumexp(Elaborator *e, Value v, Over over) {
@@ -147,7 +153,8 @@ static Value reduce(Elaborator *e, const char *name, Value v, Over over) {
   if (strcmp(name, "norm") == 0) return reduce_norm(e, v, over);
   Value lse = reduce_logsumexp(e, v, over);
   if (strcmp(name, "logsumexp") == 0) return lse;
-  return apply2(e, IR_sub, lse, apply1(e, IR_log, as_tensor(e, count_over(e, &v, over)), v.span), v.span); /* logmeanexp */
+  return apply2(e, IR_sub, lse, apply1(e, IR_log, as_tensor(e, count_over(e, &v, over)), v.span),
+                v.span); /* logmeanexp */
 }
 
 typedef Value (*Builtin)(Elaborator *, const Expr *call, Value *arguments, int count);
@@ -207,7 +214,8 @@ static Value call_cumsum(Elaborator *e, const Expr *call, Value *a, int count) {
     return value_error();
   }
   int dim = __builtin_ctz(node_mask(&v, over.dims));
-  return value_tensor(build_cumsum(e->graph, v.node, dim, strcmp(call->name, "tail_sum") == 0, false), v.mapped, call->span);
+  return value_tensor(build_cumsum(e->graph, v.node, dim, strcmp(call->name, "tail_sum") == 0, false), v.mapped,
+                      call->span);
 }
 
 /* A vector along the last dim of v, repeated along the others. */
@@ -224,7 +232,8 @@ static Value call_hardmax(Elaborator *e, const Expr *call, Value *a, int count) 
   if (!over_of(e, call, &v, false, &over)) return value_error();
   Shape shape = visible_shape(&v);
   if (over.axes || shape.rank == 0 || over.dims != 1u << (shape.rank - 1)) {
-    Diagnostic *d = error_at(e->c, "over", call->span, "%s runs along the last dim of its value, which is %s", call->name, value_text(e->c, &v));
+    Diagnostic *d = error_at(e->c, "over", call->span, "%s runs along the last dim of its value, which is %s",
+                             call->name, value_text(e->c, &v));
     help_with(d, "leave `over` out, or move the dim to the end first");
     return value_error();
   }
@@ -239,7 +248,8 @@ static Value call_argmax(Elaborator *e, const Expr *call, Value *a, int count) {
   Shape last = {.rank = 1, .dims = {shape.dims[shape.rank - 1]}};
   Node *numbers = build_cumsum(e->graph, build_filled(e->graph, 1, &last), 0, false, true);
   Value product = apply2(e, IR_mul, hot, expand_last(e, numbers, &hot), call->span);
-  return value_tensor(build_sum(e->graph, product.node, 1u << (product.node->shape.rank - 1)), product.mapped, call->span);
+  return value_tensor(build_sum(e->graph, product.node, 1u << (product.node->shape.rank - 1)), product.mapped,
+                      call->span);
 }
 
 /* ---- shapes ------------------------------------------------------------------------------------------------------ */
@@ -248,7 +258,8 @@ static Value reshaped(Elaborator *e, const Expr *call, Value v, const Shape *vis
   v = as_tensor(e, v);
   Shape old = visible_shape(&v), shape = mapped_shape(&v);
   if (shape_size(&old) != shape_size(visible)) {
-    error_at(e->c, "shape", call->span, "%s holds %ld numbers, and %s has place for %ld", shape_text(e->c, &old), shape_size(&old), shape_text(e->c, visible), shape_size(visible));
+    error_at(e->c, "shape", call->span, "%s holds %ld numbers, and %s has place for %ld", shape_text(e->c, &old),
+             shape_size(&old), shape_text(e->c, visible), shape_size(visible));
     return value_error();
   }
   for (int i = 0; i < visible->rank; i++) shape.dims[shape.rank++] = visible->dims[i];
@@ -278,7 +289,8 @@ static bool dims_of_list(Elaborator *e, const Expr *list, Shape *shape) {
     return false;
   }
   for (int i = 0; i < n; i++)
-    if (!elaborate_dim(e, list->kind == EXPR_LIST ? list->elements[i] : list, &shape->dims[shape->rank++])) return false;
+    if (!elaborate_dim(e, list->kind == EXPR_LIST ? list->elements[i] : list, &shape->dims[shape->rank++]))
+      return false;
   return true;
 }
 
@@ -331,7 +343,8 @@ static Value call_concat(Elaborator *e, const Expr *call, Value *a, int count) {
     bool fits = s.rank == first.rank && s.rank > 0;
     for (int k = 0; fits && k < s.rank - 1; k++) fits = dim_agree(s.dims[k], first.dims[k]);
     if (!fits) {
-      error_at(e->c, "shape", call->arguments[i].value->span, "concat joins along the last dim: %s and %s do not fit", shape_text(e->c, &first), shape_text(e->c, &s));
+      error_at(e->c, "shape", call->arguments[i].value->span, "concat joins along the last dim: %s and %s do not fit",
+               shape_text(e->c, &first), shape_text(e->c, &s));
       return value_error();
     }
     mapped |= a[i].mapped;
@@ -351,8 +364,10 @@ static Value call_concat(Elaborator *e, const Expr *call, Value *a, int count) {
 static Value call_diag(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
   Shape s = visible_shape(&a[0]);
-  if (a[0].kind == VALUE_TENSOR && s.rank == 1) return value_tensor(build_embed_diagonal(e->graph, a[0].node), a[0].mapped, call->span);
-  if (a[0].kind == VALUE_TENSOR && s.rank == 2 && dim_agree(s.dims[0], s.dims[1])) return value_tensor(build_diagonal(e->graph, a[0].node), a[0].mapped, call->span);
+  if (a[0].kind == VALUE_TENSOR && s.rank == 1)
+    return value_tensor(build_embed_diagonal(e->graph, a[0].node), a[0].mapped, call->span);
+  if (a[0].kind == VALUE_TENSOR && s.rank == 2 && dim_agree(s.dims[0], s.dims[1]))
+    return value_tensor(build_diagonal(e->graph, a[0].node), a[0].mapped, call->span);
   error_at(e->c, "shape", call->span, "diag takes a square matrix or a vector, not %s", value_text(e->c, &a[0]));
   return value_error();
 }
@@ -360,7 +375,8 @@ static Value call_diag(Elaborator *e, const Expr *call, Value *a, int count) {
 static Value call_lower(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
   Shape s = visible_shape(&a[0]);
-  if (a[0].kind == VALUE_TENSOR && s.rank == 2 && dim_agree(s.dims[0], s.dims[1])) return value_tensor(build_lower_part(e->graph, a[0].node), a[0].mapped, call->span);
+  if (a[0].kind == VALUE_TENSOR && s.rank == 2 && dim_agree(s.dims[0], s.dims[1]))
+    return value_tensor(build_lower_part(e->graph, a[0].node), a[0].mapped, call->span);
   error_at(e->c, "shape", call->span, "lower_part takes a square matrix, not %s", value_text(e->c, &a[0]));
   return value_error();
 }
@@ -373,7 +389,9 @@ static Value call_solve(Elaborator *e, const Expr *call, Value *a, int count) {
   bool square = a[0].kind == VALUE_TENSOR && matrix.rank == 2 && dim_agree(matrix.dims[0], matrix.dims[1]);
   if (!square || a[1].kind != VALUE_TENSOR || line.rank != 1 || !dim_agree(matrix.dims[0], line.dims[0])) {
     const Expr *culprit = call->arguments[square].value;
-    error_at(e->c, "shape", culprit->span, "solve takes a lower-triangular matrix [n, n] and a vector [n], not %s and %s", value_text(e->c, &a[0]), value_text(e->c, &a[1]));
+    error_at(e->c, "shape", culprit->span,
+             "solve takes a lower-triangular matrix [n, n] and a vector [n], not %s and %s", value_text(e->c, &a[0]),
+             value_text(e->c, &a[1]));
     return value_error();
   }
   unsigned mapped = a[0].mapped | a[1].mapped;
@@ -385,7 +403,8 @@ static Value call_solve(Elaborator *e, const Expr *call, Value *a, int count) {
   return value_tensor(build_solve_triangular(e->graph, l.node, b.node, false), mapped, call->span);
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------------------------- */
+/* ---- the rest -----------------------------------------------------------------------------------------------------
+ */
 
 static Value call_stop(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
@@ -423,15 +442,19 @@ static Value call_outer(Elaborator *e, const Expr *call, Value *a, int count) {
 
 /* Elementwise functions of two and three arguments. */
 static const OpName several_functions[] = {
-    {"polygamma", IR_polygamma},           {"stirling", IR_stirling},           {"exponential_integral", IR_exponential_integral},
-    {"gamma_quantile", IR_gamma_quantile}, {"beta_quantile", IR_beta_quantile},
+    {"polygamma", IR_polygamma},
+    {"stirling", IR_stirling},
+    {"exponential_integral", IR_exponential_integral},
+    {"gamma_quantile", IR_gamma_quantile},
+    {"beta_quantile", IR_beta_quantile},
 };
 
 /* polygamma(n, x) and its like: which of a family of functions n is, must be known before training. */
 static bool order_is_known(Elaborator *e, const Expr *call, Op op, const Value *order) {
   bool ordered = op == IR_polygamma || op == IR_stirling || op == IR_exponential_integral;
   if (!ordered || (order->kind == VALUE_NUMBER && order->dim.size >= 0)) return true;
-  error_at(e->c, "argument", call->arguments[0].value->span, "the first argument of %s must be a number known before training", call->name);
+  error_at(e->c, "argument", call->arguments[0].value->span,
+           "the first argument of %s must be a number known before training", call->name);
   return false;
 }
 
@@ -446,14 +469,16 @@ static Value call_several(Elaborator *e, const Expr *call, Value *a, int count) 
 static Value call_log_pdf(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
   if (a[0].kind != VALUE_DISTRIBUTION) {
-    error_at(e->c, "not-a-distribution", call->arguments[0].value->span, "log_pdf(d, v) needs a distribution first; this is %s", value_text(e->c, &a[0]));
+    error_at(e->c, "not-a-distribution", call->arguments[0].value->span,
+             "log_pdf(d, v) needs a distribution first; this is %s", value_text(e->c, &a[0]));
     return value_error();
   }
   bool missing = false;
   a[1] = as_tensor(e, a[1]);
   Shape shape = visible_shape(&a[1]);
   Value v = distribution_field(e, &a[0], "log_pdf", &a[1], &shape, call->span, &missing);
-  if (missing) error_at(e->c, "no-log-pdf", call->arguments[0].value->span, "%s declares no log_pdf", a[0].family->name);
+  if (missing)
+    error_at(e->c, "no-log-pdf", call->arguments[0].value->span, "%s declares no log_pdf", a[0].family->name);
   return v;
 }
 
@@ -471,7 +496,8 @@ static double number_option(Elaborator *e, const Expr *call, const char *name, d
   if (!a) return initial;
   Value v = elaborate(e, a->value);
   if (v.kind == VALUE_NUMBER) return v.dim.size;
-  if (v.kind != VALUE_ERROR) error_at(e->c, "argument", a->value->span, "%s must be a number known before training", name);
+  if (v.kind != VALUE_ERROR)
+    error_at(e->c, "argument", a->value->span, "%s must be a number known before training", name);
   return initial;
 }
 
@@ -480,22 +506,26 @@ static Value call_running_mean(Elaborator *e, const Expr *call, Value *a, int co
   (void)count;
   Value v = as_tensor(e, a[0]);
   if (v.node->axes & ~(unsigned)AXIS_SAMPLE) {
-    Diagnostic *d = error_at(e->c, "running-mean", call->span, "running_mean follows one value a step, and this has one for each datum");
+    Diagnostic *d = error_at(e->c, "running-mean", call->span,
+                             "running_mean follows one value a step, and this has one for each datum");
     help_with(d, "take a mean or maximum `over = batch` first");
     return value_error();
   }
   double decay = number_option(e, call, "decay", 0.99), start = number_option(e, call, "start", 0);
   if (!(decay >= 0 && decay < 1)) {
-    error_at(e->c, "argument", find_argument(call, "decay")->value->span, "decay must lie in [0, 1); this is %s", shortest_number(e->c, decay));
+    error_at(e->c, "argument", find_argument(call, "decay")->value->span, "decay must lie in [0, 1); this is %s",
+             shortest_number(e->c, decay));
     return value_error();
   }
   int number = 1;
   const char *base = arena_printf(e->c, "%s.running_mean", e->path), *name = base;
   for (int i = 0; i < e->update_count; i++)
-    if (strcmp(e->graph->signature->states[e->updates[i].index].name, name) == 0) name = arena_printf(e->c, "%s%d", base, ++number);
+    if (strcmp(e->graph->signature->states[e->updates[i].index].name, name) == 0)
+      name = arena_printf(e->c, "%s%d", base, ++number);
   int index = state_index(e, name, &v.node->shape, start);
   Value state = value_tensor(build_state(e->graph, index), v.mapped, call->span);
-  Value next = apply2(e, IR_add, apply2(e, IR_mul, value_number(decay), state, call->span), apply2(e, IR_mul, value_number(1 - decay), v, call->span), call->span);
+  Value next = apply2(e, IR_add, apply2(e, IR_mul, value_number(decay), state, call->span),
+                      apply2(e, IR_mul, value_number(1 - decay), v, call->span), call->span);
   e->updates = arena_grow(e->c, e->updates, e->update_count, sizeof *e->updates);
   e->updates[e->update_count++] = (StateUpdate){.index = index, .next = build_stop(e->graph, next.node)};
   return state;
@@ -504,9 +534,9 @@ static Value call_running_mean(Elaborator *e, const Expr *call, Value *a, int co
 typedef struct BuiltinRow {
   const char *name;
   Builtin function;
-  int least, most; /* positional arguments */
+  int least, most;     /* positional arguments */
   const char *options; /* names of options, space-separated */
-  bool evaluated;  /* arguments are values (false: the function reads dims itself) */
+  bool evaluated;      /* arguments are values (false: the function reads dims itself) */
 } BuiltinRow;
 
 static const BuiltinRow builtins[] = {
@@ -551,9 +581,32 @@ static const BuiltinRow builtins[] = {
 
 /* Words of LANGUAGE.md whose meaning is not built yet: refused by name. */
 static const char *const unbuilt_functions[] = {
-    "sparsemax", "entmax", "top_k", "top_k_sparsemax", "sparsemap", "argmin", "one_hot", "observed", "log_marginal", "iwae",
-    "entropy_elbo", "convolve", "convolve_transpose", "cholesky", "lipschitz", "median", "rows", "file", "prod",
-    "sparsemax_loss", "conv2d", "conv2d_transpose", "prox", "soft_threshold_rows", "gumbel_top_k", "conditional_bernoulli",
+    "sparsemax",
+    "entmax",
+    "top_k",
+    "top_k_sparsemax",
+    "sparsemap",
+    "argmin",
+    "one_hot",
+    "observed",
+    "log_marginal",
+    "iwae",
+    "entropy_elbo",
+    "convolve",
+    "convolve_transpose",
+    "cholesky",
+    "lipschitz",
+    "median",
+    "rows",
+    "file",
+    "prod",
+    "sparsemax_loss",
+    "conv2d",
+    "conv2d_transpose",
+    "prox",
+    "soft_threshold_rows",
+    "gumbel_top_k",
+    "conditional_bernoulli",
 };
 
 static bool has_word(const char *words, const char *word) {
@@ -567,12 +620,14 @@ static bool check_arguments(Elaborator *e, const BuiltinRow *row, const Expr *ca
   int count = positional_count(call);
   for (int i = 0; i < call->argument_count; i++)
     if (call->arguments[i].name && !has_word(row->options, call->arguments[i].name)) {
-      Diagnostic *d = error_at(e->c, "argument", call->arguments[i].name_span, "%s has no option `%s`", row->name, call->arguments[i].name);
+      Diagnostic *d = error_at(e->c, "argument", call->arguments[i].name_span, "%s has no option `%s`", row->name,
+                               call->arguments[i].name);
       if (*row->options) help_with(d, "its options are: %s", row->options);
       return false;
     }
   if (count >= row->least && count <= row->most) return true;
-  error_at(e->c, "argument", call->span, "%s takes %s%d argument%s, not %d", row->name, row->most > row->least ? "at least " : "", row->least, row->least == 1 ? "" : "s", count);
+  error_at(e->c, "argument", call->span, "%s takes %s%d argument%s, not %d", row->name,
+           row->most > row->least ? "at least " : "", row->least, row->least == 1 ? "" : "s", count);
   return false;
 }
 
@@ -621,9 +676,11 @@ static Value report_unknown_call(Elaborator *e, const Expr *call) {
       error_at(e->c, "not-supported", call->name_span, "`%s` is not supported yet", call->name);
       return value_error();
     }
-  Diagnostic *d = error_at(e->c, "unknown-name", call->name_span, "there is no function, network, layer or distribution called `%s`", call->name);
+  Diagnostic *d = error_at(e->c, "unknown-name", call->name_span,
+                           "there is no function, network, layer or distribution called `%s`", call->name);
   Suggestion near = {.name = call->name};
-  for (size_t i = 0; i < sizeof unary_functions / sizeof *unary_functions; i++) suggestion_consider(&near, unary_functions[i].name);
+  for (size_t i = 0; i < sizeof unary_functions / sizeof *unary_functions; i++)
+    suggestion_consider(&near, unary_functions[i].name);
   for (size_t i = 0; i < sizeof builtins / sizeof *builtins; i++) suggestion_consider(&near, builtins[i].name);
   for (int i = 0; i < e->model->library.count; i++)
     if (e->model->library.items[i]->name) suggestion_consider(&near, e->model->library.items[i]->name);

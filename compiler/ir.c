@@ -95,7 +95,8 @@ static uint64_t node_hash(const Node *node) {
   for (int i = 0; i < node->operand_count; i++) hash = mix(hash, (uint64_t)node->operands[i]->id);
   for (int d = 0; d < node->shape.rank; d++) hash = mix(hash, number_bits(node->shape.dims[d].size));
   hash = mix(hash, number_bits(node->number));
-  for (long i = 0; node->table != NULL && i < shape_size(&node->shape); i++) hash = mix(hash, number_bits(node->table[i]));
+  for (long i = 0; node->table != NULL && i < shape_size(&node->shape); i++)
+    hash = mix(hash, number_bits(node->table[i]));
   hash = mix(hash, (uint64_t)node->index << 32 | (uint64_t)node->dim);
   hash = mix(hash, (uint64_t)node->start << 2 | (uint64_t)node->reverse << 1 | (uint64_t)node->exclusive);
   hash = mix(hash, (uint64_t)node->dims_mask << 32 | node->axes_attribute);

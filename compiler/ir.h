@@ -20,7 +20,13 @@ typedef enum Op {
 } Op;
 
 typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_OTHER } OpKind;
-typedef enum OpDerivative { DERIVATIVE_LEAF, DERIVATIVE_CLOSED, DERIVATIVE_ONCE, DERIVATIVE_NEVER, DERIVATIVE_ZERO } OpDerivative;
+typedef enum OpDerivative {
+  DERIVATIVE_LEAF,
+  DERIVATIVE_CLOSED,
+  DERIVATIVE_ONCE,
+  DERIVATIVE_NEVER,
+  DERIVATIVE_ZERO
+} OpDerivative;
 typedef struct OpInfo {
   const char *name;
   int operands;
@@ -44,7 +50,7 @@ typedef struct Facts {
   bool above_low;   /* strictly above low */
   bool below_high;  /* strictly below high */
   bool integer;
-  bool finite; /* finite unless arithmetic overflows: inputs, their sums and products, bounded functions of them */
+  bool finite;    /* finite unless arithmetic overflows: inputs, their sums and products, bounded functions of them */
   bool pole_free; /* finite unless arithmetic or an exponential overflows; set by facts_of, for leaves too */
 } Facts;
 
@@ -57,14 +63,14 @@ struct Node {
   Shape shape;
   unsigned axes;
   Facts facts;
-  double number;          /* constant */
-  const double *table;    /* table: its values, row-major */
-  int index;              /* parameter, data, noise, setting, state */
-  int map[MAX_RANK];      /* expand, permute */
-  int dim;                /* slice, pad, concat, cumsum */
-  long start;             /* slice, pad */
+  double number;           /* constant */
+  const double *table;     /* table: its values, row-major */
+  int index;               /* parameter, data, noise, setting, state */
+  int map[MAX_RANK];       /* expand, permute */
+  int dim;                 /* slice, pad, concat, cumsum */
+  long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
-  unsigned dims_mask;     /* sum, max_of, first_max_mask */
+  unsigned dims_mask;      /* sum, max_of, first_max_mask */
   unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
@@ -73,15 +79,21 @@ struct Node {
   Name name; /* the author's name for it, or NULL */
 };
 
-typedef enum SettingKind { SETTING_EPOCH, SETTING_STEP, SETTING_ROWS_IN_BATCH, SETTING_TOTAL_ROWS, SETTING_COUNT } SettingKind;
+typedef enum SettingKind {
+  SETTING_EPOCH,
+  SETTING_STEP,
+  SETTING_ROWS_IN_BATCH,
+  SETTING_TOTAL_ROWS,
+  SETTING_COUNT
+} SettingKind;
 extern const char *const setting_names[SETTING_COUNT];
 
 typedef struct Parameter { /* raw storage; the constrained value is made from it by IR nodes */
-  Name name; /* "q.mu.dense.W" */
+  Name name;               /* "q.mu.dense.W" */
   Shape shape;
   Span span;
-  bool fixed;     /* never updated */
-  bool projected; /* set back onto its constraint after each update (program "project") */
+  bool fixed;       /* never updated */
+  bool projected;   /* set back onto its constraint after each update (program "project") */
   bool constrained; /* the raw value differs from the constrained one */
 } Parameter;
 
@@ -96,7 +108,7 @@ typedef struct DataInput {
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
 typedef struct Noise { /* drawn inside a phase as a pure function of (seed, stream; step, row, sample, element) */
-  Name name; /* "z.e" */
+  Name name;           /* "z.e" */
   NoiseKind kind;
   unsigned stream; /* distinct for each draw; the same in every program */
   Shape shape;
@@ -161,8 +173,8 @@ void graph_output(Graph *, OutputRole, Name, int index, Node *);
  * x + 0, x * 1, expand of nothing ... vanish) and computes shape, axes and facts. Operands must already agree
  * (asserted). Spans: a new node takes graph-wide "current span" set by build_at. */
 void build_at(Graph *, Span);
-Node *build_constant(Graph *, double);                        /* scalar */
-Node *build_filled(Graph *, double, const Shape *);           /* expand of a constant */
+Node *build_constant(Graph *, double);                           /* scalar */
+Node *build_filled(Graph *, double, const Shape *);              /* expand of a constant */
 Node *build_table(Graph *, const double *values, const Shape *); /* copied; never a scalar */
 Node *build_parameter(Graph *, int index);
 Node *build_data(Graph *, int index);
@@ -197,7 +209,8 @@ Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *
 Node *build_diagonal(Graph *, Node *);
 Node *build_embed_diagonal(Graph *, Node *);
 Node *build_lower_part(Graph *, Node *);
-Node *build_solve_triangular(Graph *, Node *l, Node *b, bool transposed); /* the same dims before l's last two and b's last */
+Node *build_solve_triangular(Graph *, Node *l, Node *b,
+                             bool transposed); /* the same dims before l's last two and b's last */
 /* The same op and attributes on other operands: how passes rebuild a node (also into another graph). */
 Node *build_like(Graph *, const Node *, Node **operands);
 
@@ -217,8 +230,8 @@ Graph *simplify(const Graph *);
 
 /* The interpreter: the meaning of the IR, in double, straight from the definitions. */
 typedef struct Bindings {
-  long rows;       /* rows of the batch */
-  long first_row;  /* number of the first row, for noise */
+  long rows;                       /* rows of the batch */
+  long first_row;                  /* number of the first row, for noise */
   const double *const *parameters; /* raw, by index */
   const double *const *data;       /* rows x size, by index */
   const double *const *states;
@@ -232,9 +245,9 @@ typedef struct Bindings {
   bool replay;
 } Bindings;
 typedef struct Evaluation {
-  double **values;      /* by node id: [datum][sample][shape], axes the node lacks left out */
-  uint64_t branches;    /* a hash of every comparison, sign, floor, relu/abs/max/min/select decision taken */
-  const char *problem;  /* NULL, or why it could not be evaluated (memory) */
+  double **values;     /* by node id: [datum][sample][shape], axes the node lacks left out */
+  uint64_t branches;   /* a hash of every comparison, sign, floor, relu/abs/max/min/select decision taken */
+  const char *problem; /* NULL, or why it could not be evaluated (memory) */
 } Evaluation;
 /* Allocates with malloc; free with evaluation_free. */
 Evaluation *interpret(const Graph *, const Bindings *);

@@ -43,7 +43,8 @@ static const char *verify_map(const Node *node) {
     REQUIRE(shapes_match(&node->operands[i]->shape, &node->shape), "an elementwise operand has another shape");
   double number;
   if (node->op == IR_polygamma || node->op == IR_stirling || node->op == IR_exponential_integral)
-    REQUIRE(node_filled(node->operands[0], &number) && number >= 0, "the order of a special function is not a constant");
+    REQUIRE(node_filled(node->operands[0], &number) && number >= 0,
+            "the order of a special function is not a constant");
   return NULL;
 }
 

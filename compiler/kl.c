@@ -1,12 +1,13 @@
-/* kl: a posterior and a prior -> their Kullback-Leibler divergence as IR, by the best sound rule: a closed form, an exact
- * sum over a finite support, quadrature, Monte Carlo. The rule that was taken stands in the model's records, which
- * `explain` prints; nothing weaker than what a spec demands is ever taken. */
+/* kl: a posterior and a prior -> their Kullback-Leibler divergence as IR, by the best sound rule: a closed form, an
+ * exact sum over a finite support, quadrature, Monte Carlo. The rule that was taken stands in the model's records,
+ * which `explain` prints; nothing weaker than what a spec demands is ever taken. */
 #include "kl.h"
 
 #include <math.h>
 #include <string.h>
 
-/* ---- which rules are sound -------------------------------------------------------------------------------------------- */
+/* ---- which rules are sound
+ * -------------------------------------------------------------------------------------------- */
 
 static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
   if (seen[node->id]) return false;
@@ -31,7 +32,8 @@ static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
   return false;
 }
 
-/* ---- nodes along a dim of their own ---------------------------------------------------------------------------------- */
+/* ---- nodes along a dim of their own
+ * ---------------------------------------------------------------------------------- */
 
 enum { LONG_RUN = 16 };
 
@@ -41,7 +43,8 @@ bool node_dim(Elaborator *e, const Shape *shape, int count, NodeDim *nodes) {
   nodes->dim = dim_name(e->c, intern(e->c, arena_printf(e->c, "%d nodes", count)), count); /* no name of an author's */
   nodes->at = in_front ? 0 : shape->rank;
   nodes->shape = (Shape){.rank = shape->rank + 1};
-  for (int d = 0, from = 0; d < nodes->shape.rank; d++) nodes->shape.dims[d] = d == nodes->at ? nodes->dim : shape->dims[from++];
+  for (int d = 0, from = 0; d < nodes->shape.rank; d++)
+    nodes->shape.dims[d] = d == nodes->at ? nodes->dim : shape->dims[from++];
   return true;
 }
 
@@ -59,12 +62,14 @@ Value sum_nodes(Elaborator *e, const NodeDim *nodes, Value v, Span span) {
   return value_tensor(build_sum(e->graph, node, 1u << nodes->at), 0, span);
 }
 
-/* ---- one rule each ------------------------------------------------------------------------------------------------------ */
+/* ---- one rule each
+ * ------------------------------------------------------------------------------------------------------ */
 
 static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
   bool missing;
   Value v = closed_kl(e, pair->q, pair->p, &pair->shape, pair->span, &missing, &pair->rule);
-  pair->why = arena_printf(e->c, "no `rule kl(%s(...), %s(...))` is declared", distribution_name(pair->q), distribution_name(pair->p));
+  pair->why = arena_printf(e->c, "no `rule kl(%s(...), %s(...))` is declared", distribution_name(pair->q),
+                           distribution_name(pair->p));
   if (!missing) *result = v;
   return !missing;
 }
@@ -77,10 +82,13 @@ bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
   NodeDim nodes;
   double values[MOST_VALUES];
   pair->why = "the support is not finite";
-  if (event_rank(pair->q) != 0 || event_rank(pair->p) != 0 || !distribution_support(e, pair->q, &support, &extended)) return false;
+  if (event_rank(pair->q) != 0 || event_rank(pair->p) != 0 || !distribution_support(e, pair->q, &support, &extended))
+    return false;
   const Facts *f = &support.facts;
   double count = f->high - f->low + 1;
-  if (support.special != SPECIAL_NONE || !f->integer || !(count <= MOST_VALUES) || !node_dim(e, &pair->shape, (int)count, &nodes)) return false;
+  if (support.special != SPECIAL_NONE || !f->integer || !(count <= MOST_VALUES) ||
+      !node_dim(e, &pair->shape, (int)count, &nodes))
+    return false;
   for (int i = 0; i < (int)count; i++) values[i] = f->low + i;
   Value z = node_table(e, &nodes, values, pair->span);
   bool missing_q, missing_p;
@@ -159,19 +167,30 @@ bool read_kl_method(Elaborator *e, const Argument *a, KlMethod *method) {
   return false;
 }
 
-/* ---- records and messages ------------------------------------------------------------------------------------------------- */
+/* ---- records and messages
+ * ------------------------------------------------------------------------------------------------- */
 
 static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *reason) {
   Model *m = e->model;
   if (!e->describe) return;
   for (int i = 0; i < m->kl_record_count; i++)
-    if (m->kl_records[i].latent == pair->latent && m->kl_records[i].span.start == pair->span.start && m->kl_records[i].rule == rule) return;
+    if (m->kl_records[i].latent == pair->latent && m->kl_records[i].span.start == pair->span.start &&
+        m->kl_records[i].rule == rule)
+      return;
   m->kl_records = arena_grow(e->c, m->kl_records, m->kl_record_count, sizeof *m->kl_records);
-  m->kl_records[m->kl_record_count++] = (KlRecord){.latent = pair->latent, .posterior = distribution_name(pair->q), .prior = distribution_name(pair->p),
-                                                   .rule = rule, .forced = pair->method.rule != KL_RULE_BEST, .span = pair->span,
-                                                   .rule_span = pair->rule, .nodes = pair->nodes, .error = pair->error,
-                                                   .how = pair->how, .why = reason};
-  text_append(&m->notes, "kl(%s): %s || %s, %s", pair->latent ? pair->latent : "", distribution_name(pair->q), distribution_name(pair->p), kl_rule_name(rule));
+  m->kl_records[m->kl_record_count++] = (KlRecord){.latent = pair->latent,
+                                                   .posterior = distribution_name(pair->q),
+                                                   .prior = distribution_name(pair->p),
+                                                   .rule = rule,
+                                                   .forced = pair->method.rule != KL_RULE_BEST,
+                                                   .span = pair->span,
+                                                   .rule_span = pair->rule,
+                                                   .nodes = pair->nodes,
+                                                   .error = pair->error,
+                                                   .how = pair->how,
+                                                   .why = reason};
+  text_append(&m->notes, "kl(%s): %s || %s, %s", pair->latent ? pair->latent : "", distribution_name(pair->q),
+              distribution_name(pair->p), kl_rule_name(rule));
   if (rule == KL_RULE_QUADRATURE) {
     text_append(&m->notes, ", %d nodes, %s", pair->nodes, pair->how);
     if (pair->error >= 0) text_append(&m->notes, ", error about %.1g nats", pair->error);
@@ -189,28 +208,38 @@ static const char *pair_text(Elaborator *e, const KlPair *pair) {
 static Value report_refused(Elaborator *e, const KlPair *pair, KlRule rule, bool sound) {
   Diagnostic *d;
   if (!sound) {
-    d = error_at(e->c, "kl-rule", pair->span, "%s of %s would be unsound here", rule == KL_RULE_CLOSED ? "a closed form" : kl_rule_name(rule), pair_text(e, pair));
-    help_with(d, "the prior of %s mentions a latent whose posterior depends on %s: write kl = monte_carlo", pair->latent, pair->latent);
+    d = error_at(e->c, "kl-rule", pair->span, "%s of %s would be unsound here",
+                 rule == KL_RULE_CLOSED ? "a closed form" : kl_rule_name(rule), pair_text(e, pair));
+    help_with(d, "the prior of %s mentions a latent whose posterior depends on %s: write kl = monte_carlo",
+              pair->latent, pair->latent);
     return value_error();
   }
-  if (rule == KL_RULE_CLOSED) d = error_at(e->c, "kl-rule", pair->span, "there is no closed form of %s", pair_text(e, pair));
-  else d = error_at(e->c, rule == KL_RULE_QUADRATURE ? "not-supported" : "kl-rule", pair->span, "%s cannot be taken by %s: %s", pair_text(e, pair), kl_rule_name(rule), pair->why);
   if (rule == KL_RULE_CLOSED)
-    help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or leave the way to the compiler", distribution_name(pair->q), distribution_name(pair->p));
-  else if (rule != KL_RULE_MONTE_CARLO) help_with(d, "write kl = monte_carlo, or leave the way to the compiler");
+    d = error_at(e->c, "kl-rule", pair->span, "there is no closed form of %s", pair_text(e, pair));
+  else
+    d = error_at(e->c, rule == KL_RULE_QUADRATURE ? "not-supported" : "kl-rule", pair->span,
+                 "%s cannot be taken by %s: %s", pair_text(e, pair), kl_rule_name(rule), pair->why);
+  if (rule == KL_RULE_CLOSED)
+    help_with(d, "declare one (`rule kl(%s(...), %s(...)) = ...;`) or leave the way to the compiler",
+              distribution_name(pair->q), distribution_name(pair->p));
+  else if (rule != KL_RULE_MONTE_CARLO)
+    help_with(d, "write kl = monte_carlo, or leave the way to the compiler");
   return value_error();
 }
 
 static void warn_of_draws(Elaborator *e, const KlPair *pair, const char *reason) {
   if (!e->describe || e->model->checked || !pair->latent) return;
-  Diagnostic *d = warning_at(e->c, "kl_monte_carlo", pair->span, "kl(%s) is taken by Monte Carlo: %s", pair->latent, reason);
+  Diagnostic *d =
+      warning_at(e->c, "kl_monte_carlo", pair->span, "kl(%s) is taken by Monte Carlo: %s", pair->latent, reason);
   help_with(d, "if that is meant, write kl = monte_carlo or `allow kl_monte_carlo;`");
 }
 
-Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, const Shape *shape, KlMethod method, Span span) {
+Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, const Shape *shape, KlMethod method,
+                 Span span) {
   KlPair pair = {.latent = latent, .q = q, .p = p, .shape = *shape, .span = span, .method = method, .error = -1};
   bool sound = !latent || !prior_depends_on(e, p, latent);
-  const char *reason = sound ? NULL : "a closed form would be unsound: the prior mentions a latent whose posterior depends on this one";
+  const char *reason =
+      sound ? NULL : "a closed form would be unsound: the prior mentions a latent whose posterior depends on this one";
   Value result = value_error();
   for (int i = 0; i < RULE_COUNT; i++) {
     const RuleText *rule = &rules[i];
@@ -227,7 +256,8 @@ Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, con
       return average_samples(e, result);
     }
     if (forced) return report_refused(e, &pair, rule->rule, true);
-    reason = rule->rule == KL_RULE_CLOSED ? pair.why : arena_printf(e->c, "%s; no %s: %s", reason, rule->name, pair.why);
+    reason =
+        rule->rule == KL_RULE_CLOSED ? pair.why : arena_printf(e->c, "%s; no %s: %s", reason, rule->name, pair.why);
   }
   Diagnostic *d = error_at(e->c, "kl-rule", span, "there is no rule for %s", pair_text(e, &pair));
   help_with(d, "%s", reason);

@@ -33,8 +33,8 @@ bool node_dim(Elaborator *, const Shape *, int count, NodeDim *);
 Value node_table(Elaborator *, const NodeDim *, const double *values, Span);
 Value sum_nodes(Elaborator *, const NodeDim *, Value, Span);
 
-/* All combinations of values that the parameters may take, as parameters of distributions over a graph of its own: rules
- * are tried on it with the interpreter. A parameter that is a constant keeps its value. */
+/* All combinations of values that the parameters may take, as parameters of distributions over a graph of its own:
+ * rules are tried on it with the interpreter. A parameter that is a constant keeps its value. */
 typedef struct Trial {
   Elaborator *e;
   KlPair pair;

@@ -51,7 +51,8 @@ const Command commands[] = {
      "\n"
      "  spmc diagnose laplace_vae.spm --seed 3",
      command_diagnose},
-    {"emit", OPTION_DATA | OPTION_EMIT | OPTION_OVERRIDE, "MODEL.spm", "write a model as one C file that needs nothing else",
+    {"emit", OPTION_DATA | OPTION_EMIT | OPTION_OVERRIDE, "MODEL.spm",
+     "write a model as one C file that needs nothing else",
      "Writes MODEL.spm as one self-contained C99 file: the contract, the kernels it uses and one function a phase.\n"
      "Dims without a value are read off --data. The C compiler's -DSPM_NO_BLAS makes products in plain loops,\n"
      "-DSPM_REAL=double a build in double precision.\n"

@@ -25,7 +25,9 @@ int event_rank(const Value *d) {
 int distribution_parameters(Elaborator *e, const Value *d, const Value ***out, int count) {
   for (int i = 0; i < d->count; i++) {
     if (d->combinator != COMBINE_NONE) count = distribution_parameters(e, &d->elements[i], out, count);
-    const Value *own = d->combinator == COMBINE_NONE ? &d->elements[i] : d->combinator == COMBINE_MIXTURE ? &d->weights[i] : NULL;
+    const Value *own = d->combinator == COMBINE_NONE      ? &d->elements[i]
+                       : d->combinator == COMBINE_MIXTURE ? &d->weights[i]
+                                                          : NULL;
     if (!own) continue;
     *out = arena_grow(e->c, (void *)*out, count, sizeof **out);
     (*out)[count++] = own;
@@ -33,7 +35,8 @@ int distribution_parameters(Elaborator *e, const Value *d, const Value ***out, i
   return count;
 }
 
-/* ---- making them -------------------------------------------------------------------------------------------------- */
+/* ---- making them --------------------------------------------------------------------------------------------------
+ */
 
 static Value component(Elaborator *e, const Expr *x) {
   Value d = elaborate(e, x);
@@ -53,9 +56,12 @@ static bool check_weight(Elaborator *e, const Value *w, Span span) {
 
 static Value make_joint(Elaborator *e, const Expr *call) {
   const Argument *over = find_argument(call, "over");
-  Value d = value_error(), made = {.kind = VALUE_DISTRIBUTION, .combinator = COMBINE_JOINT, .span = call->span, .count = 1, .over_count = 1};
+  Value d = value_error(),
+        made = {
+            .kind = VALUE_DISTRIBUTION, .combinator = COMBINE_JOINT, .span = call->span, .count = 1, .over_count = 1};
   if (call->argument_count != 2 || call->arguments[0].name || !over) {
-    Diagnostic *x = error_at(e->c, "argument", call->span, "joint makes one event of a dim: it takes a distribution and `over`");
+    Diagnostic *x =
+        error_at(e->c, "argument", call->span, "joint makes one event of a dim: it takes a distribution and `over`");
     help_with(x, "for example joint(normal(0, 1), over = K)");
     return value_error();
   }
@@ -69,20 +75,24 @@ static Value make_joint(Elaborator *e, const Expr *call) {
 static Value make_mixture(Elaborator *e, const Expr *call) {
   const Argument *over = find_argument(call, "over");
   int count = call->argument_count - (over ? 1 : 0);
-  Value made = {.kind = VALUE_DISTRIBUTION, .combinator = COMBINE_MIXTURE, .span = call->span, .over_count = over ? 1 : 0};
+  Value made = {
+      .kind = VALUE_DISTRIBUTION, .combinator = COMBINE_MIXTURE, .span = call->span, .over_count = over ? 1 : 0};
   made.elements = arena_array(e->c, Value, count);
   made.weights = arena_array(e->c, Value, count);
   for (int i = 0; i < call->argument_count; i++) {
     const Argument *a = &call->arguments[i];
     if (a == over) continue;
     if (!a->weight || (over && made.count == 1)) {
-      Diagnostic *x = error_at(e->c, "argument", a->value->span, a->weight ? "with `over` a mixture has one component" : "a component of a mixture needs its weight");
+      Diagnostic *x =
+          error_at(e->c, "argument", a->value->span,
+                   a->weight ? "with `over` a mixture has one component" : "a component of a mixture needs its weight");
       help_with(x, "for example mixture(w: normal(0, 1), 1 - w: normal(0, 0.1)) or mixture(w: normal(m, s), over = C)");
       return value_error();
     }
     made.weights[made.count] = elaborate(e, a->weight);
     made.elements[made.count] = component(e, a->value);
-    if (made.weights[made.count].kind == VALUE_ERROR || made.elements[made.count].kind == VALUE_ERROR) return value_error();
+    if (made.weights[made.count].kind == VALUE_ERROR || made.elements[made.count].kind == VALUE_ERROR)
+      return value_error();
     if (!check_weight(e, &made.weights[made.count], a->weight->span)) return value_error();
     if (made.count > 0 && event_rank(&made.elements[made.count]) != event_rank(&made.elements[0])) {
       error_at(e->c, "shape", a->value->span, "the components of a mixture are over events of different dims");
@@ -102,7 +112,8 @@ Value make_combinator(Elaborator *e, const Expr *call) {
   return strcmp(call->name, "joint") == 0 ? make_joint(e, call) : make_mixture(e, call);
 }
 
-/* ---- fields ---------------------------------------------------------------------------------------------------------- */
+/* ---- fields
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static Shape lead_of(const Value *d, const Shape *shape) {
   Shape lead = *shape;
@@ -115,7 +126,8 @@ static Value log_weight(Elaborator *e, Value w, const Shape *shape, Span span) {
   Value zero = value_number(0);
   Value none = apply2(e, IR_equal, w, zero, span);
   Value safe = apply3(e, IR_select, none, value_number(1), w, span);
-  return expand_to(e, apply3(e, IR_select, none, value_number(-1e30), apply1(e, IR_log, safe, span), span), shape, span);
+  return expand_to(e, apply3(e, IR_select, none, value_number(-1e30), apply1(e, IR_log, safe, span), span), shape,
+                   span);
 }
 
 static Value as_node(Elaborator *e, Value v) {
@@ -129,11 +141,13 @@ static Value log_sum_exp(Elaborator *e, Value *terms, int count, Span span) {
   for (int i = 1; i < count; i++) top = apply2(e, IR_max, top, terms[i], span);
   top = as_node(e, top);
   top = value_tensor(build_stop(e->graph, top.node), top.mapped, span);
-  for (int i = 0; i < count; i++) sum = apply2(e, IR_add, sum, apply1(e, IR_exp, apply2(e, IR_sub, terms[i], top, span), span), span);
+  for (int i = 0; i < count; i++)
+    sum = apply2(e, IR_add, sum, apply1(e, IR_exp, apply2(e, IR_sub, terms[i], top, span), span), span);
   return apply2(e, IR_add, top, apply1(e, IR_log, sum, span), span);
 }
 
-static Value mixture_list_log_pdf(Elaborator *e, const Value *d, const Value *z, const Shape *shape, Span span, bool *missing) {
+static Value mixture_list_log_pdf(Elaborator *e, const Value *d, const Value *z, const Shape *shape, Span span,
+                                  bool *missing) {
   Value *terms = arena_array(e->c, Value, d->count);
   Shape lead = lead_of(d, shape);
   for (int i = 0; i < d->count; i++) {
@@ -161,7 +175,8 @@ static Value repeat_first(Elaborator *e, Value v, const Shape *full) {
 }
 
 /* w of shape [C, ...] to [C, lead...]: its other dims are those of lead with some left out. */
-static Value mixture_over_log_pdf(Elaborator *e, const Value *d, const Value *z, const Shape *shape, Span span, bool *missing) {
+static Value mixture_over_log_pdf(Elaborator *e, const Value *d, const Value *z, const Shape *shape, Span span,
+                                  bool *missing) {
   if (shape->rank + 1 > MAX_RANK) {
     error_at(e->c, "rank", span, "a mixture over one more than %d dims", MAX_RANK - 1);
     return value_error();
@@ -188,7 +203,9 @@ static Value mixture_mean(Elaborator *e, const Value *d, const Shape *shape, Spa
     Value mean = distribution_field(e, &d->elements[0], "mean", NULL, &full, span, missing);
     if (*missing) return value_error();
     Value each = apply2(e, IR_mul, expand_to(e, d->weights[0], &full, span), mean, span);
-    return each.kind == VALUE_ERROR ? each : value_tensor(build_sum(e->graph, each.node, 1u << __builtin_popcount(each.mapped)), each.mapped, span);
+    return each.kind == VALUE_ERROR
+               ? each
+               : value_tensor(build_sum(e->graph, each.node, 1u << __builtin_popcount(each.mapped)), each.mapped, span);
   }
   for (int i = 0; i < d->count; i++) {
     Value mean = distribution_field(e, &d->elements[i], "mean", NULL, shape, span, missing);
@@ -198,14 +215,16 @@ static Value mixture_mean(Elaborator *e, const Value *d, const Shape *shape, Spa
   return expand_to(e, sum, shape, span);
 }
 
-static Value joint_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span, bool *missing) {
+static Value joint_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span,
+                         bool *missing) {
   Value v = distribution_field(e, &d->elements[0], name, z, shape, span, missing);
   if (v.kind != VALUE_TENSOR || (strcmp(name, "log_pdf") != 0 && strcmp(name, "entropy") != 0)) return v;
   int last = v.node->shape.rank - 1; /* the innermost dim that is not the component's own event */
   return value_tensor(build_sum(e->graph, v.node, 1u << last), v.mapped, span);
 }
 
-Value combinator_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span, bool *missing) {
+Value combinator_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span,
+                       bool *missing) {
   *missing = false;
   if (d->combinator == COMBINE_JOINT) return joint_field(e, d, name, z, shape, span, missing);
   if (strcmp(name, "log_pdf") == 0 && d->over_count) return mixture_over_log_pdf(e, d, z, shape, span, missing);
@@ -215,10 +234,12 @@ Value combinator_field(Elaborator *e, const Value *d, const char *name, const Va
   return value_error();
 }
 
-/* ---- draws ------------------------------------------------------------------------------------------------------------- */
+/* ---- draws
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* One component is chosen by a uniform draw; not reparametrised in the weights, so no posterior may be one. */
-static Value mixture_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
+static Value mixture_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes,
+                            Span span) {
   Shape lead = lead_of(d, shape);
   const char *name = arena_printf(e->c, "%s.component", variable);
   Value u = value_tensor(build_noise(e->graph, noise_index(e, name, NOISE_UNIFORM, &lead, axes)), 0, span);
@@ -244,7 +265,8 @@ Value combinator_sample(Elaborator *e, const Value *d, Name variable, const Shap
   if (d->combinator == COMBINE_JOINT) return distribution_sample(e, &d->elements[0], variable, shape, axes, span);
   const Item *item = model_find_declaration(e->model, variable);
   if (d->over_count || (item && item->kind != ITEM_DRAW)) {
-    Diagnostic *x = error_at(e->c, "not-supported", span, "a draw of `%s` from a mixture %s is not supported yet", variable, d->over_count ? "over a dim" : "as a posterior");
+    Diagnostic *x = error_at(e->c, "not-supported", span, "a draw of `%s` from a mixture %s is not supported yet",
+                             variable, d->over_count ? "over a dim" : "as a posterior");
     help_with(x, "a mixture may be a prior, a likelihood, or what a `draw` draws from");
     return value_error();
   }
@@ -254,13 +276,15 @@ Value combinator_sample(Elaborator *e, const Value *d, Name variable, const Shap
 bool combinator_fits(Elaborator *e, const Value *d, const Shape *shape, Span span, const char *variable) {
   if (d->combinator == COMBINE_MIXTURE) {
     for (int i = 0; i < d->count; i++)
-      if (d->elements[i].combinator != COMBINE_NONE && !combinator_fits(e, &d->elements[i], shape, span, variable)) return false;
+      if (d->elements[i].combinator != COMBINE_NONE && !combinator_fits(e, &d->elements[i], shape, span, variable))
+        return false;
     return true;
   }
   int at = shape->rank - event_rank(&d->elements[0]) - 1;
   if (at >= 0 && dim_agree(shape->dims[at], d->over)) return true;
-  Diagnostic *x = error_at(e->c, "shape", span, "joint(..., over = %s) needs %s as the last dim of `%s`, which has shape %s", dim_text(e->c, d->over), dim_text(e->c, d->over), variable,
-                           shape_text(e->c, shape));
+  Diagnostic *x =
+      error_at(e->c, "shape", span, "joint(..., over = %s) needs %s as the last dim of `%s`, which has shape %s",
+               dim_text(e->c, d->over), dim_text(e->c, d->over), variable, shape_text(e->c, shape));
   help_with(x, "joint makes one event of a variable's innermost dim");
   return false;
 }

@@ -27,7 +27,8 @@ static int formal_index(const Formals *formals, Name name) {
 
 static bool bind_one(Elaborator *e, const Argument *a, const Formal *formal, Value *out, const Item *callee) {
   if (out->kind != VALUE_ERROR) {
-    error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s gets its argument `%s` twice", callee->name, formal->name);
+    error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s gets its argument `%s` twice", callee->name,
+             formal->name);
     return false;
   }
   if (formal->is_dim) {
@@ -74,7 +75,8 @@ bool bind_arguments(Elaborator *e, const Expr *call, const Formals *formals, con
     int at = a->name ? formal_index(formals, a->name) : next++;
     if (at < 0 || at >= formals->count) {
       const char *what = a->name ? arena_printf(e->c, "%s has no argument `%s`", callee->name, a->name)
-                                 : arena_printf(e->c, "%s takes %d argument%s, not %d", callee->name, formals->count, formals->count == 1 ? "" : "s", call->argument_count);
+                                 : arena_printf(e->c, "%s takes %d argument%s, not %d", callee->name, formals->count,
+                                                formals->count == 1 ? "" : "s", call->argument_count);
       report_argument(e, a->name ? a->name_span : a->value->span, what, callee, formals);
       return false;
     }
@@ -86,7 +88,9 @@ bool bind_arguments(Elaborator *e, const Expr *call, const Formals *formals, con
       values[i] = elaborate(e, formals->items[i].initial);
       continue;
     }
-    report_argument(e, call->span, arena_printf(e->c, "%s lacks its argument `%s`", callee->name, formals->items[i].name), callee, formals);
+    report_argument(e, call->span,
+                    arena_printf(e->c, "%s lacks its argument `%s`", callee->name, formals->items[i].name), callee,
+                    formals);
     ok = false;
   }
   return ok;
@@ -112,8 +116,9 @@ static bool match_dims(Elaborator *e, const Formal *f, const Value *v, Scope *ca
     leave_callee(e, frame);
     if (!known) return false;
     if (dim_agree(actual, wanted)) continue;
-    Diagnostic *d = error_at(e->c, "shape", v->span.source ? v->span : span, "`%s` has shape %s; its dim %s must be %s here", f->name,
-                             shape_text(e->c, &shape), dim_text(e->c, actual), dim_text(e->c, wanted));
+    Diagnostic *d =
+        error_at(e->c, "shape", v->span.source ? v->span : span, "`%s` has shape %s; its dim %s must be %s here",
+                 f->name, shape_text(e->c, &shape), dim_text(e->c, actual), dim_text(e->c, wanted));
     note_at(d, f->span, "`%s` is declared here", f->name);
     return false;
   }
@@ -127,8 +132,11 @@ static void accept_support(Elaborator *e, Span span, const Formal *f, Name suppo
   Model *m = e->model;
   if (span.source <= 0 || e->c->sources[span.source].library) return;
   for (int i = 0; i < m->accepted_count; i++)
-    if (m->accepted[i].span.source == span.source && m->accepted[i].span.start == span.start && m->accepted[i].formal == formal) return;
-  for (int i = 0; f->type && i < f->type->attribute_count; i++) extended |= strcmp(f->type->attributes[i].name, "extended") == 0;
+    if (m->accepted[i].span.source == span.source && m->accepted[i].span.start == span.start &&
+        m->accepted[i].formal == formal)
+      return;
+  for (int i = 0; f->type && i < f->type->attribute_count; i++)
+    extended |= strcmp(f->type->attributes[i].name, "extended") == 0;
   m->accepted = arena_grow(e->c, m->accepted, m->accepted_count, sizeof *m->accepted);
   m->accepted[m->accepted_count++] = (struct Acceptance){span, formal, support, extended};
 }
@@ -142,11 +150,12 @@ bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee
   Node *node = value_node(e, v);
   if (!node) return false;
   if (!facts_disjoint(&node->facts, &support.facts)) {
-    if (e->describe && !facts_within(&node->facts, &support.facts)) accept_support(e, v->span.source ? v->span : span, f, support.name);
+    if (e->describe && !facts_within(&node->facts, &support.facts))
+      accept_support(e, v->span.source ? v->span : span, f, support.name);
     return true;
   }
-  Diagnostic *d = error_at(e->c, "support", v->span.source ? v->span : span, "`%s` must be %s; this %s", f->name, support.name,
-                           lies_text(e->c, &node->facts));
+  Diagnostic *d = error_at(e->c, "support", v->span.source ? v->span : span, "`%s` must be %s; this %s", f->name,
+                           support.name, lies_text(e->c, &node->facts));
   note_at(d, f->span, "`%s` is declared here", f->name);
   return false;
 }
@@ -167,8 +176,9 @@ static bool place_in_context(Elaborator *e, const Formal *f, Value *v, int extra
       Shape whole = {.rank = e->context_count - base};
       memcpy(whole.dims, e->context + base, sizeof(Dim) * (size_t)whole.rank);
       Shape shown = visible_shape(v);
-      error_at(e->c, "shape", v->span.source ? v->span : span, "`%s` has shape %s, which does not fit the shape %s of the others",
-               f->name, shape_text(e->c, &shown), shape_text(e->c, &whole));
+      error_at(e->c, "shape", v->span.source ? v->span : span,
+               "`%s` has shape %s, which does not fit the shape %s of the others", f->name, shape_text(e->c, &shown),
+               shape_text(e->c, &whole));
       return false;
     }
     map[i] = at;
@@ -182,7 +192,8 @@ static bool is_shared_constant(const Value *v, int has, int wants) {
   return has == 0 && wants > 0 && (v->kind == VALUE_NUMBER || (v->kind == VALUE_TENSOR && v->node->axes == 0));
 }
 
-static bool expand_constant(Elaborator *e, const Formal *f, Value *v, bool untyped_is_scalar, Scope *callee, Span span) {
+static bool expand_constant(Elaborator *e, const Formal *f, Value *v, bool untyped_is_scalar, Scope *callee,
+                            Span span) {
   if (!value_is_numeric(v) || f->is_dim || !f->type) return true;
   Shape shape = visible_shape(v);
   if (!is_shared_constant(v, shape.rank, formal_rank(f, v, untyped_is_scalar))) return true;
@@ -194,7 +205,8 @@ static bool expand_constant(Elaborator *e, const Formal *f, Value *v, bool untyp
   return known && v->kind != VALUE_ERROR;
 }
 
-bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, int count, bool untyped_is_scalar, Scope *callee, Span span) {
+bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, int count, bool untyped_is_scalar,
+                   Scope *callee, Span span) {
   int base = e->context_count, widest = -1;
   int *extra = arena_array(e->c, int, count);
   for (int i = 0; i < count; i++) {
@@ -203,8 +215,9 @@ bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, i
     int rank = formal_rank(formals[i], &values[i], untyped_is_scalar);
     if (is_shared_constant(&values[i], shape.rank, rank)) continue;
     if (shape.rank < rank) {
-      Diagnostic *d = error_at(e->c, "shape", values[i].span.source ? values[i].span : span, "`%s` needs %d dim%s; this is %s", formals[i]->name, rank,
-                               rank == 1 ? "" : "s", value_text(e->c, &values[i]));
+      Diagnostic *d =
+          error_at(e->c, "shape", values[i].span.source ? values[i].span : span, "`%s` needs %d dim%s; this is %s",
+                   formals[i]->name, rank, rank == 1 ? "" : "s", value_text(e->c, &values[i]));
       note_at(d, formals[i]->span, "`%s` is declared here", formals[i]->name);
       return false;
     }
@@ -261,7 +274,10 @@ Value run_block(Elaborator *e, const Block *block, bool *returned) {
     if (s->kind == STMT_PARAM) {
       report_set_twice(e, s);
       Pending *p = arena_new(e->c, Pending);
-      *p = (Pending){.stmt = s, .scope = e->scope, .full_name = arena_printf(e->c, "%s.%s", base, s->name), .model_visible = e->model_visible};
+      *p = (Pending){.stmt = s,
+                     .scope = e->scope,
+                     .full_name = arena_printf(e->c, "%s.%s", base, s->name),
+                     .model_visible = e->model_visible};
       scope_bind(e, e->scope, s->name, value_error(), s->name_span);
       e->scope->items[e->scope->count - 1].pending = p;
     } else if (s->kind == STMT_SET) {
@@ -329,7 +345,8 @@ Value call_library(Elaborator *e, Item *item, const Expr *call) {
   for (int i = 0; i < item->formals.count; i++) formals[i] = &item->formals.items[i];
   Scope *scope = scope_new(e, NULL);
   for (int i = 0; i < item->formals.count; i++)
-    if (item->formals.items[i].is_dim) scope_bind(e, scope, item->formals.items[i].name, values[i], item->formals.items[i].span);
+    if (item->formals.items[i].is_dim)
+      scope_bind(e, scope, item->formals.items[i].name, values[i], item->formals.items[i].span);
   int context = e->context_count;
   const char *path = item->kind == ITEM_LAYER ? layer_path(e, item->name) : e->path;
   bool mapped = map_arguments(e, formals, values, item->formals.count, false, scope, call->span);
@@ -339,7 +356,8 @@ Value call_library(Elaborator *e, Item *item, const Expr *call) {
   Diagnostic **mark = e->c->last_diagnostic;
   e->callees = &callee;
   Value result = value_error();
-  if (mapped) result = item->has_block || item->kind == ITEM_LAYER ? run_block(e, &item->block, NULL) : elaborate(e, item->expr);
+  if (mapped)
+    result = item->has_block || item->kind == ITEM_LAYER ? run_block(e, &item->block, NULL) : elaborate(e, item->expr);
   e->callees = callee.caller;
   blame(e, mark, call->span, item->name);
   leave_callee(e, frame);
@@ -402,7 +420,9 @@ Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span 
   e->callees = callee.caller;
   leave_callee(e, frame);
   e->context_count = context;
-  Value result = {.kind = mapped ? VALUE_RECORD : VALUE_ERROR, .span = span, .record = mapped ? unmap_record(e, scope, &bound, context) : NULL};
+  Value result = {.kind = mapped ? VALUE_RECORD : VALUE_ERROR,
+                  .span = span,
+                  .record = mapped ? unmap_record(e, scope, &bound, context) : NULL};
   e->calls = arena_grow(e->c, e->calls, e->call_count, sizeof *e->calls);
   e->calls[e->call_count++] = (NetworkCall){.network = item, .arguments = arguments, .count = count, .result = result};
   return result;

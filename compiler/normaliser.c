@@ -1,6 +1,7 @@
-/* normaliser: a family that declares log_kernel, an unnormalised log density -> the logarithm of its integral (or sum) over
- * the support, as IR in its parameters: with it the family has a log_pdf like any other. Univariate families only. Real and
- * positive supports are integrated in equal steps of log|z - split|, which suits any scale; unit ones by tanh-sinh. */
+/* normaliser: a family that declares log_kernel, an unnormalised log density -> the logarithm of its integral (or sum)
+ * over the support, as IR in its parameters: with it the family has a log_pdf like any other. Univariate families only.
+ * Real and positive supports are integrated in equal steps of log|z - split|, which suits any scale; unit ones by
+ * tanh-sinh. */
 #include "kl.h"
 
 #include <math.h>
@@ -13,7 +14,8 @@ typedef struct Grid {
   int unit_nodes;
 } Grid;
 
-static const Grid grids[] = {{0.5, -18, 13, 32}, {0.25, -18, 14, 48}, {0.125, -20, 14, 64}, {0.0625, -20, 14, 128}, {0.03125, -22, 18, 256}};
+static const Grid grids[] = {
+    {0.5, -18, 13, 32}, {0.25, -18, 14, 48}, {0.125, -20, 14, 64}, {0.0625, -20, 14, 128}, {0.03125, -22, 18, 256}};
 enum { GRIDS = sizeof grids / sizeof *grids, MOST_VALUES = 256 };
 
 typedef enum Domain { DOMAIN_REAL, DOMAIN_POSITIVE, DOMAIN_UNIT, DOMAIN_FINITE, DOMAIN_OTHER } Domain;
@@ -59,7 +61,8 @@ static Points points_of(Compilation *c, Domain domain, const Facts *f, const Gri
 }
 
 /* log of the sum of exp(kernel + log weight), one value for each element of `shape`. */
-static Value log_integral(Elaborator *e, const Value *d, Domain domain, const Facts *f, const Grid *grid, int split, const Shape *shape, Span span) {
+static Value log_integral(Elaborator *e, const Value *d, Domain domain, const Facts *f, const Grid *grid, int split,
+                          const Shape *shape, Span span) {
   Points points = points_of(e->c, domain, f, grid);
   NodeDim nodes;
   bool missing;
@@ -76,7 +79,8 @@ static Value log_integral(Elaborator *e, const Value *d, Domain domain, const Fa
   return apply2(e, IR_add, apply1(e, IR_log, sum, span), top, span);
 }
 
-static double *tried(Elaborator *e, const Value *d, Domain domain, const Facts *f, const Grid *grid, int split, Span span, int *count) {
+static double *tried(Elaborator *e, const Value *d, Domain domain, const Facts *f, const Grid *grid, int split,
+                     Span span, int *count) {
   Value none = {.kind = VALUE_DISTRIBUTION, .family = d->family};
   KlPair pair = {.q = &none, .p = d, .span = span};
   Trial trial;
@@ -103,7 +107,8 @@ static void choose(Elaborator *e, const Value *d, Domain domain, const Facts *f,
     for (int k = 0; k < split_count; k++) {
       double *values = finest[k] ? tried(e, d, domain, f, &grids[g], splits[k], span, &count) : NULL;
       double error = 0;
-      for (int i = 0; values && i < count; i++) error = fabs(values[i] - finest[k][i]) <= error ? error : fabs(values[i] - finest[k][i]);
+      for (int i = 0; values && i < count; i++)
+        error = fabs(values[i] - finest[k][i]) <= error ? error : fabs(values[i] - finest[k][i]);
       if (!values || isnan(error)) continue;
       if (error < choice->error) choice->error = error, choice->split = splits[k];
       if (error > tolerance) continue;
@@ -115,7 +120,8 @@ static void choose(Elaborator *e, const Value *d, Domain domain, const Facts *f,
 static const NormaliserChoice *chosen(Elaborator *e, const Value *d, Domain domain, const Facts *f, Span span) {
   Model *m = e->model;
   Value none = {.kind = VALUE_DISTRIBUTION, .family = d->family};
-  NormaliserChoice choice = {.key = trial_key(e, &(KlPair){.q = &none, .p = d}), .grid = -1, .split = -1, .error = INFINITY};
+  NormaliserChoice choice = {
+      .key = trial_key(e, &(KlPair){.q = &none, .p = d}), .grid = -1, .split = -1, .error = INFINITY};
   for (int i = 0; i < m->normaliser_count; i++)
     if (m->normalisers[i].key == choice.key) return &m->normalisers[i];
   choose(e, d, domain, f, span, &choice);
@@ -125,7 +131,8 @@ static const NormaliserChoice *chosen(Elaborator *e, const Value *d, Domain doma
 }
 
 static Value refused(Elaborator *e, const Value *d, const char *why) {
-  Diagnostic *x = error_at(e->c, "log-kernel", d->span, "the normaliser of %s cannot be computed: %s", d->family->name, why);
+  Diagnostic *x =
+      error_at(e->c, "log-kernel", d->span, "the normaliser of %s cannot be computed: %s", d->family->name, why);
   note_at(x, d->family->name_span, "it declares log_kernel alone");
   help_with(x, "declare log_pdf, normalised");
   return value_error();
@@ -135,7 +142,8 @@ static Value refused(Elaborator *e, const Value *d, const char *why) {
 static Shape shape_of_parameters(const Value *d, const Shape *otherwise) {
   Shape widest = {0};
   for (int i = 0; i < d->count; i++)
-    if (d->elements[i].kind == VALUE_TENSOR && visible_shape(&d->elements[i]).rank > widest.rank) widest = visible_shape(&d->elements[i]);
+    if (d->elements[i].kind == VALUE_TENSOR && visible_shape(&d->elements[i]).rank > widest.rank)
+      widest = visible_shape(&d->elements[i]);
   for (int i = 0; i < d->count; i++) {
     Shape s = d->elements[i].kind == VALUE_TENSOR ? visible_shape(&d->elements[i]) : (Shape){0};
     if (s.rank > 0 && ways_to_fit(&s, &widest) != 1) return *otherwise;
@@ -148,7 +156,9 @@ Value log_normaliser(Elaborator *e, const Value *d, const Shape *shape, Span spa
   if (event_rank(d) != 0) return refused(e, d, "it is not univariate");
   if (!distribution_support(e, d, &support, &extended)) return value_error();
   Domain domain = domain_of(&support);
-  if (domain == DOMAIN_OTHER) return refused(e, d, arena_printf(e->c, "its support, %s, is neither real, positive, unit nor finite", support.name));
+  if (domain == DOMAIN_OTHER)
+    return refused(e, d,
+                   arena_printf(e->c, "its support, %s, is neither real, positive, unit nor finite", support.name));
   Shape own = shape_of_parameters(d, shape);
   Grid all = {0};
   if (domain == DOMAIN_FINITE) return log_integral(e, d, domain, &support.facts, &all, -1, &own, span);

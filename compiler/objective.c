@@ -5,9 +5,18 @@
 #include <string.h>
 
 typedef enum Word {
-  WORD_LOG_LIK, WORD_KL, WORD_KL_EACH, WORD_ENTROPY, WORD_LOG_PRIOR, WORD_LOG_POST, WORD_LOG_JOINT, WORD_LOG_WEIGHT, WORD_ELBO
+  WORD_LOG_LIK,
+  WORD_KL,
+  WORD_KL_EACH,
+  WORD_ENTROPY,
+  WORD_LOG_PRIOR,
+  WORD_LOG_POST,
+  WORD_LOG_JOINT,
+  WORD_LOG_WEIGHT,
+  WORD_ELBO
 } Word;
-static const char *const word_names[] = {"log_lik", "kl", "kl_each", "entropy", "log_prior", "log_post", "log_joint", "log_weight", "elbo"};
+static const char *const word_names[] = {"log_lik",  "kl",        "kl_each",    "entropy", "log_prior",
+                                         "log_post", "log_joint", "log_weight", "elbo"};
 enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
 
 static int find_word(Name name) {
@@ -18,13 +27,15 @@ static int find_word(Name name) {
 
 bool is_objective_word(Name name) { return find_word(name) >= 0; }
 
-/* ---- statements --------------------------------------------------------------------------------------------------- */
+/* ---- statements ---------------------------------------------------------------------------------------------------
+ */
 
 static Item *declared_variable(Elaborator *e, const Item *statement) {
   Item *variable = model_find_declaration(e->model, statement->name);
   const char *keyword = item_keyword(statement->kind);
   if (!variable) {
-    Diagnostic *d = error_at(e->c, "unknown-name", statement->name_span, "%s of `%s`, which is not declared", keyword, statement->name);
+    Diagnostic *d = error_at(e->c, "unknown-name", statement->name_span, "%s of `%s`, which is not declared", keyword,
+                             statement->name);
     Suggestion near = {.name = statement->name};
     for (int i = 0; i < e->model->items.count; i++) {
       ItemKind kind = e->model->items.items[i]->kind;
@@ -33,11 +44,13 @@ static Item *declared_variable(Elaborator *e, const Item *statement) {
     if (near.best) help_with(d, "did you mean `%s`?", near.best);
     return NULL;
   }
-  bool latent = variable->kind == ITEM_LATENT || variable->kind == ITEM_PARAM; /* a param with a posterior is a global latent */
+  bool latent =
+      variable->kind == ITEM_LATENT || variable->kind == ITEM_PARAM; /* a param with a posterior is a global latent */
   bool fits = (statement->kind == ITEM_LIKELIHOOD) != latent;
   if (fits) return variable;
-  Diagnostic *d = error_at(e->c, "statement", statement->name_span, "a %s is of %s, and `%s` is declared with `%s`", keyword,
-                           statement->kind == ITEM_LIKELIHOOD ? "data" : "a latent or a param", statement->name, item_keyword(variable->kind));
+  Diagnostic *d = error_at(e->c, "statement", statement->name_span, "a %s is of %s, and `%s` is declared with `%s`",
+                           keyword, statement->kind == ITEM_LIKELIHOOD ? "data" : "a latent or a param",
+                           statement->name, item_keyword(variable->kind));
   note_at(d, variable->name_span, "`%s` is declared here", statement->name);
   return NULL;
 }
@@ -54,8 +67,10 @@ static bool variable_type(Elaborator *e, const Item *variable, Support *support,
 
 static bool latent_type_built(Elaborator *e, const Item *latent, const Support *support) {
   const TypeExpr *type = latent->type;
-  if (support->special != SPECIAL_NONE) error_at(e->c, "not-supported", type->span, "a latent of the type `%s` is not supported yet", support->name);
-  else if (support->facts.integer) error_at(e->c, "not-supported", type->span, "a discrete latent (`%s`) is not supported yet", support->name);
+  if (support->special != SPECIAL_NONE)
+    error_at(e->c, "not-supported", type->span, "a latent of the type `%s` is not supported yet", support->name);
+  else if (support->facts.integer)
+    error_at(e->c, "not-supported", type->span, "a discrete latent (`%s`) is not supported yet", support->name);
   return support->special == SPECIAL_NONE && !support->facts.integer;
 }
 
@@ -65,7 +80,9 @@ static bool check_global(Elaborator *e, const Value *d, const Item *variable, co
   int count = distribution_parameters(e, d, &parameters, 0);
   for (int i = 0; i < count; i++) {
     if (parameters[i]->kind != VALUE_TENSOR || !(parameters[i]->node->axes & AXIS_DATUM)) continue;
-    Diagnostic *x = error_at(e->c, "global", parameters[i]->span, "the %s of param `%s` depends on the datum, and a param is one for all data", item_keyword(statement->kind), variable->name);
+    Diagnostic *x = error_at(e->c, "global", parameters[i]->span,
+                             "the %s of param `%s` depends on the datum, and a param is one for all data",
+                             item_keyword(statement->kind), variable->name);
     note_at(x, variable->name_span, "`%s` is declared here", variable->name);
     help_with(x, "declare it as a latent, or give the %s parameters that are params", item_keyword(statement->kind));
     return false;
@@ -87,12 +104,15 @@ Value statement_value(Elaborator *e, Item *statement) {
   if (!variable_type(e, variable, &support, &shape)) return value_error();
   if (variable->kind == ITEM_LATENT && !latent_type_built(e, variable, &support)) return value_error();
   /* A latent's prior and posterior may both call layers. */
-  e->path = statement->kind == ITEM_POSTERIOR ? variable->name : arena_printf(e->c, "%s.%s", variable->name, item_keyword(statement->kind));
+  e->path = statement->kind == ITEM_POSTERIOR
+                ? variable->name
+                : arena_printf(e->c, "%s.%s", variable->name, item_keyword(statement->kind));
   Value d = elaborate(e, statement->expr);
   if (d.kind == VALUE_ERROR) return d;
   if (statement->kind == ITEM_POSTERIOR && statement->is_point) return expand_to(e, d, &shape, statement->expr->span);
   if (d.kind != VALUE_DISTRIBUTION) {
-    error_at(e->c, "not-a-distribution", statement->expr->span, "`%s %s ~` needs a distribution; this is %s", item_keyword(statement->kind), statement->name, value_text(e->c, &d));
+    error_at(e->c, "not-a-distribution", statement->expr->span, "`%s %s ~` needs a distribution; this is %s",
+             item_keyword(statement->kind), statement->name, value_text(e->c, &d));
     return value_error();
   }
   bool fits = check_distribution_for(e, &d, variable, &support, &shape, item_keyword(statement->kind));
@@ -117,7 +137,8 @@ static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
     return value_error();
   }
   if (is_misdirected(e->model, kind)) return value_error();
-  Diagnostic *d = error_at(e->c, "missing-statement", variable->name_span, "%s %s has no %s", item_keyword(variable->kind), name, item_keyword(kind));
+  Diagnostic *d = error_at(e->c, "missing-statement", variable->name_span, "%s %s has no %s",
+                           item_keyword(variable->kind), name, item_keyword(kind));
   bool elsewhere = span.start != variable->name_span.start && span.start != e->model->span.start;
   if (elsewhere) note_at(d, span, "it is needed here");
   help_with(d, "add `%s %s ~ ...;`", item_keyword(kind), name);
@@ -136,11 +157,13 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   if (!latent_type_built(e, latent, &support)) return value_error();
   Value d = statement_of(e, ITEM_POSTERIOR, latent->name, span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
-  unsigned axes = (latent->kind == ITEM_LATENT ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
+  unsigned axes =
+      (latent->kind == ITEM_LATENT ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
   return distribution_sample(e, &d, latent->name, &shape, axes, d.span);
 }
 
-/* ---- one expectation each ------------------------------------------------------------------------------------------- */
+/* ---- one expectation each -------------------------------------------------------------------------------------------
+ */
 
 static bool latent_shape(Elaborator *e, Name name, Span span, Shape *shape) {
   Item *latent = model_find_declaration(e->model, name);
@@ -163,7 +186,8 @@ static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
   Item *variable = model_find_declaration(e->model, name);
   if (d.kind == VALUE_ERROR || !variable) return value_error();
   if (d.kind != VALUE_DISTRIBUTION) {
-    Diagnostic *x = error_at(e->c, "point-posterior", span, "the posterior of `%s` is a point: it has no density and no entropy", name);
+    Diagnostic *x = error_at(e->c, "point-posterior", span,
+                             "the posterior of `%s` is a point: it has no density and no entropy", name);
     help_with(x, "`elbo` has log_prior(%s) in place of kl(%s)", name, name);
     return value_error();
   }
@@ -205,7 +229,8 @@ static Value entropy_of(Elaborator *e, Name name, Span span) {
   return datum_share(e, model_find_declaration(e->model, name), average_samples(e, sum_all(e, v, span)), span);
 }
 
-/* ---- the sums ---------------------------------------------------------------------------------------------------------- */
+/* ---- the sums
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void add_term(Elaborator *e, Terms *terms, Name name, Value value, Value weight, double sign) {
   terms->items = arena_grow(e->c, terms->items, terms->count, sizeof *terms->items);
@@ -268,7 +293,8 @@ static Value log_weight(Elaborator *e, Span span) {
       return value_error();
     }
     if (item->kind == ITEM_PARAM && model_find(e->model, ITEM_POSTERIOR, item->name)) {
-      error_at(e->c, "not-supported", span, "log_weight with a posterior on the param `%s` is not supported yet", item->name);
+      error_at(e->c, "not-supported", span, "log_weight with a posterior on the param `%s` is not supported yet",
+               item->name);
       return value_error();
     }
   }
@@ -288,10 +314,12 @@ static bool elbo_options(Elaborator *e, const Expr *call, KlMethod *method, Valu
       if (!read_kl_method(e, a, method)) return false;
     } else if (a->name && strcmp(a->name, "samples") == 0) {
       continue; /* count_samples has read it */
-    } else if (a->name && strcmp(a->name, "log_lik") == 0 && a->value->kind == EXPR_NAME && strcmp(a->value->name, "monte_carlo") == 0) {
+    } else if (a->name && strcmp(a->name, "log_lik") == 0 && a->value->kind == EXPR_NAME &&
+               strcmp(a->value->name, "monte_carlo") == 0) {
       continue; /* what it is anyway */
     } else {
-      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no option `%s`", a->name ? a->name : span_text(e->c, a->value->span));
+      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no option `%s`",
+                               a->name ? a->name : span_text(e->c, a->value->span));
       help_with(d, "its options are kl_weight, kl, samples");
       return false;
     }
@@ -320,12 +348,17 @@ static int dims_beyond_event(const Value *d, int parameter) {
 static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
   Value d[2] = {value_error(), value_error()};
   int wanted = word == WORD_KL ? 2 : 1;
-  if (call->argument_count == 1 && !call->arguments[0].name && call->arguments[0].value->kind == EXPR_NAME && word != WORD_ENTROPY) {
-    Value v = lookup(e, call->arguments[0].value->name, call->arguments[0].value->span); /* no variable: mostly unknown */
+  if (call->argument_count == 1 && !call->arguments[0].name && call->arguments[0].value->kind == EXPR_NAME &&
+      word != WORD_ENTROPY) {
+    Value v =
+        lookup(e, call->arguments[0].value->name, call->arguments[0].value->span); /* no variable: mostly unknown */
     if (v.kind == VALUE_ERROR) return v;
   }
   if ((word != WORD_KL && word != WORD_ENTROPY) || call->argument_count != wanted) {
-    Diagnostic *x = error_at(e->c, "argument", call->span, "%s takes the name of a variable%s", call->name, word == WORD_KL ? " or two distributions" : word == WORD_ENTROPY ? " or a distribution" : "");
+    Diagnostic *x = error_at(e->c, "argument", call->span, "%s takes the name of a variable%s", call->name,
+                             word == WORD_KL        ? " or two distributions"
+                             : word == WORD_ENTROPY ? " or a distribution"
+                                                    : "");
     help_with(x, "for example %s(z)", call->name);
     return value_error();
   }
@@ -334,7 +367,8 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
     d[i] = elaborate(e, call->arguments[i].value);
     if (d[i].kind == VALUE_ERROR) return value_error();
     if (d[i].kind != VALUE_DISTRIBUTION) {
-      error_at(e->c, "not-a-distribution", call->arguments[i].value->span, "%s needs a distribution or a variable; this is %s", call->name, value_text(e->c, &d[i]));
+      error_at(e->c, "not-a-distribution", call->arguments[i].value->span,
+               "%s needs a distribution or a variable; this is %s", call->name, value_text(e->c, &d[i]));
       return value_error();
     }
     for (int k = 0; k < d[i].count; k++) {
@@ -346,13 +380,15 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
   }
   for (int i = 0; i < wanted; i++)
     if (event_rank(&d[i]) > shape.rank) {
-      error_at(e->c, "shape", call->arguments[i].value->span, "%s is a distribution over events whose size cannot be told from its parameters", d[i].family->name);
+      error_at(e->c, "shape", call->arguments[i].value->span,
+               "%s is a distribution over events whose size cannot be told from its parameters", d[i].family->name);
       return value_error();
     }
   if (word == WORD_KL) return resolve_kl(e, NULL, &d[0], &d[1], &shape, KL_BEST, call->span);
   bool missing;
   Value v = distribution_field(e, &d[0], "entropy", NULL, &shape, call->span, &missing);
-  if (missing) error_at(e->c, "kl-rule", call->span, "there is no closed form of entropy(%s)", distribution_name(&d[0]));
+  if (missing)
+    error_at(e->c, "kl-rule", call->span, "there is no closed form of entropy(%s)", distribution_name(&d[0]));
   return v;
 }
 
@@ -367,7 +403,9 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
     return total(e, &terms, span);
   }
   if (word == WORD_LOG_WEIGHT) return log_weight(e, span);
-  if (word == WORD_LOG_JOINT) return average_samples(e, apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span));
+  if (word == WORD_LOG_JOINT)
+    return average_samples(
+        e, apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span));
   if (!call) {
     Diagnostic *d = error_at(e->c, "argument", span, "%s needs the name of a variable", name);
     help_with(d, "for example %s(%s)", name, word == WORD_LOG_LIK ? "x" : "z");
@@ -387,16 +425,17 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
 }
 
 void objective_terms(Elaborator *e, const Expr *x, double sign, Terms *terms) {
-  if (x->kind == EXPR_BINARY && (x->operator == OP_ADD || x->operator == OP_SUBTRACT)) {
+  if (x->kind == EXPR_BINARY && (x->operation == OP_ADD || x->operation == OP_SUBTRACT)) {
     objective_terms(e, x->a, sign, terms);
-    objective_terms(e, x->b, x->operator == OP_ADD ? sign : -sign, terms);
+    objective_terms(e, x->b, x->operation == OP_ADD ? sign : -sign, terms);
     return;
   }
-  if (x->kind == EXPR_UNARY && x->operator == OP_NEGATE) {
+  if (x->kind == EXPR_UNARY && x->operation == OP_NEGATE) {
     objective_terms(e, x->a, -sign, terms);
     return;
   }
-  bool elbo = (x->kind == EXPR_NAME || x->kind == EXPR_CALL) && strcmp(x->name, "elbo") == 0 && !model_find_declaration(e->model, x->name);
+  bool elbo = (x->kind == EXPR_NAME || x->kind == EXPR_CALL) && strcmp(x->name, "elbo") == 0 &&
+              !model_find_declaration(e->model, x->name);
   if (elbo) {
     KlMethod method;
     Value kl_weight;

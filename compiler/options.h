@@ -24,8 +24,8 @@ typedef struct CompileOptions {
   const DataShape *data;
   int data_count;
   const char *search_path; /* directories for `use`, separated by ':', after the using file's own; NULL: none */
-  const char *text; /* the spec's own text, where the path only names it; NULL: it is read from the path */
-  bool invent_dims; /* dims without a value become small numbers (check, diagnose: LANGUAGE rule 33) */
+  const char *text;        /* the spec's own text, where the path only names it; NULL: it is read from the path */
+  bool invent_dims;        /* dims without a value become small numbers (check, diagnose: LANGUAGE rule 33) */
 } CompileOptions;
 
 /* Programs of a model, in the order they are emitted. */

@@ -38,10 +38,13 @@ static Value apply_norm(Elaborator *e, const Attribute *a, Value v) {
   bool unit = strcmp(a->name, "unit_norm") == 0;
   Expr *over = NULL, *radius = NULL;
   for (int i = 0; i < a->argument_count; i++)
-    if (a->arguments[i].name && strcmp(a->arguments[i].name, "over") == 0) over = a->arguments[i].value;
-    else radius = a->arguments[i].value;
+    if (a->arguments[i].name && strcmp(a->arguments[i].name, "over") == 0)
+      over = a->arguments[i].value;
+    else
+      radius = a->arguments[i].value;
   if (!over || (!unit && !radius) || (unit && radius)) {
-    Diagnostic *d = error_at(e->c, "attribute", a->span, "%s takes %sover = the dims of one vector", a->name, unit ? "" : "a radius and ");
+    Diagnostic *d = error_at(e->c, "attribute", a->span, "%s takes %sover = the dims of one vector", a->name,
+                             unit ? "" : "a radius and ");
     help_with(d, unit ? "for example unit_norm(over = D)" : "for example max_norm(1, over = D)");
     return value_error();
   }
@@ -53,7 +56,11 @@ static Value apply_norm(Elaborator *e, const Attribute *a, Value v) {
   Expr value = {.kind = EXPR_NAME, .span = a->span, .name = self};
   Expr largest = {.kind = EXPR_NAME, .span = a->span, .name = limit};
   Argument arguments[3] = {{.value = &value}, {.name = intern(e->c, "over"), .value = over}, {.value = &largest}};
-  Expr call = {.kind = EXPR_CALL, .span = a->span, .name = intern(e->c, unit ? "normalize" : "clip_norm"), .arguments = arguments, .argument_count = unit ? 2 : 3};
+  Expr call = {.kind = EXPR_CALL,
+               .span = a->span,
+               .name = intern(e->c, unit ? "normalize" : "clip_norm"),
+               .arguments = arguments,
+               .argument_count = unit ? 2 : 3};
   Frame frame = enter_callee(e, scope, e->model_visible, e->path);
   Value result = elaborate(e, &call);
   leave_callee(e, frame);
@@ -75,23 +82,27 @@ static Scope *numbers_of(Elaborator *e, const Scope *scope) {
   Scope *copy = scope_new(e, NULL);
   for (; scope; scope = scope->parent)
     for (int i = 0; i < scope->count; i++)
-      if (scope->items[i].value.kind == VALUE_NUMBER) scope_bind(e, copy, scope->items[i].name, scope->items[i].value, scope->items[i].span);
+      if (scope->items[i].value.kind == VALUE_NUMBER)
+        scope_bind(e, copy, scope->items[i].name, scope->items[i].value, scope->items[i].span);
   return copy;
 }
 
-static int add_parameter(Elaborator *e, const char *full_name, const TypeExpr *type, const Shape *shape, const Expr *init, Span span) {
+static int add_parameter(Elaborator *e, const char *full_name, const TypeExpr *type, const Shape *shape,
+                         const Expr *init, Span span) {
   Signature *s = e->graph->signature;
   Parameter p = {.name = intern(e->c, full_name), .shape = *shape, .span = span};
   p.fixed = attribute(type, "fixed") != NULL;
   p.projected = attribute(type, "projected") != NULL;
-  bool transformed = library_find(e->model, ITEM_FUNCTION, intern(e->c, arena_printf(e->c, "constrain_%s", type->name))) != NULL ||
-                     attribute(type, "unit_norm") || attribute(type, "max_norm");
+  bool transformed =
+      library_find(e->model, ITEM_FUNCTION, intern(e->c, arena_printf(e->c, "constrain_%s", type->name))) != NULL ||
+      attribute(type, "unit_norm") || attribute(type, "max_norm");
   p.constrained = transformed && !p.projected && !p.fixed;
   s->parameters = arena_grow(e->c, s->parameters, s->parameter_count, sizeof *s->parameters);
   s->parameters[s->parameter_count] = p;
   Model *m = e->model;
   m->sources = arena_grow(e->c, m->sources, s->parameter_count, sizeof *m->sources);
-  m->sources[s->parameter_count] = (ParameterSource){.type = type, .init = init, .scope = numbers_of(e, e->scope), .model_visible = e->model_visible};
+  m->sources[s->parameter_count] = (ParameterSource){
+      .type = type, .init = init, .scope = numbers_of(e, e->scope), .model_visible = e->model_visible};
   return s->parameter_count++;
 }
 
@@ -103,33 +114,41 @@ static Value initial_value(Elaborator *e, int index) {
   Frame frame = enter_callee(e, scope, source->model_visible, arena_printf(e->c, "init.%s", p->name));
   Value v = value_number(0);
   bool positive = strcmp(source->type->name, "positive") == 0;
-  if (source->init) v = elaborate(e, source->init);
-  else if (positive) v = value_number(1);
-  else if (strcmp(source->type->name, "unit") == 0) v = value_number(0.5);
-  else if (strcmp(source->type->name, "simplex") == 0) v = value_number(1 / p->shape.dims[p->shape.rank - 1].size);
+  if (source->init)
+    v = elaborate(e, source->init);
+  else if (positive)
+    v = value_number(1);
+  else if (strcmp(source->type->name, "unit") == 0)
+    v = value_number(0.5);
+  else if (strcmp(source->type->name, "simplex") == 0)
+    v = value_number(1 / p->shape.dims[p->shape.rank - 1].size);
   if (v.kind == VALUE_DISTRIBUTION) v = distribution_sample(e, &v, e->path, &p->shape, 0, source->init->span);
   Span span = source->init ? source->init->span : p->span;
   if (v.kind == VALUE_ERROR) {
   } else if (!value_is_numeric(&v)) {
-    error_at(e->c, "init", span, "a param starts at a value, a distribution or another param; this is %s", value_text(e->c, &v));
+    error_at(e->c, "init", span, "a param starts at a value, a distribution or another param; this is %s",
+             value_text(e->c, &v));
     v = value_error();
   } else {
     Support support;
     Node *node = value_node(e, &v);
     bool normed = attribute(source->type, "unit_norm") || attribute(source->type, "max_norm");
     if (read_support(e, source->type, &support) && facts_disjoint(&node->facts, &support.facts) && !normed) {
-      error_at(e->c, "support", span, "%s is %s, but its initial value %s", p->name, support.name, lies_text(e->c, &node->facts));
+      error_at(e->c, "support", span, "%s is %s, but its initial value %s", p->name, support.name,
+               lies_text(e->c, &node->facts));
       v = value_error();
     } else
       v = expand_to(e, v, &p->shape, span);
   }
-  if (attribute(source->type, "unit_norm") || attribute(source->type, "max_norm") || strcmp(source->type->name, "lower_triangular") == 0)
+  if (attribute(source->type, "unit_norm") || attribute(source->type, "max_norm") ||
+      strcmp(source->type->name, "lower_triangular") == 0)
     v = constrain(e, source->type, v, "project");
   leave_callee(e, frame);
   return v;
 }
 
-Value make_parameter(Elaborator *e, Name name, const char *full_name, const TypeExpr *type, const Expr *init, Span span) {
+Value make_parameter(Elaborator *e, Name name, const char *full_name, const TypeExpr *type, const Expr *init,
+                     Span span) {
   (void)name;
   int index = find_parameter(e->graph->signature, full_name);
   if (index < 0) {
@@ -149,7 +168,8 @@ Value make_parameter(Elaborator *e, Name name, const char *full_name, const Type
 Value binding_value(Elaborator *e, const Binding *b) {
   Pending *p = b->pending;
   if (!p) return b->value;
-  if (p->busy) error_at(e->c, "cycle", p->stmt->name_span, "param %s depends on itself", p->stmt->name);
+  if (p->busy)
+    error_at(e->c, "cycle", p->stmt->name_span, "param %s depends on itself", p->stmt->name);
   else if (!p->made) {
     Frame frame = enter_callee(e, p->scope, p->model_visible, e->path);
     p->busy = true;

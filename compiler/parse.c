@@ -42,8 +42,8 @@ static int innermost(const Parser *p) { return p->open_count > 0 ? kind_at(p, p-
 static void track(Parser *p, int kind) {
   bool opens = kind == TOKEN_OPEN || kind == TOKEN_OPEN_SQUARE || kind == TOKEN_OPEN_BRACE;
   bool closes = kind == TOKEN_CLOSE || kind == TOKEN_CLOSE_SQUARE || kind == TOKEN_CLOSE_BRACE;
-  bool ends = (kind == TOKEN_SEMICOLON && innermost(p) != TOKEN_OPEN) || kind == TOKEN_CLOSE_BRACE ||
-              kind == TOKEN_OPEN_BRACE;
+  bool ends =
+      (kind == TOKEN_SEMICOLON && innermost(p) != TOKEN_OPEN) || kind == TOKEN_CLOSE_BRACE || kind == TOKEN_OPEN_BRACE;
   if (opens) p->open[p->open_count++] = p->position;
   if (closes && p->open_count > 0) p->open_count--;
   p->position++;
@@ -51,8 +51,7 @@ static void track(Parser *p, int kind) {
 }
 
 static bool too_deep(Parser *p, const Token *token) {
-  bool opens =
-      token->kind == TOKEN_OPEN || token->kind == TOKEN_OPEN_SQUARE || token->kind == TOKEN_OPEN_BRACE;
+  bool opens = token->kind == TOKEN_OPEN || token->kind == TOKEN_OPEN_SQUARE || token->kind == TOKEN_OPEN_BRACE;
   if (!opens || p->open_count < NESTING_LIMIT) return false;
   nesting_error(p, token->span);
   return true;
@@ -156,8 +155,8 @@ static bool lacks_semicolon(Parser *p, spm_pstate *state) {
   bool after_value = before == TOKEN_NAME || before == TOKEN_NUMBER || before == TOKEN_STRING ||
                      before == TOKEN_CLOSE || before == TOKEN_CLOSE_SQUARE || before == TOKEN_TRANSPOSE;
   if (!after_value) return false;
-  bool begins = kind == TOKEN_CLOSE_BRACE || kind == TOKEN_YYEOF || is_declaration_word(kind) ||
-                kind == TOKEN_REPEAT || kind == TOKEN_RETURN ||
+  bool begins = kind == TOKEN_CLOSE_BRACE || kind == TOKEN_YYEOF || is_declaration_word(kind) || kind == TOKEN_REPEAT ||
+                kind == TOKEN_RETURN ||
                 (kind == TOKEN_NAME && (token->first_on_line || kind_at(p, p->position + 1) == TOKEN_ASSIGN));
   if (!begins) return false;
   Expected expected;
@@ -185,8 +184,10 @@ static void feed(Parser *p, spm_pstate *state) {
     int status = push_token(p, state, token);
     if (status == 1) add_error_item(p, token); /* the end of the file was the error */
     if (status != YYPUSH_MORE || p->stop) return;
-    if (p->failed || token->kind == TOKEN_SPM_error) recover(p, state);
-    else track(p, token->kind);
+    if (p->failed || token->kind == TOKEN_SPM_error)
+      recover(p, state);
+    else
+      track(p, token->kind);
   }
 }
 

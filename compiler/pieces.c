@@ -145,8 +145,10 @@ static void find_definitions(Compilation *c, Piece *piece) {
     define(c, piece, at, length);
   } else if (begins(text, "typedef")) {
     const char *pointer = strstr(text, "(*"), *attribute = strstr(text, "__attribute__");
-    if (pointer) define_before(c, piece, strchr(pointer, ')'));
-    else define_before(c, piece, attribute ? attribute : strrchr(text, ';'));
+    if (pointer)
+      define_before(c, piece, strchr(pointer, ')'));
+    else
+      define_before(c, piece, attribute ? attribute : strrchr(text, ';'));
   } else if (begins(text, "enum") && brace) {
     define_enumerators(c, piece, brace);
   } else if ((begins(text, "struct") || begins(text, "union")) && brace && !memchr(text, '(', (size_t)(brace - text)) &&
@@ -165,7 +167,7 @@ static void find_definitions(Compilation *c, Piece *piece) {
 typedef struct Cutter {
   Pieces *p;
   int conditions[MAX_DEPTH], branches[MAX_DEPTH], depth;
-  int guard; /* depth of the include guard, which is not counted; -1: none */
+  int guard;   /* depth of the include guard, which is not counted; -1: none */
   int nesting; /* counting it */
   const char *guard_name;
   bool whole, header;
@@ -267,8 +269,10 @@ void pieces_add(Pieces *p, const char *path, const char *text, bool whole) {
       at = end;
     } else {
       const char *end = *at == '#' ? end_of_line(at) : end_of_declaration(at);
-      if (*at == '#') directive(&cut, comment, at, end);
-      else add_piece(&cut, comment, at, end);
+      if (*at == '#')
+        directive(&cut, comment, at, end);
+      else
+        add_piece(&cut, comment, at, end);
       comment = NULL;
       at = end;
     }
@@ -276,7 +280,8 @@ void pieces_add(Pieces *p, const char *path, const char *text, bool whole) {
   p->file_count++;
 }
 
-/* --- what is needed ------------------------------------------------------------------------------------------------ */
+/* --- what is needed ------------------------------------------------------------------------------------------------
+ */
 
 static bool defines(const Piece *piece, Name name) {
   for (int i = 0; i < piece->define_count; i++)
@@ -312,7 +317,8 @@ void pieces_need(Pieces *p, const char *text) {
   close_over(p);
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------------------------------------------------
+ */
 
 void pieces_includes(Pieces *p, Text *out) {
   bool *wanted = arena_array(p->compilation, bool, p->file_count);
@@ -345,7 +351,8 @@ static void move_to(const Pieces *p, Text *out, int *conditions, int *branches, 
 
 static const Piece *definition_of(const Pieces *p, const Piece *prototype) {
   for (int i = 0; i < p->piece_count; i++)
-    if (p->pieces[i].function && p->pieces[i].wanted && defines(&p->pieces[i], prototype->defines[0])) return &p->pieces[i];
+    if (p->pieces[i].function && p->pieces[i].wanted && defines(&p->pieces[i], prototype->defines[0]))
+      return &p->pieces[i];
   return NULL;
 }
 

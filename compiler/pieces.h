@@ -1,5 +1,6 @@
 /* Pieces: C source files of the runtime -> those of their top-level declarations that some text needs, for pasting. The
- * files are the one source: nothing in them is marked, they are cut at top level, and what a piece mentions it needs. */
+ * files are the one source: nothing in them is marked, they are cut at top level, and what a piece mentions it needs.
+ */
 #ifndef SPM_PIECES_H
 #define SPM_PIECES_H
 

@@ -18,12 +18,12 @@ const char *plan_verify(const Plan *);
 typedef enum Rendering { RENDER_STRIPS, RENDER_LOOPS } Rendering;
 
 /* emit: the C text of a whole model: model.h, what it needs of vmath.h (loops only), kernel declarations, one function
- * a phase (and a range), the descriptor `spm_model_NAME`. C99, deterministic bytes. With RENDER_STRIPS the text is meant
- * for libtcc: no includes, calls to precompiled kernels. `-DSPM_DOUBLE` selects double. */
+ * a phase (and a range), the descriptor `spm_model_NAME`. C99, deterministic bytes. With RENDER_STRIPS the text is
+ * meant for libtcc: no includes, calls to precompiled kernels. `-DSPM_DOUBLE` selects double. */
 void emit(Text *, Compilation *, const char *model_name, const Signature *, Plan *const *plans, int plan_count,
           const Training *trainings, int training_count, Rendering);
 /* Its functions and tables alone, as loops: what emit_standalone.c puts the rest around. */
-void emit_model_body(Text *, Compilation *, const char *model_name, const Signature *, Plan *const *plans, int plan_count,
-               const Training *trainings, int training_count);
+void emit_model_body(Text *, Compilation *, const char *model_name, const Signature *, Plan *const *plans,
+                     int plan_count, const Training *trainings, int training_count);
 
 #endif

@@ -296,7 +296,7 @@ Extent extent_fixed(long);
 /* loops.c: groups, copies, reductions, layout changes -> steps appended to the list */
 void group_steps(Scheduler *, const Group *, StepList *);
 void reduction_steps(Scheduler *, const Node *, StepList *);
-void along_steps(Scheduler *, const Node *, StepList *);  /* cumsum, masks of maxima, lower_part */
+void along_steps(Scheduler *, const Node *, StepList *); /* cumsum, masks of maxima, lower_part */
 void solve_steps(Scheduler *, const Node *, StepList *);
 void layout_steps(Scheduler *, const Node *, StepList *); /* pad, concat, embed_diagonal, and views that are copied */
 void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);

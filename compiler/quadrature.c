@@ -1,7 +1,7 @@
-/* quadrature: KL(q || p) of a univariate factor -> IR over constant nodes. A normal q is integrated over two pieces that
- * meet at a point where p may have a kink; any other q with a sampler of one noise over that noise. The rule is the first
- * of a ladder that agrees with the next finer one on a grid of parameters, tried with the interpreter on a graph of its
- * own. */
+/* quadrature: KL(q || p) of a univariate factor -> IR over constant nodes. A normal q is integrated over two pieces
+ * that meet at a point where p may have a kink; any other q with a sampler of one noise over that noise. The rule is
+ * the first of a ladder that agrees with the next finer one on a grid of parameters, tried with the interpreter on a
+ * graph of its own. */
 #include "kl.h"
 
 #include <math.h>
@@ -29,18 +29,20 @@ void legendre_rule(int n, double *nodes, double *weights) {
   }
 }
 
-/* ---- E of f(z), z ~ normal(m, s) ---------------------------------------------------------------------------------------- */
+/* ---- E of f(z), z ~ normal(m, s)
+ * ---------------------------------------------------------------------------------------- */
 
-/* Two pieces that meet at the split point and end cutoff sds from m; if the split point lies outside, one is empty. Each is
- * split + b u^power at Legendre's u: a power of 2 crowds the nodes around a kink or pole. The piece that holds m has
- * `wide` nodes, the other one `narrow`. */
+/* Two pieces that meet at the split point and end cutoff sds from m; if the split point lies outside, one is empty.
+ * Each is split + b u^power at Legendre's u: a power of 2 crowds the nodes around a kink or pole. The piece that holds
+ * m has `wide` nodes, the other one `narrow`. */
 typedef struct NormalRule {
   int wide, narrow, power;
   double cutoff;
 } NormalRule;
 
-static const NormalRule normal_ladder[] = {{17, 10, 1, 5.5}, {20, 12, 1, 6},  {26, 18, 2, 6},  {32, 20, 2, 7},   {40, 26, 2, 7},
-                                           {48, 32, 2, 7},   {64, 40, 2, 7},  {96, 64, 2, 7},  {128, 96, 2, 7},  {160, 128, 2, 7.5}};
+static const NormalRule normal_ladder[] = {{17, 10, 1, 5.5}, {20, 12, 1, 6},    {26, 18, 2, 6}, {32, 20, 2, 7},
+                                           {40, 26, 2, 7},   {48, 32, 2, 7},    {64, 40, 2, 7}, {96, 64, 2, 7},
+                                           {128, 96, 2, 7},  {160, 128, 2, 7.5}};
 enum { NORMAL_RULES = sizeof normal_ladder / sizeof *normal_ladder, MOST_NODES = 512 };
 
 /* E[f], and E[f t], E[f t^2] with t = (z - m) / s: what the derivatives in m and s are made of. */
@@ -75,7 +77,8 @@ static bool piece_moments(Elaborator *e, const KlPair *pair, const Piece *piece,
   }
   Value part = node_table(e, &nodes, u, span);
   Value t = apply2(e, IR_add, apply2(e, IR_mul, part, piece->length, span), piece->from, span);
-  Value z = apply2(e, IR_add, apply2(e, IR_mul, part, apply2(e, IR_mul, piece->sd, piece->length, span), span), piece->start, span);
+  Value z = apply2(e, IR_add, apply2(e, IR_mul, part, apply2(e, IR_mul, piece->sd, piece->length, span), span),
+                   piece->start, span);
   Value bell = apply1(e, IR_exp, apply2(e, IR_mul, apply2(e, IR_mul, t, t, span), value_number(-0.5), span), span);
   Value weight = apply2(e, IR_mul, node_table(e, &nodes, weights, span), bell, span);
   bool missing;
@@ -90,16 +93,20 @@ static bool piece_moments(Elaborator *e, const KlPair *pair, const Piece *piece,
 
 static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split, Moments *out) {
   Span span = pair->span;
-  Value m = expand_to(e, stopped(e, pair->q->elements[0]), &pair->shape, span), s = expand_to(e, stopped(e, pair->q->elements[1]), &pair->shape, span);
-  Value kink = split < 0 ? value_number(0) : stopped(e, *split_value(pair->p, split)), cutoff = value_number(rule->cutoff);
-  /* The split point, held a little inside the cutoff; where it was held, `moved` is how far it had to move and the piece
-   * behind it is empty, elsewhere it is exactly 0 and neither piece is: no node ever stands on a pole. */
-  Value d = apply2(e, IR_sub, m, kink, span), reach = apply2(e, IR_mul, value_number(rule->cutoff * (1 - 0x1p-10)), s, span);
+  Value m = expand_to(e, stopped(e, pair->q->elements[0]), &pair->shape, span),
+        s = expand_to(e, stopped(e, pair->q->elements[1]), &pair->shape, span);
+  Value kink = split < 0 ? value_number(0) : stopped(e, *split_value(pair->p, split)),
+        cutoff = value_number(rule->cutoff);
+  /* The split point, held a little inside the cutoff; where it was held, `moved` is how far it had to move and the
+   * piece behind it is empty, elsewhere it is exactly 0 and neither piece is: no node ever stands on a pole. */
+  Value d = apply2(e, IR_sub, m, kink, span),
+        reach = apply2(e, IR_mul, value_number(rule->cutoff * (1 - 0x1p-10)), s, span);
   Value above = apply1(e, IR_relu, apply2(e, IR_sub, d, reach, span), span);
   Value below = apply1(e, IR_relu, apply1(e, IR_neg, apply2(e, IR_add, d, reach, span), span), span);
   Value moved = apply2(e, IR_sub, above, below, span);
   Value from = apply2(e, IR_div, apply2(e, IR_sub, moved, d, span), s, span);
-  Value toward = apply3(e, IR_select, apply2(e, IR_less, value_number(0), from, span), cutoff, apply1(e, IR_neg, cutoff, span), span);
+  Value toward = apply3(e, IR_select, apply2(e, IR_less, value_number(0), from, span), cutoff,
+                        apply1(e, IR_neg, cutoff, span), span);
   Value held = apply2(e, IR_not_equal, moved, value_number(0), span);
   Value distance = apply1(e, IR_abs, from, span), start = apply2(e, IR_add, kink, moved, span);
   Moments parts[2];
@@ -111,7 +118,13 @@ static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *
       length = apply3(e, IR_select, held, value_number(0), length, span);
       width = apply3(e, IR_select, held, value_number(0), width, span);
     }
-    Piece piece = {.count = wide ? rule->wide : rule->narrow, .power = rule->power, .start = start, .from = from, .sd = s, .length = length, .width = width};
+    Piece piece = {.count = wide ? rule->wide : rule->narrow,
+                   .power = rule->power,
+                   .start = start,
+                   .from = from,
+                   .sd = s,
+                   .length = length,
+                   .width = width};
     if (!piece_moments(e, pair, &piece, &parts[side])) return false;
   }
   for (int i = 0; i < 3; i++) out->of[i] = apply2(e, IR_add, parts[0].of[i], parts[1].of[i], span);
@@ -135,10 +148,11 @@ static Value score_gradient(Elaborator *e, const KlPair *pair, const Moments *mo
   return sum;
 }
 
-/* ---- E over the noise of a sampler ------------------------------------------------------------------------------------------ */
+/* ---- E over the noise of a sampler
+ * ------------------------------------------------------------------------------------------ */
 
-/* uniform: tanh-sinh on each half of (0, 1), for poles at the ends and a kink in the middle; standard_normal: equal steps,
- * which converge as fast as any rule does. */
+/* uniform: tanh-sinh on each half of (0, 1), for poles at the ends and a kink in the middle; standard_normal: equal
+ * steps, which converge as fast as any rule does. */
 static const int noise_ladder[] = {32, 48, 64, 96, 128, 192, 256};
 enum { NOISE_RULES = sizeof noise_ladder / sizeof *noise_ladder };
 
@@ -180,7 +194,8 @@ static bool noise_kl(Elaborator *e, const KlPair *pair, NoiseKind kind, int coun
   return true;
 }
 
-/* ---- choosing a rule --------------------------------------------------------------------------------------------------------- */
+/* ---- choosing a rule
+ * --------------------------------------------------------------------------------------------------------- */
 
 typedef struct QuadratureChoice {
   Name key;
@@ -190,13 +205,16 @@ typedef struct QuadratureChoice {
 
 typedef enum Scheme { SCHEME_NONE, SCHEME_NORMAL, SCHEME_NOISE } Scheme;
 
-/* What a rule gives, on a fresh graph, since all of a graph is evaluated: three moments, or a KL, of each combination. */
-static const double *try_rule(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, int rule, int split, int *count) {
+/* What a rule gives, on a fresh graph, since all of a graph is evaluated: three moments, or a KL, of each combination.
+ */
+static const double *try_rule(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, int rule, int split,
+                              int *count) {
   Trial trial;
   Moments moments;
   int parts = scheme == SCHEME_NORMAL ? 3 : 1;
   if (!make_trial(e, pair, &trial)) return NULL;
-  if (scheme == SCHEME_NORMAL && !normal_moments(trial.e, &trial.pair, &normal_ladder[rule], split, &moments)) return NULL;
+  if (scheme == SCHEME_NORMAL && !normal_moments(trial.e, &trial.pair, &normal_ladder[rule], split, &moments))
+    return NULL;
   if (scheme == SCHEME_NOISE && !noise_kl(trial.e, &trial.pair, kind, noise_ladder[rule], &moments.of[0])) return NULL;
   *count = parts * trial.count;
   return evaluate_trial(&trial, moments.of, parts);
@@ -215,7 +233,8 @@ static double difference(const double *a, const double *b, int count) {
 static double estimate(const double *values, const double *finest, Scheme scheme, int count) {
   if (!values || !finest) return INFINITY;
   int tries = scheme == SCHEME_NORMAL ? count / 3 : count;
-  double error = difference(values, finest, tries), gradient = difference(values + tries, finest + tries, count - tries);
+  double error = difference(values, finest, tries),
+         gradient = difference(values + tries, finest + tries, count - tries);
   return gradient > gradient_tolerance ? fmax(error, gradient) : error;
 }
 
@@ -231,7 +250,9 @@ static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme 
   for (int k = 0; k < split_count; k++) finest[k] = try_rule(e, pair, scheme, kind, rules - 1, splits[k], &values);
   for (int rule = 0; rule + 1 < rules && choice.rule < 0; rule++)
     for (int k = 0; k < split_count && choice.rule < 0; k++) {
-      double error = finest[k] ? estimate(try_rule(e, pair, scheme, kind, rule, splits[k], &values), finest[k], scheme, values) : INFINITY;
+      double error =
+          finest[k] ? estimate(try_rule(e, pair, scheme, kind, rule, splits[k], &values), finest[k], scheme, values)
+                    : INFINITY;
       if (error < choice.error) choice.error = error, choice.split = splits[k];
       if (error <= tolerance) choice.rule = rule;
     }
@@ -240,7 +261,8 @@ static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme 
   return &m->choices[m->choice_count - 1];
 }
 
-/* ---- the rule ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the rule
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static Scheme find_scheme(Elaborator *e, KlPair *pair, NoiseKind *kind) {
   const Item *q = pair->q->family; /* NULL: a mixture */
@@ -254,19 +276,24 @@ static Scheme find_scheme(Elaborator *e, KlPair *pair, NoiseKind *kind) {
   pair->why = arena_printf(e->c, "%s declares no log_pdf", distribution_name(pair->p));
   if (!has_density(pair->p)) return SCHEME_NONE;
   pair->why = arena_printf(e->c, "%s is not a continuous distribution", distribution_name(pair->q));
-  if (!distribution_support(e, pair->q, &support, &extended) || support.facts.integer || support.special != SPECIAL_NONE) return SCHEME_NONE;
+  if (!distribution_support(e, pair->q, &support, &extended) || support.facts.integer ||
+      support.special != SPECIAL_NONE)
+    return SCHEME_NONE;
   if (has_atoms(pair->q) || has_atoms(pair->p)) {
     pair->why = "it has an atom";
     return SCHEME_NONE;
   }
-  if (q && e->c->sources[q->span.source].library && strcmp(q->name, "normal") == 0 && pair->q->count == 2) return SCHEME_NORMAL;
-  pair->why = arena_printf(e->c, "%s has no sampler of one uniform or standard_normal noise", distribution_name(pair->q));
+  if (q && e->c->sources[q->span.source].library && strcmp(q->name, "normal") == 0 && pair->q->count == 2)
+    return SCHEME_NORMAL;
+  pair->why =
+      arena_printf(e->c, "%s has no sampler of one uniform or standard_normal noise", distribution_name(pair->q));
   return q && one_noise(q, kind) ? SCHEME_NOISE : SCHEME_NONE;
 }
 
 static const char *split_text(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split) {
   const char *at = split < 0 ? "0" : arena_printf(e->c, "the prior's %s", split_name(pair->p, split));
-  return arena_printf(e->c, "Gauss-Legendre split at %s%s, cut off at %s sd", at, rule->power > 1 ? " and crowded around it" : "", shortest_number(e->c, rule->cutoff));
+  return arena_printf(e->c, "Gauss-Legendre split at %s%s, cut off at %s sd", at,
+                      rule->power > 1 ? " and crowded around it" : "", shortest_number(e->c, rule->cutoff));
 }
 
 static bool normal_kl(Elaborator *e, KlPair *pair, const QuadratureChoice *choice, Value *result) {
@@ -289,10 +316,12 @@ bool kl_by_quadrature(Elaborator *e, KlPair *pair, Value *result) {
   if (scheme == SCHEME_NONE) return false;
   const QuadratureChoice *choice = choose(e, pair, scheme, kind);
   pair->error = pair->method.nodes ? -1 : choice->error;
-  /* Over a sampler's noise nothing is split at the prior's kinks: what does not converge has no sound gradient either. */
+  /* Over a sampler's noise nothing is split at the prior's kinks: what does not converge has no sound gradient either.
+   */
   if (choice->rule < 0 && (scheme == SCHEME_NOISE || !pair->method.nodes)) {
-    pair->why = isfinite(choice->error) ? arena_printf(e->c, "it does not converge: the finest rules differ by %.1g nats", choice->error)
-                                        : "it does not converge on the parameters tried";
+    pair->why = isfinite(choice->error)
+                    ? arena_printf(e->c, "it does not converge: the finest rules differ by %.1g nats", choice->error)
+                    : "it does not converge on the parameters tried";
     return false;
   }
   if (scheme == SCHEME_NORMAL) return normal_kl(e, pair, choice, result);

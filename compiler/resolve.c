@@ -33,7 +33,8 @@ Item *model_find(const Model *m, ItemKind kind, Name name) {
 Item *model_find_declaration(const Model *m, Name name) {
   for (int i = 0; i < m->items.count; i++) {
     Item *item = m->items.items[i];
-    if (item->name == name && is_declaration(item->kind) && !is_network(item->kind) && item->kind != ITEM_DIM) return item;
+    if (item->name == name && is_declaration(item->kind) && !is_network(item->kind) && item->kind != ITEM_DIM)
+      return item;
   }
   return NULL;
 }
@@ -63,7 +64,8 @@ static bool same_subject(const Item *a, const Item *b) {
   bool goal_b = b->kind == ITEM_OBJECTIVE || b->kind == ITEM_MINIMIZE;
   if (goal_a || goal_b) return goal_a && goal_b;
   if (is_declaration(a->kind) && is_declaration(b->kind)) return a->name == b->name;
-  return a->kind == b->kind && a->name == b->name && a->kind != ITEM_USE && a->kind != ITEM_ALLOW && a->kind != ITEM_MODEL;
+  return a->kind == b->kind && a->name == b->name && a->kind != ITEM_USE && a->kind != ITEM_ALLOW &&
+         a->kind != ITEM_MODEL;
 }
 
 static void remove_item(Table *table, int at) {
@@ -85,25 +87,32 @@ static void report_twice(Compilation *c, const Item *old, const Item *item) {
                          item->kind == ITEM_INFER || item->kind == ITEM_OBJECTIVE || item->kind == ITEM_MINIMIZE;
   if (by_syntax_check) return;
   const char *name = item->name ? arena_printf(c, " %s", item->name) : "";
-  Diagnostic *d = error_at(c, "declared-twice", item->name ? item->name_span : item->span, "%s%s stands twice", item_keyword(item->kind), name);
+  Diagnostic *d = error_at(c, "declared-twice", item->name ? item->name_span : item->span, "%s%s stands twice",
+                           item_keyword(item->kind), name);
   if (item->name && old->kind != item->kind) d->message = arena_printf(c, "`%s` is declared twice", item->name);
-  note_at(d, old->name ? old->name_span : old->span, "it stands here first%s", old->kind == item->kind ? "" : arena_printf(c, ", as a %s", item_keyword(old->kind)));
-  help_with(d, old->kind == item->kind ? "remove one of the two, or put a variant into a file of its own: `model NAME from \"FILE\";`" : "call one of the two by another name");
+  note_at(d, old->name ? old->name_span : old->span, "it stands here first%s",
+          old->kind == item->kind ? "" : arena_printf(c, ", as a %s", item_keyword(old->kind)));
+  help_with(d, old->kind == item->kind
+                   ? "remove one of the two, or put a variant into a file of its own: `model NAME from \"FILE\";`"
+                   : "call one of the two by another name");
 }
 
 /* Words with a meaning of their own, and columns that every run reports. */
 static void refuse_name(Model *m, const Item *item) {
-  static const char *const words[] = {"batch", "sample", "epoch", "step", "training", "pi", "rows_in_batch", "true", "false", NULL};
+  static const char *const words[] = {"batch", "sample",        "epoch", "step",  "training",
+                                      "pi",    "rows_in_batch", "true",  "false", NULL};
   static const char *const columns[] = {"objective", "elbo", "rows", "lr", NULL};
   bool reported = item->kind == ITEM_METRIC || item->kind == ITEM_SCHEDULE;
   for (int i = 0; item->name && (is_declaration(item->kind) || reported) && words[i]; i++)
     if (strcmp(item->name, words[i]) == 0) {
-      error_at(m->compilation, "reserved-name", item->name_span, "`%s` has a meaning of its own and cannot be declared", item->name);
+      error_at(m->compilation, "reserved-name", item->name_span, "`%s` has a meaning of its own and cannot be declared",
+               item->name);
       return;
     }
   for (int i = 0; reported && columns[i]; i++)
     if (strcmp(item->name, columns[i]) == 0) {
-      Diagnostic *d = error_at(m->compilation, "reserved-name", item->name_span, "every run reports `%s` of its own", item->name);
+      Diagnostic *d =
+          error_at(m->compilation, "reserved-name", item->name_span, "every run reports `%s` of its own", item->name);
       help_with(d, "choose another name for this %s", item_keyword(item->kind));
     }
 }
@@ -128,7 +137,8 @@ static bool same_parameters(const Item *a, const Item *b) {
   if (a->extra.count != b->extra.count || a->formals.count != b->formals.count) return false;
   for (int i = 0; i < a->extra.count; i++)
     if (a->extra.items[i].name != b->extra.items[i].name) return false;
-  const TypeExpr *first = a->formals.count ? a->formals.items[0].type : NULL, *second = b->formals.count ? b->formals.items[0].type : NULL;
+  const TypeExpr *first = a->formals.count ? a->formals.items[0].type : NULL,
+                 *second = b->formals.count ? b->formals.items[0].type : NULL;
   return (first ? first->dim_count : 0) == (second ? second->dim_count : 0);
 }
 
@@ -212,7 +222,8 @@ static void read_used(Model *m, const Item *item, int source, int depth) {
   for (int i = 0; i < file->count; i++) {
     ItemKind kind = file->items[i]->kind;
     if (is_library_item(kind) || kind == ITEM_USE || kind == ITEM_ALLOW || kind == ITEM_ERROR) continue;
-    Diagnostic *d = error_at(c, "use-model", item->path_span, "`%s` is no library: it holds more than layers, functions, distributions and rules", path);
+    Diagnostic *d = error_at(c, "use-model", item->path_span,
+                             "`%s` is no library: it holds more than layers, functions, distributions and rules", path);
     note_at(d, file->items[i]->span, "such as this");
     help_with(d, "a variant of a model says `model NAME from \"FILE\";`");
     return;
@@ -300,7 +311,6 @@ static void refuse_block(Compilation *c, const Block *block) {
   }
 }
 
-
 static void refuse_unbuilt(Model *m) {
   Compilation *c = m->compilation;
   for (int i = 0; i < m->items.count; i++) {
@@ -308,8 +318,11 @@ static void refuse_unbuilt(Model *m) {
     if (item->kind == ITEM_LOCAL) refuse(c, item->span, "`local`", "use an encoder and `posterior NAME ~ ...`");
     if (item->kind == ITEM_INFER) refuse(c, item->span, "`infer`", "use an encoder and `posterior NAME ~ ...`");
     if (item->kind == ITEM_EVALUATE) refuse(c, item->span, "`evaluate`", NULL);
-    if (item->kind == ITEM_TRAIN && item->name) refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
-    if (item->kind == ITEM_POSTERIOR && item->by) refuse(c, item->by->span, "a posterior `by` a method", "without `by` it is drawn by the distribution's own sampler");
+    if (item->kind == ITEM_TRAIN && item->name)
+      refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
+    if (item->kind == ITEM_POSTERIOR && item->by)
+      refuse(c, item->by->span, "a posterior `by` a method",
+             "without `by` it is drawn by the distribution's own sampler");
     if (item->type) refuse_type(c, item->type);
     refuse_block(c, &item->block);
   }
@@ -365,8 +378,10 @@ void bind_dim(Model *m, const Item *item) {
   } else if (item->expr) {
     Elaborator *e = elaborator_create(m, PROGRAM_INITIALISE, 1);
     Dim dim = dim_number(1);
-    if (++m->dim_depth > m->items.count) error_at(c, "cycle", item->name_span, "dim %s depends on itself", item->name);
-    else if (!elaborate_dim(e, item->expr, &dim)) dim = dim_number(1);
+    if (++m->dim_depth > m->items.count)
+      error_at(c, "cycle", item->name_span, "dim %s depends on itself", item->name);
+    else if (!elaborate_dim(e, item->expr, &dim))
+      dim = dim_number(1);
     m->dim_depth--;
     if (dim_is_bound(m, item->name)) return; /* a cycle: bound, and reported, on the way */
     value = dim.size;
@@ -380,10 +395,14 @@ void bind_dim(Model *m, const Item *item) {
   }
   if (!known) {
     Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s has no value", item->name);
-    help_with(d, "give it one (`dim %s = 64;`), override it on the command line (%s=64), or give --data a file whose rows have that shape", item->name, item->name);
+    help_with(d,
+              "give it one (`dim %s = 64;`), override it on the command line (%s=64), or give --data a file whose rows "
+              "have that shape",
+              item->name, item->name);
     value = 1;
   } else if (!is_dim_size(value)) {
-    Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s = %s is not a whole number from 1 to 2^30", item->name, shortest_number(c, value));
+    Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s = %s is not a whole number from 1 to 2^30",
+                             item->name, shortest_number(c, value));
     if (override) help_with(d, "it was set by %s=%s on the command line", item->name, shortest_number(c, value));
     value = 1;
   }
@@ -400,11 +419,13 @@ static void check_overrides(Model *m) {
     if (!item) item = model_find(m, ITEM_LET, name);
     if (!item) item = model_find(m, ITEM_SCHEDULE, name);
     if (item) continue;
-    Diagnostic *d = error_at(c, "override", m->span, "%s=... on the command line names no dim, let or schedule of model %s", name, m->name);
+    Diagnostic *d = error_at(c, "override", m->span,
+                             "%s=... on the command line names no dim, let or schedule of model %s", name, m->name);
     Suggestion near = {.name = name};
     for (int k = 0; k < m->items.count; k++) {
       ItemKind kind = m->items.items[k]->kind;
-      if (kind == ITEM_DIM || kind == ITEM_LET || kind == ITEM_SCHEDULE) suggestion_consider(&near, m->items.items[k]->name);
+      if (kind == ITEM_DIM || kind == ITEM_LET || kind == ITEM_SCHEDULE)
+        suggestion_consider(&near, m->items.items[k]->name);
     }
     if (near.best) help_with(d, "did you mean %s?", near.best);
   }
@@ -420,7 +441,8 @@ Model *resolve(Compilation *c, const char *path, const CompileOptions *options) 
   if (c->error_count > 0) return m;
   read_shipped_library(m);
   if (!m->name && m->items.count > 0) {
-    Diagnostic *d = error_at(c, "no-model", m->items.items[0]->span, "this statement needs a model, and the file names none");
+    Diagnostic *d =
+        error_at(c, "no-model", m->items.items[0]->span, "this statement needs a model, and the file names none");
     help_with(d, "begin the file with `model NAME;`; a library holds functions, layers, distributions and rules alone");
   }
   refuse_unbuilt(m);

@@ -9,8 +9,9 @@
 
 #include "plan_internal.h"
 
-const char *const storage_names[STORE_COUNT] = {"parameter", "data", "state",   "setting",  "table", "values",     "fixed",
-                                                "tile",      "kept", "partial", "gradient", "state_next", "range"};
+const char *const storage_names[STORE_COUNT] = {"parameter", "data",       "state", "setting", "table",
+                                                "values",    "fixed",      "tile",  "kept",    "partial",
+                                                "gradient",  "state_next", "range"};
 
 /* --- names and tensors --- */
 
@@ -137,7 +138,8 @@ static void place_leaf(Scheduler *s, Info *info, Storage storage) {
     if (s->plan->tensors[t]->storage == storage && s->plan->tensors[t]->index == node->index)
       info->tensor = s->plan->tensors[t];
   if (info->tensor == NULL)
-    info->tensor = tensor_create(s, node, storage, storage == STORE_TABLE ? node->id : node->index, info->row, value_size(s, node), "");
+    info->tensor = tensor_create(s, node, storage, storage == STORE_TABLE ? node->id : node->index, info->row,
+                                 value_size(s, node), "");
   if (storage == STORE_PARAMETER) info->tensor->offset = s->parameter_offset[node->index];
   if (storage == STORE_STATE) info->tensor->offset = s->state_offset[node->index];
   info->view = access_whole(s, node, info->tensor);

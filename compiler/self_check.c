@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-const char *const aspect_names[ASPECT_COUNT] = {"density", "sample", "relaxed", "entropy", "mean", "variance", "derivatives", "prox"};
+const char *const aspect_names[ASPECT_COUNT] = {"density", "sample",   "relaxed",     "entropy",
+                                                "mean",    "variance", "derivatives", "prox"};
 
 bool tally(Testing *t, Aspect aspect, double error, double tolerance) {
   Tally *a = &t->tallies[aspect];
@@ -20,7 +21,8 @@ void tally_skip(Testing *t, Aspect aspect, const char *why) {
   if (!t->tallies[aspect].skipped) t->tallies[aspect].skipped = why;
 }
 
-/* ---- what a report says ------------------------------------------------------------------------------------------------- */
+/* ---- what a report says
+ * ------------------------------------------------------------------------------------------------- */
 
 static bool is_declared(const Testing *t, Aspect aspect) {
   if (aspect == ASPECT_DENSITY || aspect == ASPECT_DERIVATIVES) return true;
@@ -32,7 +34,9 @@ static const char *why_untested(const Testing *t, int aspect) {
   const Tally *a = &t->tallies[aspect];
   if (a->skipped) return a->skipped;
   if (a->tested || !is_declared(t, (Aspect)aspect)) return NULL;
-  return aspect == ASPECT_DERIVATIVES ? "nothing in it varies smoothly" : t->tallies[ASPECT_DENSITY].failed ? "the density is wrong" : "no setting gave a density";
+  return aspect == ASPECT_DERIVATIVES        ? "nothing in it varies smoothly"
+         : t->tallies[ASPECT_DENSITY].failed ? "the density is wrong"
+                                             : "no setting gave a density";
 }
 
 /* All aspects with the same reason at once, at the first of them. */
@@ -47,7 +51,8 @@ static void name_untested(const Testing *t, int aspect, Text *text) {
   text_append(text, "; not tested%s:", partly ? " everywhere" : "");
   for (int k = aspect, count = 0; k < ASPECT_COUNT; k++) {
     const char *other = why_untested(t, k);
-    if (other && strcmp(other, why) == 0 && partly == (t->tallies[k].tested > 0)) text_append(text, "%s %s", count++ ? "," : "", aspect_names[k]);
+    if (other && strcmp(other, why) == 0 && partly == (t->tallies[k].tested > 0))
+      text_append(text, "%s %s", count++ ? "," : "", aspect_names[k]);
   }
   text_append(text, " (%s)", why);
 }
@@ -55,16 +60,21 @@ static void name_untested(const Testing *t, int aspect, Text *text) {
 static const char *summary(const Testing *t) {
   Text text = {.compilation = t->c};
   text_append(&text, "%s(", t->item->name);
-  for (int i = 0; i < t->item->extra.count; i++) text_append(&text, "%s%s", i ? ", " : "", t->item->extra.items[i].name);
+  for (int i = 0; i < t->item->extra.count; i++)
+    text_append(&text, "%s%s", i ? ", " : "", t->item->extra.items[i].name);
   text_append(&text, "): %d setting%s", t->settings, t->settings == 1 ? "" : "s");
   for (int k = 0; k < ASPECT_COUNT; k++) {
     const Tally *a = &t->tallies[k];
     if (a->tested == 0) continue;
     text_append(&text, "; %s ", aspect_names[k]);
-    if (a->failed) text_append(&text, "WRONG");
-    else if (k == ASPECT_DENSITY && t->kernel) text_append(&text, "unnormalised as declared (`log_kernel`), its integral finite");
-    else if (a->number) text_append(&text, "%.2g %s", k == ASPECT_RELAXED ? 1 - a->worst : a->worst, a->number);
-    else text_append(&text, "%.1e", a->worst);
+    if (a->failed)
+      text_append(&text, "WRONG");
+    else if (k == ASPECT_DENSITY && t->kernel)
+      text_append(&text, "unnormalised as declared (`log_kernel`), its integral finite");
+    else if (a->number)
+      text_append(&text, "%.2g %s", k == ASPECT_RELAXED ? 1 - a->worst : a->worst, a->number);
+    else
+      text_append(&text, "%.1e", a->worst);
   }
   if (t->meaningless) text_append(&text, "; no density at %d more", t->meaningless);
   for (int k = 0; k < ASPECT_COUNT; k++) name_untested(t, k, &text);
@@ -76,12 +86,14 @@ static void add_line(Compilation *c, SelfCheckReport *report, Span span, const c
   report->lines[report->count++] = (SelfCheckLine){span, text};
 }
 
-/* ---- one declaration ------------------------------------------------------------------------------------------------------- */
+/* ---- one declaration
+ * ------------------------------------------------------------------------------------------------------- */
 
 static MassWish wish_of(const Subject *s) {
   const Item *item = s->item;
   if (!item->has_block) return (MassWish){0};
-  return (MassWish){distribution_find_field(item, "entropy") != NULL, distribution_find_field(item, "mean") != NULL, distribution_find_field(item, "variance") != NULL};
+  return (MassWish){distribution_find_field(item, "entropy") != NULL, distribution_find_field(item, "mean") != NULL,
+                    distribution_find_field(item, "variance") != NULL};
 }
 
 static void test_setting(Testing *t, const Subject *s, const Program *density, int number) {
@@ -89,7 +101,8 @@ static void test_setting(Testing *t, const Subject *s, const Program *density, i
   Mass mass;
   point_make(s, number, t->seed, &setting);
   mass_make(s, density, &setting, wish_of(s), &mass);
-  if (mass.kind != MASS_UNTESTED && mass.no_setting) t->meaningless++;
+  if (mass.kind != MASS_UNTESTED && mass.no_setting)
+    t->meaningless++;
   else {
     t->settings++;
     int wrong = t->tallies[ASPECT_DENSITY].failed;
@@ -107,7 +120,8 @@ static void test_setting(Testing *t, const Subject *s, const Program *density, i
 
 static const char *test_distribution(Model *m, const Item *item, uint64_t seed) {
   Testing t = {.model = m, .c = m->compilation, .item = item, .seed = seed};
-  t.kernel = item->has_block && !distribution_find_field(item, "log_pdf") && distribution_find_field(item, "log_kernel");
+  t.kernel =
+      item->has_block && !distribution_find_field(item, "log_pdf") && distribution_find_field(item, "log_kernel");
   const char *problem = NULL;
   int errors = t.c->error_count;
   for (int variant = 0; variant < 4; variant++) {
@@ -118,14 +132,16 @@ static const char *test_distribution(Model *m, const Item *item, uint64_t seed) 
     }
     if ((problem = s.problem)) break;
     const Program *density = density_program(&s);
-    for (int i = 0; i < SETTINGS; i += s.event_size > 1 ? 2 : 1) { /* every integral in the plane takes long */
+    for (int i = 0; i<SETTINGS; i += s.event_size> 1 ? 2 : 1) { /* every integral in the plane takes long */
       test_setting(&t, &s, density, i);
       if (s.slot_count == 0 && i == 0) break;
     }
   }
   if (problem) return arena_printf(t.c, "%s: not tested: %s", item->name, problem);
   if (t.settings == 0 && t.c->error_count == errors) {
-    Diagnostic *d = error_at(t.c, "self-check", item->name_span, "the density of `%s` is not a number at any of %d settings of its parameters", item->name, t.meaningless);
+    Diagnostic *d = error_at(t.c, "self-check", item->name_span,
+                             "the density of `%s` is not a number at any of %d settings of its parameters", item->name,
+                             t.meaningless);
     help_with(d, "declare what its parameters may be: `scale : positive`, `weight : unit`");
   }
   return summary(&t);
@@ -136,7 +152,8 @@ void self_check(Model *m, const SelfCheckOptions *options, SelfCheckReport *repo
   for (int i = 0; i < m->library.count; i++) {
     const Item *item = m->library.items[i];
     if (m->compilation->sources[item->span.source].library && !options->shipped) continue;
-    if (item->kind == ITEM_DISTRIBUTION) add_line(m->compilation, report, item->name_span, test_distribution(m, item, options->seed));
+    if (item->kind == ITEM_DISTRIBUTION)
+      add_line(m->compilation, report, item->name_span, test_distribution(m, item, options->seed));
     if (item->kind == ITEM_RULE) add_line(m->compilation, report, item->span, test_rule(m, item, options->seed));
   }
 }

@@ -48,7 +48,8 @@ static void note_bad(Mass *m, const Subject *s, double z, double value) {
 
 static bool is_bad(double log_f) { return isnan(log_f) || log_f == INFINITY; }
 
-/* ---- the line ------------------------------------------------------------------------------------------------------- */
+/* ---- the line -------------------------------------------------------------------------------------------------------
+ */
 
 static bool evaluate_line(void *context, const double *z, long count, double *values) {
   Evaluator *v = context;
@@ -82,7 +83,8 @@ static bool add_peak(Evaluator *v, Line *line) {
   bool ok = line_integrate(&scan);
   v->wish = wish;
   double *events = calloc((size_t)(scan.count * v->subject->event_size) + 1, sizeof(double));
-  for (long i = 0; ok && events && i < scan.count; i++) lift(v->subject, scan.z[i], events + i * v->subject->event_size);
+  for (long i = 0; ok && events && i < scan.count; i++)
+    lift(v->subject, scan.z[i], events + i * v->subject->event_size);
   double *log_f = ok && events ? log_density(v, events, scan.count) : NULL;
   for (long i = 0; log_f && i < scan.count; i++)
     if (log_f[i] > best && !is_bad(log_f[i]) && fabs(scan.z[i]) > 1e-6 && fabs(scan.z[i]) < 1e9) {
@@ -131,7 +133,8 @@ static void edges_of(const Subject *s, Mass *m, const Line *l) {
 
 static void make_line(Evaluator *v, const Point *setting, Mass *m) {
   const Subject *s = v->subject;
-  Line line = {.components = 1 + v->wish.entropy + v->wish.mean + v->wish.variance, .evaluate = evaluate_line, .context = v};
+  Line line = {
+      .components = 1 + v->wish.entropy + v->wish.mean + v->wish.variance, .evaluate = evaluate_line, .context = v};
   line_anchors(&line, s, setting);
   if (!add_peak(v, &line) || !line_integrate(&line) || !mass_reserve(m, line.count + s->atom_count, s->event_size)) {
     m->reason = "out of memory";
@@ -158,7 +161,8 @@ static void make_line(Evaluator *v, const Point *setting, Mass *m) {
   line_free(&line);
 }
 
-/* ---- sums ------------------------------------------------------------------------------------------------------------ */
+/* ---- sums
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* Members of a discrete support: one-hot vectors, or all vectors of whole numbers. */
 static long list_members(const Subject *s, double **members) {
@@ -198,14 +202,16 @@ static void make_sum(Evaluator *v, Mass *m) {
       m->has_bad = true;
       m->bad_z = m->z[i * m->size];
       m->bad_value = m->log_f[i];
-    } else m->total += exp(m->log_f[i]);
+    } else
+      m->total += exp(m->log_f[i]);
   if (!m->log_f) return;
   if (!isfinite(s->support.facts.high)) m->uncertainty = 20 * (double)count * exp(m->log_f[count - 1]);
   m->no_setting = is_zero_outside(v, m);
   m->kind = MASS_SUM;
 }
 
-/* ---- the plane --------------------------------------------------------------------------------------------------------- */
+/* ---- the plane
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* Trapezoidal rule in (s, t), z = centre +- (exp(s), exp(t)); twice the step tells how far to trust it. */
 enum { HALF = 84 };
@@ -250,7 +256,8 @@ static void make_plane(Evaluator *v, const Point *setting, Mass *m) {
   if (m->log_f && isfinite(m->total) && m->uncertainty < 1e-3 * m->total) m->kind = MASS_PLANE;
 }
 
-/* ---- all of them --------------------------------------------------------------------------------------------------------- */
+/* ---- all of them
+ * --------------------------------------------------------------------------------------------------------- */
 
 void mass_make(const Subject *s, const Program *density, const Point *setting, MassWish wish, Mass *m) {
   *m = (Mass){0};
@@ -263,10 +270,15 @@ void mass_make(const Subject *s, const Program *density, const Point *setting, M
   point_columns(s, setting, v.columns);
   const Facts *f = &s->support.facts;
   bool bounded_above_only = !isfinite(f->low) && isfinite(f->high);
-  if (f->integer) make_sum(&v, m);
-  else if (s->event_size == 1 || (is_simplex(s) && s->event_size == 2)) make_line(&v, setting, m);
-  else if (s->event_size == 2 && !isfinite(f->high) && !bounded_above_only && !is_simplex(s) && s->support.special == SPECIAL_NONE) make_plane(&v, setting, m);
-  else m->reason = "events of more than two dims are not integrated";
+  if (f->integer)
+    make_sum(&v, m);
+  else if (s->event_size == 1 || (is_simplex(s) && s->event_size == 2))
+    make_line(&v, setting, m);
+  else if (s->event_size == 2 && !isfinite(f->high) && !bounded_above_only && !is_simplex(s) &&
+           s->support.special == SPECIAL_NONE)
+    make_plane(&v, setting, m);
+  else
+    m->reason = "events of more than two dims are not integrated";
 }
 
 void mass_free(Mass *m) {
@@ -287,7 +299,8 @@ double mass_expect(const Mass *m, const double *g) {
   return sum / m->total;
 }
 
-double *mass_log_pdf(const Subject *s, const Program *density, const Point *setting, const Mass *m, const double *z, long rows) {
+double *mass_log_pdf(const Subject *s, const Program *density, const Point *setting, const Mass *m, const double *z,
+                     long rows) {
   Evaluator v = {.subject = s, .density = density};
   point_columns(s, setting, v.columns);
   double *log_f = log_density(&v, z, rows), shift = m && m->total > 0 ? log(m->total) : 0;
@@ -295,24 +308,30 @@ double *mass_log_pdf(const Subject *s, const Program *density, const Point *sett
   return log_f;
 }
 
-/* ---- does it integrate to one? --------------------------------------------------------------------------------------------- */
+/* ---- does it integrate to one?
+ * --------------------------------------------------------------------------------------------- */
 
 static const char *support_words(const Subject *s) {
   Text t = {.compilation = s->c};
   const TypeExpr *type = s->item->formals.items[0].type;
   text_append(&t, "`%s`", type ? span_text(s->c, type->span) : s->support.name);
-  for (int i = 0; i < s->event.rank; i++) text_append(&t, "%s%s = %.0f", i ? ", " : " with ", dim_text(s->c, s->event.dims[i]), s->event.dims[i].size);
+  for (int i = 0; i < s->event.rank; i++)
+    text_append(&t, "%s%s = %.0f", i ? ", " : " with ", dim_text(s->c, s->event.dims[i]), s->event.dims[i].size);
   return t.bytes;
 }
 
 static void help_density(Diagnostic *d, const Subject *s, const Mass *m) {
   bool symmetric = !isfinite(s->support.facts.low) && m->kind == MASS_LINE;
   if (symmetric && fabs(m->total * (1 - m->below_zero) - 1) < 1e-6)
-    help_with(d, "subtract %.6g from it, its log; or, if it is meant for numbers above 0, where it does integrate to 1, declare `%s : positive`",
+    help_with(d,
+              "subtract %.6g from it, its log; or, if it is meant for numbers above 0, where it does integrate to 1, "
+              "declare `%s : positive`",
               log(m->total), s->item->formals.items[0].name);
   else if (isfinite(m->total) && m->total > 0)
-    help_with(d, "subtract %.6g from it, its log; or call it `log_kernel`, and the compiler normalises it", log(m->total));
-  else help_with(d, "a density that cannot be normalised is no distribution: bound its support or let its tails fall");
+    help_with(d, "subtract %.6g from it, its log; or call it `log_kernel`, and the compiler normalises it",
+              log(m->total));
+  else
+    help_with(d, "a density that cannot be normalised is no distribution: bound its support or let its tails fall");
 }
 
 static Span field_span(const Subject *s) { return s->density ? s->density->span : s->item->name_span; }
@@ -322,12 +341,17 @@ static const char *at_setting(const Subject *s, const Point *setting) {
 }
 
 static void report_bad(const Subject *s, const Point *setting, const Mass *m) {
-  Diagnostic *d = error_at(s->c, "self-check", field_span(s), "`%s` of `%s`%s is %s at %s = %.6g, inside its support %s", s->is_kernel ? "log_kernel" : "log_pdf",
-                           s->item->name, at_setting(s, setting), isnan(m->bad_value) ? "not a number" : "infinite", s->item->formals.items[0].name, m->bad_z, support_words(s));
+  Diagnostic *d = error_at(
+      s->c, "self-check", field_span(s), "`%s` of `%s`%s is %s at %s = %.6g, inside its support %s",
+      s->is_kernel ? "log_kernel" : "log_pdf", s->item->name, at_setting(s, setting),
+      isnan(m->bad_value) ? "not a number" : "infinite", s->item->formals.items[0].name, m->bad_z, support_words(s));
   const TypeExpr *type = s->item->formals.items[0].type;
   if (type) note_at(d, type->span, "the support is declared here");
-  help_with(d, m->bad_z < 0 && !isfinite(s->support.facts.low) ? "the support is too wide: declare `%s : positive`, or give a density below 0"
-                                                                : "the support of `%s` is too wide, or the density is wrong there", s->item->formals.items[0].name);
+  help_with(d,
+            m->bad_z < 0 && !isfinite(s->support.facts.low)
+                ? "the support is too wide: declare `%s : positive`, or give a density below 0"
+                : "the support of `%s` is too wide, or the density is wrong there",
+            s->item->formals.items[0].name);
 }
 
 void test_density(Testing *t, const Subject *s, const Point *setting, const Mass *m) {
@@ -342,10 +366,12 @@ void test_density(Testing *t, const Subject *s, const Point *setting, const Mass
   bool proper = isfinite(m->total) && m->total > 0;
   if (s->is_kernel) { /* unnormalised, as the spec says: only that it can be normalised */
     if (!tally(t, ASPECT_DENSITY, proper ? 0 : INFINITY, 1)) return;
-  } else if (!tally(t, ASPECT_DENSITY, fabs(m->total - 1), (m->kind == MASS_PLANE ? 1e-5 : 1e-7) + m->uncertainty)) return;
+  } else if (!tally(t, ASPECT_DENSITY, fabs(m->total - 1), (m->kind == MASS_PLANE ? 1e-5 : 1e-7) + m->uncertainty))
+    return;
   const char *verb = m->kind == MASS_SUM ? "sums" : "integrates";
-  Diagnostic *d = error_at(s->c, "self-check", field_span(s), "the density of `%s`%s %s to %.9g over %s, not to %s", s->item->name, at_setting(s, setting), verb, m->total,
-                           support_words(s), s->is_kernel ? "a positive number" : "1");
+  Diagnostic *d =
+      error_at(s->c, "self-check", field_span(s), "the density of `%s`%s %s to %.9g over %s, not to %s", s->item->name,
+               at_setting(s, setting), verb, m->total, support_words(s), s->is_kernel ? "a positive number" : "1");
   const TypeExpr *type = s->item->formals.items[0].type;
   if (type) note_at(d, type->span, "the support is declared here");
   help_density(d, s, m);

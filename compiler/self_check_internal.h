@@ -19,7 +19,7 @@ typedef struct Slot { /* a parameter */
   long size;
   bool is_number; /* part of a type or fixed by a rule's pattern: a number while the graph is built */
   double number;
-  double usual;   /* its default, or NAN */
+  double usual; /* its default, or NAN */
 } Slot;
 
 typedef struct Subject {
@@ -90,10 +90,11 @@ typedef struct Mass {
   long edge_count; /* LINE: P(coordinate <= edge), of the normalised density */
   double *edge, *below;
   double total, uncertainty; /* sum of weight x density */
-  double wish_error[MAX_COMPONENTS], wish_size[MAX_COMPONENTS]; /* LINE: of what was wished for, and its absolute integral */
-  double below_zero;         /* share of the mass there (LINE) */
-  bool no_setting;           /* not a number at any point: these parameters mean nothing */
-  bool has_bad;              /* not finite at a point inside the support */
+  double wish_error[MAX_COMPONENTS],
+      wish_size[MAX_COMPONENTS]; /* LINE: of what was wished for, and its absolute integral */
+  double below_zero;             /* share of the mass there (LINE) */
+  bool no_setting;               /* not a number at any point: these parameters mean nothing */
+  bool has_bad;                  /* not finite at a point inside the support */
   double bad_z, bad_value;
 } Mass;
 
@@ -130,7 +131,8 @@ bool line_integrate(Line *);
 void line_free(Line *);
 void line_anchors(Line *, const Subject *, const Point *);
 
-/* ---- the tests ---------------------------------------------------------------------------------------------------- */
+/* ---- the tests ----------------------------------------------------------------------------------------------------
+ */
 
 /* What one kind of test found over all settings. */
 typedef struct Tally {
@@ -141,8 +143,15 @@ typedef struct Tally {
 } Tally;
 
 typedef enum Aspect {
-  ASPECT_DENSITY, ASPECT_SAMPLE, ASPECT_RELAXED, ASPECT_ENTROPY, ASPECT_MEAN, ASPECT_VARIANCE, ASPECT_DERIVATIVES,
-  ASPECT_PROX, ASPECT_COUNT
+  ASPECT_DENSITY,
+  ASPECT_SAMPLE,
+  ASPECT_RELAXED,
+  ASPECT_ENTROPY,
+  ASPECT_MEAN,
+  ASPECT_VARIANCE,
+  ASPECT_DERIVATIVES,
+  ASPECT_PROX,
+  ASPECT_COUNT
 } Aspect;
 extern const char *const aspect_names[ASPECT_COUNT];
 

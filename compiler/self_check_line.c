@@ -9,16 +9,18 @@
 
 enum { NODES = 15, MOST_PANELS = 3000, ROUNDS = 48 };
 
-static const double kronrod_x[8] = {0.991455371120812639206854697526329, 0.949107912342758524526189684047851, 0.864864423359769072789712788640926,
-                                    0.741531185599394439863864773280788, 0.586087235467691130294144691258380, 0.405845151377397166906606412076961,
+static const double kronrod_x[8] = {0.991455371120812639206854697526329, 0.949107912342758524526189684047851,
+                                    0.864864423359769072789712788640926, 0.741531185599394439863864773280788,
+                                    0.586087235467691130294144691258380, 0.405845151377397166906606412076961,
                                     0.207784955007898467600689403773245, 0};
-static const double kronrod_w[8] = {0.022935322010529224963732008058970, 0.063092092629978553290700663189204, 0.104790010322250183839876322541518,
-                                    0.140653259715525918745189590510238, 0.169004726639267902826583426598550, 0.190350578064785409913256402421014,
+static const double kronrod_w[8] = {0.022935322010529224963732008058970, 0.063092092629978553290700663189204,
+                                    0.104790010322250183839876322541518, 0.140653259715525918745189590510238,
+                                    0.169004726639267902826583426598550, 0.190350578064785409913256402421014,
                                     0.204432940075298892414161999234649, 0.209482141084727828012999174891714};
 static const double gauss_w[8] = {0, 0.129484966168869693270611432679082, 0, 0.279705391489276667901467771423780,
                                   0, 0.381830050505118944950369775488975, 0, 0.417959183673469387755102040816327};
 
-typedef struct Piece { /* z = anchor + sign * exp(t) */
+typedef struct Piece {            /* z = anchor + sign * exp(t) */
   double anchor, sign, low, high; /* of t */
   bool endless;
 } Piece;
@@ -47,10 +49,12 @@ static double node_t(const Panel *p, int node) {
 
 static double node_z(const Piece *piece, double t) { return piece->anchor + piece->sign * exp(t); }
 
-/* ---- pieces and their first panels ------------------------------------------------------------------------------------ */
+/* ---- pieces and their first panels
+ * ------------------------------------------------------------------------------------ */
 
 static void add_panel(Work *w, int piece, double low, double high) {
-  if (w->count < MOST_PANELS && high > low) w->panels[w->count++] = (Panel){.piece = piece, .low = low, .high = high, .fresh = true};
+  if (w->count < MOST_PANELS && high > low)
+    w->panels[w->count++] = (Panel){.piece = piece, .low = low, .high = high, .fresh = true};
 }
 
 /* Panels of width 2 where numbers of ordinary size lie, wide ones towards the ends of what a double can hold. */
@@ -101,7 +105,8 @@ static void make_pieces(Work *w) {
   if (a[kept - 1] < l->high) add_piece(w, a[kept - 1], 1, INFINITY);
 }
 
-/* ---- one round ---------------------------------------------------------------------------------------------------------- */
+/* ---- one round
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void measure(Work *w, Panel *p, const double *values) {
   int components = w->line->components;
@@ -132,7 +137,8 @@ static void measure(Work *w, Panel *p, const double *values) {
 static bool evaluate_fresh(Work *w) {
   long points = 0;
   for (long i = 0; i < w->count; i++)
-    for (int n = 0; w->panels[i].fresh && n < NODES; n++) w->z[points++] = node_z(&w->pieces[w->panels[i].piece], node_t(&w->panels[i], n));
+    for (int n = 0; w->panels[i].fresh && n < NODES; n++)
+      w->z[points++] = node_z(&w->pieces[w->panels[i].piece], node_t(&w->panels[i], n));
   if (points == 0) return true;
   if (!w->line->evaluate(w->line->context, w->z, points, w->values)) return false;
   points = 0;
@@ -185,7 +191,8 @@ static bool split_round(Work *w) {
 static const Panel *outermost(const Work *w, int piece) {
   const Panel *found = NULL;
   for (long i = 0; i < w->count; i++)
-    if (w->panels[i].piece == piece && w->panels[i].absolute[0] > 0 && (!found || w->panels[i].high > found->high)) found = &w->panels[i];
+    if (w->panels[i].piece == piece && w->panels[i].absolute[0] > 0 && (!found || w->panels[i].high > found->high))
+      found = &w->panels[i];
   return found;
 }
 
@@ -290,5 +297,6 @@ void line_anchors(Line *l, const Subject *s, const Point *setting) {
   add_anchor(l, 0);
   for (int i = 0; i < s->atom_count; i++) add_anchor(l, s->atoms[i]);
   for (int i = 0; i < s->slot_count; i++)
-    for (long k = 0; s->event_size == 1 && s->slots[i].size <= 4 && k < s->slots[i].size; k++) add_anchor(l, setting->values[i][k]);
+    for (long k = 0; s->event_size == 1 && s->slots[i].size <= 4 && k < s->slots[i].size; k++)
+      add_anchor(l, setting->values[i][k]);
 }

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- moments ----------------------------------------------------------------------------------------------------------- */
+/* ---- moments
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* One row of a field without arguments: one value an event, or the event's shape. */
 static bool field_numbers(const Subject *s, const char *name, const Point *setting, double *out, long size) {
@@ -28,14 +29,15 @@ static bool field_numbers(const Subject *s, const char *name, const Point *setti
 
 static void report_moment(const Subject *s, const Point *setting, const char *name, double declared, double measured) {
   const Field *field = distribution_find_field(s->item, name);
-  Diagnostic *d = error_at(s->c, "self-check", field->span, "`%s` of `%s`%s%s is %.9g; its log_pdf gives %.9g", name, s->item->name,
-                           s->slot_count ? " at " : "", point_text(s, setting), declared, measured);
+  Diagnostic *d = error_at(s->c, "self-check", field->span, "`%s` of `%s`%s%s is %.9g; its log_pdf gives %.9g", name,
+                           s->item->name, s->slot_count ? " at " : "", point_text(s, setting), declared, measured);
   if (s->density) note_at(d, s->density->span, "the density is declared here");
   help_with(d, "one of the two is wrong; `%s` may also be left out", name);
 }
 
 /* wish: its place among what was integrated. */
-static void compare_moment(Testing *t, Aspect aspect, const Subject *s, const Point *setting, const Mass *m, int wish, double declared, double measured) {
+static void compare_moment(Testing *t, Aspect aspect, const Subject *s, const Point *setting, const Mass *m, int wish,
+                           double declared, double measured) {
   const char *name = aspect_names[aspect];
   double tolerance = (m->kind == MASS_PLANE ? 1e-4 + 10 * m->uncertainty : 1e-6) * (1 + fabs(measured));
   if (m->kind == MASS_LINE) {
@@ -46,10 +48,12 @@ static void compare_moment(Testing *t, Aspect aspect, const Subject *s, const Po
     tolerance += 2 * m->wish_error[wish] / m->total;
   }
   if (m->kind == MASS_LINE && tolerance > 1e-3 * (1 + m->wish_size[wish])) {
-    tally_skip(t, aspect, arena_printf(s->c, "at %s its integral is only known to %.1g", point_text(s, setting), tolerance));
+    tally_skip(t, aspect,
+               arena_printf(s->c, "at %s its integral is only known to %.1g", point_text(s, setting), tolerance));
     return;
   }
-  if (tally(t, aspect, fabs(declared - measured) / (1 + fabs(measured)), tolerance / (1 + fabs(measured)))) report_moment(s, setting, name, declared, measured);
+  if (tally(t, aspect, fabs(declared - measured) / (1 + fabs(measured)), tolerance / (1 + fabs(measured))))
+    report_moment(s, setting, name, declared, measured);
 }
 
 static double moment_of(const Mass *m, long coordinate, double about, int power) {
@@ -87,13 +91,16 @@ void test_moments(Testing *t, const Subject *s, const Point *setting, const Mass
     }
     for (long i = 0; i < size; i++) {
       double mean = aspect == ASPECT_ENTROPY ? 0 : moment_of(m, i, 0, 1);
-      double measured = aspect == ASPECT_ENTROPY ? entropy_of(m) : aspect == ASPECT_MEAN ? mean : moment_of(m, i, mean, 2);
+      double measured = aspect == ASPECT_ENTROPY ? entropy_of(m)
+                        : aspect == ASPECT_MEAN  ? mean
+                                                 : moment_of(m, i, mean, 2);
       compare_moment(t, aspect, s, setting, m, place, declared[i], measured);
     }
   }
 }
 
-/* ---- derivatives ---------------------------------------------------------------------------------------------------------- */
+/* ---- derivatives
+ * ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct Slopes { /* log_pdf and its derivative in each input, event first */
   Program *program;
@@ -108,7 +115,8 @@ static bool slopes_build(const Subject *s, Slopes *g) {
   Value d, z = builder_event(&b, s);
   bool missing;
   if (!builder_distribution(&b, s, &d)) return false;
-  Value v = distribution_field(b.e, &d, s->is_kernel ? "log_kernel" : "log_pdf", &z, &s->event, s->item->name_span, &missing);
+  Value v =
+      distribution_field(b.e, &d, s->is_kernel ? "log_kernel" : "log_pdf", &z, &s->event, s->item->name_span, &missing);
   if (v.kind != VALUE_TENSOR || v.node->axes != AXIS_DATUM) return false;
   Node *inputs[MAX_INPUTS], *outputs[MAX_INPUTS + 1];
   *g = (Slopes){.inputs = b.signature->data_count};
@@ -155,7 +163,8 @@ typedef struct Stencil {
 
 /* Points lie at all sizes, so a step in the event is a share of each point's own size. */
 static double step_at(const Stencil *at, int input, long element, long point) {
-  double value = input ? at->setting->values[at->slopes->slot[input]][element] : at->z[point * at->slopes->size[0] + element];
+  double value =
+      input ? at->setting->values[at->slopes->slot[input]][element] : at->z[point * at->slopes->size[0] + element];
   return 1e-4 * (input ? fmax(0.05, fabs(value)) : fmin(10, fabs(value) + 1e-12));
 }
 
@@ -186,12 +195,15 @@ static bool stencil_run(const Stencil *at, int input, long element, double **out
 static void report_derivative(const Stencil *at, int input, double z, double found, double expected) {
   const Subject *s = at->subject;
   const char *with = input ? s->slots[at->slopes->slot[input]].formal->name : s->item->formals.items[0].name;
-  Diagnostic *d = error_at(s->c, "self-check", s->density ? s->density->span : s->item->name_span, "the derivative of `%s` of `%s` in %s at %s = %.6g%s%s is %.9g; differences give %.9g",
-                           s->is_kernel ? "log_kernel" : "log_pdf", s->item->name, with, s->item->formals.items[0].name, z, s->slot_count ? ", " : "", point_text(s, at->setting), found, expected);
+  Diagnostic *d = error_at(s->c, "self-check", s->density ? s->density->span : s->item->name_span,
+                           "the derivative of `%s` of `%s` in %s at %s = %.6g%s%s is %.9g; differences give %.9g",
+                           s->is_kernel ? "log_kernel" : "log_pdf", s->item->name, with, s->item->formals.items[0].name,
+                           z, s->slot_count ? ", " : "", point_text(s, at->setting), found, expected);
   help_with(d, "look for `stop(...)`, a rounding function, or a constant that stands for something that varies");
 }
 
-/* Fourth-order differences; where the two halves of the stencil disagree there is a kink, and the point says nothing. */
+/* Fourth-order differences; where the two halves of the stencil disagree there is a kink, and the point says nothing.
+ */
 static void compare_slopes(Testing *t, const Stencil *at, int input, long element) {
   const Slopes *g = at->slopes;
   double *out[MAX_INPUTS + 1] = {0};
@@ -201,10 +213,14 @@ static void compare_slopes(Testing *t, const Stencil *at, int input, long elemen
     double near = (f[2] - f[1]) / (2 * step), far = (f[4] - f[3]) / (4 * step), expected = (4 * near - far) / 3;
     double left = (f[0] - f[1]) / step, right = (f[2] - f[0]) / step;
     double rounding = 1e-15 * (1 + fabs(f[0])) / step;
-    double curvature = fabs(right - left) + fabs(near - far), found = out[input + 1][i * STENCIL * g->size[input] + element];
-    if (!isfinite(expected) || curvature > 1e-2 * (1 + fabs(expected)) || rounding > 1e-4 * (1 + fabs(expected))) continue;
-    double error = fabs(found - expected) / (1 + fabs(expected)), tolerance = 1e-6 + (20 * rounding + 0.05 * fabs(near - far)) / (1 + fabs(expected));
-    if (tally(t, ASPECT_DERIVATIVES, isfinite(found) ? error : INFINITY, tolerance)) report_derivative(at, input, at->z[i * g->size[0]], found, expected);
+    double curvature = fabs(right - left) + fabs(near - far),
+           found = out[input + 1][i * STENCIL * g->size[input] + element];
+    if (!isfinite(expected) || curvature > 1e-2 * (1 + fabs(expected)) || rounding > 1e-4 * (1 + fabs(expected)))
+      continue;
+    double error = fabs(found - expected) / (1 + fabs(expected)),
+           tolerance = 1e-6 + (20 * rounding + 0.05 * fabs(near - far)) / (1 + fabs(expected));
+    if (tally(t, ASPECT_DERIVATIVES, isfinite(found) ? error : INFINITY, tolerance))
+      report_derivative(at, input, at->z[i * g->size[0]], found, expected);
   }
   for (int k = 0; k <= g->inputs; k++) free(out[k]);
 }
@@ -222,7 +238,8 @@ void test_derivatives(Testing *t, const Subject *s, const Point *setting, const 
   }
   long count = pick_points(m, picked);
   double *z = arena_array(s->c, double, count * m->size);
-  for (long i = 0; i < count; i++) memcpy(z + i * m->size, m->z + picked[i] * m->size, sizeof(double) * (size_t)m->size);
+  for (long i = 0; i < count; i++)
+    memcpy(z + i * m->size, m->z + picked[i] * m->size, sizeof(double) * (size_t)m->size);
   Stencil at = {s, setting, &g, z, count};
   for (int i = 0; i < g.inputs; i++)
     for (long k = 0; g.differentiable[i] && k < g.size[i] && k < 4; k++) {
@@ -232,7 +249,8 @@ void test_derivatives(Testing *t, const Subject *s, const Point *setting, const 
     }
 }
 
-/* ---- prox ------------------------------------------------------------------------------------------------------------------ */
+/* ---- prox
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct ProxCase {
   double v[2], t;
@@ -241,11 +259,13 @@ typedef struct ProxCase {
 enum { GRID = 241, ZOOMS = 7, PLANE_GRID = 25 };
 
 /* t (-log_pdf(z)) + |z - v|^2 / 2 at many z. */
-static double *prox_costs(const Subject *s, const Program *density, const Point *setting, const ProxCase *p, const double *z, long rows) {
+static double *prox_costs(const Subject *s, const Program *density, const Point *setting, const ProxCase *p,
+                          const double *z, long rows) {
   double *cost = mass_log_pdf(s, density, setting, NULL, z, rows);
   for (long i = 0; cost && i < rows; i++) {
     double square = 0;
-    for (long k = 0; k < s->event_size; k++) square += (z[i * s->event_size + k] - p->v[k]) * (z[i * s->event_size + k] - p->v[k]);
+    for (long k = 0; k < s->event_size; k++)
+      square += (z[i * s->event_size + k] - p->v[k]) * (z[i * s->event_size + k] - p->v[k]);
     cost[i] = -p->t * cost[i] + 0.5 * square;
     if (isnan(cost[i])) cost[i] = INFINITY;
   }
@@ -253,9 +273,11 @@ static double *prox_costs(const Subject *s, const Program *density, const Point 
 }
 
 /* Grids around the best point so far, each finer than the last. */
-static double minimise(const Subject *s, const Program *density, const Point *setting, const ProxCase *p, double *best) {
+static double minimise(const Subject *s, const Program *density, const Point *setting, const ProxCase *p,
+                       double *best) {
   long size = s->event_size, side = size == 1 ? GRID : PLANE_GRID, rows = size == 1 ? side : side * side;
-  double radius = 8 + 2 * fabs(p->v[0]) + (size > 1 ? 2 * fabs(p->v[1]) : 0), least = INFINITY, centre[2] = {p->v[0], p->v[1]};
+  double radius = 8 + 2 * fabs(p->v[0]) + (size > 1 ? 2 * fabs(p->v[1]) : 0), least = INFINITY,
+         centre[2] = {p->v[0], p->v[1]};
   double *z = malloc(sizeof(double) * (size_t)(rows * size));
   for (int zoom = 0; z && zoom < 2 * ZOOMS; zoom++) {
     for (long i = 0; i < rows; i++)
@@ -294,7 +316,7 @@ static double *prox_points(const Subject *s, const Point *setting, const ProxCas
     if (!distribution_argument_shape(b.e, &d, &field->head.items[i], &s->event, &support, &shape)) return NULL;
     long size = shape_size(&shape);
     if (size != (i ? 1 : s->event_size)) return NULL;
-    double *values = arena_array(s->c, double, size * count);
+    double *values = arena_array(s->c, double, size *count);
     for (int r = 0; r < count; r++)
       for (long k = 0; k < size; k++) values[r * size + k] = i ? cases[r].t : cases[r].v[k];
     arguments[i] = builder_input(&b, field->head.items[i].name, &shape, &support.facts, field->head.items[i].span);
@@ -307,12 +329,15 @@ static double *prox_points(const Subject *s, const Point *setting, const ProxCas
   return p && program_run(p, columns, count, &out) ? out : NULL;
 }
 
-static void report_prox(const Subject *s, const Point *setting, const ProxCase *p, double found, double found_cost, double best, double best_cost) {
+static void report_prox(const Subject *s, const Point *setting, const ProxCase *p, double found, double found_cost,
+                        double best, double best_cost) {
   const Field *field = distribution_find_field(s->item, "prox");
-  Diagnostic *d = error_at(s->c, "self-check", field->span, "`prox` of `%s`%s%s at v = %.5g, t = %.5g is %.9g; the minimum lies at %.9g", s->item->name,
+  Diagnostic *d = error_at(s->c, "self-check", field->span,
+                           "`prox` of `%s`%s%s at v = %.5g, t = %.5g is %.9g; the minimum lies at %.9g", s->item->name,
                            s->slot_count ? " at " : "", point_text(s, setting), p->v[0], p->t, found, best);
   if (s->density) note_at(d, s->density->span, "the density is declared here");
-  help_with(d, "prox(v, t) minimises -t * log_pdf(z) + (z - v)^2 / 2, which is %.9g at %.6g and %.9g at %.6g", found_cost, found, best_cost, best);
+  help_with(d, "prox(v, t) minimises -t * log_pdf(z) + (z - v)^2 / 2, which is %.9g at %.6g and %.9g at %.6g",
+            found_cost, found, best_cost, best);
 }
 
 void test_prox(Testing *t, const Subject *s, const Program *density, const Point *setting, const Mass *m) {
@@ -320,7 +345,8 @@ void test_prox(Testing *t, const Subject *s, const Program *density, const Point
   ProxCase cases[18];
   if (!distribution_find_field(s->item, "prox")) return;
   if (m->kind == MASS_SUM || s->atom_count || s->event_size > 2) {
-    tally_skip(t, ASPECT_PROX, s->atom_count ? "atoms are no points that a grid could find" : "only real events of one or two dims");
+    tally_skip(t, ASPECT_PROX,
+               s->atom_count ? "atoms are no points that a grid could find" : "only real events of one or two dims");
     return;
   }
   for (int i = 0; i < 18; i++) cases[i] = (ProxCase){{vs[i / 3], 0.6 - vs[(i / 3 + 2) % 6]}, ts[i % 3]};
@@ -334,8 +360,10 @@ void test_prox(Testing *t, const Subject *s, const Program *density, const Point
     double *cost = prox_costs(s, density, setting, &cases[i], found + i * s->event_size, 1);
     double error = cost ? (*cost - least) / (1 + fabs(least)) : 0, own = cost ? *cost : 0;
     free(cost);
-    if (!isfinite(least)) tally_skip(t, ASPECT_PROX, "what it minimises has no minimum");
-    else if (tally(t, ASPECT_PROX, fmax(error, 0), 1e-8)) report_prox(s, setting, &cases[i], found[i * s->event_size], own, best[0], least);
+    if (!isfinite(least))
+      tally_skip(t, ASPECT_PROX, "what it minimises has no minimum");
+    else if (tally(t, ASPECT_PROX, fmax(error, 0), 1e-8))
+      report_prox(s, setting, &cases[i], found[i * s->event_size], own, best[0], least);
   }
   free(found);
 }

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- subjects ------------------------------------------------------------------------------------------------------ */
+/* ---- subjects ------------------------------------------------------------------------------------------------------
+ */
 
 static bool expr_names(const Expr *x, Name name) {
   if (!x) return false;
@@ -25,7 +26,9 @@ static bool type_names(const TypeExpr *type, Name name) {
   return false;
 }
 
-static bool is_whole(const TypeExpr *type) { return type && (strcmp(type->name, "simplex") == 0 || strcmp(type->name, "category") == 0); }
+static bool is_whole(const TypeExpr *type) {
+  return type && (strcmp(type->name, "simplex") == 0 || strcmp(type->name, "category") == 0);
+}
 
 /* Binds the names of dims that a type uses; the first of them has the variant's extent. */
 static void bind_dims(Elaborator *e, const Expr *dim, int extent, Scope *scope, int *bound) {
@@ -35,7 +38,8 @@ static void bind_dims(Elaborator *e, const Expr *dim, int extent, Scope *scope, 
 
 static void bind_type(Elaborator *e, const TypeExpr *type, int extent, Scope *scope, int *bound) {
   for (int i = 0; type && i < type->dim_count; i++) bind_dims(e, type->dims[i], extent, scope, bound);
-  for (int i = 0; is_whole(type) && i < type->argument_count; i++) bind_dims(e, type->arguments[i].value, extent, scope, bound);
+  for (int i = 0; is_whole(type) && i < type->argument_count; i++)
+    bind_dims(e, type->arguments[i].value, extent, scope, bound);
 }
 
 static bool read_type(Elaborator *e, const TypeExpr *type, Support *support, Shape *shape) {
@@ -50,8 +54,10 @@ static void read_atoms(Elaborator *e, const TypeExpr *type, Subject *s) {
     if (strcmp(a->name, "atoms") != 0) continue;
     for (int k = 0; k < a->argument_count && s->atom_count < MAX_ATOMS; k++) {
       Value v = elaborate(e, a->arguments[k].value);
-      if (v.kind == VALUE_NUMBER) s->atoms[s->atom_count++] = v.dim.size;
-      else s->problem = "an atom that is not a number";
+      if (v.kind == VALUE_NUMBER)
+        s->atoms[s->atom_count++] = v.dim.size;
+      else
+        s->problem = "an atom that is not a number";
     }
   }
 }
@@ -113,7 +119,8 @@ bool subject_open(Subject *s, Model *m, const Item *item, int variant, const dou
   return ok && variant < (numbers ? 3 : bound ? 2 : 1);
 }
 
-/* ---- settings ------------------------------------------------------------------------------------------------------ */
+/* ---- settings ------------------------------------------------------------------------------------------------------
+ */
 
 static double uniform_of(struct spm_random *r) { return ((double)(spm_random_word(r) >> 11) + 0.5) * 0x1p-53; }
 
@@ -149,13 +156,17 @@ static void onto_simplex(double *values, long size, long last) {
 static void onto_triangle(double *values, long size, long last) {
   for (long i = 0; i < size; i++) {
     long row = i / last % last, column = i % last;
-    if (column > row) values[i] = 0;
-    else if (column == row) values[i] = 0.3 + fabs(values[i]);
+    if (column > row)
+      values[i] = 0;
+    else if (column == row)
+      values[i] = 0.3 + fabs(values[i]);
   }
 }
 
 /* A default is taken first, and always where nothing is declared of what the parameter may be. */
-static bool takes_usual(const Slot *slot, int number) { return slot->size == 1 && !isnan(slot->usual) && (!slot->formal->type || number == 0); }
+static bool takes_usual(const Slot *slot, int number) {
+  return slot->size == 1 && !isnan(slot->usual) && (!slot->formal->type || number == 0);
+}
 
 static void fill_slot(const Slot *slot, int number, int place, struct spm_random *r, double *values) {
   if (takes_usual(slot, number)) {
@@ -169,7 +180,8 @@ static void fill_slot(const Slot *slot, int number, int place, struct spm_random
 }
 
 static bool is_free_real(const Slot *slot) {
-  return !slot->is_number && slot->shape.rank == 0 && !isfinite(slot->support.facts.low) && !isfinite(slot->support.facts.high);
+  return !slot->is_number && slot->shape.rank == 0 && !isfinite(slot->support.facts.low) &&
+         !isfinite(slot->support.facts.high);
 }
 
 void point_make(const Subject *s, int number, uint64_t seed, Point *setting) {
@@ -179,8 +191,10 @@ void point_make(const Subject *s, int number, uint64_t seed, Point *setting) {
   for (int i = 0; i < s->slot_count; i++) {
     const Slot *slot = &s->slots[i];
     setting->values[i] = arena_array(s->c, double, slot->size);
-    if (slot->is_number) *setting->values[i] = slot->number;
-    else fill_slot(slot, number, i, &random, setting->values[i]);
+    if (slot->is_number)
+      *setting->values[i] = slot->number;
+    else
+      fill_slot(slot, number, i, &random, setting->values[i]);
     /* Two unbounded numbers are often the ends of an interval, so they come in increasing order. */
     if (!is_free_real(slot) || takes_usual(slot, number)) continue;
     if (*setting->values[i] <= last) *setting->values[i] = last + 0.5 + uniform_of(&random);
@@ -198,7 +212,8 @@ const char *point_text(const Subject *s, const Point *setting) {
   return t.length ? t.bytes : "";
 }
 
-/* ---- programs ------------------------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------------------------------
+ */
 
 Builder builder_open(Model *m) {
   Model *scratch = arena_new(m->compilation, Model); /* with a signature of its own: these inputs are nobody's */
@@ -226,11 +241,16 @@ bool builder_distribution(Builder *b, const Subject *s, Value *d) {
   Value *values = arena_array(e->c, Value, s->slot_count);
   for (int i = 0; i < s->slot_count; i++) {
     const Slot *slot = &s->slots[i];
-    values[i] = slot->is_number ? value_number(slot->number)
-                                : builder_input(b, slot->formal->name, &slot->shape, &slot->support.facts, slot->formal->span);
+    values[i] = slot->is_number
+                    ? value_number(slot->number)
+                    : builder_input(b, slot->formal->name, &slot->shape, &slot->support.facts, slot->formal->span);
     values[i].span = slot->formal->span;
   }
-  *d = (Value){.kind = VALUE_DISTRIBUTION, .family = (Item *)s->item, .elements = values, .count = s->slot_count, .span = s->item->name_span};
+  *d = (Value){.kind = VALUE_DISTRIBUTION,
+               .family = (Item *)s->item,
+               .elements = values,
+               .count = s->slot_count,
+               .span = s->item->name_span};
   if (s->item->has_block) return true;
   Scope *scope = scope_new(e, NULL); /* = other(...) */
   for (int i = 0; i < s->slot_count; i++) scope_bind(e, scope, s->slots[i].formal->name, values[i], values[i].span);
@@ -262,7 +282,8 @@ static void fill_columns(const Program *p, const Column *columns, long first, lo
   for (int i = 0; i < p->input_count; i++) {
     long size = shape_size(&p->graph->signature->data[i].shape);
     for (long r = 0; r < rows; r++)
-      memcpy(inputs[i] + r * size, columns[i].values + (columns[i].same ? 0 : (first + r) * size), sizeof(double) * (size_t)size);
+      memcpy(inputs[i] + r * size, columns[i].values + (columns[i].same ? 0 : (first + r) * size),
+             sizeof(double) * (size_t)size);
   }
 }
 
@@ -275,7 +296,8 @@ static bool run_chunk(const Program *p, double **inputs, long first, long rows, 
     const Node *node = p->graph->outputs[i].value;
     long size = shape_size(&node->shape);
     for (long r = 0; r < rows; r++)
-      memcpy(outputs[i] + (first + r) * size, found->values[node->id] + (node->axes & AXIS_DATUM ? r * size : 0), sizeof(double) * (size_t)size);
+      memcpy(outputs[i] + (first + r) * size, found->values[node->id] + (node->axes & AXIS_DATUM ? r * size : 0),
+             sizeof(double) * (size_t)size);
   }
   if (found) evaluation_free(found, p->graph);
   return ok;
@@ -311,7 +333,8 @@ Program *density_program(const Subject *s) {
   Value d, z = builder_event(&b, s);
   bool missing;
   if (!builder_distribution(&b, s, &d)) return NULL;
-  Value v = distribution_field(&b.e[0], &d, s->is_kernel ? "log_kernel" : "log_pdf", &z, &s->event, s->item->name_span, &missing);
+  Value v = distribution_field(&b.e[0], &d, s->is_kernel ? "log_kernel" : "log_pdf", &z, &s->event, s->item->name_span,
+                               &missing);
   if (v.kind != VALUE_TENSOR) return NULL;
   return builder_close(&b, &v.node, 1);
 }
@@ -323,11 +346,14 @@ int point_columns(const Subject *s, const Point *setting, Column *at) {
   return count;
 }
 
-/* ---- draws ---------------------------------------------------------------------------------------------------------- */
+/* ---- draws ----------------------------------------------------------------------------------------------------------
+ */
 
 static void fill_noise(bool uniform, uint64_t seed, int stream, long rows, long size, double *out) {
-  if (uniform) spm_noise_uniform_d(seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
-  else spm_noise_normal_d(seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
+  if (uniform)
+    spm_noise_uniform_d(seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
+  else
+    spm_noise_normal_d(seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
 }
 
 static bool can_draw(const Value *d) {
@@ -338,7 +364,8 @@ static bool can_draw(const Value *d) {
 }
 
 /* Of `= other(...)`: as a model would draw it. */
-static double *draw_derived(Builder *b, const Subject *s, const Value *d, const Column *columns, uint64_t seed, long rows) {
+static double *draw_derived(Builder *b, const Subject *s, const Value *d, const Column *columns, uint64_t seed,
+                            long rows) {
   double *out = NULL;
   if (!can_draw(d)) return NULL;
   Value v = distribution_sample(b->e, d, s->item->formals.items[0].name, &s->event, AXIS_DATUM, s->item->name_span);
@@ -348,7 +375,8 @@ static double *draw_derived(Builder *b, const Subject *s, const Value *d, const 
   return p && program_run(p, columns, rows, &out) ? out : NULL;
 }
 
-double *draw_rows(const Subject *s, const char *name, const Point *setting, uint64_t seed, double sharpness, long rows) {
+double *draw_rows(const Subject *s, const char *name, const Point *setting, uint64_t seed, double sharpness,
+                  long rows) {
   Builder b = builder_open(s->model);
   Value d, arguments[MAX_SLOTS];
   Column columns[MAX_INPUTS];

@@ -17,7 +17,8 @@ typedef struct Pair { /* the two sides of a rule, in one variant, at one setting
   Mass q_mass, p_mass;
 } Pair;
 
-/* ---- programs -------------------------------------------------------------------------------------------------------- */
+/* ---- programs
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* Numbers that the pattern fixes, as in laplace(0, b); NAN elsewhere. */
 static bool read_pattern(Model *m, const Expr *pattern, const Item **family, double *fixed) {
@@ -56,10 +57,12 @@ static Program *closed_program(Pair *pair, const char **why) {
 /* log p at an event of q, which may be several of p's. */
 static Program *across_program(const Pair *pair) {
   Builder b = builder_open(pair->model);
-  Value d, z = builder_input(&b, pair->q.item->formals.items[0].name, &pair->q.event, &pair->q.support.facts, pair->rule->span);
+  Value d, z = builder_input(&b, pair->q.item->formals.items[0].name, &pair->q.event, &pair->q.support.facts,
+                             pair->rule->span);
   bool missing;
   if (!builder_distribution(&b, &pair->p, &d)) return NULL;
-  Value v = distribution_field(b.e, &d, pair->p.is_kernel ? "log_kernel" : "log_pdf", &z, &pair->q.event, pair->rule->span, &missing);
+  Value v = distribution_field(b.e, &d, pair->p.is_kernel ? "log_kernel" : "log_pdf", &z, &pair->q.event,
+                               pair->rule->span, &missing);
   if (v.kind == VALUE_TENSOR) v = sum_all(b.e, v, pair->rule->span);
   return v.kind == VALUE_TENSOR ? builder_close(&b, &v.node, 1) : NULL;
 }
@@ -69,12 +72,15 @@ static double *log_ratios(const Pair *pair, const double *z, long rows, double *
   double *q = mass_log_pdf(&pair->q, pair->q_density, &pair->q_setting, &pair->q_mass, z, rows);
   double *p = mass_log_pdf(&pair->p, pair->p_density, &pair->p_setting, &pair->p_mass, z, rows);
   for (long i = 0; q && p && i < rows; i++) p[i] = q[i] - p[i];
-  if (log_q) *log_q = q;
-  else free(q);
+  if (log_q)
+    *log_q = q;
+  else
+    free(q);
   return p;
 }
 
-/* ---- the true value ----------------------------------------------------------------------------------------------------- */
+/* ---- the true value
+ * ----------------------------------------------------------------------------------------------------- */
 
 static bool evaluate_pair(void *context, const double *z, long count, double *values) {
   const Pair *pair = context;
@@ -123,13 +129,15 @@ static bool by_draws(Pair *pair, uint64_t seed, long draws, Truth *truth) {
     squares += ratio[i] * ratio[i];
   }
   double mean = sum / (double)draws;
-  *truth = (Truth){mean, 4 * sqrt(fmax(0, squares / (double)draws - mean * mean) / (double)draws) + 1e-9, "Monte Carlo within 4 standard errors"};
+  *truth = (Truth){mean, 4 * sqrt(fmax(0, squares / (double)draws - mean * mean) / (double)draws) + 1e-9,
+                   "Monte Carlo within 4 standard errors"};
   free(z);
   free(ratio);
   return ratio != NULL;
 }
 
-/* ---- one setting ----------------------------------------------------------------------------------------------------------- */
+/* ---- one setting
+ * ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct Found {
   int tested, infinite;
@@ -140,14 +148,17 @@ typedef struct Found {
 
 static const char *sides_text(const Pair *pair) {
   Compilation *c = pair->q.c;
-  return arena_printf(c, "%s(%s) and %s(%s)", pair->q.item->name, point_text(&pair->q, &pair->q_setting), pair->p.item->name, point_text(&pair->p, &pair->p_setting));
+  return arena_printf(c, "%s(%s) and %s(%s)", pair->q.item->name, point_text(&pair->q, &pair->q_setting),
+                      pair->p.item->name, point_text(&pair->p, &pair->p_setting));
 }
 
 static void report(const Pair *pair, double declared, const Truth *truth) {
-  Diagnostic *d = error_at(pair->q.c, "self-check", pair->rule->span, "the rule %s gives %.9g at %s; %s of the densities gives %.9g", span_text(pair->q.c, pair->rule->pattern->span),
-                           declared, sides_text(pair), truth->method, truth->value);
-  help_with(d, fabs(declared + truth->value) < 1e-3 * (1 + fabs(declared)) ? "its sign is flipped: KL(q, p) is E_q[log q - log p], never negative"
-                                                                           : "KL(q, p) is E_q[log q - log p]");
+  Diagnostic *d = error_at(
+      pair->q.c, "self-check", pair->rule->span, "the rule %s gives %.9g at %s; %s of the densities gives %.9g",
+      span_text(pair->q.c, pair->rule->pattern->span), declared, sides_text(pair), truth->method, truth->value);
+  help_with(d, fabs(declared + truth->value) < 1e-3 * (1 + fabs(declared))
+                   ? "its sign is flipped: KL(q, p) is E_q[log q - log p], never negative"
+                   : "KL(q, p) is E_q[log q - log p]");
 }
 
 static bool find_truth(Pair *pair, uint64_t seed, double declared, Truth *truth) {
@@ -160,7 +171,8 @@ static bool find_truth(Pair *pair, uint64_t seed, double declared, Truth *truth)
   case MASS_UNTESTED: break;
   }
   bool ok = by_draws(pair, seed, MONTE_CARLO_DRAWS, truth);
-  if (ok && !(fabs(declared - truth->value) <= truth->tolerance)) ok = by_draws(pair, seed + 1, 4 * MONTE_CARLO_DRAWS, truth);
+  if (ok && !(fabs(declared - truth->value) <= truth->tolerance))
+    ok = by_draws(pair, seed + 1, 4 * MONTE_CARLO_DRAWS, truth);
   return ok;
 }
 
@@ -181,9 +193,12 @@ static void compare(Pair *pair, uint64_t seed, Found *found) {
   weigh(&pair->q, &pair->q_setting, &pair->q_mass);
   weigh(&pair->p, &pair->p_setting, &pair->p_mass);
   if (pair->p.event.rank != pair->q.event.rank) pair->p_mass.total = 1; /* several events of p, each normalised */
-  if (pair->q_mass.no_setting || pair->p_mass.no_setting) found->skipped = "no setting means anything to both sides";
-  else if (!program_run(pair->closed, columns, 1, &declared) || !find_truth(pair, seed, *declared, &truth)) found->skipped = "its first side can be neither integrated nor drawn";
-  else if (!(fabs(truth.value) < 1e20)) found->infinite++;
+  if (pair->q_mass.no_setting || pair->p_mass.no_setting)
+    found->skipped = "no setting means anything to both sides";
+  else if (!program_run(pair->closed, columns, 1, &declared) || !find_truth(pair, seed, *declared, &truth))
+    found->skipped = "its first side can be neither integrated nor drawn";
+  else if (!(fabs(truth.value) < 1e20))
+    found->infinite++;
   else {
     double error = fabs(*declared - truth.value);
     found->tested++;
@@ -205,7 +220,8 @@ static const char *summary(Compilation *c, const Item *rule, const Found *found)
   if (found->tested) text_append(&t, "%d settings, worst error %.1e by %s", found->tested, found->worst, found->method);
   if (found->infinite) text_append(&t, "%sinfinite at %d settings", found->tested ? "; " : "", found->infinite);
   if (found->skipped || (!found->tested && !found->infinite))
-    text_append(&t, "%snot tested%s: %s", found->tested || found->infinite ? "; " : "", found->tested ? " everywhere" : "", found->skipped ? found->skipped : "no setting applies");
+    text_append(&t, "%snot tested%s: %s", found->tested || found->infinite ? "; " : "",
+                found->tested ? " everywhere" : "", found->skipped ? found->skipped : "no setting applies");
   return t.bytes;
 }
 
@@ -217,19 +233,21 @@ const char *test_rule(Model *m, const Item *rule, uint64_t seed) {
   Compilation *c = m->compilation;
   if (strcmp(rule->pattern->name, "kl") != 0 || rule->pattern->argument_count != 2)
     return arena_printf(c, "%s: not tested: only rules of kl are", span_text(c, rule->pattern->span));
-  if (!read_pattern(m, rule->pattern->arguments[0].value, &q, q_fixed) || !read_pattern(m, rule->pattern->arguments[1].value, &p, p_fixed))
+  if (!read_pattern(m, rule->pattern->arguments[0].value, &q, q_fixed) ||
+      !read_pattern(m, rule->pattern->arguments[1].value, &p, p_fixed))
     found.skipped = "its sides are no two densities declared by themselves";
   for (int variant = 0; !found.skipped && !found.failed; variant++) {
     bool has_q = subject_open(&pair.q, m, q, variant, q_fixed), has_p = subject_open(&pair.p, m, p, variant, p_fixed);
     if (variant > 0 && !has_q && !has_p) break;
-    if (pair.q.problem || pair.p.problem || (variant > 0 && pair.q.event_size == 1 && pair.q.slot_count && !has_q)) break;
+    if (pair.q.problem || pair.p.problem || (variant > 0 && pair.q.event_size == 1 && pair.q.slot_count && !has_q))
+      break;
     pair.closed = closed_program(&pair, &found.skipped);
     if (!pair.closed) break;
     found.skipped = NULL;
     pair.q_density = density_program(&pair.q);
     pair.p_density = across_program(&pair);
     if (!pair.q_density || !pair.p_density) found.skipped = "a side has no density";
-    for (int i = 0; !found.skipped && !found.failed && i < SETTINGS; i += pair.q.event_size > 1 ? 2 : 1) {
+    for (int i = 0; !found.skipped && !found.failed && i<SETTINGS; i += pair.q.event_size> 1 ? 2 : 1) {
       point_make(&pair.q, i, seed, &pair.q_setting);
       point_make(&pair.p, (i + 2) % SETTINGS, seed + 1, &pair.p_setting);
       compare(&pair, seed * 31 + (uint64_t)i * 2, &found);

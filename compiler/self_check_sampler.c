@@ -1,5 +1,5 @@
-/* A sampler against its density: Kolmogorov-Smirnov on the line, chi-square on a discrete support, moments in the plane;
- * its draws against the declared support; a relaxed sampler against the hard one under the same noise.
+/* A sampler against its density: Kolmogorov-Smirnov on the line, chi-square on a discrete support, moments in the
+ * plane; its draws against the declared support; a relaxed sampler against the hard one under the same noise.
  *
  * Kolmogorov-Smirnov and chi-square are held to level 1e-6, moments to 4 standard errors; what exceeds that is drawn
  * anew with four times as many draws and fails only if it exceeds the level again, so a right sampler is refused with
@@ -42,7 +42,8 @@ static Verdict kolmogorov(const Mass *m, const double *draws, long count, long s
   for (long i = 0; i < m->edge_count; i++) {
     while (at < count && sorted[at] <= m->edge[i]) at++;
     double share = (double)at / (double)count, distance = fabs(share - m->below[i]);
-    if (distance > v.statistic || isnan(distance)) v = (Verdict){distance, v.limit, m->edge[i], m->below[i], share, v.test, v.relation};
+    if (distance > v.statistic || isnan(distance))
+      v = (Verdict){distance, v.limit, m->edge[i], m->below[i], share, v.test, v.relation};
   }
   free(sorted);
   return v;
@@ -63,9 +64,12 @@ static Verdict chi_square(const Mass *m, const double *draws, long count) {
   for (long i = 0; i < count; i++) {
     /* a scalar support lists its members in order */
     double first = m->size == 1 && m->count > 0 ? draws[i] - m->z[0] : -1;
-    long at = m->size == 1 ? (first >= 0 && first < (double)m->count && first == floor(first) ? (long)first : -1) : member_of(m, draws + i * m->size);
-    if (at < 0) outside++;
-    else counts[at]++;
+    long at = m->size == 1 ? (first >= 0 && first < (double)m->count && first == floor(first) ? (long)first : -1)
+                           : member_of(m, draws + i * m->size);
+    if (at < 0)
+      outside++;
+    else
+      counts[at]++;
   }
   for (long i = 0; i < m->count; i++) {
     double expected = (double)count * exp(m->log_f[i]) / m->total, gap = (double)counts[i] - expected;
@@ -86,7 +90,8 @@ static Verdict chi_square(const Mass *m, const double *draws, long count) {
   if (rest >= 10) {
     cells++;
     sum += gap * gap / rest;
-  } else if (gap > 60) sum += gap * gap / 10; /* almost impossible members are drawn */
+  } else if (gap > 60)
+    sum += gap * gap / 10; /* almost impossible members are drawn */
   v.statistic = sum;
   v.limit = chi_square_limit(cells > 1 ? cells - 1 : 1);
   free(counts);
@@ -109,7 +114,8 @@ static Verdict plane_moments(const Mass *m, const double *draws, long count) {
     double mean = sum / (double)count, expected = mass_expect(m, g);
     double error = sqrt(fmax(1e-300, squares / (double)count - mean * mean) / (double)count);
     double distance = fabs(mean - expected) / error;
-    if (distance > v.statistic || isnan(distance)) v = (Verdict){distance, v.limit, powers[k][0] + powers[k][1], expected, mean, v.test, v.relation};
+    if (distance > v.statistic || isnan(distance))
+      v = (Verdict){distance, v.limit, powers[k][0] + powers[k][1], expected, mean, v.test, v.relation};
   }
   free(g);
   return v;
@@ -125,7 +131,8 @@ static Verdict judge(const Mass *m, const double *draws, long count) {
   return (Verdict){.test = "nothing"};
 }
 
-/* ---- support ------------------------------------------------------------------------------------------------------------ */
+/* ---- support
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static bool inside(const Subject *s, double z) {
   const Facts *f = &s->support.facts;
@@ -142,8 +149,10 @@ static bool report_outside(Testing *t, const Subject *s, const Point *setting, c
   for (long i = 0; i < rows * s->event_size; i++) {
     if (inside(s, draws[i])) continue;
     if (!tally(t, ASPECT_SAMPLE, INFINITY, 0)) return true;
-    Diagnostic *d = error_at(s->c, "self-check", sample_span(s), "`sample` of `%s` at %s draws %.9g, which lies outside its support `%s`, %s", s->item->name,
-                             point_text(s, setting), draws[i], s->support.name, facts_text(s->c, &s->support.facts));
+    Diagnostic *d =
+        error_at(s->c, "self-check", sample_span(s),
+                 "`sample` of `%s` at %s draws %.9g, which lies outside its support `%s`, %s", s->item->name,
+                 point_text(s, setting), draws[i], s->support.name, facts_text(s->c, &s->support.facts));
     const TypeExpr *type = s->item->formals.items[0].type;
     if (type) note_at(d, type->span, "the support is declared here");
     help_with(d, "widen the support or correct the sampler");
@@ -152,10 +161,12 @@ static bool report_outside(Testing *t, const Subject *s, const Point *setting, c
   return false;
 }
 
-/* ---- relaxed -------------------------------------------------------------------------------------------------------------- */
+/* ---- relaxed
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* At its sharpest, a relaxed draw is the hard one under the same noise, but for noise close to a threshold. */
-static double agreement(const Subject *s, const Point *setting, const double *hard, uint64_t seed, double sharpness, long rows) {
+static double agreement(const Subject *s, const Point *setting, const double *hard, uint64_t seed, double sharpness,
+                        long rows) {
   double *soft = draw_rows(s, "relaxed", setting, seed, sharpness, rows);
   long near = 0;
   if (!soft) return NAN;
@@ -171,7 +182,8 @@ static double agreement(const Subject *s, const Point *setting, const double *ha
   return (double)near / (double)rows;
 }
 
-static void test_relaxed(Testing *t, const Subject *s, const Point *setting, const double *hard, uint64_t seed, long rows) {
+static void test_relaxed(Testing *t, const Subject *s, const Point *setting, const double *hard, uint64_t seed,
+                         long rows) {
   const Field *field = distribution_find_field(s->item, "relaxed");
   if (!field) return;
   if (field->extra.count == 0) {
@@ -182,23 +194,32 @@ static void test_relaxed(Testing *t, const Subject *s, const Point *setting, con
   double best = fmax(cold, steep);
   t->tallies[ASPECT_RELAXED].number = "share of draws that agree";
   if (!tally(t, ASPECT_RELAXED, 1 - best, 0.02)) return;
-  Diagnostic *d = error_at(s->c, "self-check", field->span, "`relaxed` of `%s` at %s, made 10000 times sharper, agrees with `sample` under the same noise in %.1f%% of %ld draws, not in 98%%",
+  Diagnostic *d = error_at(s->c, "self-check", field->span,
+                           "`relaxed` of `%s` at %s, made 10000 times sharper, agrees with `sample` under the same "
+                           "noise in %.1f%% of %ld draws, not in 98%%",
                            s->item->name, point_text(s, setting), 100 * best, rows);
   const Field *sample = distribution_find_field(s->item, "sample");
   if (sample) note_at(d, sample->span, "the hard sampler is declared here");
   help_with(d, "name the noise in the same order in both, and let the relaxed draw cross over where the hard one does");
 }
 
-/* ---- samplers --------------------------------------------------------------------------------------------------------------- */
+/* ---- samplers
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void report(const Subject *s, const Point *setting, const Verdict *v, long rows) {
-  Diagnostic *d = error_at(s->c, "self-check", sample_span(s), "`sample` of `%s`%s%s does not follow its log_pdf: %s %.4g, allowed %.4g, %ld draws", s->item->name,
-                           s->slot_count ? " at " : "", point_text(s, setting), v->test, v->statistic, v->limit, rows);
+  Diagnostic *d =
+      error_at(s->c, "self-check", sample_span(s),
+               "`sample` of `%s`%s%s does not follow its log_pdf: %s %.4g, allowed %.4g, %ld draws", s->item->name,
+               s->slot_count ? " at " : "", point_text(s, setting), v->test, v->statistic, v->limit, rows);
   const char *z = s->item->formals.items[0].name;
   if (s->density) note_at(d, s->density->span, "the density is declared here");
   Text t = {.compilation = s->c};
-  if (!v->relation) text_append(&t, "the moment of order %.0f is %.5g by the density, %.5g of the draws", v->where, v->expected, v->found);
-  else text_append(&t, "P(%s %s %.5g) is %.5g by the density, %.5g of the draws", z, v->relation, v->where, v->expected, v->found);
+  if (!v->relation)
+    text_append(&t, "the moment of order %.0f is %.5g by the density, %.5g of the draws", v->where, v->expected,
+                v->found);
+  else
+    text_append(&t, "P(%s %s %.5g) is %.5g by the density, %.5g of the draws", z, v->relation, v->where, v->expected,
+                v->found);
   help_with(d, "%s: one of the two is wrong", t.bytes);
 }
 
@@ -215,7 +236,8 @@ void test_sampler(Testing *t, const Subject *s, const Point *setting, const Mass
     free(draws);
     return;
   }
-  if (m->kind == MASS_UNTESTED) tally_skip(t, ASPECT_SAMPLE, arena_printf(s->c, "only its support: %s", m->reason));
+  if (m->kind == MASS_UNTESTED)
+    tally_skip(t, ASPECT_SAMPLE, arena_printf(s->c, "only its support: %s", m->reason));
   else {
     Verdict v = judge(m, draws, DRAWS);
     long rows = DRAWS;

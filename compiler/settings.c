@@ -17,8 +17,10 @@ static const Item *train_block(const Model *m) {
 static void suggest(Diagnostic *d, const char *name, const char *const *known, const char *all) {
   Suggestion near = {.name = name};
   for (; *known; known++) suggestion_consider(&near, *known);
-  if (near.best) help_with(d, "did you mean `%s`?", near.best);
-  else help_with(d, "%s", all);
+  if (near.best)
+    help_with(d, "did you mean `%s`?", near.best);
+  else
+    help_with(d, "%s", all);
 }
 
 static bool setting_number(Elaborator *e, const Expr *x, const char *name, double low, double high, double *out) {
@@ -30,8 +32,10 @@ static bool setting_number(Elaborator *e, const Expr *x, const char *name, doubl
   }
   if (!(v.dim.size >= low && v.dim.size <= high)) {
     const char *value = shortest_number(e->c, v.dim.size);
-    if (v.dim.size < low) error_at(e->c, "setting", x->span, "%s must be at least %s; this is %s", name, shortest_number(e->c, low), value);
-    else error_at(e->c, "setting", x->span, "%s must be at most %s; this is %s", name, shortest_number(e->c, high), value);
+    if (v.dim.size < low)
+      error_at(e->c, "setting", x->span, "%s must be at least %s; this is %s", name, shortest_number(e->c, low), value);
+    else
+      error_at(e->c, "setting", x->span, "%s must be at most %s; this is %s", name, shortest_number(e->c, high), value);
     return false;
   }
   *out = v.dim.size;
@@ -41,8 +45,10 @@ static bool setting_number(Elaborator *e, const Expr *x, const char *name, doubl
 static void read_whole(Elaborator *e, const Expr *x, const char *name, long *out) {
   double value;
   if (!setting_number(e, x, name, 1, 1e12, &value)) return;
-  if (value != floor(value)) error_at(e->c, "setting", x->span, "%s must be a whole number", name);
-  else *out = (long)value;
+  if (value != floor(value))
+    error_at(e->c, "setting", x->span, "%s must be a whole number", name);
+  else
+    *out = (long)value;
 }
 
 static void read_betas(Elaborator *e, const Expr *x, Training *t) {
@@ -83,8 +89,10 @@ static void read_option(Elaborator *e, const Argument *a, Training *t) {
     setting_number(e, a->value, name, 0, o->high, (double *)((char *)t + o->offset));
     return;
   }
-  Diagnostic *d = error_at(e->c, "setting", a->name ? a->name_span : a->value->span, "%s has no setting `%s`", t->optimizer, name);
-  help_with(d, strcmp(t->optimizer, "adam") == 0 ? "adam has lr, betas, epsilon, weight_decay" : "sgd has lr, momentum, weight_decay");
+  Diagnostic *d =
+      error_at(e->c, "setting", a->name ? a->name_span : a->value->span, "%s has no setting `%s`", t->optimizer, name);
+  help_with(d, strcmp(t->optimizer, "adam") == 0 ? "adam has lr, betas, epsilon, weight_decay"
+                                                 : "sgd has lr, momentum, weight_decay");
 }
 
 static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
@@ -101,25 +109,34 @@ static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
   }
   static const char *const known[] = {"adam", "sgd", NULL};
   const char *name = named ? x->name : span_text(e->c, x->span);
-  Diagnostic *d = error_at(e->c, "setting", x->kind == EXPR_CALL ? x->name_span : x->span, "`%s` is no optimizer", name);
+  Diagnostic *d =
+      error_at(e->c, "setting", x->kind == EXPR_CALL ? x->name_span : x->span, "`%s` is no optimizer", name);
   suggest(d, name, known, "optimizers are adam(lr = 1e-3) and sgd(lr = 0.1)");
 }
 
 static void read_shuffle(Elaborator *e, const Expr *x, Training *t) {
-  bool yes = x->kind == EXPR_NAME && strcmp(x->name, "true") == 0, no = x->kind == EXPR_NAME && strcmp(x->name, "false") == 0;
+  bool yes = x->kind == EXPR_NAME && strcmp(x->name, "true") == 0,
+       no = x->kind == EXPR_NAME && strcmp(x->name, "false") == 0;
   if (!yes && !no) error_at(e->c, "setting", x->span, "shuffle is true or false");
   t->shuffle = !no;
 }
 
 static void read_setting(Elaborator *e, const Setting *s, Training *t) {
-  if (strcmp(s->name, "optimizer") == 0) read_optimizer(e, s->value, t);
-  else if (strcmp(s->name, "epochs") == 0) read_whole(e, s->value, s->name, &t->epochs);
-  else if (strcmp(s->name, "steps") == 0) read_whole(e, s->value, s->name, &t->steps);
-  else if (strcmp(s->name, "shuffle") == 0) read_shuffle(e, s->value, t);
-  else if (strcmp(s->name, "samples") == 0) return; /* count_samples */
+  if (strcmp(s->name, "optimizer") == 0)
+    read_optimizer(e, s->value, t);
+  else if (strcmp(s->name, "epochs") == 0)
+    read_whole(e, s->value, s->name, &t->epochs);
+  else if (strcmp(s->name, "steps") == 0)
+    read_whole(e, s->value, s->name, &t->steps);
+  else if (strcmp(s->name, "shuffle") == 0)
+    read_shuffle(e, s->value, t);
+  else if (strcmp(s->name, "samples") == 0)
+    return; /* count_samples */
   else if (strcmp(s->name, "batch") == 0) {
-    if (s->value->kind == EXPR_NAME && strcmp(s->value->name, "all") == 0) t->batch = 0;
-    else read_whole(e, s->value, s->name, &t->batch);
+    if (s->value->kind == EXPR_NAME && strcmp(s->value->name, "all") == 0)
+      t->batch = 0;
+    else
+      read_whole(e, s->value, s->name, &t->batch);
   } else {
     for (size_t i = 0; i < sizeof later_settings / sizeof *later_settings; i++)
       if (strcmp(s->name, later_settings[i]) == 0) {
@@ -134,8 +151,15 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
 
 void read_training(Model *m) {
   const Item *block = train_block(m);
-  m->training = (Training){.name = "", .optimizer = intern(m->compilation, "adam"), .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                           .batch = 128, .epochs = 20, .shuffle = true};
+  m->training = (Training){.name = "",
+                           .optimizer = intern(m->compilation, "adam"),
+                           .lr = 1e-3,
+                           .beta1 = 0.9,
+                           .beta2 = 0.999,
+                           .epsilon = 1e-8,
+                           .batch = 128,
+                           .epochs = 20,
+                           .shuffle = true};
   if (!block) return;
   m->training.span = block->span;
   Elaborator *e = elaborator_create(m, PROGRAM_TRAIN, m->samples);
@@ -157,16 +181,20 @@ const Expr *learning_rate(const Model *m) {
 static void read_samples(Elaborator *e, const Expr *x, double *out) {
   double value = 1;
   if (!setting_number(e, x, "samples", 1, 1e6, &value)) return;
-  if (value != floor(value)) error_at(e->c, "setting", x->span, "samples = %s is not a whole number", shortest_number(e->c, value));
-  else *out = value;
+  if (value != floor(value))
+    error_at(e->c, "setting", x->span, "samples = %s is not a whole number", shortest_number(e->c, value));
+  else
+    *out = value;
 }
 
 static void samples_in(Elaborator *e, const Expr *x, double *out) {
   if (!x) return;
   for (int i = 0; i < x->argument_count; i++) {
     bool elbo = x->kind == EXPR_CALL && strcmp(x->name, "elbo") == 0;
-    if (elbo && x->arguments[i].name && strcmp(x->arguments[i].name, "samples") == 0) read_samples(e, x->arguments[i].value, out);
-    else samples_in(e, x->arguments[i].value, out);
+    if (elbo && x->arguments[i].name && strcmp(x->arguments[i].name, "samples") == 0)
+      read_samples(e, x->arguments[i].value, out);
+    else
+      samples_in(e, x->arguments[i].value, out);
   }
   samples_in(e, x->a, out);
   samples_in(e, x->b, out);
@@ -180,6 +208,8 @@ int count_samples(const Model *m) {
   for (int i = 0; block && i < block->setting_count; i++)
     if (strcmp(block->settings[i].name, "samples") == 0) read_samples(e, block->settings[i].value, &samples);
   for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == ITEM_OBJECTIVE || m->items.items[i]->kind == ITEM_MINIMIZE || m->items.items[i]->kind == ITEM_LET) samples_in(e, m->items.items[i]->expr, &samples);
+    if (m->items.items[i]->kind == ITEM_OBJECTIVE || m->items.items[i]->kind == ITEM_MINIMIZE ||
+        m->items.items[i]->kind == ITEM_LET)
+      samples_in(e, m->items.items[i]->expr, &samples);
   return (int)samples;
 }

@@ -1,5 +1,5 @@
-/* Special functions for the interpreter and constant folding: the one text of them that there is (runtime/special.h), in
- * double. tests/test_special.c holds it to values from elsewhere. Requires one of the ops below. */
+/* Special functions for the interpreter and constant folding: the one text of them that there is (runtime/special.h),
+ * in double. tests/test_special.c holds it to values from elsewhere. Requires one of the ops below. */
 #define SPM_DOUBLE
 #include "../runtime/real.h"
 #include "../runtime/vmath.h"

@@ -83,8 +83,10 @@ spm_compiled *spm_compile(const char *text, const char *name, const spm_value *v
     compiled->model = jit_model(compiled->jit);
     return compiled;
   }
-  if (c->error_count > 0 || !message[0]) say_diagnostics(c, error, error_size);
-  else say(error, error_size, message);
+  if (c->error_count > 0 || !message[0])
+    say_diagnostics(c, error, error_size);
+  else
+    say(error, error_size, message);
   spm_compiled_free(compiled);
   return NULL;
 }
@@ -124,10 +126,12 @@ int spm_tensor_at(const spm_compiled *compiled, int kind, int index, spm_tensor_
 /* ---- sessions -------------------------------------------------------------------------------------------------- */
 
 static int create_parts(spm_session *s, int threads, unsigned long long seed, struct spm_error *e) {
-  const struct spm_program *train = spm_find_program(s->model, "train"), *evaluate = spm_find_program(s->model, "evaluate");
+  const struct spm_program *train = spm_find_program(s->model, "train"),
+                           *evaluate = spm_find_program(s->model, "evaluate");
   if (!train || !evaluate) return spm_fail(e, "%s: cannot be trained", s->model->name);
   if (spm_host_create(&s->host, s->model, s->rows, threads, seed, e) != 0 || spm_host_initialise(&s->host, e) != 0 ||
-      spm_columns_create(&s->train_columns, train, e) != 0 || spm_columns_create(&s->evaluate_columns, evaluate, e) != 0)
+      spm_columns_create(&s->train_columns, train, e) != 0 ||
+      spm_columns_create(&s->evaluate_columns, evaluate, e) != 0)
     return -1;
   s->host.total_rows = s->rows;
   return train_state_create(&s->state, s->train_columns.count, e);
@@ -303,8 +307,9 @@ int spm_session_rows(spm_session *s, const char *program, const char *output, co
   Rows r = {0};
   const struct spm_program *p = spm_find_program(s->model, program);
   const struct spm_output *o = p ? spm_find_output(p, SPM_ROWS, output) : NULL;
-  int status = o ? rows_open(s, data, rows, &r, &e)
-                 : spm_fail(&e, "%s: has no program `%s` with an output `%s` for each row", s->model->name, program, output);
+  int status =
+      o ? rows_open(s, data, rows, &r, &e)
+        : spm_fail(&e, "%s: has no program `%s` with an output `%s` for each row", s->model->name, program, output);
   s->run.program = NULL;
   if (status == 0) status = collect_rows(s, p, o, &r.rows, out, &e);
   rows_close(&r);

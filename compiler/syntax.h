@@ -32,8 +32,8 @@ typedef struct Parser {
   Compilation *compilation;
   int source;
   Tokens tokens;
-  int position;        /* of the token being pushed */
-  int statement;       /* position of the first token of the statement it is in */
+  int position;                /* of the token being pushed */
+  int statement;               /* position of the first token of the statement it is in */
   int open[NESTING_LIMIT + 1]; /* positions of the brackets that are open */
   int open_count;
   Item **items;
@@ -61,15 +61,42 @@ bool is_declaration_word(int token); /* may stand first in a file */
 
 /* ---- constructors (ast.c): everything the grammar's actions call ------------------------------------------------ */
 
-typedef struct ArgumentList { Argument *items; int count; } ArgumentList;
-typedef struct ExprList { Expr **items; int count; } ExprList;
-typedef struct IndexList { Index *items; int count; } IndexList;
-typedef struct NameList { Name *names; Span *spans; int count; } NameList;
-typedef struct AttributeList { Attribute *items; int count; } AttributeList;
-typedef struct FieldList { Field *items; int count; } FieldList;
-typedef struct SettingList { Setting *items; int count; } SettingList;
-typedef struct Head { Formals formals, extra; } Head;
-typedef struct Located { Name name; Span span; } Located; /* a name or a string with its place */
+typedef struct ArgumentList {
+  Argument *items;
+  int count;
+} ArgumentList;
+typedef struct ExprList {
+  Expr **items;
+  int count;
+} ExprList;
+typedef struct IndexList {
+  Index *items;
+  int count;
+} IndexList;
+typedef struct NameList {
+  Name *names;
+  Span *spans;
+  int count;
+} NameList;
+typedef struct AttributeList {
+  Attribute *items;
+  int count;
+} AttributeList;
+typedef struct FieldList {
+  Field *items;
+  int count;
+} FieldList;
+typedef struct SettingList {
+  Setting *items;
+  int count;
+} SettingList;
+typedef struct Head {
+  Formals formals, extra;
+} Head;
+typedef struct Located {
+  Name name;
+  Span span;
+} Located; /* a name or a string with its place */
 
 Expr *expr_number(Compilation *, Span, double);
 Expr *expr_string(Compilation *, Located);

@@ -129,8 +129,10 @@ static void report_unknown_attribute(Compilation *c, const Attribute *attribute,
     suggestion_consider(&suggestion, attributes[i].name);
     if (attributes[i].places & place) text_append(&fitting, "%s%s", fitting.length ? ", " : "", attributes[i].name);
   }
-  if (suggestion.best) help_with(d, "did you mean `%s`?", suggestion.best);
-  else if (fitting.length) help_with(d, "possible here: %s", fitting.bytes);
+  if (suggestion.best)
+    help_with(d, "did you mean `%s`?", suggestion.best);
+  else if (fitting.length)
+    help_with(d, "possible here: %s", fitting.bytes);
 }
 
 static void check_attribute(Compilation *c, const Attribute *attribute, int place, const char *bearer) {
@@ -261,8 +263,8 @@ static void check_network(Compilation *c, const Item *item) {
   if (!item->has_block) return;
   check_block(c, &item->block, item, 0);
   if (!returns_value(item->kind) || mentions_return(&item->block)) return;
-  Diagnostic *d = error_at(c, "return", item->name_span, "the %s `%s` returns nothing", item_keyword(item->kind),
-                           item->name);
+  Diagnostic *d =
+      error_at(c, "return", item->name_span, "the %s `%s` returns nothing", item_keyword(item->kind), item->name);
   help_with(d, "its last statement is `return VALUE;`");
 }
 

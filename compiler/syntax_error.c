@@ -139,8 +139,10 @@ static void choose_name(Choices *choices, const Place *place) {
   int before = place->before ? place->before->kind : 0;
   bool after_value = before == TOKEN_NAME || before == TOKEN_NUMBER || before == TOKEN_CLOSE ||
                      before == TOKEN_CLOSE_SQUARE || before == TOKEN_TRANSPOSE;
-  if (before == TOKEN_COLON) choose(choices, "a type");
-  else if (!after_value) choose(choices, "a name");
+  if (before == TOKEN_COLON)
+    choose(choices, "a type");
+  else if (!after_value)
+    choose(choices, "a name");
 }
 
 static void choose_punctuation(Choices *choices, const Place *place) {
@@ -161,10 +163,14 @@ static void choose_punctuation(Choices *choices, const Place *place) {
 static const char *expected_text(const Place *place) {
   Compilation *c = place->parser->compilation;
   Choices choices = {.compilation = c};
-  if (could_be(place, TOKEN_MODEL)) choose(&choices, "a declaration");
-  else if (could_be(place, TOKEN_RETURN)) choose(&choices, "a statement");
-  else if (could_be(place, TOKEN_NUMBER)) choose(&choices, "an expression");
-  else if (could_be(place, TOKEN_NAME)) choose_name(&choices, place);
+  if (could_be(place, TOKEN_MODEL))
+    choose(&choices, "a declaration");
+  else if (could_be(place, TOKEN_RETURN))
+    choose(&choices, "a statement");
+  else if (could_be(place, TOKEN_NUMBER))
+    choose(&choices, "an expression");
+  else if (could_be(place, TOKEN_NAME))
+    choose_name(&choices, place);
   if (!could_be(place, TOKEN_NUMBER) && could_be(place, TOKEN_STRING)) choose(&choices, "a file name in quotes");
   if (!could_be(place, TOKEN_MODEL)) choose_token(&choices, place, TOKEN_DIM);
   choose_token(&choices, place, TOKEN_FROM);
@@ -226,8 +232,7 @@ static const char *token_hint(const Place *place) {
   if (found == TOKEN_EQUAL && could_be(place, TOKEN_ASSIGN)) return "`==` compares; a value is set by `=`";
   if (is_comparison(found) && after_value) return "comparisons do not chain: write `a < b and b < c`";
   if (found == TOKEN_RANGE) return "a range `a..b` stands only as an index: `x[a..b]`";
-  if (found == TOKEN_COMMA && is_group(place) && after_value)
-    return "there are no tuples; a list is written `[a, b]`";
+  if (found == TOKEN_COMMA && is_group(place) && after_value) return "there are no tuples; a list is written `[a, b]`";
   if ((found == TOKEN_CLOSE || found == TOKEN_CLOSE_SQUARE) && before == TOKEN_COMMA)
     return "remove the comma before it";
   if (found == TOKEN_CLOSE_SQUARE && before == TOKEN_OPEN_SQUARE) return "a list and an index hold at least one value";
@@ -305,9 +310,7 @@ static bool report_reserved(const Place *place) {
   return true;
 }
 
-static const char *closing_text(int open) {
-  return open == TOKEN_OPEN ? ")" : open == TOKEN_OPEN_SQUARE ? "]" : "}";
-}
+static const char *closing_text(int open) { return open == TOKEN_OPEN ? ")" : open == TOKEN_OPEN_SQUARE ? "]" : "}"; }
 
 /* Brackets that do not match, or are not closed where the statement, the block or the file ends. */
 static bool report_unbalanced(const Place *place) {
@@ -317,8 +320,8 @@ static bool report_unbalanced(const Place *place) {
   bool closer = found == TOKEN_CLOSE || found == TOKEN_CLOSE_SQUARE || found == TOKEN_CLOSE_BRACE;
   bool ends = closer || found == TOKEN_SEMICOLON || found == TOKEN_OPEN_BRACE || found == TOKEN_YYEOF ||
               starts_statement(p, p->position);
-  bool extra = found == TOKEN_CLOSE_BRACE ? place->open == 0
-                                          : closer && (place->open == 0 || place->open == TOKEN_OPEN_BRACE);
+  bool extra =
+      found == TOKEN_CLOSE_BRACE ? place->open == 0 : closer && (place->open == 0 || place->open == TOKEN_OPEN_BRACE);
   Diagnostic *d = NULL;
   if (extra) {
     d = error_at(c, "unbalanced", place->found->span, "this `%s` closes nothing", token_text(found));
@@ -357,8 +360,8 @@ static bool report_wrong_word(const Place *place) {
   if (!second || !could_be(place, TOKEN_ASSIGN) || place->found->kind == TOKEN_ASSIGN) return false;
   const char *help = spelling_hint(place, place->before);
   if (!help) return false;
-  Diagnostic *d = error_at(p->compilation, "syntax", place->before->span, "expected a statement, found `%s`",
-                           place->before->text);
+  Diagnostic *d =
+      error_at(p->compilation, "syntax", place->before->span, "expected a statement, found `%s`", place->before->text);
   help_with(d, "%s", help);
   counted(p, d);
   return true;
@@ -369,8 +372,8 @@ void syntax_error(Parser *p, const Expected *expected) {
   if (report_reserved(&place) || report_unbalanced(&place) || report_empty_statement(&place) ||
       report_wrong_word(&place))
     return;
-  Diagnostic *d = error_at(p->compilation, "syntax", place.found->span, "expected %s, found %s",
-                           expected_text(&place), found_text(&place));
+  Diagnostic *d = error_at(p->compilation, "syntax", place.found->span, "expected %s, found %s", expected_text(&place),
+                           found_text(&place));
   const char *help = hint(&place);
   if (help) help_with(d, "%s", help);
   counted(p, d);

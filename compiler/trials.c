@@ -1,6 +1,6 @@
-/* trials: parameters of distributions -> a graph of its own on which rules are tried for every combination of the values
- * they may take: a constant keeps its value, the others range over a few that training may meet. Leaves the values that
- * the interpreter finds. */
+/* trials: parameters of distributions -> a graph of its own on which rules are tried for every combination of the
+ * values they may take: a constant keeps its value, the others range over a few that training may meet. Leaves the
+ * values that the interpreter finds. */
 #include "kl.h"
 
 #include <math.h>
@@ -20,7 +20,8 @@ static int find_slots(Value *d, Slot *slots, int count) {
     if (d->combinator != COMBINE_NONE) count = find_slots(&d->elements[i], slots, count);
     if (d->combinator == COMBINE_JOINT || count >= MOST_SLOTS) continue;
     bool weight = d->combinator == COMBINE_MIXTURE;
-    slots[count++] = (Slot){weight ? &d->weights[i] : &d->elements[i], weight ? NULL : &d->family->extra.items[i], d->family};
+    slots[count++] =
+        (Slot){weight ? &d->weights[i] : &d->elements[i], weight ? NULL : &d->family->extra.items[i], d->family};
   }
   return count;
 }
@@ -29,7 +30,8 @@ static int find_slots(Value *d, Slot *slots, int count) {
 static Value copy_of(Compilation *c, const Value *d) {
   Value copy = *d;
   copy.elements = arena_array(c, Value, d->count);
-  for (int i = 0; i < d->count; i++) copy.elements[i] = d->combinator != COMBINE_NONE ? copy_of(c, &d->elements[i]) : d->elements[i];
+  for (int i = 0; i < d->count; i++)
+    copy.elements[i] = d->combinator != COMBINE_NONE ? copy_of(c, &d->elements[i]) : d->elements[i];
   if (d->weights) {
     copy.weights = arena_array(c, Value, d->count);
     memcpy(copy.weights, d->weights, sizeof(Value) * (size_t)d->count);
@@ -80,7 +82,8 @@ Name trial_key(Elaborator *e, const KlPair *pair) {
   return intern(e->c, text.bytes);
 }
 
-/* ---- split points ---------------------------------------------------------------------------------------------------- */
+/* ---- split points
+ * ---------------------------------------------------------------------------------------------------- */
 
 int split_points(const KlPair *pair, int *splits) {
   Slot slots[MOST_SLOTS];
@@ -90,7 +93,8 @@ int split_points(const KlPair *pair, int *splits) {
     const TypeExpr *type = slots[i].formal ? slots[i].formal->type : NULL;
     double number;
     bool zero = constant_of(slots[i].value, &number) && number == 0;
-    if (slots[i].formal && !zero && (!type || (type->dim_count == 0 && strcmp(type->name, "real") == 0))) splits[count++] = i;
+    if (slots[i].formal && !zero && (!type || (type->dim_count == 0 && strcmp(type->name, "real") == 0)))
+      splits[count++] = i;
   }
   return count;
 }
@@ -104,11 +108,13 @@ static Slot slot_at(const Value *d, int number) {
 const Value *split_value(const Value *d, int split) { return slot_at(d, split).value; }
 const char *split_name(const Value *d, int split) { return slot_at(d, split).formal->name; }
 
-/* ---- values tried ------------------------------------------------------------------------------------------------------ */
+/* ---- values tried
+ * ------------------------------------------------------------------------------------------------------ */
 
 static const double normal_means[] = {-5, -2, -0.5, -0.1, -0.02, 0, 0.005, 0.05, 0.3, 1, 1.5, 3, 5};
 static const double normal_sds[] = {0.001, 0.01, 0.05, 0.2, 1, 2, 5};
-static const double any_values[] = {-1.3, 0, 0.4}, spread_values[] = {-2.3, -0.61, -0.17, 0, 0.23, 0.9}; /* where kinks may fall */
+static const double any_values[] = {-1.3, 0, 0.4},
+                    spread_values[] = {-2.3, -0.61, -0.17, 0, 0.23, 0.9}; /* where kinks may fall */
 static const double positive_values[] = {0.1, 1}, wide_values[] = {0.05, 0.4, 3}, unit_values[] = {0.15, 0.7};
 #define TAKE(values) (memcpy(out, values, sizeof values), (int)(sizeof values / sizeof *values))
 
@@ -148,7 +154,8 @@ static bool side_values(Elaborator *e, Value *d, bool of_posterior, Side *side) 
 
 /* All combinations, or if there are too many, some in which every value occurs. */
 static double value_in(const Side *side, int slot, int combination) {
-  if (side->combinations > side->most) return side->values[slot][(combination * (slot + 1) + slot) % side->counts[slot]];
+  if (side->combinations > side->most)
+    return side->values[slot][(combination * (slot + 1) + slot) % side->counts[slot]];
   for (int i = 0; i < slot; i++) combination /= side->counts[i];
   return side->values[slot][combination % side->counts[slot]];
 }
@@ -175,7 +182,8 @@ bool make_trial(Elaborator *e, const KlPair *pair, Trial *trial) {
       double *column = arena_array(e->c, double, trial->count);
       for (int t = 0; t < trial->count; t++) column[t] = value_in(&sides[i], k, i == 0 ? t % counts[0] : t / counts[0]);
       bool constant = sides[i].counts[k] == 1;
-      *sides[i].slots[k].value = constant ? value_number(column[0]) : value_tensor(build_table(scratch->graph, column, &line), 0, pair->span);
+      *sides[i].slots[k].value =
+          constant ? value_number(column[0]) : value_tensor(build_table(scratch->graph, column, &line), 0, pair->span);
     }
   return true;
 }

@@ -39,8 +39,11 @@ static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
   }
   Span name = {type->span.source, type->span.start, type->span.start + (int)strlen(type->name)};
   Diagnostic *d = error_at(e->c, "unknown-type", name, "there is no type `%s`", type->name);
-  if (near.best) help_with(d, "did you mean `%s`?", near.best);
-  else help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), category(n), simplex(n), lower_triangular");
+  if (near.best)
+    help_with(d, "did you mean `%s`?", near.best);
+  else
+    help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), category(n), simplex(n), "
+                 "lower_triangular");
   return NULL;
 }
 
@@ -71,8 +74,12 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
     return false;
   }
   s->special = row->special;
-  s->facts = (Facts){.low = row->low, .high = row->high, .above_low = row->above_low, .below_high = row->special == SPECIAL_NOISE_UNIFORM,
-                     .integer = row->integer, .finite = true};
+  s->facts = (Facts){.low = row->low,
+                     .high = row->high,
+                     .above_low = row->above_low,
+                     .below_high = row->special == SPECIAL_NOISE_UNIFORM,
+                     .integer = row->integer,
+                     .finite = true};
   if (strcmp(row->name, "interval") == 0 && !read_interval(e, type, &s->facts)) return false;
   if (strcmp(row->name, "integer") == 0) {
     Dim low, high;
@@ -84,7 +91,8 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
     low = a.dim;
     high = b.dim;
     if (low.size > high.size) {
-      error_at(e->c, "type-arguments", type->span, "integer(%s, %s) holds no number", dim_text(e->c, low), dim_text(e->c, high));
+      error_at(e->c, "type-arguments", type->span, "integer(%s, %s) holds no number", dim_text(e->c, low),
+               dim_text(e->c, high));
       return false;
     }
     s->facts.low = low.size;
@@ -99,7 +107,8 @@ bool size_is_possible(Elaborator *e, const Shape *shape, Span span) {
   double size = 1;
   for (int i = 0; i < shape->rank; i++) size *= shape->dims[i].size;
   if (size <= 68719476736.0) return true;
-  Diagnostic *d = error_at(e->c, "size", span, "shape %s holds %s numbers", shape_text(e->c, shape), shortest_number(e->c, size));
+  Diagnostic *d =
+      error_at(e->c, "size", span, "shape %s holds %s numbers", shape_text(e->c, shape), shortest_number(e->c, size));
   help_with(d, "a value may hold at most 2^36");
   return false;
 }
@@ -112,8 +121,10 @@ bool elaborate_dim(Elaborator *e, const Expr *expr, Dim *out) {
     return true;
   }
   if (v.kind == VALUE_NUMBER)
-    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number from 1 to 2^30; %s is %s", span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
-  else error_at(e->c, "dim-value", expr->span, "a dim must be known before training; this is %s", value_text(e->c, &v));
+    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number from 1 to 2^30; %s is %s",
+             span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
+  else
+    error_at(e->c, "dim-value", expr->span, "a dim must be known before training; this is %s", value_text(e->c, &v));
   return false;
 }
 
@@ -124,7 +135,9 @@ static bool length_in_parentheses(const TypeExpr *type) {
 
 int type_rank(const TypeExpr *type) { return type->dim_count + length_in_parentheses(type); }
 
-const Expr *type_dim(const TypeExpr *type, int i) { return i < type->dim_count ? type->dims[i] : type->arguments[0].value; }
+const Expr *type_dim(const TypeExpr *type, int i) {
+  return i < type->dim_count ? type->dims[i] : type->arguments[0].value;
+}
 
 bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
   *shape = (Shape){0};
@@ -134,13 +147,16 @@ bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
     return false;
   }
   for (int i = 0; i < type_rank(type); i++)
-    if (elaborate_dim(e, type_dim(type, i), &shape->dims[shape->rank])) shape->rank++;
-    else ok = false;
+    if (elaborate_dim(e, type_dim(type, i), &shape->dims[shape->rank]))
+      shape->rank++;
+    else
+      ok = false;
   if (ok && strcmp(type->name, "simplex") == 0 && shape->rank == 0) {
     error_at(e->c, "shape", type->span, "a simplex needs its length: simplex(n) or simplex[n]");
     return false;
   }
-  if (ok && strcmp(type->name, "lower_triangular") == 0 && (shape->rank < 2 || !dim_agree(shape->dims[shape->rank - 1], shape->dims[shape->rank - 2]))) {
+  if (ok && strcmp(type->name, "lower_triangular") == 0 &&
+      (shape->rank < 2 || !dim_agree(shape->dims[shape->rank - 1], shape->dims[shape->rank - 2]))) {
     error_at(e->c, "shape", type->span, "lower_triangular is a square matrix: lower_triangular[K, K]");
     return false;
   }
@@ -163,10 +179,12 @@ bool facts_disjoint(const Facts *a, const Facts *b) {
 const char *facts_text(Compilation *c, const Facts *f) {
   const char *low = isfinite(f->low) ? shortest_number(c, f->low) : "-inf";
   const char *high = isfinite(f->high) ? shortest_number(c, f->high) : "inf";
-  return arena_printf(c, "%s%c%s, %s%c", f->integer ? "whole numbers in " : "in ", f->above_low || !isfinite(f->low) ? '(' : '[', low, high,
+  return arena_printf(c, "%s%c%s, %s%c", f->integer ? "whole numbers in " : "in ",
+                      f->above_low || !isfinite(f->low) ? '(' : '[', low, high,
                       f->below_high || !isfinite(f->high) ? ')' : ']');
 }
 
 const char *lies_text(Compilation *c, const Facts *f) {
-  return f->low == f->high ? arena_printf(c, "is %s", shortest_number(c, f->low)) : arena_printf(c, "%s %s", f->integer ? "is one of the" : "lies", facts_text(c, f));
+  return f->low == f->high ? arena_printf(c, "is %s", shortest_number(c, f->low))
+                           : arena_printf(c, "%s %s", f->integer ? "is one of the" : "lies", facts_text(c, f));
 }

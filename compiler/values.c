@@ -58,7 +58,8 @@ const char *value_text(Compilation *c, const Value *v) {
 Node *value_node(Elaborator *e, const Value *v) {
   if (v->kind == VALUE_TENSOR) return v->node;
   if (v->kind == VALUE_NUMBER) return build_constant(e->graph, v->dim.size);
-  if (v->kind != VALUE_ERROR) error_at(e->c, "not-a-number", v->span, "a number or tensor is needed here; this is %s", value_text(e->c, v));
+  if (v->kind != VALUE_ERROR)
+    error_at(e->c, "not-a-number", v->span, "a number or tensor is needed here; this is %s", value_text(e->c, v));
   return NULL;
 }
 
@@ -105,17 +106,23 @@ static bool same_sizes(const Shape *a, const Shape *b) {
 }
 
 /* `first` and `second` in the author's order. */
-static void report_misfit(Elaborator *e, const Value *first, const Value *second, int ways, Span span, const char *what) {
+static void report_misfit(Elaborator *e, const Value *first, const Value *second, int ways, Span span,
+                          const char *what) {
   Shape a = visible_shape(first), b = visible_shape(second);
   Diagnostic *d;
   if (ways == 0) {
-    d = error_at(e->c, "shape", span, "shapes %s and %s do not fit %s", shape_text(e->c, &a), shape_text(e->c, &b), what);
-    if (same_sizes(&a, &b)) help_with(d, "dims agree by name: two names may be the same number today and another tomorrow");
-    else help_with(d, "the dims of one must be those of the other with some left out, and dims agree by name");
+    d = error_at(e->c, "shape", span, "shapes %s and %s do not fit %s", shape_text(e->c, &a), shape_text(e->c, &b),
+                 what);
+    if (same_sizes(&a, &b))
+      help_with(d, "dims agree by name: two names may be the same number today and another tomorrow");
+    else
+      help_with(d, "the dims of one must be those of the other with some left out, and dims agree by name");
   } else {
     Shape small = a.rank < b.rank ? a : b, big = a.rank < b.rank ? b : a;
-    d = error_at(e->c, "shape-ambiguous", span, "shape %s fits %s in two ways", shape_text(e->c, &small), shape_text(e->c, &big));
-    help_with(d, "repeat it along the dim it lacks: expand(v, %s) gives v a new first dim", dim_text(e->c, big.dims[0]));
+    d = error_at(e->c, "shape-ambiguous", span, "shape %s fits %s in two ways", shape_text(e->c, &small),
+                 shape_text(e->c, &big));
+    help_with(d, "repeat it along the dim it lacks: expand(v, %s) gives v a new first dim",
+              dim_text(e->c, big.dims[0]));
   }
   note_shape(d, e, first);
   note_shape(d, e, second);
@@ -256,12 +263,16 @@ Value matmul(Elaborator *e, Value a, Value b, Span span) {
   if (a.kind == VALUE_ERROR || b.kind == VALUE_ERROR) return value_error();
   Shape sa = visible_shape(&a), sb = visible_shape(&b);
   if (sa.rank == 0 || sb.rank == 0 || !dim_agree(sa.dims[sa.rank - 1], sb.dims[0])) {
-    Diagnostic *d = error_at(e->c, "shape", span, "`@` multiplies the last dim of the left with the first of the right: %s and %s do not fit",
-                             shape_text(e->c, &sa), shape_text(e->c, &sb));
+    Diagnostic *d =
+        error_at(e->c, "shape", span,
+                 "`@` multiplies the last dim of the left with the first of the right: %s and %s do not fit",
+                 shape_text(e->c, &sa), shape_text(e->c, &sb));
     note_shape(d, e, &a);
     note_shape(d, e, &b);
-    if (sa.rank == 0 || sb.rank == 0) help_with(d, "`*` multiplies by a single number");
-    else if (sa.rank == 2 && dim_agree(sa.dims[0], sb.dims[0])) help_with(d, "the left one transposed would fit: write ' behind it");
+    if (sa.rank == 0 || sb.rank == 0)
+      help_with(d, "`*` multiplies by a single number");
+    else if (sa.rank == 2 && dim_agree(sa.dims[0], sb.dims[0]))
+      help_with(d, "the left one transposed would fit: write ' behind it");
     return value_error();
   }
   int visible_a[MAX_RANK], visible_b[MAX_RANK], la[MAX_RANK], lb[MAX_RANK], lo[MAX_RANK], n = 0, next = MAX_RANK;

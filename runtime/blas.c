@@ -137,8 +137,7 @@ void spm_gemm_f(int ta, int tb, long m, long n, long k, float alpha, const float
                 float beta, float *c, long ldc) {
   if (m <= 0 || n <= 0) return;
   if (use_onednn && k > 0) {
-    int status =
-        onednn_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    int status = onednn_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     /* Another library's bits in the middle of a run would go unseen; what is not finite does not. */
     for (long i = 0; status != 0 && i < m; i++)
       for (long j = 0; j < n; j++) c[i * ldc + j] = NAN;

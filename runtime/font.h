@@ -1,5 +1,5 @@
-/* A 5 x 7 bitmap font, drawn for this program: a printable ASCII character -> nine rows of five bits, the highest bit on
- * the left. The last two rows hold what hangs below the line (g j p q y). */
+/* A 5 x 7 bitmap font, drawn for this program: a printable ASCII character -> nine rows of five bits, the highest bit
+ * on the left. The last two rows hold what hangs below the line (g j p q y). */
 #ifndef SPM_FONT_H
 #define SPM_FONT_H
 

@@ -71,9 +71,10 @@ static int allocate(struct spm_host *host, bool training, struct spm_error *erro
   const struct spm_model *model = host->model;
   const struct spm_sizes *sizes = &host->sizes;
   host->blocks = calloc((size_t)(HOST_BLOCKS + model->data_count), sizeof *host->blocks);
-  bool sound = host->blocks && (host->parameters = reals(host, model->parameter_size)) && (host->state = reals(host, model->state_size)) &&
-               (host->state_next = reals(host, model->state_size)) && (host->values = reals(host, sizes->values)) &&
-               (host->kept = reals(host, sizes->kept)) && (host->partials = reals(host, sizes->partials)) &&
+  bool sound = host->blocks && (host->parameters = reals(host, model->parameter_size)) &&
+               (host->state = reals(host, model->state_size)) && (host->state_next = reals(host, model->state_size)) &&
+               (host->values = reals(host, sizes->values)) && (host->kept = reals(host, sizes->kept)) &&
+               (host->partials = reals(host, sizes->partials)) &&
                (host->scratch = reals(host, sizes->scratch * host->threads)) &&
                (host->gradient = reals(host, model->parameter_size));
   if (sound && training)

@@ -52,8 +52,8 @@
 #include "elementwise.def"
 #undef X
 
-/* A Bernoulli's log-likelihood and its adjoint want both, of the same logits; the compiler makes their exp(-|x|) one. The
- * same bits as each by itself; one of them may be in place. */
+/* A Bernoulli's log-likelihood and its adjoint want both, of the same logits; the compiler makes their exp(-|x|) one.
+ * The same bits as each by itself; one of them may be in place. */
 void SPM_K(softplus_and_sigmoid)(long n, real *softplus, real *sigmoid, const real *a) {
   SPM_LOOP(n, const real x = a[i]; softplus[i] = vm_softplus(x); sigmoid[i] = vm_sigmoid(x);)
 }

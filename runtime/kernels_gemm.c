@@ -1,5 +1,5 @@
-/* Matrix products in plain loops: what runs where there is no BLAS. In blocks that stay in cache, and with the columns of
- * c innermost, which compilers vectorise. Right, and several times slower than a BLAS. See blas.h. */
+/* Matrix products in plain loops: what runs where there is no BLAS. In blocks that stay in cache, and with the columns
+ * of c innermost, which compilers vectorise. Right, and several times slower than a BLAS. See blas.h. */
 #include "blas.h"
 #include "real.h"
 

@@ -22,32 +22,40 @@ enum { SPM_MAX_RANK = 8 };
 enum { SPM_STEP_PHASE, SPM_ROW_PHASE, SPM_GRADIENT_PHASE };
 enum { SPM_SUM, SPM_MAX }; /* combiner of a statistic over tiles */
 enum {                     /* where a value lives */
-  SPM_VALUES,              /* step values: call->values + offset */
-  SPM_GRADIENT,            /* gradients of raw parameters: call->gradient + offset (the parameter's own offset) */
-  SPM_STATE_NEXT,          /* next state: call->state_next + offset */
-  SPM_KEPT                 /* row values: call->kept + capacity * offset, then rows x size */
+       SPM_VALUES,         /* step values: call->values + offset */
+       SPM_GRADIENT,       /* gradients of raw parameters: call->gradient + offset (the parameter's own offset) */
+       SPM_STATE_NEXT,     /* next state: call->state_next + offset */
+       SPM_KEPT            /* row values: call->kept + capacity * offset, then rows x size */
 };
 enum { /* what a program's output is; the order is that of OutputRole in the compiler */
-  SPM_OBJECTIVE, SPM_TERM, SPM_METRIC, SPM_VALUE, SPM_GRADIENT_OF, SPM_STATE_OF, SPM_INITIAL_OF, SPM_EXPORT_OF, SPM_ROWS
+       SPM_OBJECTIVE,
+       SPM_TERM,
+       SPM_METRIC,
+       SPM_VALUE,
+       SPM_GRADIENT_OF,
+       SPM_STATE_OF,
+       SPM_INITIAL_OF,
+       SPM_EXPORT_OF,
+       SPM_ROWS
 };
 
 /* What one call of a phase sees. Filled by the driver. */
 struct spm_call {
-  const real *parameters;    /* raw parameters */
-  const real *const *data;   /* by data declaration: rows x size */
-  const real *state;         /* before this step */
-  real *state_next;          /* written by step phases of programs that advance state */
-  real *values;              /* step values */
-  real *kept;                /* row values alive between phases: capacity x kept_row */
-  real *partials;            /* partials of statistics: tiles x partial_size */
-  real *gradient;            /* same layout as parameters; for programs with gradients */
-  long rows;                 /* rows in this batch */
-  long capacity;             /* rows the kept buffer has room for */
-  long tile;                 /* rows in a tile (the last may be shorter) */
-  long first_row;            /* number of the batch's first row, for noise */
+  const real *parameters;  /* raw parameters */
+  const real *const *data; /* by data declaration: rows x size */
+  const real *state;       /* before this step */
+  real *state_next;        /* written by step phases of programs that advance state */
+  real *values;            /* step values */
+  real *kept;              /* row values alive between phases: capacity x kept_row */
+  real *partials;          /* partials of statistics: tiles x partial_size */
+  real *gradient;          /* same layout as parameters; for programs with gradients */
+  long rows;               /* rows in this batch */
+  long capacity;           /* rows the kept buffer has room for */
+  long tile;               /* rows in a tile (the last may be shorter) */
+  long first_row;          /* number of the batch's first row, for noise */
   unsigned long long seed;
-  unsigned step;             /* counter of noise */
-  real settings[4];          /* epoch, step, rows in batch, total rows */
+  unsigned step;    /* counter of noise */
+  real settings[4]; /* epoch, step, rows in batch, total rows */
 };
 
 typedef void (*spm_phase_function)(const struct spm_call *call, real *scratch, long unit);
@@ -56,17 +64,18 @@ typedef void (*spm_range_function)(const struct spm_call *call, real *scratch, l
 struct spm_statistic {
   long partial; /* offset in a tile's partials */
   long size;
-  int combine;  /* SPM_SUM, SPM_MAX */
-  int place;    /* SPM_VALUES, SPM_GRADIENT */
+  int combine; /* SPM_SUM, SPM_MAX */
+  int place;   /* SPM_VALUES, SPM_GRADIENT */
   long offset;
 };
 
-/* An adjoint made range by range in a gradient phase. Unit u writes elements [u * chunk, min(size, (u + 1) * chunk)). */
+/* An adjoint made range by range in a gradient phase. Unit u writes elements [u * chunk, min(size, (u + 1) * chunk)).
+ */
 struct spm_range {
   spm_range_function run; /* `out` points at the range's first element; overwritten, not added to */
   long units, chunk, size;
-  int parameter;          /* >= 0: the gradient of this raw parameter, final: its update may follow at once; -1: another value */
-  int place;              /* SPM_GRADIENT (parameter's), SPM_VALUES */
+  int parameter; /* >= 0: the gradient of this raw parameter, final: its update may follow at once; -1: another value */
+  int place;     /* SPM_GRADIENT (parameter's), SPM_VALUES */
   long offset;
 };
 
@@ -93,11 +102,11 @@ struct spm_program {
   const struct spm_phase *phases;
   int output_count;
   const struct spm_output *outputs;
-  long value_size;   /* of call->values */
-  long kept_row;     /* of call->kept, a row of capacity */
-  long partial_size; /* of call->partials, a tile */
+  long value_size;                 /* of call->values */
+  long kept_row;                   /* of call->kept, a row of capacity */
+  long partial_size;               /* of call->partials, a tile */
   long scratch_fixed, scratch_row; /* a thread's scratch: fixed + tile x row */
-  int uses_rows;     /* 0: no row phases, needs no data */
+  int uses_rows;                   /* 0: no row phases, needs no data */
 };
 
 struct spm_tensor { /* a parameter, a state or a data declaration */
@@ -106,17 +115,18 @@ struct spm_tensor { /* a parameter, a state or a data declaration */
   int rank;
   long shape[SPM_MAX_RANK];
   long size;
-  long offset;      /* in parameters or state; 0 for data */
+  long offset;                       /* in parameters or state; 0 for data */
   int fixed, projected, constrained; /* parameters */
-  double low, high; /* data: declared bounds; state: low is the start value */
-  int integer, unit, missing_ok; /* data; unit: a file of bytes is read as byte / 255 */
+  double low, high;                  /* data: declared bounds; state: low is the start value */
+  int integer, unit, missing_ok;     /* data; unit: a file of bytes is read as byte / 255 */
   long categories; /* data: 0, or files hold labels 0 .. categories - 1, each read as a one-hot vector (the last dim) */
 };
 
-struct spm_training { /* the train block; numbers not in the spec hold the defaults */
+struct spm_training {    /* the train block; numbers not in the spec hold the defaults */
   const char *name;      /* of the stage, or "" */
   const char *optimizer; /* "adam", "sgd" */
-  double lr, beta1, beta2, epsilon, momentum, weight_decay; /* an SPM_VALUE output "lr" of the train program overrides lr */
+  double lr, beta1, beta2, epsilon, momentum,
+      weight_decay;          /* an SPM_VALUE output "lr" of the train program overrides lr */
   long batch, epochs, steps; /* steps > 0 ends training early; batch 0: all rows */
   int shuffle;
 };

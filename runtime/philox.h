@@ -1,4 +1,5 @@
-/* Philox4x32-10, counter -> four words, and how seeds become its keys. What rng.c and kernels_noise.c share: see rng.h. */
+/* Philox4x32-10, counter -> four words, and how seeds become its keys. What rng.c and kernels_noise.c share: see rng.h.
+ */
 #ifndef SPM_PHILOX_H
 #define SPM_PHILOX_H
 

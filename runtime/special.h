@@ -16,8 +16,8 @@
 
 /* The n-th derivative of s(x) = lgamma(x) - (x - 1/2) log x + x - log(2 pi) / 2, for x > 0. */
 VM_FUNCTION double sp_stirling_wide(double n, double x) {
-  static const double series[8] = {1.0 / 12,       -1.0 / 360, 1.0 / 1260,          -1.0 / 1680,
-                                   1.0 / 1188, -691.0 / 360360, 1.0 / 156, -3617.0 / 122400};
+  static const double series[8] = {1.0 / 12,   -1.0 / 360,      1.0 / 1260, -1.0 / 1680,
+                                   1.0 / 1188, -691.0 / 360360, 1.0 / 156,  -3617.0 / 122400};
   double sum = 0.0, sign = n - 2.0 * floor(0.5 * n) == 1.0 ? -1.0 : 1.0, term, factorial = 1.0, k;
   int i;
   if (!(n >= 0.0) || n != floor(n) || n > 20.0 || !(x > 0.0)) return (x - x) / (x - x);
@@ -88,8 +88,10 @@ VM_FUNCTION double sp_log1p_minus(double t) {
 /* Gamma(shape a): log density in t = log x, log P(X <= e^t) and log P(X > e^t). */
 VM_FUNCTION double sp_gamma_tails(double a, double t, double *log_lower, double *log_upper) {
   double x = exp(t), density, k;
-  if (a < 10.0) density = a * t - x - lgamma(a);
-  else density = a * sp_log1p_minus(x / a - 1.0) + 0.5 * log(a / 6.283185307179586) - sp_stirling_wide(0.0, a);
+  if (a < 10.0)
+    density = a * t - x - lgamma(a);
+  else
+    density = a * sp_log1p_minus(x / a - 1.0) + 0.5 * log(a / 6.283185307179586) - sp_stirling_wide(0.0, a);
   if (a >= 10.0 && x == 0.0) density = a * t - x - lgamma(a);
   if (x < a + 1.0) {
     double term = 1.0 / a, sum = term;
@@ -183,8 +185,10 @@ VM_FUNCTION double sp_solve_tail(double u, double a, double b, double t, double 
   for (round = 0; round < 200; round++) {
     double density = sp_tails(a, b, t, &log_lower, &log_upper), tail = u <= 0.5 ? log_lower : log_upper, next;
     double error = tail - target, slope = exp(density - tail) * (u <= 0.5 ? 1.0 : -1.0);
-    if ((error < 0.0) == (u <= 0.5)) low = t;
-    else high = t;
+    if ((error < 0.0) == (u <= 0.5))
+      low = t;
+    else
+      high = t;
     next = t - error / slope;
     if (!(next > low && next < high)) next = 0.5 * (low + high);
     if (fabs(next - t) <= 4e-16 * (1.0 + fabs(t))) return next;
@@ -238,8 +242,10 @@ VM_FUNCTION double sp_gamma_quantile_wide(double u, double a) {
 /* The smaller log tail at t for a shape moved by `shift`. */
 VM_FUNCTION double sp_shifted_tail(double a, double b, double t, int of_second, double shift, int lower) {
   double log_lower, log_upper;
-  if (of_second) sp_tails(a, b + shift, t, &log_lower, &log_upper);
-  else sp_tails(a + shift, b, t, &log_lower, &log_upper);
+  if (of_second)
+    sp_tails(a, b + shift, t, &log_lower, &log_upper);
+  else
+    sp_tails(a + shift, b, t, &log_lower, &log_upper);
   return lower ? log_lower : log_upper;
 }
 
@@ -249,7 +255,8 @@ VM_FUNCTION double sp_implicit_slope(double u, double a, double b, double t, int
   int lower = u <= 0.5;
   double density = sp_tails(a, b, t, &log_lower, &log_upper), tail = lower ? log_lower : log_upper;
   double near = sp_shifted_tail(a, b, t, of_second, step, lower) - sp_shifted_tail(a, b, t, of_second, -step, lower);
-  double far = sp_shifted_tail(a, b, t, of_second, 2 * step, lower) - sp_shifted_tail(a, b, t, of_second, -2 * step, lower);
+  double far =
+      sp_shifted_tail(a, b, t, of_second, 2 * step, lower) - sp_shifted_tail(a, b, t, of_second, -2 * step, lower);
   double change = (8.0 * near - far) / (12.0 * step);
   return (lower ? -change : change) * exp(tail - density);
 }

@@ -57,13 +57,16 @@ static void read_line(const char *text, Line *line) {
     line->widths[column] = read_numbers(at, line->numbers[column], &at);
   }
   snprintf(line->key, sizeof line->key, "%s(", line->name);
-  for (int p = 0; p < line->parameters; p++) snprintf(line->key + strlen(line->key), sizeof line->key - strlen(line->key), "%s%s", p ? ", " : "", line->names[p]);
+  for (int p = 0; p < line->parameters; p++)
+    snprintf(line->key + strlen(line->key), sizeof line->key - strlen(line->key), "%s%s", p ? ", " : "",
+             line->names[p]);
   snprintf(line->key + strlen(line->key), sizeof line->key - strlen(line->key), ")");
 }
 
 static void store(TableColumn *column, int row, const Line *line, int which, int width) {
   column->width = width;
-  for (int k = 0; k < width; k++) column->values[row * width + k] = line->numbers[which][line->widths[which] == width ? k : 0];
+  for (int k = 0; k < width; k++)
+    column->values[row * width + k] = line->numbers[which][line->widths[which] == width ? k : 0];
 }
 
 TableFamily *table_read(int *count) {

@@ -300,7 +300,8 @@ static void grow_matrix(Generator *g, Op op) {
   Node *a = pick_shaped(g, &line), *b = pick_shaped(g, &line);
   Node *outer = build_contract(g->graph, a, (int[]){0}, b, (int[]){1}, 2, (int[]){0, 1}, 0);
   if (op == IR_solve_triangular) { /* a diagonal away from 0 */
-    Node *l = two(g, IR_add, two(g, IR_mul, tame(g, outer), filled(g, 0.25, outer)), build_embed_diagonal(g->graph, filled(g, 3, a)));
+    Node *l = two(g, IR_add, two(g, IR_mul, tame(g, outer), filled(g, 0.25, outer)),
+                  build_embed_diagonal(g->graph, filled(g, 3, a)));
     Node *side = pick_shaped(g, &line);
     add(g, build_solve_triangular(g->graph, l, side, random_below(&g->random, 2)), 16);
     return;

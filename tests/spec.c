@@ -104,7 +104,7 @@ const double *spec_values(Spec *s, const Graph *g, const Node *node, const Run *
   }
   for (int i = 0; i < signature->data_count; i++) {
     data[i] = given(run, signature->data[i].name);
-    if (!data[i]) data[i] = arena_array(s->c, double, rows * shape_size(&signature->data[i].shape));
+    if (!data[i]) data[i] = arena_array(s->c, double, rows *shape_size(&signature->data[i].shape));
   }
   for (int i = 0; i < signature->state_count; i++) {
     states[i] = given(run, signature->states[i].name);

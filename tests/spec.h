@@ -39,9 +39,9 @@ bool spec_says(const Spec *, const char *code);
 const double *spec_values(Spec *, const Graph *, const Node *, const Run *);
 /* The value of an output of a program, which must exist. */
 const double *spec_output(Spec *, ProgramKind, OutputRole, const char *name, const Run *);
-double spec_metric(Spec *, const char *name, const Run *); /* of the evaluate program */
+double spec_metric(Spec *, const char *name, const Run *);                         /* of the evaluate program */
 const Output *spec_find_output(Spec *, ProgramKind, OutputRole, const char *name); /* or NULL */
-int spec_parameter(const Spec *, const char *name); /* index, or -1 */
+int spec_parameter(const Spec *, const char *name);                                /* index, or -1 */
 /* Raw initial value of a parameter. */
 const double *spec_initial(Spec *, const char *name);
 

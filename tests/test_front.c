@@ -37,7 +37,9 @@ static int for_specs(const char *directory, void (*each)(const char *path)) {
 
 /* ---- bad specs -------------------------------------------------------------------------------------------------- */
 
-static void expected_path(char *out, size_t size, const char *path) { snprintf(out, size, "%.*s.expected", (int)strlen(path) - 4, path); }
+static void expected_path(char *out, size_t size, const char *path) {
+  snprintf(out, size, "%.*s.expected", (int)strlen(path) - 4, path);
+}
 
 static void says_what_is_expected(const char *path) {
   char other[512];
@@ -92,7 +94,8 @@ static int corpus_clean, corpus_refused;
 static void clean_or_not_supported(const char *path) {
   Spec s = spec_open(path, NULL);
   char *messages = spec_messages(&s);
-  for (const Diagnostic *d = s.c->first_diagnostic; d; d = d->next) cr_expect(strcmp(d->code, "not-supported") == 0 || strcmp(d->code, "kl_monte_carlo") == 0, "%s", messages);
+  for (const Diagnostic *d = s.c->first_diagnostic; d; d = d->next)
+    cr_expect(strcmp(d->code, "not-supported") == 0 || strcmp(d->code, "kl_monte_carlo") == 0, "%s", messages);
   if (s.errors == 0 && !model_is_library(s.model)) programs_verify(&s, path);
   corpus_clean += s.errors == 0;
   corpus_refused += s.errors > 0;
@@ -136,7 +139,8 @@ static void has_parameters(const char *text, const char *const *names, int count
   const Signature *signature = model_signature(s.model);
   for (int i = 0; i < count; i++) cr_expect(spec_parameter(&s, names[i]) >= 0, "there is no %s", names[i]);
   cr_expect(signature->parameter_count == count, "%d parameters, not %d", signature->parameter_count, count);
-  for (int i = 0; i < signature->parameter_count && signature->parameter_count != count; i++) cr_log_warn("%s", signature->parameters[i].name);
+  for (int i = 0; i < signature->parameter_count && signature->parameter_count != count; i++)
+    cr_log_warn("%s", signature->parameters[i].name);
   spec_close(&s);
 }
 #define HAS_PARAMETERS(text, ...)                                                                                      \
@@ -146,22 +150,28 @@ static void has_parameters(const char *text, const char *const *names, int count
   } while (0)
 
 Test(front, parameter_names) { /* LANGUAGE rule 15 */
-  HAS_PARAMETERS("model a;\ndim D = 4;\ndim K = 2;\ndata x : unit[D];\nlatent z : real[K];\nprior z ~ normal(0, 1);\n"
-                 "encoder q(x) { h = relu(dense(x, 5)); mu = dense(h, K); sd = exp(dense(h, K)); }\nposterior z ~ normal(q.mu, q.sd);\n"
-                 "decoder p(z) { logits = dense(relu(dense(z, 4)), D); }\nlikelihood x ~ bernoulli(logits = p.logits);\n",
-                 "q.h.dense.W", "q.h.dense.b", "q.mu.dense.W", "q.mu.dense.b", "q.sd.dense.W", "q.sd.dense.b", "p.logits.dense.W", "p.logits.dense.b",
-                 "p.logits.dense2.W", "p.logits.dense2.b");
-  HAS_PARAMETERS("model b;\ndim D = 4;\ndata x : real[D];\nparam c : real init 2;\nencoder q(x) { param g : real[D] init 1; a = dense(g * x, D, bias = false); "
+  HAS_PARAMETERS(
+      "model a;\ndim D = 4;\ndim K = 2;\ndata x : unit[D];\nlatent z : real[K];\nprior z ~ normal(0, 1);\n"
+      "encoder q(x) { h = relu(dense(x, 5)); mu = dense(h, K); sd = exp(dense(h, K)); }\nposterior z ~ normal(q.mu, "
+      "q.sd);\n"
+      "decoder p(z) { logits = dense(relu(dense(z, 4)), D); }\nlikelihood x ~ bernoulli(logits = p.logits);\n",
+      "q.h.dense.W", "q.h.dense.b", "q.mu.dense.W", "q.mu.dense.b", "q.sd.dense.W", "q.sd.dense.b", "p.logits.dense.W",
+      "p.logits.dense.b", "p.logits.dense2.W", "p.logits.dense2.b");
+  HAS_PARAMETERS("model b;\ndim D = 4;\ndata x : real[D];\nparam c : real init 2;\nencoder q(x) { param g : real[D] "
+                 "init 1; a = dense(g * x, D, bias = false); "
                  "r = residual(a, 3); }\nobjective -sum((q.r - c * x)^2) - sum(q(x = 2 * x).a^2);\n",
-                 "c", "q.g", "q.a.dense.W", "q.r.residual.dense.W", "q.r.residual.dense.b", "q.r.residual.dense2.W", "q.r.residual.dense2.b");
-  HAS_PARAMETERS("model c;\ndim D = 4;\ndata x : real[D];\nlet y = dense(dense(x, 2), D);\nlatent z : real[D];\nprior z ~ normal(dense(x, D), 1);\n"
+                 "c", "q.g", "q.a.dense.W", "q.r.residual.dense.W", "q.r.residual.dense.b", "q.r.residual.dense2.W",
+                 "q.r.residual.dense2.b");
+  HAS_PARAMETERS("model c;\ndim D = 4;\ndata x : real[D];\nlet y = dense(dense(x, 2), D);\nlatent z : real[D];\nprior "
+                 "z ~ normal(dense(x, D), 1);\n"
                  "posterior z ~ normal(dense(x, D), 1);\nlikelihood x ~ normal(dense(z, D), 1);\nmetric m = sum(y);\n",
-                 "y.dense.W", "y.dense.b", "y.dense2.W", "y.dense2.b", "z.dense.W", "z.dense.b", "z.prior.dense.W", "z.prior.dense.b", "x.likelihood.dense.W",
-                 "x.likelihood.dense.b");
+                 "y.dense.W", "y.dense.b", "y.dense2.W", "y.dense2.b", "z.dense.W", "z.dense.b", "z.prior.dense.W",
+                 "z.prior.dense.b", "x.likelihood.dense.W", "x.likelihood.dense.b");
 }
 
 Test(front, layers_are_counted_from_the_inside_out) {
-  Spec s = spec_right("model a;\ndim D = 4;\ndata x : real[D];\nencoder q(x) { h = dense(relu(dense(x, 7)), 2); }\nobjective sum(q.h);\n");
+  Spec s = spec_right("model a;\ndim D = 4;\ndata x : real[D];\nencoder q(x) { h = dense(relu(dense(x, 7)), 2); "
+                      "}\nobjective sum(q.h);\n");
   const Signature *signature = model_signature(s.model);
   cr_assert(signature->parameters[spec_parameter(&s, "q.h.dense.W")].shape.dims[0].size == 7);
   cr_assert(signature->parameters[spec_parameter(&s, "q.h.dense2.W")].shape.dims[1].size == 7);
@@ -175,11 +185,17 @@ static const double *constrained_start(Spec *s, const char *name) {
 }
 
 Test(front, constrained_params_start_where_init_says) { /* rule 28 */
-  Spec s = spec_right("model a;\ndim D = 3;\ndim K = 2;\ndata x : real[D];\nparam p : positive init 0.3;\nparam n : nonnegative[K] init 2;\nparam u : unit init 0.25;\n"
-                      "param s : simplex[D] init 1 / D;\nparam t : simplex(K);\nparam l : lower_triangular[K, K] init 2;\nparam one : positive;\n"
-                      "param c : real[D, K] unit_norm(over = D) init 3;\nparam copy : real[K, D] init c';\nparam still : positive projected init 0.5;\n"
-                      "param f : positive fixed init 4;\nparam r : real[D, K] max_norm(1.5, over = D) init 3;\nparam near : real[D] max_norm(9, over = D) init 1;\nobjective sum(r) + sum(near) + p + sum(n) + u + sum(s) + sum(t) + sum(l) + one + sum(c) + sum(copy) + still + f + 0 * sum(x);\n");
-  cr_expect(fabs(constrained_start(&s, "p")[0] - 0.3) < 1e-12 && fabs(spec_initial(&s, "p")[0] - log(expm1(0.3))) < 1e-12);
+  Spec s = spec_right("model a;\ndim D = 3;\ndim K = 2;\ndata x : real[D];\nparam p : positive init 0.3;\nparam n : "
+                      "nonnegative[K] init 2;\nparam u : unit init 0.25;\n"
+                      "param s : simplex[D] init 1 / D;\nparam t : simplex(K);\nparam l : lower_triangular[K, K] init "
+                      "2;\nparam one : positive;\n"
+                      "param c : real[D, K] unit_norm(over = D) init 3;\nparam copy : real[K, D] init c';\nparam still "
+                      ": positive projected init 0.5;\n"
+                      "param f : positive fixed init 4;\nparam r : real[D, K] max_norm(1.5, over = D) init 3;\nparam "
+                      "near : real[D] max_norm(9, over = D) init 1;\nobjective sum(r) + sum(near) + p + sum(n) + u + "
+                      "sum(s) + sum(t) + sum(l) + one + sum(c) + sum(copy) + still + f + 0 * sum(x);\n");
+  cr_expect(fabs(constrained_start(&s, "p")[0] - 0.3) < 1e-12 &&
+            fabs(spec_initial(&s, "p")[0] - log(expm1(0.3))) < 1e-12);
   cr_expect(fabs(constrained_start(&s, "n")[1] - 2) < 1e-12);
   cr_expect(fabs(constrained_start(&s, "u")[0] - 0.25) < 1e-12 && fabs(spec_initial(&s, "u")[0] - log(1 / 3.)) < 1e-12);
   cr_expect(fabs(constrained_start(&s, "s")[2] - 1 / 3.) < 1e-12 && fabs(constrained_start(&s, "t")[1] - 0.5) < 1e-12);
@@ -202,7 +218,8 @@ Test(front, constrained_params_start_where_init_says) { /* rule 28 */
 }
 
 Test(front, dense_starts_uniform_in_one_over_root_n) {
-  Spec s = spec_right("model a;\ndim D = 25;\ndata x : real[D];\nencoder q(x) { h = dense(x, 40); }\nobjective sum(q.h);\n");
+  Spec s =
+      spec_right("model a;\ndim D = 25;\ndata x : real[D];\nencoder q(x) { h = dense(x, 40); }\nobjective sum(q.h);\n");
   const double *W = spec_initial(&s, "q.h.dense.W");
   double most = 0, mean = 0;
   for (int i = 0; i < 1000; i++) {
@@ -215,7 +232,9 @@ Test(front, dense_starts_uniform_in_one_over_root_n) {
 
 /* ---- overrides, dims from data, variants ------------------------------------------------------------------------ */
 
-#define SMALL "model a;\ndim D = 4;\ndim K = D / 2;\nlet beta = 3;\nschedule tau = 1 / (1 + epoch);\ndata x : real[D];\nobjective beta * sum(x) * tau * K;\n"
+#define SMALL                                                                                                          \
+  "model a;\ndim D = 4;\ndim K = D / 2;\nlet beta = 3;\nschedule tau = 1 / (1 + epoch);\ndata x : "                    \
+  "real[D];\nobjective beta * sum(x) * tau * K;\n"
 
 Test(front, overrides) {
   const Override overrides[] = {{"D", 6}, {"beta", 0.5}, {"tau", 2}};
@@ -248,7 +267,8 @@ Test(front, dims_are_read_off_the_data) {
   CompileOptions options = {.data = data, .data_count = 2};
   Spec s = spec_text(OPEN, &options);
   cr_assert(s.errors == 0);
-  cr_assert(model_signature(s.model)->data[0].shape.dims[0].size == 784 && model_signature(s.model)->data[1].shape.dims[0].size == 5);
+  cr_assert(model_signature(s.model)->data[0].shape.dims[0].size == 784 &&
+            model_signature(s.model)->data[1].shape.dims[0].size == 5);
   spec_close(&s);
   options = (CompileOptions){0};
   s = spec_text(OPEN, &options);
@@ -259,9 +279,11 @@ Test(front, dims_are_read_off_the_data) {
   spec_close(&s);
 }
 
-static const char base_text[] = "model base;\ndim D = 4;\ndim K = 2;\ndata x : real[D];\nlatent z : real[K];\nprior z ~ normal(0, 1);\n"
-                                "function link(t) = t;\nencoder q(x) { mu = dense(x, K); }\nposterior z ~ normal(q.mu, 1);\nlikelihood x ~ normal(link(dense(z, D)), 1);\n"
-                                "objective elbo;\nmetric m = sum(z);\ntrain { batch = 7; epochs = 3; }\n";
+static const char base_text[] =
+    "model base;\ndim D = 4;\ndim K = 2;\ndata x : real[D];\nlatent z : real[K];\nprior z ~ normal(0, 1);\n"
+    "function link(t) = t;\nencoder q(x) { mu = dense(x, K); }\nposterior z ~ normal(q.mu, 1);\nlikelihood x ~ "
+    "normal(link(dense(z, D)), 1);\n"
+    "objective elbo;\nmetric m = sum(z);\ntrain { batch = 7; epochs = 3; }\n";
 
 /* A variant of base_text, both written beside each other. */
 static Spec variant(const char *text) {
@@ -273,7 +295,8 @@ static Spec variant(const char *text) {
 }
 
 Test(front, variants_replace_and_add) { /* LANGUAGE construct 10 */
-  Spec s = variant("model v from \"base.spm\";\nprior z ~ laplace(0, 1);\nmetric extra = 1;\nmetric m = 2;\ntrain { batch = 9; }\n");
+  Spec s = variant(
+      "model v from \"base.spm\";\nprior z ~ laplace(0, 1);\nmetric extra = 1;\nmetric m = 2;\ntrain { batch = 9; }\n");
   cr_assert(s.errors == 0);
   cr_assert(strcmp(model_name(s.model), "v") == 0);
   cr_assert(spec_metric(&s, "extra", NULL) == 1 && spec_metric(&s, "m", NULL) == 2);
@@ -292,7 +315,8 @@ Test(front, a_name_declared_anew_as_another_kind_drops_what_was_said_of_it) {
   cr_assert(s.errors == 0);
   cr_assert(spec_find_output(&s, PROGRAM_ENCODE, OUTPUT_ROWS, "z") == NULL);
   spec_close(&s);
-  s = variant("model v from \"base.spm\";\nprior x ~ normal(0, 1);\nlatent x : real[D];\nposterior x ~ normal(0, 1);\ndata z : real[K];\nlikelihood z ~ normal(x[0 .. 2], 1);\n"
+  s = variant("model v from \"base.spm\";\nprior x ~ normal(0, 1);\nlatent x : real[D];\nposterior x ~ normal(0, "
+              "1);\ndata z : real[K];\nlikelihood z ~ normal(x[0 .. 2], 1);\n"
               "encoder q(z) { mu = z; }\n");
   char *messages = spec_messages(&s);
   cr_assert(s.errors == 0 || !spec_says(&s, "statement"), "%s", messages);
@@ -301,7 +325,8 @@ Test(front, a_name_declared_anew_as_another_kind_drops_what_was_said_of_it) {
 }
 
 Test(front, functions_of_a_variant_come_first) {
-  Spec s = variant("model v from \"base.spm\";\nfunction link(t) = 0 * t + 5;\nmetric reconstruction = sum(link(x));\n");
+  Spec s =
+      variant("model v from \"base.spm\";\nfunction link(t) = 0 * t + 5;\nmetric reconstruction = sum(link(x));\n");
   cr_assert(s.errors == 0);
   cr_assert(spec_metric(&s, "reconstruction", NULL) == 20);
   spec_close(&s);
@@ -309,8 +334,10 @@ Test(front, functions_of_a_variant_come_first) {
 
 /* A model that uses a library which uses another. */
 Test(front, libraries_are_used) {
-  static const char lower[] = "function twice(t) = 2 * t;\nfunction thrice(t) = 3 * t;\n", upper[] = "use \"lower.spm\";\nfunction thrice(t) = twice(t) + t + 1;\n";
-  static const char text[] = "model m;\nuse \"upper.spm\";\ndata x : real;\nobjective x;\nmetric a = twice(5);\nmetric b = thrice(5);\nmetric c = swish(0);\nfunction swish(t) = t + 7;\n";
+  static const char lower[] = "function twice(t) = 2 * t;\nfunction thrice(t) = 3 * t;\n",
+                    upper[] = "use \"lower.spm\";\nfunction thrice(t) = twice(t) + t + 1;\n";
+  static const char text[] = "model m;\nuse \"upper.spm\";\ndata x : real;\nobjective x;\nmetric a = twice(5);\nmetric "
+                             "b = thrice(5);\nmetric c = swish(0);\nfunction swish(t) = t + 7;\n";
   scratch_make();
   scratch_write("lower.spm", lower, strlen(lower));
   scratch_write("upper.spm", upper, strlen(upper));
@@ -322,13 +349,15 @@ Test(front, libraries_are_used) {
 }
 
 Test(front, training_settings) {
-  Spec s = spec_right("model a;\ndata x : real;\nobjective -x^2;\nlet rows = 32;\ntrain { optimizer = sgd(lr = 0.5, momentum = 0.9, weight_decay = 1e-4); batch = 2 * rows; "
+  Spec s = spec_right("model a;\ndata x : real;\nobjective -x^2;\nlet rows = 32;\ntrain { optimizer = sgd(lr = 0.5, "
+                      "momentum = 0.9, weight_decay = 1e-4); batch = 2 * rows; "
                       "steps = 100; shuffle = false; samples = 3; }\n");
   const Training *t = model_training(s.model);
   cr_assert(strcmp(t->optimizer, "sgd") == 0 && t->lr == 0.5 && t->momentum == 0.9 && t->weight_decay == 1e-4);
   cr_assert(t->batch == 64 && t->steps == 100 && !t->shuffle);
   spec_close(&s);
-  s = spec_right("model a;\ndata x : real;\nobjective -x^2;\nschedule rate = 1e-3 / (1 + epoch);\ntrain { optimizer = adam(lr = rate, betas = [0.8, 0.9]); batch = all; }\n");
+  s = spec_right("model a;\ndata x : real;\nobjective -x^2;\nschedule rate = 1e-3 / (1 + epoch);\ntrain { optimizer = "
+                 "adam(lr = rate, betas = [0.8, 0.9]); batch = all; }\n");
   t = model_training(s.model);
   cr_assert(t->beta1 == 0.8 && t->beta2 == 0.9 && t->batch == 0);
   Run run = {.rows = 1, .epoch = 4};
@@ -337,7 +366,8 @@ Test(front, training_settings) {
 }
 
 Test(front, elbo_samples_set_the_sample_axis) {
-  Spec s = spec_right("model a;\ndata x : real;\nlatent z : real;\nprior z ~ normal(0, 1);\nposterior z ~ normal(x, 1);\nlikelihood x ~ normal(z, 1);\nobjective elbo(samples = 6);\n");
+  Spec s = spec_right("model a;\ndata x : real;\nlatent z : real;\nprior z ~ normal(0, 1);\nposterior z ~ normal(x, "
+                      "1);\nlikelihood x ~ normal(z, 1);\nobjective elbo(samples = 6);\n");
   cr_assert(model_graph(s.model, PROGRAM_TRAIN)->samples == 6 && model_graph(s.model, PROGRAM_ENCODE)->samples == 1);
   spec_close(&s);
 }

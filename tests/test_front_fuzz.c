@@ -31,7 +31,9 @@ static uint64_t next_random(void) { /* splitmix64 */
 }
 static int below(int n) { return (int)(next_random() % (uint64_t)n); }
 
-static bool is_word(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; }
+static bool is_word(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
 
 /* Length of the token at text: a word or number, a string, or punctuation of one or two characters. */
 static int token_length(const char *text) {
@@ -41,7 +43,9 @@ static int token_length(const char *text) {
     return text[n] ? n + 1 : n;
   }
   bool number = *text >= '0' && *text <= '9';
-  while (is_word(text[n]) || (number && text[n] == '.' && is_word(text[n + 1])) || (number && text[n] == '-' && text[n - 1] == 'e')) n++;
+  while (is_word(text[n]) || (number && text[n] == '.' && is_word(text[n + 1])) ||
+         (number && text[n] == '-' && text[n - 1] == 'e'))
+    n++;
   if (n > 0) return n;
   bool two = strchr("<>=!.", *text) && (text[1] == '=' || (text[0] == '.' && text[1] == '.'));
   return two ? 2 : 1;
@@ -92,7 +96,9 @@ static void read_directory(const char *directory) {
   if (count >= 0) free(entries);
 }
 
-static void remove_token(Pieces *t, int at) { memmove(&t->items[at], &t->items[at + 1], sizeof *t->items * (size_t)(--t->count - at)); }
+static void remove_token(Pieces *t, int at) {
+  memmove(&t->items[at], &t->items[at + 1], sizeof *t->items * (size_t)(--t->count - at));
+}
 
 static void insert_token(Pieces *t, int at, char *token) {
   if (t->count == MAX_TOKENS) return;
@@ -106,18 +112,91 @@ static char *some_token(void) {
 }
 
 static char *some_expression(void) {
-  static char *const expressions[] = {
-      "0", "-1", "2.5", "1e9", "1e400", "z", "x", "K", "D", "q", "\"s\"", "batch", "training", "epoch", "[1, 2]", "sum(z)", "sum(x, over = batch)",
-      "z'", "(x @ x)", "z[0]", "x[0 .. 2]", "kl(z)", "kl_each(z)", "log_lik(x)", "entropy(z)", "log_weight", "elbo", "normal(0, 1)", "laplace(z, 1)",
-      "q.mu", "q(x).mu", "p(z)", "dense(x, 3)", "dense(z, D)", "batch_norm(x)", "residual(z, 2)", "(z > 0 ? z : 1)", "stop(z)",
-      "running_mean(mean(z, over = batch))", "running_mean(z)", "softmax(z, over = K)", "logsumexp(z, over = sample)", "reshape(z, [K, 1])",
-      "reshape(x, [2, D / 2])", "expand(z, D)", "expand(1, K, K)", "concat(z, x)", "cumsum(x)", "log_pdf(normal(0, 1), z)", "max(x, z)", "norm(x)",
-      "normalize(x, over = D)", "outer(x, z)", "diag(z)", "identity(K)", "zeros(K)", "lower_part(outer(z, z))", "soft_threshold(z, 1)",
-      "group_threshold(z, 0.5)", "uniform(0, 1)", "bernoulli(logits = z)", "bernoulli(prob = 0.5)", "log(0)", "(1 / 0)", "sqrt(-1)", "x^z", "x % 2",
-      "mixture(0.5: normal(0, 1), 0.5: laplace(0, 1))", "mixture(z: normal(0, 1))",
-      "joint(normal(0, 1), over = K)", "mixture(softmax(z): joint(normal(z, 1), over = K), over = K)", "mixture(x: normal(expand(0, D), 1), over = D)",
-      "categorical(logits = z)", "categorical(prob = softmax(z))", "hardmax(z)", "index(z)", "argmax(x, over = D)", "category(K)",
-      "clip(z, 0, 1)", "polygamma(1, z)", "mean(mean(z), over = [batch, sample])", "positive", "real", "simplex(K)", "lower_triangular"};
+  static char *const expressions[] = {"0",
+                                      "-1",
+                                      "2.5",
+                                      "1e9",
+                                      "1e400",
+                                      "z",
+                                      "x",
+                                      "K",
+                                      "D",
+                                      "q",
+                                      "\"s\"",
+                                      "batch",
+                                      "training",
+                                      "epoch",
+                                      "[1, 2]",
+                                      "sum(z)",
+                                      "sum(x, over = batch)",
+                                      "z'",
+                                      "(x @ x)",
+                                      "z[0]",
+                                      "x[0 .. 2]",
+                                      "kl(z)",
+                                      "kl_each(z)",
+                                      "log_lik(x)",
+                                      "entropy(z)",
+                                      "log_weight",
+                                      "elbo",
+                                      "normal(0, 1)",
+                                      "laplace(z, 1)",
+                                      "q.mu",
+                                      "q(x).mu",
+                                      "p(z)",
+                                      "dense(x, 3)",
+                                      "dense(z, D)",
+                                      "batch_norm(x)",
+                                      "residual(z, 2)",
+                                      "(z > 0 ? z : 1)",
+                                      "stop(z)",
+                                      "running_mean(mean(z, over = batch))",
+                                      "running_mean(z)",
+                                      "softmax(z, over = K)",
+                                      "logsumexp(z, over = sample)",
+                                      "reshape(z, [K, 1])",
+                                      "reshape(x, [2, D / 2])",
+                                      "expand(z, D)",
+                                      "expand(1, K, K)",
+                                      "concat(z, x)",
+                                      "cumsum(x)",
+                                      "log_pdf(normal(0, 1), z)",
+                                      "max(x, z)",
+                                      "norm(x)",
+                                      "normalize(x, over = D)",
+                                      "outer(x, z)",
+                                      "diag(z)",
+                                      "identity(K)",
+                                      "zeros(K)",
+                                      "lower_part(outer(z, z))",
+                                      "soft_threshold(z, 1)",
+                                      "group_threshold(z, 0.5)",
+                                      "uniform(0, 1)",
+                                      "bernoulli(logits = z)",
+                                      "bernoulli(prob = 0.5)",
+                                      "log(0)",
+                                      "(1 / 0)",
+                                      "sqrt(-1)",
+                                      "x^z",
+                                      "x % 2",
+                                      "mixture(0.5: normal(0, 1), 0.5: laplace(0, 1))",
+                                      "mixture(z: normal(0, 1))",
+                                      "joint(normal(0, 1), over = K)",
+                                      "mixture(softmax(z): joint(normal(z, 1), over = K), over = K)",
+                                      "mixture(x: normal(expand(0, D), 1), over = D)",
+                                      "categorical(logits = z)",
+                                      "categorical(prob = softmax(z))",
+                                      "hardmax(z)",
+                                      "index(z)",
+                                      "argmax(x, over = D)",
+                                      "category(K)",
+                                      "clip(z, 0, 1)",
+                                      "polygamma(1, z)",
+                                      "mean(mean(z), over = [batch, sample])",
+                                      "positive",
+                                      "real",
+                                      "simplex(K)",
+                                      "lower_triangular"};
   return expressions[below((int)(sizeof expressions / sizeof *expressions))];
 }
 
@@ -159,7 +238,8 @@ static void damage_tokens(Pieces *t, int at, int other) {
 /* Neither declared nor called nor the name of an option or a field. */
 static bool stands_for_value(const Pieces *t, int at) {
   bool word = class_of(t->items[at]) == 1 || class_of(t->items[at]) == 2, first = at == 0 || at + 1 == t->count;
-  return word && !first && !strchr("(=:~;", *t->items[at + 1]) && !strchr(".:", *t->items[at - 1]) && !is_reserved(t->items[at - 1]);
+  return word && !first && !strchr("(=:~;", *t->items[at + 1]) && !strchr(".:", *t->items[at - 1]) &&
+         !is_reserved(t->items[at - 1]);
 }
 
 static void damage(Pieces *t) {
@@ -170,8 +250,10 @@ static void damage(Pieces *t) {
   }
   do kind = class_of(t->items[at = below(t->count)]);
   while (kind == 4 || (kind == 0 && below(10)));
-  if (stands_for_value(t, at) && below(2)) t->items[at] = some_expression();
-  else t->items[at] = kin(t, t->items[at]);
+  if (stands_for_value(t, at) && below(2))
+    t->items[at] = some_expression();
+  else
+    t->items[at] = kin(t, t->items[at]);
 }
 
 static void examine(const char *path, const char *text) {
@@ -211,10 +293,13 @@ Test(fuzz, damaged_specs_are_survived) {
     t = files[pick];
     for (int n = 1 + below(2); n > 0 && t.count > 1; n--) damage(&t);
     size_t length = 0;
-    for (int k = 0; k < t.count && length + strlen(t.items[k]) + 2 < sizeof text; k++) length += (size_t)sprintf(text + length, "%s%s", t.items[k], strchr(";{}", *t.items[k]) ? "\n" : " ");
+    for (int k = 0; k < t.count && length + strlen(t.items[k]) + 2 < sizeof text; k++)
+      length += (size_t)sprintf(text + length, "%s%s", t.items[k], strchr(";{}", *t.items[k]) ? "\n" : " ");
     const char *path = scratch_write("damaged.spm", text, length);
-    if (only) puts(text);
-    else if (getenv("SPM_FUZZ_TRACE")) fprintf(stderr, "case %d\n", i);
+    if (only)
+      puts(text);
+    else if (getenv("SPM_FUZZ_TRACE"))
+      fprintf(stderr, "case %d\n", i);
     examine(path, text);
   }
   printf("%d damaged specs, of which %d are right all the same and %d are no sentences\n", count, right, syntax);

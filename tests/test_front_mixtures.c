@@ -28,7 +28,8 @@ Test(mixtures, list_of_components) {
   const double x[] = {0.5, 1.9, -3}, raw[] = {log(0.3 / 0.7)};
   const Run run = {.rows = 1, .inputs = {{"x", x}, {"w", raw}}};
   double wanted = 0;
-  for (int i = 0; i < 3; i++) wanted += log(0.3 * exp(log_normal_density(x[i], 0, 1)) + 0.7 * exp(log_normal_density(x[i], 2, 0.1)));
+  for (int i = 0; i < 3; i++)
+    wanted += log(0.3 * exp(log_normal_density(x[i], 0, 1)) + 0.7 * exp(log_normal_density(x[i], 2, 0.1)));
   near(reported(&s, "log_lik(x)", &run), wanted, "log density");
   spec_close(&s);
 }
@@ -47,13 +48,15 @@ Test(mixtures, weight_of_zero) {
 }
 
 Test(mixtures, joint_components_over_a_dim) {
-  Spec s = spec_right("model m; dim D = 2; dim C = 3; data x : real[D]; param w : real[C] init 0; param u : real[C, D] init 0;\n"
-                      "likelihood x ~ mixture(softmax(w): joint(normal(u, 0.5), over = D), over = C);\nobjective log_lik(x);");
+  Spec s = spec_right(
+      "model m; dim D = 2; dim C = 3; data x : real[D]; param w : real[C] init 0; param u : real[C, D] init 0;\n"
+      "likelihood x ~ mixture(softmax(w): joint(normal(u, 0.5), over = D), over = C);\nobjective log_lik(x);");
   const double x[] = {0.5, -1}, w[] = {0, 1, 2}, u[] = {0, 0, 1, -1, 0.3, 0.7};
   const Run run = {.rows = 1, .inputs = {{"x", x}, {"w", w}, {"u", u}}};
   double total = 1 + exp(1) + exp(2), density = 0;
   for (int c = 0; c < 3; c++)
-    density += exp(w[c]) / total * exp(log_normal_density(x[0], u[2 * c], 0.5) + log_normal_density(x[1], u[2 * c + 1], 0.5));
+    density +=
+        exp(w[c]) / total * exp(log_normal_density(x[0], u[2 * c], 0.5) + log_normal_density(x[1], u[2 * c + 1], 0.5));
   near(reported(&s, "log_lik(x)", &run), log(density), "log density");
   spec_close(&s);
 }
@@ -76,8 +79,9 @@ Test(mixtures, scalar_components_over_a_dim) {
 }
 
 Test(mixtures, draws_come_from_all_components) {
-  Spec s = spec_right("model m; data x : real; draw u : real ~ mixture(0.25: normal(-5, 0.1), 0.75: normal(5, 0.1));\n"
-                      "likelihood x ~ normal(0, 1);\nobjective log_lik(x);\nmetric upper = u > 0;\nmetric size = abs(abs(u) - 5) < 1;");
+  Spec s = spec_right(
+      "model m; data x : real; draw u : real ~ mixture(0.25: normal(-5, 0.1), 0.75: normal(5, 0.1));\n"
+      "likelihood x ~ normal(0, 1);\nobjective log_lik(x);\nmetric upper = u > 0;\nmetric size = abs(abs(u) - 5) < 1;");
   const Run run = {.rows = 20000};
   double share = reported(&s, "upper", &run);
   cr_expect(fabs(share - 0.75) < 4 * sqrt(0.75 * 0.25 / 20000), "%g of the draws are from the second component", share);
@@ -87,7 +91,8 @@ Test(mixtures, draws_come_from_all_components) {
 
 Test(categories, log_density_and_words) {
   Spec s = spec_right("model m; dim C = 3; data y : category(C); param l : real[C] init 0;\n"
-                      "likelihood y ~ categorical(logits = l);\nobjective log_lik(y);\nmetric number = index(y);\nmetric best = argmax(l);");
+                      "likelihood y ~ categorical(logits = l);\nobjective log_lik(y);\nmetric number = "
+                      "index(y);\nmetric best = argmax(l);");
   const double y[] = {0, 0, 1, 1, 0, 0}, l[] = {1, 2, 0.5};
   const Run run = {.rows = 2, .inputs = {{"y", y}, {"l", l}}};
   double total = log(exp(1) + exp(2) + exp(0.5));
@@ -98,7 +103,8 @@ Test(categories, log_density_and_words) {
 }
 
 Test(categories, one_constant_for_all_probabilities) {
-  Spec s = spec_right("model m; dim C = 4; data y : category(C); param a : real; likelihood y ~ categorical(prob = 1 / C);\nobjective log_lik(y) + a;");
+  Spec s = spec_right("model m; dim C = 4; data y : category(C); param a : real; likelihood y ~ categorical(prob = 1 / "
+                      "C);\nobjective log_lik(y) + a;");
   const double y[] = {0, 0, 1, 0};
   const Run run = {.rows = 1, .inputs = {{"y", y}}};
   near(reported(&s, "log_lik(y)", &run), -log(4), "log probability");
@@ -111,7 +117,8 @@ Test(priors, of_a_param) {
                       "likelihood x ~ normal(sum(a), 1);\nobjective elbo;");
   const double x[] = {1, 2}, a[] = {0.25, -1};
   const Run run = {.rows = 2, .inputs = {{"x", x}, {"a", a}}};
-  double rows = reported(&s, "log_prior(a)", &run) == 0 ? 0 : (-(1.25) / 0.5 - 2 * log(1.0)) / reported(&s, "log_prior(a)", &run);
+  double rows =
+      reported(&s, "log_prior(a)", &run) == 0 ? 0 : (-(1.25) / 0.5 - 2 * log(1.0)) / reported(&s, "log_prior(a)", &run);
   cr_assert(rows >= 1 && rows == floor(rows), "log_prior(a) is not the log density over a number of rows: %g", rows);
   double lik = (log_normal_density(1, -0.75, 1) + log_normal_density(2, -0.75, 1)) / 2;
   near(reported(&s, "elbo", &run), lik - 2.5 / rows, "elbo");
@@ -120,16 +127,19 @@ Test(priors, of_a_param) {
 
 Test(priors, global_latent) {
   Spec s = spec_right("model m; data x : real; param a : real; param m : real init 0.5; param t : positive init 2;\n"
-                      "prior a ~ normal(0, 1); posterior a ~ normal(m, t);\nlikelihood x ~ normal(a, 1);\nobjective elbo;\nmetric draw_of_a = a;");
+                      "prior a ~ normal(0, 1); posterior a ~ normal(m, t);\nlikelihood x ~ normal(a, 1);\nobjective "
+                      "elbo;\nmetric draw_of_a = a;");
   const Run one = {.rows = 1}, many = {.rows = 7};
   near(reported(&s, "draw_of_a", &one), reported(&s, "draw_of_a", &many), "the draw is one for all rows");
   double kl = reported(&s, "kl(a)", &one), whole = -log(2) + (4 + 0.25) / 2 - 0.5;
-  cr_assert(whole / kl >= 1 && fabs(whole / kl - round(whole / kl)) < 1e-9, "kl(a) %g is not %g over a number of rows", kl, whole);
+  cr_assert(whole / kl >= 1 && fabs(whole / kl - round(whole / kl)) < 1e-9, "kl(a) %g is not %g over a number of rows",
+            kl, whole);
   spec_close(&s);
 }
 
 Test(priors, depend_on_no_datum) {
-  Spec s = spec_text("model m; data x : real; param a : real; prior a ~ normal(x, 1); likelihood x ~ normal(a, 1);", NULL);
+  Spec s =
+      spec_text("model m; data x : real; param a : real; prior a ~ normal(x, 1); likelihood x ~ normal(a, 1);", NULL);
   cr_assert(spec_says(&s, "global"));
   cr_assert(s.errors == 1);
   spec_close(&s);
@@ -145,7 +155,8 @@ static Spec using(const char *library, const char *model) {
 }
 
 Test(use, brings_declarations) {
-  Spec s = using("function half(t) = t / 2;\n", "model m; use \"library.spm\"; data x : real; likelihood x ~ normal(half(4), 1); param a : real; objective log_lik(x) + a;");
+  Spec s = using("function half(t) = t / 2;\n", "model m; use \"library.spm\"; data x : real; likelihood x ~ "
+                                                "normal(half(4), 1); param a : real; objective log_lik(x) + a;");
   const double x[] = {2};
   const Run run = {.rows = 1, .inputs = {{"x", x}}};
   cr_assert(s.errors == 0);
@@ -154,7 +165,9 @@ Test(use, brings_declarations) {
 }
 
 Test(use, ones_own_declaration_comes_first) {
-  Spec s = using("function half(t) = t / 3;\n", "model m; use \"library.spm\"; function half(t) = t / 2; data x : real; likelihood x ~ normal(half(4), 1); param a : real; objective log_lik(x) + a;");
+  Spec s = using("function half(t) = t / 3;\n",
+                 "model m; use \"library.spm\"; function half(t) = t / 2; data x : real; likelihood x ~ "
+                 "normal(half(4), 1); param a : real; objective log_lik(x) + a;");
   const double x[] = {2};
   const Run run = {.rows = 1, .inputs = {{"x", x}}};
   near(reported(&s, "log_lik(x)", &run), log_normal_density(2, 2, 1), "log density");
@@ -172,9 +185,11 @@ Test(use, refuses_cycles_and_models) {
 
 /* A posterior of single elements under a prior of whole codes: the prior's density counts once, not once an element. */
 Test(mixtures, kl_of_elements_under_a_joint_prior) {
-  Spec s = spec_right("model m;\ndim K = 5;\ndata x : real[K];\nlatent z : real[K];\n"
-                      "prior z ~ mixture(0.3: joint(normal(0, 1), over = K), 0.7: joint(normal(0, 1), over = K));\n"
-                      "posterior z ~ normal(0 * x, 1);\nlikelihood x ~ normal(z, 1);\nobjective elbo;\nmetric divergence = kl(z);\n");
-  cr_expect(fabs(spec_metric(&s, "divergence", &(Run){.rows = 3})) < 1e-9, "%g", spec_metric(&s, "divergence", &(Run){.rows = 3}));
+  Spec s = spec_right(
+      "model m;\ndim K = 5;\ndata x : real[K];\nlatent z : real[K];\n"
+      "prior z ~ mixture(0.3: joint(normal(0, 1), over = K), 0.7: joint(normal(0, 1), over = K));\n"
+      "posterior z ~ normal(0 * x, 1);\nlikelihood x ~ normal(z, 1);\nobjective elbo;\nmetric divergence = kl(z);\n");
+  cr_expect(fabs(spec_metric(&s, "divergence", &(Run){.rows = 3})) < 1e-9, "%g",
+            spec_metric(&s, "divergence", &(Run){.rows = 3}));
   spec_close(&s);
 }

@@ -63,7 +63,8 @@ Test(ir, tables_are_shared_by_content) {
   Shape line = {.rank = 1, .dims = {dim_number(3)}}, named = {.rank = 1, .dims = {dim_name(c, intern(c, "N"), 3)}};
   Node *first = build_table(g, a, &line);
   a[2] = 8; /* the graph has a copy */
-  cr_assert(first->table[2] == 7 && build_table(g, b, &line) != first && build_table(g, a, &line) == build_table(g, b, &line));
+  cr_assert(first->table[2] == 7 && build_table(g, b, &line) != first &&
+            build_table(g, a, &line) == build_table(g, b, &line));
   cr_assert(build_table(g, b, &named) != build_table(g, b, &line));
   cr_assert(first->facts.low == -2 && first->facts.high == 7 && first->facts.finite && !first->facts.integer);
   cr_assert(build_table(g, zero, &line)->facts.integer);

@@ -114,7 +114,8 @@ static void check_elementwise(const struct elementwise *e, long n, int in_place)
   static real space[3][LONGEST], separate[LONGEST], wanted[LONGEST];
   real *operands[3] = {space[0] + n % 3, space[1] + 1, space[2]}; /* not all aligned alike */
   for (int k = 0; k < 3; k++) fill_wild(n + 1, operands[k]);
-  bool ordered = strcmp(e->name, "polygamma") == 0 || strcmp(e->name, "stirling") == 0 || strcmp(e->name, "exponential_integral") == 0;
+  bool ordered = strcmp(e->name, "polygamma") == 0 || strcmp(e->name, "stirling") == 0 ||
+                 strcmp(e->name, "exponential_integral") == 0;
   if (ordered) /* whole numbers */
     for (long i = 0; i <= n; i++) operands[0][i] = (real)(i % 4);
   for (long i = 0; i < n; i++)

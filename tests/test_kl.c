@@ -1,5 +1,5 @@
-/* KL rules: quadrature against brute-force integration, gradients against differences, which rule is taken and why, forced
- * rules and their errors, normalisers of log_kernel, and compiled code against the interpreter. */
+/* KL rules: quadrature against brute-force integration, gradients against differences, which rule is taken and why,
+ * forced rules and their errors, normalisers of log_kernel, and compiled code against the interpreter. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -27,16 +27,26 @@ typedef struct Prior {
 } Prior;
 
 static const Prior priors[] = {
-    {"laplace", "distribution own(z : real; scale : positive) { log_pdf = -abs(z) / scale - log(2 * scale); }\n", "own(0.5)", log_laplace},
-    {"horseshoe", "distribution own(z : real; tau : positive) { log_pdf = log(log1p(2 * (tau / z)^2)) - log(2 * sqrt(2) * pi * tau); }\n", "own(0.1)", log_horseshoe},
-    {"student", "distribution own(z : real; scale : positive) { log_pdf = -2 * log1p((z / scale)^2 / 3) - log(scale * pi * sqrt(3) / 2); }\n", "own(0.3)", log_student},
-    {"power", "distribution own(z : real; scale : positive) { log_pdf = -sqrt(abs(z) / scale) - log(4 * scale); }\n", "own(0.2)", log_power},
+    {"laplace", "distribution own(z : real; scale : positive) { log_pdf = -abs(z) / scale - log(2 * scale); }\n",
+     "own(0.5)", log_laplace},
+    {"horseshoe",
+     "distribution own(z : real; tau : positive) { log_pdf = log(log1p(2 * (tau / z)^2)) - log(2 * sqrt(2) * pi * "
+     "tau); }\n",
+     "own(0.1)", log_horseshoe},
+    {"student",
+     "distribution own(z : real; scale : positive) { log_pdf = -2 * log1p((z / scale)^2 / 3) - log(scale * pi * "
+     "sqrt(3) / 2); }\n",
+     "own(0.3)", log_student},
+    {"power", "distribution own(z : real; scale : positive) { log_pdf = -sqrt(abs(z) / scale) - log(4 * scale); }\n",
+     "own(0.2)", log_power},
     {"two_scales",
      "distribution own(z : real; narrow : positive) {\n"
      "  a = log(0.9 / narrow) - 0.5 * (z / narrow)^2;\n  b = log(0.1) - 0.5 * z^2;\n"
      "  log_pdf = max(a, b) + log1p(exp(-abs(a - b))) - 0.5 * log(2 * pi);\n}\n",
      "own(0.1)", log_two_scales},
-    {"shifted", "distribution own(z : real; mean, scale : positive) { log_pdf = -abs(z - mean) / scale - log(2 * scale); }\n", "own(0.7, 0.5)", log_shifted},
+    {"shifted",
+     "distribution own(z : real; mean, scale : positive) { log_pdf = -abs(z - mean) / scale - log(2 * scale); }\n",
+     "own(0.7, 0.5)", log_shifted},
 };
 enum { PRIORS = sizeof priors / sizeof *priors };
 
@@ -44,7 +54,8 @@ static const double means[] = {0, 0.01, 0.05, 0.1, 0.3, 0.5, -1, 1.5, -2, 2.5, 3
 static const double sds[] = {0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 1, 2, 5};
 enum { MEANS = 13, SDS = 10 };
 
-/* ---- brute force ---------------------------------------------------------------------------------------------------- */
+/* ---- brute force ----------------------------------------------------------------------------------------------------
+ */
 
 static double integrand(Density *f, double m, double s, double z) {
   double t = (z - m) / s;
@@ -74,7 +85,8 @@ static double brute_force(Density *f, double m, double s) {
   return -(0.5 + 0.5 * log(2 * M_PI) + log(s)) - expected;
 }
 
-/* ---- models ------------------------------------------------------------------------------------------------------------ */
+/* ---- models
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static Spec model_of(const char *declarations, const char *prior, const char *posterior, const char *objective) {
   char text[4000];
@@ -104,7 +116,8 @@ Test(kl, quadrature_agrees_with_brute_force) {
       for (int j = 0; j < SDS; j++) {
         double error = fabs(kl_of(&s, means[i], log(sds[j])) - brute_force(priors[p].log_density, means[i], sds[j]));
         if (!(error <= most)) most = error;
-        cr_expect(error < 1e-5, "%s at m = %g, s = %g: off by %g\n%s", priors[p].name, means[i], sds[j], error, described(&s));
+        cr_expect(error < 1e-5, "%s at m = %g, s = %g: off by %g\n%s", priors[p].name, means[i], sds[j], error,
+                  described(&s));
       }
     if (getenv("SPM_SHOW")) fprintf(stderr, "%-12s %.1e  %s", priors[p].name, most, described(&s));
     spec_close(&s);
@@ -127,7 +140,8 @@ Test(kl, gradients_agree_with_differences_of_brute_force) {
         double true_r = (brute_force(f, m, sd * exp(h)) - brute_force(f, m, sd * exp(-h))) / (2 * h);
         double error = fmax(fabs(in_m - true_m), fabs(in_r - true_r));
         if (!(error <= most)) most = error;
-        cr_expect(error < 1e-4 * (1 + fabs(true_m)), "%s at m = %g, s = %g: %g for %g, %g for %g", priors[p].name, m, sd, in_m, true_m, in_r, true_r);
+        cr_expect(error < 1e-4 * (1 + fabs(true_m)), "%s at m = %g, s = %g: %g for %g, %g for %g", priors[p].name, m,
+                  sd, in_m, true_m, in_r, true_r);
       }
     if (getenv("SPM_SHOW")) fprintf(stderr, "%-12s gradients %.1e\n", priors[p].name, most);
     spec_close(&s);
@@ -136,25 +150,32 @@ Test(kl, gradients_agree_with_differences_of_brute_force) {
 
 /* A learned scale: its gradient goes through the density at the nodes. */
 Test(kl, gradient_of_the_priors_own_parameter) {
-  Spec s = spec_right("model tested;\ndistribution own(z : real; scale : positive) { log_pdf = -abs(z) / scale - log(2 * scale); }\n"
-                      "latent z : real;\nparam b : real init 0;\ndata x : real;\nprior z ~ own(exp(b));\nposterior z ~ normal(0.4, 0.7);\n"
-                      "likelihood x ~ normal(z, 1);\nobjective -kl(z);\n");
-  double b = log(0.5), expected = 0.7 * sqrt(2 / M_PI) * exp(-0.5 * 0.16 / 0.49) + 0.4 * erf(0.4 / 0.7 / sqrt(2)); /* E|z| */
+  Spec s = spec_right(
+      "model tested;\ndistribution own(z : real; scale : positive) { log_pdf = -abs(z) / scale - log(2 * scale); }\n"
+      "latent z : real;\nparam b : real init 0;\ndata x : real;\nprior z ~ own(exp(b));\nposterior z ~ normal(0.4, "
+      "0.7);\n"
+      "likelihood x ~ normal(z, 1);\nobjective -kl(z);\n");
+  double b = log(0.5),
+         expected = 0.7 * sqrt(2 / M_PI) * exp(-0.5 * 0.16 / 0.49) + 0.4 * erf(0.4 / 0.7 / sqrt(2)); /* E|z| */
   Run run = {.rows = 1, .inputs = {{"b", &b}}};
   cr_assert(fabs(*spec_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, "b", &run) - (1 - expected / 0.5)) < 1e-4);
   spec_close(&s);
 }
 
-/* ---- which rule ---------------------------------------------------------------------------------------------------------- */
+/* ---- which rule
+ * ---------------------------------------------------------------------------------------------------------- */
 
-static void expect_described(Spec *s, const char *words) { cr_expect(strstr(described(s), words) != NULL, "wanted: %s\ngot: %s", words, described(s)); }
+static void expect_described(Spec *s, const char *words) {
+  cr_expect(strstr(described(s), words) != NULL, "wanted: %s\ngot: %s", words, described(s));
+}
 
 Test(kl, the_best_rule_is_taken_and_others_when_asked) {
   Spec s = model_of("", "laplace(0.2, 0.5)", "normal(m, exp(r))", "elbo");
   expect_described(&s, "closed form");
   double closed = kl_of(&s, 0.3, -1);
   spec_close(&s);
-  const char *forms[] = {"elbo(kl = quadrature)", "log_lik(x) - kl(z, method = quadrature)", "elbo(kl = quadrature(30))"};
+  const char *forms[] = {"elbo(kl = quadrature)", "log_lik(x) - kl(z, method = quadrature)",
+                         "elbo(kl = quadrature(30))"};
   for (int i = 0; i < 3; i++) {
     s = model_of("", "laplace(0.2, 0.5)", "normal(m, exp(r))", forms[i]);
     expect_described(&s, "quadrature");
@@ -162,7 +183,8 @@ Test(kl, the_best_rule_is_taken_and_others_when_asked) {
     if (i == 2) expect_described(&s, "30 nodes");
     double m = 0.3, r = -1;
     const char *term = i == 1 ? "kl(z, method = quadrature)" : "kl(z)";
-    double value = *spec_output(&s, PROGRAM_TRAIN, OUTPUT_TERM, term, &(Run){.rows = 1, .inputs = {{"m", &m}, {"r", &r}}});
+    double value =
+        *spec_output(&s, PROGRAM_TRAIN, OUTPUT_TERM, term, &(Run){.rows = 1, .inputs = {{"m", &m}, {"r", &r}}});
     cr_expect(fabs(value - closed) < (i == 2 ? 1e-3 : 1e-5), "%s: %.9g for %.9g", forms[i], value, closed);
     spec_close(&s);
   }
@@ -172,11 +194,14 @@ Test(kl, the_best_rule_is_taken_and_others_when_asked) {
   spec_close(&s);
 }
 
-static void expect_refused(const char *declarations, const char *prior, const char *posterior, const char *objective, const char *words) {
+static void expect_refused(const char *declarations, const char *prior, const char *posterior, const char *objective,
+                           const char *words) {
   char text[4000];
-  snprintf(text, sizeof text,
-           "model tested;\n%slatent z : real;\nparam m : real init 0;\ndata x : real;\nprior z ~ %s;\nposterior z ~ %s;\n"
-           "likelihood x ~ normal(z, 1);\nobjective %s;\n", declarations, prior, posterior, objective);
+  snprintf(
+      text, sizeof text,
+      "model tested;\n%slatent z : real;\nparam m : real init 0;\ndata x : real;\nprior z ~ %s;\nposterior z ~ %s;\n"
+      "likelihood x ~ normal(z, 1);\nobjective %s;\n",
+      declarations, prior, posterior, objective);
   Spec s = spec_text(text, NULL);
   char *messages = spec_messages(&s);
   cr_expect(s.errors == 1 && strstr(messages, words) != NULL, "wanted: %s\ngot: %s", words, messages);
@@ -184,14 +209,19 @@ static void expect_refused(const char *declarations, const char *prior, const ch
   spec_close(&s);
 }
 
-static const char rough[] = "distribution rough(z : real; scale : positive) { log_pdf = sin(z * 40) - abs(z) / scale + floor(z * 3); }\n";
+static const char rough[] =
+    "distribution rough(z : real; scale : positive) { log_pdf = sin(z * 40) - abs(z) / scale + floor(z * 3); }\n";
 
 Test(kl, what_cannot_be_honoured_is_an_error) {
-  expect_refused("rule entropy(normal(m, s)) = 1;\n", "normal(0, 1)", "normal(m, 1)", "elbo", "there are no rules for `entropy`");
-  expect_refused("rule kl(normal(m, s)) = 1;\n", "normal(0, 1)", "normal(m, 1)", "elbo", "`kl` takes two distributions");
+  expect_refused("rule entropy(normal(m, s)) = 1;\n", "normal(0, 1)", "normal(m, 1)", "elbo",
+                 "there are no rules for `entropy`");
+  expect_refused("rule kl(normal(m, s)) = 1;\n", "normal(0, 1)", "normal(m, 1)", "elbo",
+                 "`kl` takes two distributions");
   expect_refused("rule expect(abs(normal(m, s))) = folded(m, s);\n", "normal(0, 1)", "normal(m, 1)", "elbo", "folded");
-  expect_refused("distribution cut(z : real; at) { log_pdf = -abs(z - at);  sample(u : uniform) = at + u; }\n", "laplace(0, 1)", "cut(m)", "elbo(kl = quadrature(20))", "it does not converge");
-  expect_refused(priors[1].text, "own(0.1)", "normal(m, 1)", "elbo(kl = closed)", "there is no closed form of KL(normal || own)");
+  expect_refused("distribution cut(z : real; at) { log_pdf = -abs(z - at);  sample(u : uniform) = at + u; }\n",
+                 "laplace(0, 1)", "cut(m)", "elbo(kl = quadrature(20))", "it does not converge");
+  expect_refused(priors[1].text, "own(0.1)", "normal(m, 1)", "elbo(kl = closed)",
+                 "there is no closed form of KL(normal || own)");
   expect_refused(rough, "rough(1)", "normal(m, 1)", "elbo(kl = quadrature)", "it does not converge");
   expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = sum)", "the support is not finite");
   expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = quadrature(3))", "one whole number");
@@ -213,7 +243,8 @@ Test(kl, monte_carlo_by_default_is_said_and_can_be_allowed) {
 /* LANGUAGE rule 5. */
 static const char hierarchy[] =
     "model tested;\nallow kl_monte_carlo;\nlatent z1 : real;\nlatent z2 : real;\ndata x : real;\n"
-    "prior z1 ~ normal(z2, 0.5);\nprior z2 ~ normal(0, 1);\nposterior z1 ~ normal(0, 1);\nposterior z2 ~ normal(z1, 0.1);\n"
+    "prior z1 ~ normal(z2, 0.5);\nprior z2 ~ normal(0, 1);\nposterior z1 ~ normal(0, 1);\nposterior z2 ~ normal(z1, "
+    "0.1);\n"
     "likelihood x ~ normal(z1, 1);\n";
 
 Test(kl, a_hierarchy_is_not_integrated_unsoundly) {
@@ -235,18 +266,20 @@ Test(kl, a_hierarchy_is_not_integrated_unsoundly) {
   }
 }
 
-/* ---- posteriors other than normal ---------------------------------------------------------------------------------------- */
+/* ---- posteriors other than normal
+ * ---------------------------------------------------------------------------------------- */
 
 Test(kl, quadrature_over_the_noise_of_a_sampler) {
-  const char own[] =
-      "distribution squeezed(z : unit; a : positive, b : positive) {\n" /* Kumaraswamy */
-      "  log_pdf = log(a) + log(b) + (a - 1) * log(z) + (b - 1) * log1p(-exp(a * log(z)));\n"
-      "  sample(u : uniform) = exp(log1p(-exp(log(u) / b)) / a);\n}\n"
-      "distribution parabola(z : unit; c) { log_pdf = log(6) + log(z) + log1p(-z) + 0 * c; }\n";
+  const char own[] = "distribution squeezed(z : unit; a : positive, b : positive) {\n" /* Kumaraswamy */
+                     "  log_pdf = log(a) + log(b) + (a - 1) * log(z) + (b - 1) * log1p(-exp(a * log(z)));\n"
+                     "  sample(u : uniform) = exp(log1p(-exp(log(u) / b)) / a);\n}\n"
+                     "distribution parabola(z : unit; c) { log_pdf = log(6) + log(z) + log1p(-z) + 0 * c; }\n";
   char text[3000];
   snprintf(text, sizeof text,
-           "model tested;\n%slatent z : unit;\nparam r : real init 0;\ndata x : real;\nprior z ~ parabola(0);\nposterior z ~ squeezed(exp(r), 1.5);\n"
-           "likelihood x ~ normal(z, 1);\nobjective elbo;\n", own);
+           "model tested;\n%slatent z : unit;\nparam r : real init 0;\ndata x : real;\nprior z ~ "
+           "parabola(0);\nposterior z ~ squeezed(exp(r), 1.5);\n"
+           "likelihood x ~ normal(z, 1);\nobjective elbo;\n",
+           own);
   Spec s = spec_right(text);
   expect_described(&s, "quadrature");
   for (double r = -0.5; r <= 0.8; r += 0.4) {
@@ -264,14 +297,16 @@ Test(kl, quadrature_over_the_noise_of_a_sampler) {
 
 Test(kl, exact_sum_over_a_finite_support) {
   Spec s = spec_right("model tested;\ndata x : real;\nparam m : real init 0;\nlikelihood x ~ normal(m, 1);\n"
-                      "metric d = kl(bernoulli(prob = 0.3), bernoulli(prob = 0.6));\nmetric e = kl(bernoulli(prob = 0), bernoulli(prob = 0.6));\nobjective log_lik(x);\n");
+                      "metric d = kl(bernoulli(prob = 0.3), bernoulli(prob = 0.6));\nmetric e = kl(bernoulli(prob = "
+                      "0), bernoulli(prob = 0.6));\nobjective log_lik(x);\n");
   Run run = {.rows = 1};
   cr_expect(fabs(spec_metric(&s, "d", &run) - (0.3 * log(0.3 / 0.6) + 0.7 * log(0.7 / 0.4))) < 1e-12);
   cr_expect(fabs(spec_metric(&s, "e", &run) + log(0.4)) < 1e-12);
   spec_close(&s);
 }
 
-/* ---- normalisers ------------------------------------------------------------------------------------------------------------ */
+/* ---- normalisers
+ * ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct Kernel {
   const char *declaration, *call;
@@ -280,34 +315,44 @@ typedef struct Kernel {
 
 Test(kl, a_kernel_is_normalised) {
   const Kernel kernels[] = {
-      {"distribution k(z : real; mean, sd : positive) { log_kernel = -0.5 * ((z - mean) / sd)^2; }", "k(0.3, 2)", 1.1, -0.5 * 0.16 - log(2 * sqrt(2 * M_PI))},
-      {"distribution k(z : real; mean, sd : positive) { log_kernel = -0.5 * ((z - mean) / sd)^2; }", "k(7, 0.01)", 7.02, -2 - log(0.01 * sqrt(2 * M_PI))},
-      {"distribution k(z : real; scale : positive) { log_kernel = -sqrt(abs(z) / scale); }", "k(0.2)", 0.2, -1 - log(0.8)},
+      {"distribution k(z : real; mean, sd : positive) { log_kernel = -0.5 * ((z - mean) / sd)^2; }", "k(0.3, 2)", 1.1,
+       -0.5 * 0.16 - log(2 * sqrt(2 * M_PI))},
+      {"distribution k(z : real; mean, sd : positive) { log_kernel = -0.5 * ((z - mean) / sd)^2; }", "k(7, 0.01)", 7.02,
+       -2 - log(0.01 * sqrt(2 * M_PI))},
+      {"distribution k(z : real; scale : positive) { log_kernel = -sqrt(abs(z) / scale); }", "k(0.2)", 0.2,
+       -1 - log(0.8)},
       {"distribution k(z : positive; rate : positive) { log_kernel = -rate * z; }", "k(3)", 1, -3 + log(3)},
-      {"distribution k(z : unit; a : positive) { log_kernel = (a - 1) * log(z); }", "k(2.5)", 0.5, log(2.5) + 1.5 * log(0.5)},
+      {"distribution k(z : unit; a : positive) { log_kernel = (a - 1) * log(z); }", "k(2.5)", 0.5,
+       log(2.5) + 1.5 * log(0.5)},
       {"distribution k(z : binary; a) { log_kernel = a * z; }", "k(0.7)", 1, 0.7 - log1p(exp(0.7))},
   };
   for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
     char text[1000];
-    snprintf(text, sizeof text, "model tested;\n%s\ndata x : real;\nparam m : real init 0;\nlikelihood x ~ normal(m, 1);\nmetric d = log_pdf(%s, %g);\nobjective log_lik(x);\n",
+    snprintf(text, sizeof text,
+             "model tested;\n%s\ndata x : real;\nparam m : real init 0;\nlikelihood x ~ normal(m, 1);\nmetric d = "
+             "log_pdf(%s, %g);\nobjective log_lik(x);\n",
              kernels[i].declaration, kernels[i].call, kernels[i].z);
     Spec s = spec_right(text);
     double value = spec_metric(&s, "d", &(Run){.rows = 1});
-    cr_expect(fabs(value - kernels[i].log_density) < 2e-6, "%s: %.9g for %.9g", kernels[i].call, value, kernels[i].log_density);
+    cr_expect(fabs(value - kernels[i].log_density) < 2e-6, "%s: %.9g for %.9g", kernels[i].call, value,
+              kernels[i].log_density);
     spec_close(&s);
   }
 }
 
 Test(kl, a_kernel_that_has_no_integral_is_refused) {
-  expect_refused("distribution k(z : real; a) { log_kernel = a * z; }\n", "k(1)", "normal(m, 1)", "elbo(kl = monte_carlo)", "cannot be computed");
-  expect_refused("distribution k(z : real; a) { log_kernel = -log1p(abs(z)) / 2 + 0 * a; }\n", "k(1)", "normal(m, 1)", "elbo(kl = monte_carlo)", "does not converge");
+  expect_refused("distribution k(z : real; a) { log_kernel = a * z; }\n", "k(1)", "normal(m, 1)",
+                 "elbo(kl = monte_carlo)", "cannot be computed");
+  expect_refused("distribution k(z : real; a) { log_kernel = -log1p(abs(z)) / 2 + 0 * a; }\n", "k(1)", "normal(m, 1)",
+                 "elbo(kl = monte_carlo)", "does not converge");
 }
 
 /* As a prior, its scale learned: the normaliser's gradient counts. */
 Test(kl, the_normaliser_is_differentiated) {
-  Spec s = spec_right("model tested;\ndistribution own(z : real; scale : positive) { log_kernel = -abs(z) / scale; }\n"
-                      "latent z : real;\nparam b : real init 0;\ndata x : real;\nprior z ~ own(exp(b));\nposterior z ~ normal(0, 1);\n"
-                      "likelihood x ~ normal(z, 1);\nobjective -kl(z);\n");
+  Spec s = spec_right(
+      "model tested;\ndistribution own(z : real; scale : positive) { log_kernel = -abs(z) / scale; }\n"
+      "latent z : real;\nparam b : real init 0;\ndata x : real;\nprior z ~ own(exp(b));\nposterior z ~ normal(0, 1);\n"
+      "likelihood x ~ normal(z, 1);\nobjective -kl(z);\n");
   double b = 0.3;
   Run run = {.rows = 1, .inputs = {{"b", &b}}};
   double wanted = 1 - sqrt(2 / M_PI) / exp(b);
@@ -315,7 +360,8 @@ Test(kl, the_normaliser_is_differentiated) {
   spec_close(&s);
 }
 
-/* ---- compiled ------------------------------------------------------------------------------------------------------------------ */
+/* ---- compiled
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 Test(kl, compiled_code_agrees_with_the_interpreter) {
   for (int p = 0; p < PRIORS; p++) {
@@ -329,11 +375,14 @@ Test(kl, compiled_code_agrees_with_the_interpreter) {
     char message[512] = "";
     Jit *jit = compile_jit(s.model, true, message, sizeof message);
     cr_assert(jit != NULL, "%s", message);
-    Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE), jit_model(jit), 5, 8);
+    Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE),
+                            jit_model(jit), 5, 8);
     cr_assert(d->problem == NULL && d->compiled, "%s", d->problem ? d->problem : "not compiled");
-    cr_expect(fabs(d->compiled_objective - d->objective) < 1e-9, "%s: %.15g for %.15g", priors[p].name, d->compiled_objective, d->objective);
+    cr_expect(fabs(d->compiled_objective - d->objective) < 1e-9, "%s: %.15g for %.15g", priors[p].name,
+              d->compiled_objective, d->objective);
     for (int i = 0; i < d->count; i++)
-      cr_expect(d->tensors[i].worst < 1e-5 && d->tensors[i].compiled < 1e-9, "%s: %s %g %g", priors[p].name, d->tensors[i].parameter->name, d->tensors[i].worst, d->tensors[i].compiled);
+      cr_expect(d->tensors[i].worst < 1e-5 && d->tensors[i].compiled < 1e-9, "%s: %s %g %g", priors[p].name,
+                d->tensors[i].parameter->name, d->tensors[i].worst, d->tensors[i].compiled);
     jit_destroy(jit);
     spec_close(&s);
   }

@@ -23,13 +23,16 @@ static void dims_text(char *text, size_t size, int width) {
 /* The model of a family's rows; with_entropy: its entropies too, whose gradients are those of v. */
 static void write_model(const TableFamily *f, bool with_entropy, char *text, size_t size) {
   char dims[20], arguments[300] = "";
-  int n = snprintf(text, size, "model table;\ndim N = %d;\ndata x : real[1];\nparam w : real[N] init 1;\nparam v : real[N] init 1;\n", f->rows);
+  int n = snprintf(
+      text, size,
+      "model table;\ndim N = %d;\ndata x : real[1];\nparam w : real[N] init 1;\nparam v : real[N] init 1;\n", f->rows);
   dims_text(dims, sizeof dims, f->z.width);
   n += snprintf(text + n, size - (size_t)n, "param z : real[%s] init 0;\n", dims);
   for (int p = 0; p < f->parameter_count; p++) {
     dims_text(dims, sizeof dims, f->parameters[p].width);
     n += snprintf(text + n, size - (size_t)n, "param p%d : real[%s] init 1;\n", p, dims);
-    snprintf(arguments + strlen(arguments), sizeof arguments - strlen(arguments), "%s%s = p%d", p ? ", " : "", f->names[p], p);
+    snprintf(arguments + strlen(arguments), sizeof arguments - strlen(arguments), "%s%s = p%d", p ? ", " : "",
+             f->names[p], p);
   }
   n += snprintf(text + n, size - (size_t)n, "objective sum(w * log_pdf(%s(%s), z))", f->name, arguments);
   if (with_entropy) n += snprintf(text + n, size - (size_t)n, " + sum(v * entropy(%s(%s)))", f->name, arguments);
@@ -75,16 +78,20 @@ static const double *gradient(const struct spm_model *m, const Outputs *o, const
 static void row_text(const TableFamily *f, int row, char *text, size_t size) {
   int n = snprintf(text, size, "%s, row %d:", f->key, row + 1);
   for (int p = 0; p < f->parameter_count; p++)
-    for (int k = 0; k < f->parameters[p].width; k++) n += snprintf(text + n, size - (size_t)n, " %.9g", f->parameters[p].values[row * f->parameters[p].width + k]);
+    for (int k = 0; k < f->parameters[p].width; k++)
+      n += snprintf(text + n, size - (size_t)n, " %.9g", f->parameters[p].values[row * f->parameters[p].width + k]);
   n += snprintf(text + n, size - (size_t)n, " at");
-  for (int k = 0; k < f->z.width; k++) n += snprintf(text + n, size - (size_t)n, " %.9g", f->z.values[row * f->z.width + k]);
+  for (int k = 0; k < f->z.width; k++)
+    n += snprintf(text + n, size - (size_t)n, " %.9g", f->z.values[row * f->z.width + k]);
 }
 
-static double worst;      /* of the comparisons since it was set to 0 */
-static int ill_conditioned; /* rows that a change of the inputs by half an ulp of float moves by more than the tolerance */
+static double worst; /* of the comparisons since it was set to 0 */
+static int
+    ill_conditioned; /* rows that a change of the inputs by half an ulp of float moves by more than the tolerance */
 
 /* allowed: more than `tolerance` for some rows, or NULL. */
-static void compare(const TableFamily *f, const char *what, const double *found, const TableColumn *wanted, double tolerance, const double *allowed) {
+static void compare(const TableFamily *f, const char *what, const double *found, const TableColumn *wanted,
+                    double tolerance, const double *allowed) {
   char text[300];
   cr_assert(found != NULL, "%s: no %s", f->key, what);
   for (int i = 0; i < f->rows * wanted->width; i++) {
@@ -138,7 +145,8 @@ static void check_compiled(const TableFamily *f, bool use_double, double toleran
   cr_assert(jit != NULL, "%s: %s", f->key, message);
   Bound b;
   bind(&b, model_signature(s.model), f);
-  Outputs o = (use_double ? reference_run_d : reference_run_f)(jit_model(jit), "train", model_signature(s.model), &b.bindings, 1, false);
+  Outputs o = (use_double ? reference_run_d : reference_run_f)(jit_model(jit), "train", model_signature(s.model),
+                                                               &b.bindings, 1, false);
   const struct spm_model *m = jit_model(jit);
   double conditions[TABLE_ROWS] = {0};
   const double *slopes = gradient(m, &o, "z");
@@ -150,8 +158,11 @@ static void check_compiled(const TableFamily *f, bool use_double, double toleran
     expect_finite(f, f->names[p], slopes, f->parameters[p].width);
     add_conditions(&f->parameters[p], slopes, f, conditions);
   }
-  compare(f, use_double ? "log_pdf in double" : "log_pdf in float", gradient(m, &o, "w"), &f->log_pdf, tolerance, use_double ? NULL : conditions);
-  if (entropy) compare(f, use_double ? "entropy in double" : "entropy in float", gradient(m, &o, "v"), &f->entropy, tolerance, NULL);
+  compare(f, use_double ? "log_pdf in double" : "log_pdf in float", gradient(m, &o, "w"), &f->log_pdf, tolerance,
+          use_double ? NULL : conditions);
+  if (entropy)
+    compare(f, use_double ? "entropy in double" : "entropy in float", gradient(m, &o, "v"), &f->entropy, tolerance,
+            NULL);
   outputs_free(&o);
   jit_destroy(jit);
   spec_close(&s);
@@ -161,8 +172,7 @@ static void check_all_compiled(bool use_double, double tolerance) {
   int count;
   TableFamily *families = table_read(&count);
   worst = 0;
-  for (int i = 0; i < count; i++)
-    check_compiled(&families[i], use_double, tolerance);
+  for (int i = 0; i < count; i++) check_compiled(&families[i], use_double, tolerance);
   cr_log_info("largest error %.3g; %d rows ill-conditioned", worst, ill_conditioned);
   cr_assert(ill_conditioned <= 44, "more than 2 in 100 rows");
   free(families);
@@ -171,7 +181,8 @@ static void check_all_compiled(bool use_double, double tolerance) {
 Test(library, compiled_in_double) { check_all_compiled(true, 1e-12); }
 Test(library, compiled_in_float) { check_all_compiled(false, 1e-6); }
 
-/* ---- by the interpreter ---------------------------------------------------------------------------------------------- */
+/* ---- by the interpreter
+ * ---------------------------------------------------------------------------------------------- */
 
 /* The call in sum(w * log_pdf(CALL, z)). */
 static const Expr *find_call(const Expr *x, const char *name) {
@@ -212,14 +223,16 @@ static void prepare(Prepared *p, const TableFamily *f) {
   p->shape = visible_shape(&p->z);
   p->run = (Run){.rows = 1};
   const Signature *s = model_signature(p->spec.model);
-  for (int i = 0; i < s->parameter_count; i++) p->run.inputs[i] = (Input){s->parameters[i].name, column_of(f, s->parameters[i].name)};
+  for (int i = 0; i < s->parameter_count; i++)
+    p->run.inputs[i] = (Input){s->parameters[i].name, column_of(f, s->parameters[i].name)};
 }
 
 static void check_field(Prepared *p, const TableFamily *f, const char *field, const TableColumn *wanted) {
   bool missing;
   bool of_event = strcmp(field, "log_pdf") == 0;
   Value v = distribution_field(p->e, &p->d, field, of_event ? &p->z : NULL, &p->shape, p->z.span, &missing);
-  for (int i = 0; missing && i < f->rows * wanted->width; i++) cr_assert(isnan(wanted->values[i]), "%s declares no %s", f->key, field);
+  for (int i = 0; missing && i < f->rows * wanted->width; i++)
+    cr_assert(isnan(wanted->values[i]), "%s declares no %s", f->key, field);
   if (missing) return;
   char *messages = spec_messages(&p->spec);
   cr_assert(v.kind == VALUE_TENSOR, "%s: %s\n%s", f->key, field, messages);
@@ -247,7 +260,8 @@ Test(library, interpreted) {
   free(families);
 }
 
-/* ---- derivatives of log densities against differences ------------------------------------------------------------------ */
+/* ---- derivatives of log densities against differences
+ * ------------------------------------------------------------------ */
 
 static bool is_whole(const TableFamily *f) {
   for (int i = 0; i < f->rows * f->z.width; i++)
@@ -256,7 +270,8 @@ static bool is_whole(const TableFamily *f) {
 }
 
 /* log densities with entry k of every row of a column moved by sign * step. */
-static void moved(Prepared *p, Node *log_pdf, TableColumn *column, int rows, int entry, const double *steps, double sign, double *out) {
+static void moved(Prepared *p, Node *log_pdf, TableColumn *column, int rows, int entry, const double *steps,
+                  double sign, double *out) {
   TableColumn before = *column;
   for (int i = 0; i < rows; i++) column->values[i * column->width + entry] += sign * steps[i];
   memcpy(out, spec_values(&p->spec, p->e->graph, log_pdf, &p->run), sizeof *out * (size_t)rows);
@@ -267,13 +282,16 @@ static void moved(Prepared *p, Node *log_pdf, TableColumn *column, int rows, int
 static double row_size(const TableFamily *f, int row) {
   double size = 0;
   for (int p = 0; p < f->parameter_count; p++)
-    for (int k = 0; k < f->parameters[p].width; k++) size += fabs(f->parameters[p].values[row * f->parameters[p].width + k]);
+    for (int k = 0; k < f->parameters[p].width; k++)
+      size += fabs(f->parameters[p].values[row * f->parameters[p].width + k]);
   return size;
 }
 
 /* Skipped where the two one-sided differences disagree: a kink, or the end of a support. */
-static int check_entry(Prepared *p, TableFamily *f, Node *log_pdf, TableColumn *column, const char *name, int entry, const double *found) {
-  double steps[TABLE_ROWS], up[TABLE_ROWS], down[TABLE_ROWS], half_up[TABLE_ROWS], half_down[TABLE_ROWS], here[TABLE_ROWS];
+static int check_entry(Prepared *p, TableFamily *f, Node *log_pdf, TableColumn *column, const char *name, int entry,
+                       const double *found) {
+  double steps[TABLE_ROWS], up[TABLE_ROWS], down[TABLE_ROWS], half_up[TABLE_ROWS], half_down[TABLE_ROWS],
+      here[TABLE_ROWS];
   int compared = 0;
   char text[300];
   for (int i = 0; i < f->rows; i++) steps[i] = 1e-7 * fmax(fabs(column->values[i * column->width + entry]), 1e-30);
@@ -283,11 +301,15 @@ static int check_entry(Prepared *p, TableFamily *f, Node *log_pdf, TableColumn *
   moved(p, log_pdf, column, f->rows, entry, steps, -0.5, half_down);
   moved(p, log_pdf, column, f->rows, entry, steps, 0, here);
   for (int i = 0; i < f->rows; i++) {
-    double slope = (8 * (half_up[i] - half_down[i]) - (up[i] - down[i])) / (6 * steps[i]), g = found[i * column->width + entry];
-    double noise = 4e-16 * (fabs(here[i]) + 10 + row_size(f, i)) / steps[i], bend = fabs(up[i] + down[i] - 2 * here[i]) / steps[i];
-    if (!isfinite(slope) || column->values[i * column->width + entry] == 0 || bend > 1e-3 * fabs(slope) + 4 * noise) continue;
+    double slope = (8 * (half_up[i] - half_down[i]) - (up[i] - down[i])) / (6 * steps[i]),
+           g = found[i * column->width + entry];
+    double noise = 4e-16 * (fabs(here[i]) + 10 + row_size(f, i)) / steps[i],
+           bend = fabs(up[i] + down[i] - 2 * here[i]) / steps[i];
+    if (!isfinite(slope) || column->values[i * column->width + entry] == 0 || bend > 1e-3 * fabs(slope) + 4 * noise)
+      continue;
     row_text(f, i, text, sizeof text);
-    cr_expect(fabs(slope - g) <= 1e-5 * fabs(g) + 4 * noise, "%s: derivative in %s is %.12g, differences say %.12g", text, name, g, slope);
+    cr_expect(fabs(slope - g) <= 1e-5 * fabs(g) + 4 * noise, "%s: derivative in %s is %.12g, differences say %.12g",
+              text, name, g, slope);
     compared++;
   }
   return compared;
@@ -309,11 +331,13 @@ Test(library, derivatives) {
       char name[4] = {'p', (char)('0' + c)};
       if (strstr(f->key, "trials") && c == 0) continue; /* a whole number */
       const Output *o = spec_find_output(&p.spec, PROGRAM_TRAIN, OUTPUT_GRADIENT, c < 0 ? "z" : name);
-      cr_assert(o != NULL || strcmp(f->name, "uniform") == 0, "%s: no gradient in %s", f->key, c < 0 ? "z" : f->names[c]);
+      cr_assert(o != NULL || strcmp(f->name, "uniform") == 0, "%s: no gradient in %s", f->key,
+                c < 0 ? "z" : f->names[c]);
       const double *minus = o ? spec_values(&p.spec, train, o->value, &p.run) : NULL; /* NULL: 0, as of uniform in z */
       double *found = arena_array(p.spec.c, double, f->rows * column->width);
       for (int k = 0; k < f->rows * column->width; k++) found[k] = minus ? -minus[k] : 0;
-      for (int k = 0; k < column->width; k++) compared += check_entry(&p, f, v.node, column, c < 0 ? "z" : f->names[c], k, found);
+      for (int k = 0; k < column->width; k++)
+        compared += check_entry(&p, f, v.node, column, c < 0 ? "z" : f->names[c], k, found);
     }
     cr_assert(compared >= f->rows / 2, "%s: only %d derivatives compared", f->key, compared);
     spec_close(&p.spec);

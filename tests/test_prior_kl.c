@@ -10,7 +10,13 @@
 #include "scratch.h"
 #include "spec.h"
 
-enum { ROWS = 100, ROUNDS = 10, DRAWS = 100, WIDTH = 16, HIDDEN = 16 }; /* DRAWS at once, with ROUNDS seeds, for a row */
+enum {
+  ROWS = 100,
+  ROUNDS = 10,
+  DRAWS = 100,
+  WIDTH = 16,
+  HIDDEN = 16
+}; /* DRAWS at once, with ROUNDS seeds, for a row */
 
 typedef struct Case {
   const char *spec, *latent, *term; /* term: as the evaluate program calls it */
@@ -55,7 +61,8 @@ static Spec open_drawn(const Case *k) {
 
 static double number_of(const Graph *g, const Evaluation *e, const char *name) {
   for (int i = 0; i < g->output_count; i++)
-    if ((g->outputs[i].role == OUTPUT_METRIC || g->outputs[i].role == OUTPUT_TERM) && strcmp(g->outputs[i].name, name) == 0)
+    if ((g->outputs[i].role == OUTPUT_METRIC || g->outputs[i].role == OUTPUT_TERM) &&
+        strcmp(g->outputs[i].name, name) == 0)
       return *e->values[g->outputs[i].value->id];
   cr_assert(false, "no output %s", name);
   return NAN;
@@ -65,24 +72,28 @@ typedef struct Numbers {
   double rule, drawn;
 } Numbers;
 
-static Numbers evaluate_row(const Graph *g, const Case *k, const double *const *parameters, const double *row, int number) {
+static Numbers evaluate_row(const Graph *g, const Case *k, const double *const *parameters, const double *row,
+                            int number) {
   Bindings b = {.rows = 1, .first_row = number, .parameters = parameters, .data = &row, .seed = 7 + (uint64_t)number};
   b.settings[SETTING_ROWS_IN_BATCH] = b.settings[SETTING_TOTAL_ROWS] = 1;
   Evaluation *e = interpret(g, &b);
   cr_assert(e->problem == NULL, "%s", e->problem);
   Numbers found = {number_of(g, e, k->term), number_of(g, e, "drawn")};
   evaluation_free(e, g);
-  if (k->drawn) cr_expect(fabs(found.rule - found.drawn) <= 1e-9 * (1 + fabs(found.rule)), "%s: %.15g for %.15g", k->spec, found.rule, found.drawn);
+  if (k->drawn)
+    cr_expect(fabs(found.rule - found.drawn) <= 1e-9 * (1 + fabs(found.rule)), "%s: %.15g for %.15g", k->spec,
+              found.rule, found.drawn);
   return found;
 }
 
-typedef struct Sums { /* over the rows */
+typedef struct Sums {          /* over the rows */
   double difference, variance; /* of the rule from the mean over a row's draws, and of that mean */
   double squares;              /* of those differences */
 } Sums;
 
 /* A rule may depend on draws of other latents, so the difference is what is averaged and what varies. */
-static void add_row(Sums *sums, const Graph *g, const Case *k, const double *const *parameters, const double *row, int number) {
+static void add_row(Sums *sums, const Graph *g, const Case *k, const double *const *parameters, const double *row,
+                    int number) {
   double sum = 0, squares = 0;
   for (int i = 0; i < ROUNDS; i++) {
     Numbers n = evaluate_row(g, k, parameters, row, number * ROUNDS + i);
@@ -101,7 +112,8 @@ static void check_drawn(Spec *s, const Case *k) {
   model_describe(&text, s->model);
   char name[40];
   snprintf(name, sizeof name, "kl(%s): ", k->latent);
-  const char *line = strstr(text.bytes, name), *end = line ? strchr(line, '\n') : NULL, *found = line ? strstr(line, "Monte Carlo") : NULL;
+  const char *line = strstr(text.bytes, name), *end = line ? strchr(line, '\n') : NULL,
+             *found = line ? strstr(line, "Monte Carlo") : NULL;
   cr_assert(line && end, "%s: nothing is said of kl(%s): %s", k->spec, k->latent, text.bytes);
   cr_expect((found && found < end) == k->drawn, "%s: %.*s", k->spec, (int)(end - line), line);
 }
@@ -130,11 +142,14 @@ static void compare(const Case *k) {
   Sums sums = compare_rows(&s, k);
   double errors = fabs(sums.difference) / sqrt(sums.variance), spread = sums.squares / sums.variance;
   if (getenv("SPM_SHOW"))
-    fprintf(stderr, "%-24s %-4s apart %10.5f, standard error %8.5f: %5.2f of them; squares %5.2f of what chance makes\n", k->spec, k->latent,
-            sums.difference / ROWS, sqrt(sums.variance) / ROWS, k->drawn ? 0 : errors, k->drawn ? 0 : spread);
+    fprintf(stderr,
+            "%-24s %-4s apart %10.5f, standard error %8.5f: %5.2f of them; squares %5.2f of what chance makes\n",
+            k->spec, k->latent, sums.difference / ROWS, sqrt(sums.variance) / ROWS, k->drawn ? 0 : errors,
+            k->drawn ? 0 : spread);
   if (!k->drawn) {
     cr_expect(errors <= 4, "%s: kl(%s) is %g standard errors from the draws", k->spec, k->latent, errors);
-    cr_expect(spread <= 1 + 4 * sqrt(2.0 / ROWS), "%s: the rows' squares are %g of what chance makes them", k->spec, spread);
+    cr_expect(spread <= 1 + 4 * sqrt(2.0 / ROWS), "%s: the rows' squares are %g of what chance makes them", k->spec,
+              spread);
   }
   spec_close(&s);
 }

@@ -30,7 +30,8 @@ static const char right[] =
     "distribution spiked(z : real atoms(0); weight : unit, mean, sd : positive) {\n"
     "  log_pdf = z == 0 ? log1p(-weight) : log(weight) + log_pdf(normal(mean, sd), z);\n"
     "  sample(u : uniform, e : standard_normal) = (u > 1 - weight) * (mean + sd * e);\n"
-    "  relaxed(u : uniform, e : standard_normal; steepness = 50) = sigmoid(steepness * (u - 1 + weight)) * (mean + sd * e);\n"
+    "  relaxed(u : uniform, e : standard_normal; steepness = 50) = sigmoid(steepness * (u - 1 + weight)) * (mean + sd "
+    "* e);\n"
     "  mean = weight * mean;\n  variance = weight * (sd^2 + mean^2) - (weight * mean)^2;\n}\n"
     "distribution shrunk(z : real; mean, scale : positive) {\n"
     "  log_pdf = -abs(z - mean) / scale - log(2 * scale);\n"
@@ -43,18 +44,22 @@ static const char right[] =
     "  sample(u : uniform) = scale * log(tan(0.5 * pi * u));\n  mean = 0;\n  variance = (0.5 * pi * scale)^2;\n}\n"
     "distribution plain(z : unit) { log_pdf = 0;  sample(u : uniform) = u;  entropy = 0;  mean = 0.5; }\n"
     "distribution patchy(z : real; slab : unit) = mixture(slab: normal(0, 1), 1 - slab: normal(0, 0.1));\n"
-    "distribution chosen(z : category(n); logits : real[n]) { log_pdf = dot(z, logits) - logsumexp(logits);  mean = softmax(logits); }\n"
+    "distribution chosen(z : category(n); logits : real[n]) { log_pdf = dot(z, logits) - logsumexp(logits);  mean = "
+    "softmax(logits); }\n"
     "distribution shares(z : simplex[n]; a : positive[n]) {\n"
     "  log_pdf = sum((a - 1) * log(z)) + lgamma(sum(a)) - sum(lgamma(a));\n  mean = a / sum(a);\n}\n"
     "distribution pareto(z : positive; shape : positive, scale : positive = 1) {\n"
-    "  log_pdf = log(shape / scale) - (shape + 1) * log1p(z / scale);\n  mean = shape > 1 ? scale / (shape - 1) : 1e300;\n}\n"
+    "  log_pdf = log(shape / scale) - (shape + 1) * log1p(z / scale);\n  mean = shape > 1 ? scale / (shape - 1) : "
+    "1e300;\n}\n"
     "distribution counted(z : count; rate : positive) {\n"
     "  log_pdf = z * log(rate) - rate - lgamma(z + 1);\n  mean = rate;\n  variance = rate;\n}\n"
     "distribution pair(z : real[m]; mean : real[m], sd : positive[m]) {\n"
     "  log_pdf = sum(-0.5 * ((z - mean) / sd)^2 - log(sd) - 0.5 * log(2 * pi));\n"
-    "  sample(e : standard_normal[m]) = mean + sd * e;\n  entropy = sum(log(sd) + 0.5 + 0.5 * log(2 * pi));\n  mean = mean;\n}\n"
+    "  sample(e : standard_normal[m]) = mean + sd * e;\n  entropy = sum(log(sd) + 0.5 + 0.5 * log(2 * pi));\n  mean = "
+    "mean;\n}\n"
     "rule kl(two_sided(m, l, r), laplace(0, b)) = log(2 * b) - 1 - log(l + r)\n"
-    "  + (m > 0 ? (r * (m + r) + l * (m - l + 2 * l * exp(-m / l))) : (l * (l - m) + r * (2 * r * exp(m / r) - r - m))) / ((l + r) * b);\n"
+    "  + (m > 0 ? (r * (m + r) + l * (m - l + 2 * l * exp(-m / l))) : (l * (l - m) + r * (2 * r * exp(m / r) - r - "
+    "m))) / ((l + r) * b);\n"
     "rule kl(pair(m, s), pair(a, b)) = sum(log(b / s) + (s^2 + (m - a)^2) / (2 * b^2) - 0.5);\n";
 
 static const char *line_of(const SelfCheckReport *report, const char *name) {
@@ -76,23 +81,25 @@ Test(self_check, right_declarations_pass_whatever_the_seed) {
   for (uint64_t seed = 1; seed <= 6; seed++) passes(right, seed, false);
 }
 
-Test(self_check, shipped_library_passes) {
-  passes("function f(x : real) = x;\n", 1, true);
-}
+Test(self_check, shipped_library_passes) { passes("function f(x : real) = x;\n", 1, true); }
 
 Test(self_check, report_says_what_was_tested_and_what_was_not) {
   Spec s;
   SelfCheckReport report = check_with(&s, right, 1, false);
   cr_expect(report.count == 16);
-  cr_expect(strstr(line_of(&report, "two_sided"), "density") && strstr(line_of(&report, "two_sided"), "sample") && strstr(line_of(&report, "two_sided"), "entropy"));
+  cr_expect(strstr(line_of(&report, "two_sided"), "density") && strstr(line_of(&report, "two_sided"), "sample") &&
+            strstr(line_of(&report, "two_sided"), "entropy"));
   cr_expect(strstr(line_of(&report, "power"), "unnormalised as declared"), "%s", line_of(&report, "power"));
   cr_expect(strstr(line_of(&report, "spiked"), "relaxed"));
   cr_expect(strstr(line_of(&report, "grouped"), "prox"));
-  cr_expect(strstr(line_of(&report, "pareto"), "not tested everywhere: mean"), "%s", line_of(&report, "pareto")); /* shape <= 1 */
+  cr_expect(strstr(line_of(&report, "pareto"), "not tested everywhere: mean"), "%s",
+            line_of(&report, "pareto")); /* shape <= 1 */
   cr_expect(strstr(line_of(&report, "kl(two_sided"), "by quadrature"), "%s", line_of(&report, "kl(two_sided"));
   cr_expect(strstr(line_of(&report, "kl(pair"), "by Monte Carlo"), "%s", line_of(&report, "kl(pair"));
   spec_close(&s);
-  report = check_with(&s, "distribution d(z : real[3]; scale : positive) { log_pdf = sum(-abs(z) / scale) - 3 * log(2 * scale); }\n", 1, false);
+  report = check_with(
+      &s, "distribution d(z : real[3]; scale : positive) { log_pdf = sum(-abs(z) / scale) - 3 * log(2 * scale); }\n", 1,
+      false);
   cr_expect(strstr(report.lines[0].text, "not tested: density"), "%s", report.lines[0].text);
   spec_close(&s);
 }
@@ -102,25 +109,65 @@ typedef struct Wrong {
 } Wrong;
 
 static const Wrong wrong[] = {
-    {"distribution mine(z : real; mean, sd : positive) {\n  log_pdf = -0.5 * ((z - mean) / sd)^2 - log(sd);\n  entropy = 0.5 + log(sd);\n  mean = mean + 1;\n}\n", "log_pdf = ", {"`mine`", "integrates to 2.50662", "mean = "}},
-    {"distribution mine(z : count; rate : positive) {\n  log_pdf = z * log(rate) - lgamma(z + 1);\n}\n", "log_pdf = ", {"`mine`", "sums to", "rate = "}},
-    {"distribution mine(z : real atoms(0); weight : unit) {\n  log_pdf = z == 0 ? log1p(-weight) : log_pdf(normal(0, 1), z);\n}\n", "log_pdf = ", {"`mine`", "integrates to 1.5", "atoms(0)"}},
-    {NORMAL("  sample(e : standard_normal) = mean + 1.1 * sd * e;\n"), "sample(", {"`sample` of `mine`", "does not follow its log_pdf", "Kolmogorov-Smirnov"}},
-    {"distribution mine(z : binary; prob : unit) {\n  log_pdf = z * log(prob) + (1 - z) * log1p(-prob);\n  sample(u : uniform) = u > prob;\n}\n", "sample(", {"`sample` of `mine`", "chi-square", "P(z = "}},
-    {"distribution mine(z : positive; rate : positive) {\n  log_pdf = log(rate) - rate * z;\n  sample(u : uniform) = log(u) / rate;\n}\n", "sample(", {"`sample` of `mine`", "outside its support `positive`", NULL}},
-    {"distribution mine(z : real[m]; mean : real[m], sd : positive) {\n  log_pdf = sum(log_pdf(normal(mean, sd), z));\n  sample(e : standard_normal[m]) = mean + (m > 1 ? 1.2 : 1) * sd * e;\n}\n", "sample(", {"`sample` of `mine`", "moment", NULL}},
-    {"distribution mine(z : real atoms(0); weight : unit) {\n  log_pdf = z == 0 ? log1p(-weight) : log(weight) + log_pdf(normal(0, 1), z);\n  sample(u : uniform, e : standard_normal) = (u > 1 - weight) * e;\n"
-     "  relaxed(u : uniform, e : standard_normal; steepness = 50) = sigmoid(steepness * (u - weight)) * e;\n}\n", "relaxed(", {"`relaxed` of `mine`", "same noise", NULL}},
-    {NORMAL("  entropy = 0.5 * log(2 * pi) + log(sd);\n"), "entropy = ", {"`entropy` of `mine`", "its log_pdf gives", NULL}},
+    {"distribution mine(z : real; mean, sd : positive) {\n  log_pdf = -0.5 * ((z - mean) / sd)^2 - log(sd);\n  entropy "
+     "= 0.5 + log(sd);\n  mean = mean + 1;\n}\n",
+     "log_pdf = ",
+     {"`mine`", "integrates to 2.50662", "mean = "}},
+    {"distribution mine(z : count; rate : positive) {\n  log_pdf = z * log(rate) - lgamma(z + 1);\n}\n",
+     "log_pdf = ",
+     {"`mine`", "sums to", "rate = "}},
+    {"distribution mine(z : real atoms(0); weight : unit) {\n  log_pdf = z == 0 ? log1p(-weight) : log_pdf(normal(0, "
+     "1), z);\n}\n",
+     "log_pdf = ",
+     {"`mine`", "integrates to 1.5", "atoms(0)"}},
+    {NORMAL("  sample(e : standard_normal) = mean + 1.1 * sd * e;\n"),
+     "sample(",
+     {"`sample` of `mine`", "does not follow its log_pdf", "Kolmogorov-Smirnov"}},
+    {"distribution mine(z : binary; prob : unit) {\n  log_pdf = z * log(prob) + (1 - z) * log1p(-prob);\n  sample(u : "
+     "uniform) = u > prob;\n}\n",
+     "sample(",
+     {"`sample` of `mine`", "chi-square", "P(z = "}},
+    {"distribution mine(z : positive; rate : positive) {\n  log_pdf = log(rate) - rate * z;\n  sample(u : uniform) = "
+     "log(u) / rate;\n}\n",
+     "sample(",
+     {"`sample` of `mine`", "outside its support `positive`", NULL}},
+    {"distribution mine(z : real[m]; mean : real[m], sd : positive) {\n  log_pdf = sum(log_pdf(normal(mean, sd), "
+     "z));\n  sample(e : standard_normal[m]) = mean + (m > 1 ? 1.2 : 1) * sd * e;\n}\n",
+     "sample(",
+     {"`sample` of `mine`", "moment", NULL}},
+    {"distribution mine(z : real atoms(0); weight : unit) {\n  log_pdf = z == 0 ? log1p(-weight) : log(weight) + "
+     "log_pdf(normal(0, 1), z);\n  sample(u : uniform, e : standard_normal) = (u > 1 - weight) * e;\n"
+     "  relaxed(u : uniform, e : standard_normal; steepness = 50) = sigmoid(steepness * (u - weight)) * e;\n}\n",
+     "relaxed(",
+     {"`relaxed` of `mine`", "same noise", NULL}},
+    {NORMAL("  entropy = 0.5 * log(2 * pi) + log(sd);\n"),
+     "entropy = ",
+     {"`entropy` of `mine`", "its log_pdf gives", NULL}},
     {NORMAL("  mean = mean + 0.01;\n"), "mean = mean", {"`mean` of `mine`", "its log_pdf gives", NULL}},
     {NORMAL("  variance = sd;\n"), "variance = ", {"`variance` of `mine`", "its log_pdf gives", NULL}},
-    {NORMAL("  prox(v, t) = (v + 2 * t * mean / sd^2) / (1 + 2 * t / sd^2);\n"), "prox(", {"`prox` of `mine`", "the minimum lies at", "v = "}},
-    {"distribution mine(z : real; mean, sd : positive) {\n  log_pdf = -0.5 * ((z - mean) / stop(sd))^2 - log(sd) - 0.5 * log(2 * pi);\n}\n", "log_pdf = ", {"derivative", "`mine` in sd", "differences give"}},
-    {"distribution mine(z : real; rate : positive) {\n  log_pdf = log(rate) - rate * z;\n}\n", "log_pdf = ", {"`mine`", "integrates to", "`real`"}},
-    {"distribution mine(z : real; shape : positive) {\n  log_pdf = (shape - 1) * log(z) - z - lgamma(shape);\n}\n", "log_pdf = ", {"`mine`", "is not a number at z = -", "too wide"}},
-    {"distribution mine(z : real; sd : positive) {\n  log_pdf = -0.5 * (z / sd)^2 - log(sd) + 0.5 * log(2 / pi);\n}\n", "log_pdf = ", {"`mine`", "integrates to 2", "declare `z : positive`"}},
-    {"rule kl(laplace(m, s), normal(a, b)) = 0.5 - log(b / s) - (s^2 + (m - a)^2) / (2 * b^2);\n", "rule kl(", {"laplace(m, s)", "quadrature", "at laplace(mean = "}},
-    {"distribution mine(z : real; mean, sd : positive) {\n" NORMAL_DENSITY "}\nrule kl(mine(m, s), mine(a, b)) = 0.5 - log(b / s) - (s^2 + (m - a)^2) / (2 * b^2);\n", "rule kl(", {"its sign is flipped", "quadrature", "mine(m, s)"}},
+    {NORMAL("  prox(v, t) = (v + 2 * t * mean / sd^2) / (1 + 2 * t / sd^2);\n"),
+     "prox(",
+     {"`prox` of `mine`", "the minimum lies at", "v = "}},
+    {"distribution mine(z : real; mean, sd : positive) {\n  log_pdf = -0.5 * ((z - mean) / stop(sd))^2 - log(sd) - 0.5 "
+     "* log(2 * pi);\n}\n",
+     "log_pdf = ",
+     {"derivative", "`mine` in sd", "differences give"}},
+    {"distribution mine(z : real; rate : positive) {\n  log_pdf = log(rate) - rate * z;\n}\n",
+     "log_pdf = ",
+     {"`mine`", "integrates to", "`real`"}},
+    {"distribution mine(z : real; shape : positive) {\n  log_pdf = (shape - 1) * log(z) - z - lgamma(shape);\n}\n",
+     "log_pdf = ",
+     {"`mine`", "is not a number at z = -", "too wide"}},
+    {"distribution mine(z : real; sd : positive) {\n  log_pdf = -0.5 * (z / sd)^2 - log(sd) + 0.5 * log(2 / pi);\n}\n",
+     "log_pdf = ",
+     {"`mine`", "integrates to 2", "declare `z : positive`"}},
+    {"rule kl(laplace(m, s), normal(a, b)) = 0.5 - log(b / s) - (s^2 + (m - a)^2) / (2 * b^2);\n",
+     "rule kl(",
+     {"laplace(m, s)", "quadrature", "at laplace(mean = "}},
+    {"distribution mine(z : real; mean, sd : positive) {\n" NORMAL_DENSITY
+     "}\nrule kl(mine(m, s), mine(a, b)) = 0.5 - log(b / s) - (s^2 + (m - a)^2) / (2 * b^2);\n",
+     "rule kl(",
+     {"its sign is flipped", "quadrature", "mine(m, s)"}},
 };
 
 /* One error, at the field, that says what it should. */
@@ -131,7 +178,8 @@ static void catches(const Wrong *w) {
   cr_assert(s.errors == 1, "%d errors for\n%s%s", s.errors, w->text, messages);
   cr_expect(spec_says(&s, "self-check"));
   Span span = s.c->first_diagnostic->span;
-  cr_expect(strncmp(s.c->sources[span.source].text + span.start, w->at, strlen(w->at)) == 0, "not at %s\n%s", w->at, messages);
+  cr_expect(strncmp(s.c->sources[span.source].text + span.start, w->at, strlen(w->at)) == 0, "not at %s\n%s", w->at,
+            messages);
   for (int i = 0; i < 3; i++)
     if (w->says[i]) cr_expect(strstr(messages, w->says[i]) != NULL, "`%s` is not said:\n%s", w->says[i], messages);
   free(messages);

@@ -9,17 +9,21 @@
 #include <stdio.h>
 #include <string.h>
 
-static void compare(Compilation *c, Model *m, const char *path, const char *how, Jit *jit, const char *message, int elements) {
+static void compare(Compilation *c, Model *m, const char *path, const char *how, Jit *jit, const char *message,
+                    int elements) {
   cr_assert(jit != NULL, "%s by %s: %s", path, how, message);
-  Diagnosis *d = diagnose(c, model_graph(m, PROGRAM_TRAIN), model_graph(m, PROGRAM_INITIALISE), jit_model(jit), 7, elements);
+  Diagnosis *d =
+      diagnose(c, model_graph(m, PROGRAM_TRAIN), model_graph(m, PROGRAM_INITIALISE), jit_model(jit), 7, elements);
   cr_assert(d->problem == NULL, "%s: %s", path, d->problem);
-  cr_expect(d->compiled && fabs(d->compiled_objective - d->objective) <= 1e-11 * (1 + fabs(d->objective)), "%s by %s: objective %.17g, interpreted %.17g",
-            path, how, d->compiled_objective, d->objective);
+  cr_expect(d->compiled && fabs(d->compiled_objective - d->objective) <= 1e-11 * (1 + fabs(d->objective)),
+            "%s by %s: objective %.17g, interpreted %.17g", path, how, d->compiled_objective, d->objective);
   for (int i = 0; i < d->count; i++) {
     const TensorReport *t = &d->tensors[i];
     if (!t->has_gradient) continue;
-    cr_expect(t->compiled <= diagnose_compiled_tolerance, "%s by %s: %s is %g apart", path, how, t->parameter->name, t->compiled);
-    cr_expect(elements == 0 || t->worst <= 1e-6, "%s: gradient of %s is off by %g: %.17g, differences %.17g", path, t->parameter->name, t->worst, t->found, t->expected);
+    cr_expect(t->compiled <= diagnose_compiled_tolerance, "%s by %s: %s is %g apart", path, how, t->parameter->name,
+              t->compiled);
+    cr_expect(elements == 0 || t->worst <= 1e-6, "%s: gradient of %s is off by %g: %.17g, differences %.17g", path,
+              t->parameter->name, t->worst, t->found, t->expected);
   }
   jit_destroy(jit);
 }
@@ -45,7 +49,9 @@ static void check_spec(const char *path, bool all_compilers) {
     static const char *const compilers[] = {"gcc", "clang"};
     for (int i = 0; all_compilers && i < 2; i++)
       compare(c, m, path, compilers[i],
-              jit_compile_with(compilers[i], "-std=c99 -O2 -pedantic -Wall -Wextra -Werror -ffp-contract=off", loops.bytes, model_name(m), true, message, sizeof message), message, 0);
+              jit_compile_with(compilers[i], "-std=c99 -O2 -pedantic -Wall -Wextra -Werror -ffp-contract=off",
+                               loops.bytes, model_name(m), true, message, sizeof message),
+              message, 0);
   } else
     cr_expect(!all_compilers, "%s is shipped and is not taken", path);
   compilation_destroy(c);

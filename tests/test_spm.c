@@ -88,7 +88,8 @@ Test(spm, gradients_are_those_of_the_negative_objective) {
     spm_session_gradient(s, make_data(), ROWS, 7, &below, error, sizeof error);
     value[1] = old;
     double slope = -(above - below) / 0.02;
-    cr_assert(fabs(slope - gradient) < 2e-3 * (1 + fabs(slope)), "%s: %g, by differences %g", info.name, gradient, slope);
+    cr_assert(fabs(slope - gradient) < 2e-3 * (1 + fabs(slope)), "%s: %g, by differences %g", info.name, gradient,
+              slope);
   }
   spm_session_free(s);
   spm_compiled_free(c);

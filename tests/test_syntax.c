@@ -1,5 +1,6 @@
-/* Syntax: every spec of the corpus parses, and its printed form to an equal tree; every wrong spec under bad/syntax gets
- * exactly the messages that stand in its .expected file (SPM_GOLDEN=write rewrites those); hostile text never crashes. */
+/* Syntax: every spec of the corpus parses, and its printed form to an equal tree; every wrong spec under bad/syntax
+ * gets exactly the messages that stand in its .expected file (SPM_GOLDEN=write rewrites those); hostile text never
+ * crashes. */
 #include "ast.h"
 
 #include <criterion/criterion.h>
@@ -42,8 +43,10 @@ static char *shown(Compilation *c, bool json) {
   char *text = NULL;
   size_t length = 0;
   FILE *out = open_memstream(&text, &length);
-  if (json) diagnostics_print_json(c, out);
-  else diagnostics_print(c, out, false);
+  if (json)
+    diagnostics_print_json(c, out);
+  else
+    diagnostics_print(c, out, false);
   fclose(out);
   return text;
 }
@@ -100,19 +103,31 @@ Test(syntax, corpus_parses_and_prints) {
 
 Test(syntax, expressions_print_with_the_fewest_parentheses) {
   static const char *const pairs[][2] = {
-      {"(a + b) + c", "a + b + c"},         {"a + (b + c)", "a + (b + c)"},
-      {"(a * b) @ c", "a * b @ c"},         {"a * (b @ c)", "a * (b @ c)"},
-      {"-(x^2)", "-x^2"},                   {"(-x)^2", "(-x)^2"},
-      {"a^(b^c)", "a^b^c"},                 {"(a^b)^c", "(a^b)^c"},
-      {"a^-b", "a^-b"},                     {"-(-a)", "--a"},
-      {"(a ? b : c) ? d : e", "(a ? b : c) ? d : e"}, {"a ? b : (c ? d : e)", "a ? b : c ? d : e"},
-      {"a ? (b ? c : d) : e", "a ? b ? c : d : e"},   {"not (a and b) or (c < d)", "not (a and b) or c < d"},
-      {"(not a) == b", "(not a) == b"},     {"(a < b) < c", "(a < b) < c"},
-      {"(W')'", "W''"},                     {"(W @ z)'", "(W @ z)'"},
-      {"(a.b)[1..n, 2]'", "a.b[1..n, 2]'"}, {"f(x)[0].y", "f(x)[0].y"},
-      {"[1, [2, 3]]", "[1, [2, 3]]"},       {"f(a = b ? c : d, \"s\")", "f(a = b ? c : d, \"s\")"},
+      {"(a + b) + c", "a + b + c"},
+      {"a + (b + c)", "a + (b + c)"},
+      {"(a * b) @ c", "a * b @ c"},
+      {"a * (b @ c)", "a * (b @ c)"},
+      {"-(x^2)", "-x^2"},
+      {"(-x)^2", "(-x)^2"},
+      {"a^(b^c)", "a^b^c"},
+      {"(a^b)^c", "(a^b)^c"},
+      {"a^-b", "a^-b"},
+      {"-(-a)", "--a"},
+      {"(a ? b : c) ? d : e", "(a ? b : c) ? d : e"},
+      {"a ? b : (c ? d : e)", "a ? b : c ? d : e"},
+      {"a ? (b ? c : d) : e", "a ? b ? c : d : e"},
+      {"not (a and b) or (c < d)", "not (a and b) or c < d"},
+      {"(not a) == b", "(not a) == b"},
+      {"(a < b) < c", "(a < b) < c"},
+      {"(W')'", "W''"},
+      {"(W @ z)'", "(W @ z)'"},
+      {"(a.b)[1..n, 2]'", "a.b[1..n, 2]'"},
+      {"f(x)[0].y", "f(x)[0].y"},
+      {"[1, [2, 3]]", "[1, [2, 3]]"},
+      {"f(a = b ? c : d, \"s\")", "f(a = b ? c : d, \"s\")"},
       {"mixture(a ? b : c: d, e: f)", "mixture(a ? b : c: d, e: f)"},
-      {"(1).x", "(1).x"},                   {"1e-3 * 1000000 + 0.1", "0.001 * 1000000 + 0.1"},
+      {"(1).x", "(1).x"},
+      {"1e-3 * 1000000 + 0.1", "0.001 * 1000000 + 0.1"},
   };
   for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
     Compilation *c = start();
@@ -144,11 +159,25 @@ Test(syntax, spans_cover_what_the_author_wrote) {
 }
 
 Test(syntax, different_trees_are_not_equal) {
-  static const char *const texts[] = {"let a = 1;", "let a = 2;", "let b = 1;", "let a : real = 1;", "metric a = 1;",
-                                      "let a = 1; let a = 1;", "posterior a = 1;", "posterior a ~ 1;",
-                                      "posterior a ~ 1 by 1;", "let a = -1;", "let a = [1];", "let a = x[1];",
-                                      "let a = x[1..2];", "let a = f(1);", "let a = f(n = 1);", "let a = f(1: 1);",
-                                      "distribution f(a; b) = 1;", "distribution f(a, b) = 1;", ""};
+  static const char *const texts[] = {"let a = 1;",
+                                      "let a = 2;",
+                                      "let b = 1;",
+                                      "let a : real = 1;",
+                                      "metric a = 1;",
+                                      "let a = 1; let a = 1;",
+                                      "posterior a = 1;",
+                                      "posterior a ~ 1;",
+                                      "posterior a ~ 1 by 1;",
+                                      "let a = -1;",
+                                      "let a = [1];",
+                                      "let a = x[1];",
+                                      "let a = x[1..2];",
+                                      "let a = f(1);",
+                                      "let a = f(n = 1);",
+                                      "let a = f(1: 1);",
+                                      "distribution f(a; b) = 1;",
+                                      "distribution f(a, b) = 1;",
+                                      ""};
   int count = sizeof texts / sizeof *texts;
   Compilation *c = start();
   for (int i = 0; i < count; i++)
@@ -264,9 +293,10 @@ Test(syntax, after_twenty_errors_a_file_is_given_up) {
 
 Test(syntax, every_word_is_reserved_everywhere) {
   static const char *const words[] = {
-      "model", "from", "use", "allow", "dim", "data", "latent", "param", "local", "draw", "let", "schedule", "metric",
-      "prior", "likelihood", "posterior", "by", "infer", "objective", "minimize", "encoder", "decoder", "network",
-      "layer", "function", "distribution", "rule", "train", "evaluate", "init", "repeat", "return"};
+      "model",    "from",         "use",       "allow",    "dim",      "data",    "latent",     "param",
+      "local",    "draw",         "let",       "schedule", "metric",   "prior",   "likelihood", "posterior",
+      "by",       "infer",        "objective", "minimize", "encoder",  "decoder", "network",    "layer",
+      "function", "distribution", "rule",      "train",    "evaluate", "init",    "repeat",     "return"};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
     char text[256], part[256];
     snprintf(part, sizeof part, "error[reserved-word]: `%s` is a reserved word and cannot be a name", words[i]);
@@ -308,14 +338,37 @@ Test(syntax, deep_nesting_is_one_error, .timeout = 120) {
   static const struct {
     const char *start, *piece, *end;
   } bombs[] = {
-      {"let a = ", "(", ""},      {"let a = ", "-", ""},     {"let a = ", "-", "1;"},     {"let a = ", "[", ""},
-      {"let a = ", "{", ""},      {"", "(", ""},             {"", "-", ""},               {"", "[", ""},
-      {"", "{", ""},              {"let a = ", "not ", "1;"}, {"let a = ", "f(", ""},     {"let a = ", "a[", ""},
-      {"let a = ", "1+", "1;"},   {"let a = ", "2^", "1;"},  {"let a = ", "a?b:", "1;"},  {"let a = ", "a?", "1;"},
-      {"let a = a", "'", ";"},    {"let a = a", ".b", ";"},  {"let a = a", "[1]", ";"},   {"let a = a", " and a", ";"},
-      {"data x : ", "f(g = ", ""}, {"encoder q(x) ", "{", ""}, {"encoder q(x) {", "repeat 2 {", ""},
-      {"let a = ", "([{", ""},    {"", "}", ""},             {"", ")", ""},               {"", "a ", ""},
-      {"", "model ", ""},         {"", "\"", ""},            {"let a = 1", ", 1", ";"},   {"", "$", ""},
+      {"let a = ", "(", ""},
+      {"let a = ", "-", ""},
+      {"let a = ", "-", "1;"},
+      {"let a = ", "[", ""},
+      {"let a = ", "{", ""},
+      {"", "(", ""},
+      {"", "-", ""},
+      {"", "[", ""},
+      {"", "{", ""},
+      {"let a = ", "not ", "1;"},
+      {"let a = ", "f(", ""},
+      {"let a = ", "a[", ""},
+      {"let a = ", "1+", "1;"},
+      {"let a = ", "2^", "1;"},
+      {"let a = ", "a?b:", "1;"},
+      {"let a = ", "a?", "1;"},
+      {"let a = a", "'", ";"},
+      {"let a = a", ".b", ";"},
+      {"let a = a", "[1]", ";"},
+      {"let a = a", " and a", ";"},
+      {"data x : ", "f(g = ", ""},
+      {"encoder q(x) ", "{", ""},
+      {"encoder q(x) {", "repeat 2 {", ""},
+      {"let a = ", "([{", ""},
+      {"", "}", ""},
+      {"", ")", ""},
+      {"", "a ", ""},
+      {"", "model ", ""},
+      {"", "\"", ""},
+      {"let a = 1", ", 1", ";"},
+      {"", "$", ""},
   };
   for (size_t i = 0; i < sizeof bombs / sizeof *bombs; i++) {
     char *text = repeated(bombs[i].start, bombs[i].piece, 1000000, bombs[i].end);
@@ -521,9 +574,19 @@ Test(syntax, numbers_are_shortest) {
   static const struct {
     double value;
     const char *text;
-  } cases[] = {{0.1, "0.1"}, {1e-5, "1e-05"}, {100, "100"}, {784, "784"}, {1.0 / 3, "0.3333333333333333"},
-               {INFINITY, "inf"}, {-INFINITY, "-inf"}, {-0.5, "-0.5"}, {0, "0"}, {-0.0, "-0"}, {1e300, "1e+300"},
-               {5e-324, "5e-324"}, {0.1 + 0.2, "0.30000000000000004"}};
+  } cases[] = {{0.1, "0.1"},
+               {1e-5, "1e-05"},
+               {100, "100"},
+               {784, "784"},
+               {1.0 / 3, "0.3333333333333333"},
+               {INFINITY, "inf"},
+               {-INFINITY, "-inf"},
+               {-0.5, "-0.5"},
+               {0, "0"},
+               {-0.0, "-0"},
+               {1e300, "1e+300"},
+               {5e-324, "5e-324"},
+               {0.1 + 0.2, "0.30000000000000004"}};
   Compilation *c = start();
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     cr_assert(strcmp(shortest_number(c, cases[i].value), cases[i].text) == 0, "%s", shortest_number(c, cases[i].value));
@@ -566,9 +629,11 @@ Test(syntax, diagnostics_as_json) {
   error_at(c, "file", (Span){0, 0, 0}, "nowhere");
   char *said = shown(c, true);
   const char *expected =
-      "[\n  {\"code\": \"shape\", \"severity\": \"error\", \"file\": \"m\\\"\\\\\\u0001.spm\", \"line\": 1, \"column\": 9, "
+      "[\n  {\"code\": \"shape\", \"severity\": \"error\", \"file\": \"m\\\"\\\\\\u0001.spm\", \"line\": 1, "
+      "\"column\": 9, "
       "\"end_line\": 1, \"end_column\": 13, \"message\": \"quote \\\" and \\ufffd\", \"help\": \"two\\nlines\", "
-      "\"notes\": [{\"file\": \"m\\\"\\\\\\u0001.spm\", \"line\": 2, \"column\": 1, \"end_line\": 2, \"end_column\": 11, "
+      "\"notes\": [{\"file\": \"m\\\"\\\\\\u0001.spm\", \"line\": 2, \"column\": 1, \"end_line\": 2, \"end_column\": "
+      "11, "
       "\"message\": \"a note\"}]},\n"
       "  {\"code\": \"file\", \"severity\": \"error\", \"file\": null, \"line\": 0, \"column\": 0, \"end_line\": 0, "
       "\"end_column\": 0, \"message\": \"nowhere\", \"help\": null, \"notes\": []}\n]\n";
@@ -602,9 +667,10 @@ Test(syntax, long_spans_and_long_lines_are_cut) {
   int source = source_add(c, "m.spm", text.bytes, text.length, false);
   error_at(c, "x", (Span){source, 2, (int)text.length - 1}, "long");
   char *said = shown(c, false);
-  const char *expected = "m.spm:1:3: error[x]: long\n"
-                         "  1 |   line 0\n    |   ^^^^^^\n  2 |   line 1\n    |   ^^^^^^\n  3 |   line 2\n    |   ^^^^^^\n"
-                         "    | ...\n 12 |   line 11\n    |   ^^^^^^^\n";
+  const char *expected =
+      "m.spm:1:3: error[x]: long\n"
+      "  1 |   line 0\n    |   ^^^^^^\n  2 |   line 1\n    |   ^^^^^^\n  3 |   line 2\n    |   ^^^^^^\n"
+      "    | ...\n 12 |   line 11\n    |   ^^^^^^^\n";
   cr_assert(strcmp(said, expected) == 0, "%s", said);
   free(said);
   compilation_destroy(c);

@@ -79,7 +79,8 @@ static pid_t start(char *const *arguments, FILE **output) {
 static void time_start(const char *program, const char *spec, double *compiled, double *stepped) {
   char option[80], line[512];
   snprintf(option, sizeof option, "x=%s", data);
-  char *arguments[] = {(char *)program, "train", (char *)spec, "--data", option, "--seed", "1", "--epochs", "2", "--out", out, NULL};
+  char *arguments[] = {(char *)program, "train", (char *)spec, "--data", option, "--seed", "1",
+                       "--epochs",      "2",     "--out",      out,      NULL};
   FILE *output;
   *compiled = *stepped = 0;
   double began = bench_milliseconds();
@@ -97,7 +98,8 @@ static void time_start(const char *program, const char *spec, double *compiled, 
 }
 
 int main(int argc, char **argv) {
-  const char *program = getenv("SPMC") ? getenv("SPMC") : "build/spmc", *spec = argc > 1 ? argv[1] : "specs/laplace_vae.spm";
+  const char *program = getenv("SPMC") ? getenv("SPMC") : "build/spmc",
+             *spec = argc > 1 ? argv[1] : "specs/laplace_vae.spm";
   double compiled[RUNS], stepped[RUNS], reading[RUNS];
   if (!mkdtemp(directory)) fail(strerror(errno));
   snprintf(data, sizeof data, "%s/data.npy", directory);
@@ -110,8 +112,10 @@ int main(int argc, char **argv) {
     reading[i] = read_data();
   }
   double read = bench_quantile(reading, RUNS, 0.5), median = bench_quantile(stepped, RUNS, 0.5);
-  printf("from starting spmc train to its first finished step (%d rows, default threads), ms, median of %d\n", ROWS, RUNS);
-  printf("  %-44s%9.1f   (the first time %.1f, fastest %.1f)\n", "whole", median, first, bench_quantile(stepped, RUNS, 0));
+  printf("from starting spmc train to its first finished step (%d rows, default threads), ms, median of %d\n", ROWS,
+         RUNS);
+  printf("  %-44s%9.1f   (the first time %.1f, fastest %.1f)\n", "whole", median, first,
+         bench_quantile(stepped, RUNS, 0));
   printf("  %-44s%9.1f\n", "  until compiled and ready", bench_quantile(compiled, RUNS, 0.5));
   printf("  %-44s%9.1f\n", "  reading and checking the data", read);
   printf("  %-44s%9.1f   (wanted: below 50)\n", "without the data", median - read);

@@ -1,8 +1,9 @@
-/* bench_step [--phases] [--serve ROWS] [--threads N] [--blas LIBRARY] [SPEC]: what a training step of specs/laplace_vae.spm costs.
+/* bench_step [--phases] [--serve ROWS] [--threads N] [--blas LIBRARY] [SPEC]: what a training step of
+ * specs/laplace_vae.spm costs.
  *
  * The spec is compiled through the library, each stage timed. Steps (gradients, fused Adam updates) on random pixels in
- * memory are then timed in turns with the step's bare matrix products (products.h), in one process, with one BLAS: turns
- * of a few runs each, so that whatever else the machine does falls on all alike. Medians, and the fastest.
+ * memory are then timed in turns with the step's bare matrix products (products.h), in one process, with one BLAS:
+ * turns of a few runs each, so that whatever else the machine does falls on all alike. Medians, and the fastest.
  * --phases shows where a step's time goes. --serve ROWS answers lines "COUNT" with the times of so many steps on one
  * thread (or --threads), for comparisons with other programs (peers.py). */
 #include "bench.h"
@@ -97,8 +98,13 @@ static void trainer_create(struct trainer *t, const struct spm_model *model, lon
   t->host.total_rows = rows;
   if (spm_host_initialise(&t->host, &error) != 0) fail(error.message);
   products_fill(t->host.batch[0], rows * DATA_SIZE, 1, 1);
-  t->optimizer = (struct spm_optimizer){.kind = SPM_ADAM, .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                                        .first = t->host.first, .second = t->host.second};
+  t->optimizer = (struct spm_optimizer){.kind = SPM_ADAM,
+                                        .lr = 1e-3,
+                                        .beta1 = 0.9,
+                                        .beta2 = 0.999,
+                                        .epsilon = 1e-8,
+                                        .first = t->host.first,
+                                        .second = t->host.second};
 }
 
 static struct spm_run trainer_run(struct trainer *t) {
@@ -162,8 +168,10 @@ static void bench_batch(const struct spm_model *model, long rows) {
          single.median, single.median / bare.median, threaded.median, single.median / threaded.median, bare.fastest,
          single.fastest, single.fastest / bare.fastest, threaded.fastest, single.fastest / threaded.fastest,
          100 * bare.spread, 100 * single.spread, 100 * threaded.spread);
-  if (one.objective != two.objective) printf("       one thread and two differ: objective %.9g, %.9g\n", one.objective, two.objective);
-  if (!(one.objective > one.first_objective)) printf("       the objective fell from %g to %g\n", one.first_objective, one.objective);
+  if (one.objective != two.objective)
+    printf("       one thread and two differ: objective %.9g, %.9g\n", one.objective, two.objective);
+  if (!(one.objective > one.first_objective))
+    printf("       the objective fell from %g to %g\n", one.first_objective, one.objective);
   products_free(&products);
   spm_host_free(&one.host);
   spm_host_free(&two.host);
@@ -245,8 +253,8 @@ static void run_tiles(void *products) {
 /* Unlike in a step, what it needs is in cache. */
 static void run_adam(void *trainer) {
   struct trainer *t = trainer;
-  spm_adam_update(t->host.parameters, t->host.first, t->host.second, t->host.gradient, t->host.model->parameter_size, 100,
-                  1e-3, 0.9, 0.999, 1e-8, 0);
+  spm_adam_update(t->host.parameters, t->host.first, t->host.second, t->host.gradient, t->host.model->parameter_size,
+                  100, 1e-3, 0.9, 0.999, 1e-8, 0);
 }
 
 static const char *range_name(const struct spm_model *model, const struct spm_range *range) {
@@ -302,9 +310,10 @@ static void bench_phases(const struct spm_model *model, long rows) {
   print_phases(plain, model, phase_medians, range_medians);
   printf("  %-44s%9.3f\n", "rest: updates, sums over tiles", bench_quantile(rests, TIMINGS, 0.5));
   printf("  %-44s%9.3f\n", "step", bench_quantile(wholes, TIMINGS, 0.5));
-  printf("  for comparison: products of rows whole %.3f, in tiles of %ld %.3f; of weights %.3f; one pass of Adam %.3f\n",
-         median_of(run_rows, &products), spm_tile_rows(rows), median_of(run_tiles, &products),
-         median_of(run_weights, &products), median_of(run_adam, &trainer));
+  printf(
+      "  for comparison: products of rows whole %.3f, in tiles of %ld %.3f; of weights %.3f; one pass of Adam %.3f\n",
+      median_of(run_rows, &products), spm_tile_rows(rows), median_of(run_tiles, &products),
+      median_of(run_weights, &products), median_of(run_adam, &trainer));
   products_free(&products);
   spm_host_free(&trainer.host);
 }
@@ -337,7 +346,8 @@ static void bench_all(const struct spm_model *model, bool with_phases) {
          "gain", "product", "1 thr", "ratio", "2 thr", "gain", "prod", "1", "2");
   for (int b = 0; b < COUNT; b++) bench_batch(model, batches[b]);
   if (getloadavg(&load, 1) < 1) load = 0;
-  printf("  (wanted at batch 128: ratio at most 1.35; gain at least 1.6 on an idle machine; load %.1f on %ld processors)\n\n",
+  printf("  (wanted at batch 128: ratio at most 1.35; gain at least 1.6 on an idle machine; load %.1f on %ld "
+         "processors)\n\n",
          load, sysconf(_SC_NPROCESSORS_ONLN));
   for (int b = 0; with_phases && b < COUNT; b++) bench_phases(model, batches[b]);
 }
@@ -349,17 +359,24 @@ int main(int argc, char **argv) {
   int threads = 1, blas = SPM_OPENBLAS;
   char problem[512] = "there is no such BLAS";
   for (int i = 1; i < argc; i++) {
-    if (strcmp(argv[i], "--phases") == 0) with_phases = true;
-    else if (strcmp(argv[i], "--serve") == 0 && i + 1 < argc) served = atol(argv[++i]);
-    else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc) threads = atoi(argv[++i]);
-    else if (strcmp(argv[i], "--blas") == 0 && i + 1 < argc) blas = spm_blas_of_name(argv[++i]);
-    else spec = argv[i];
+    if (strcmp(argv[i], "--phases") == 0)
+      with_phases = true;
+    else if (strcmp(argv[i], "--serve") == 0 && i + 1 < argc)
+      served = atol(argv[++i]);
+    else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
+      threads = atoi(argv[++i]);
+    else if (strcmp(argv[i], "--blas") == 0 && i + 1 < argc)
+      blas = spm_blas_of_name(argv[++i]);
+    else
+      spec = argv[i];
   }
   if (blas < 0 || spm_blas_open((enum spm_blas)blas, problem, sizeof problem) != 0) fail(problem);
   double times[STAGE_COUNT];
   Jit *jit = served > 0 ? compile(spec, times) : compile_timed(spec);
-  if (served > 0) serve(jit_model(jit), served, threads);
-  else bench_all(jit_model(jit), with_phases);
+  if (served > 0)
+    serve(jit_model(jit), served, threads);
+  else
+    bench_all(jit_model(jit), with_phases);
   jit_destroy(jit);
   return 0;
 }
