@@ -390,7 +390,7 @@ static Value call_solve(Elaborator *e, const Expr *call, Value *a, int count) {
   if (!square || a[1].kind != VALUE_TENSOR || line.rank != 1 || !dim_agree(matrix.dims[0], line.dims[0])) {
     const Expr *culprit = call->arguments[square].value;
     error_at(e->c, "shape", culprit->span,
-             "solve takes a lower-triangular matrix [n, n] and a vector [n], not %s and %s", value_text(e->c, &a[0]),
+             "`solve` takes a lower-triangular matrix [n, n] and a vector [n], not %s and %s", value_text(e->c, &a[0]),
              value_text(e->c, &a[1]));
     return value_error();
   }
