@@ -431,10 +431,26 @@ static void check_overrides(Model *m) {
   }
 }
 
+/* The model outlives the caller's arrays: programs are derived when they are first asked for. */
+static CompileOptions own_options(Compilation *c, const CompileOptions *options) {
+  CompileOptions own = *options;
+  Override *overrides = arena_array(c, Override, own.override_count);
+  for (int i = 0; i < own.override_count; i++)
+    overrides[i] = (Override){.name = intern(c, options->overrides[i].name), .value = options->overrides[i].value};
+  DataShape *shapes = arena_array(c, DataShape, own.data_count);
+  for (int i = 0; i < own.data_count; i++) {
+    shapes[i] = options->data[i];
+    shapes[i].name = intern(c, options->data[i].name);
+  }
+  own.overrides = overrides;
+  own.data = shapes;
+  return own;
+}
+
 Model *resolve(Compilation *c, const char *path, const CompileOptions *options) {
   Model *m = arena_new(c, Model);
   m->compilation = c;
-  m->options = *options;
+  m->options = own_options(c, options);
   m->notes.compilation = c;
   Span nowhere = {0};
   read_file(m, path, nowhere, 0);
