@@ -261,7 +261,7 @@ static void print_variables(Text *out, const Model *m) {
     text_append(
         out,
         a->extended
-            ? "  %s: `%s` is %s, and `%s` may be in its extended range: an expected log-probability, no density\n"
+            ? "  %s: the distribution's `%s` is %s, and `%s` may lie between: an expected log-probability, no density\n"
             : "  %s: `%s` must be %s; `%s` may be outside\n",
         place_text(c, a->span), a->formal, a->support, one_line(c, a->span));
   }
