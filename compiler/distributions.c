@@ -102,13 +102,18 @@ static bool check_parameter_supports(Elaborator *e, const Formals *formals, cons
 
 const Item *family_of_pattern(Elaborator *e, const Expr *pattern) { return choose_family(e, pattern); }
 
-const Formal *formal_of_pattern(const Item *family, const Expr *pattern, int argument) {
+/* Which parameter of the family an argument of the pattern is, by its name or its place. */
+static int pattern_slot(const Item *family, const Expr *pattern, int argument) {
   const Argument *a = &pattern->arguments[argument];
   int at = -1;
   for (int i = 0; i <= argument; i++) at += pattern->arguments[i].name == NULL;
   for (int k = 0; a->name && k < family->extra.count; k++)
     if (family->extra.items[k].name == a->name) at = k;
-  return &family->extra.items[at];
+  return at;
+}
+
+const Formal *formal_of_pattern(const Item *family, const Expr *pattern, int argument) {
+  return &family->extra.items[pattern_slot(family, pattern, argument)];
 }
 
 Value make_distribution(Elaborator *e, const Expr *call) {
@@ -248,12 +253,7 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
   for (int i = 0; i < m->library.count; i++) {
     Item *item = m->library.items[i];
     if (item->kind != ITEM_DISTRIBUTION || item->name != pattern->name || !takes(item, pattern)) continue;
-    int next = 0;
-    for (int k = 0; k < pattern->argument_count; k++) {
-      slots[k] = pattern->arguments[k].name ? -1 : next++;
-      for (int j = 0; pattern->arguments[k].name && j < item->extra.count; j++)
-        if (item->extra.items[j].name == pattern->arguments[k].name) slots[k] = j;
-    }
+    for (int k = 0; slots && k < pattern->argument_count; k++) slots[k] = pattern_slot(item, pattern, k);
     return item;
   }
   return NULL;
@@ -261,6 +261,21 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
 
 /* ---- fields that take arguments
  * ---------------------------------------------------------------------------------------- */
+
+/* A field at values of the formals it has of its own: one value of the event's shape. */
+static Value field_at(Elaborator *e, const Value *d, const Field *field, const Formals *own, Value *values,
+                      const Shape *shape, Span span) {
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  Value result = value_error();
+  bool entered = enter_family(e, d, NULL, own, values, shape, scope, span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
+  if (entered) result = field_value(e, d->family, field);
+  leave_callee(e, frame);
+  e->context_count = context;
+  return expand_event(e, unmap(e, result, context), shape, span);
+}
 
 const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
 
@@ -285,16 +300,7 @@ Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, V
   Formals all = {.items = arena_array(e->c, Formal, field->head.count + field->extra.count)};
   for (int i = 0; i < field->head.count; i++) all.items[all.count++] = field->head.items[i];
   for (int i = 0; i < field->extra.count; i++) all.items[all.count++] = field->extra.items[i];
-  Scope *scope = scope_new(e, NULL);
-  int context = e->context_count;
-  Value result = value_error();
-  bool entered = enter_family(e, d, NULL, &all, arguments, shape, scope, span);
-  Frame frame = enter_callee(e, scope, false, e->path);
-  enter_site(e, span);
-  if (entered) result = field_value(e, d->family, field);
-  leave_callee(e, frame);
-  e->context_count = context;
-  return expand_event(e, unmap(e, result, context), shape, span);
+  return field_at(e, d, field, &all, arguments, shape, span);
 }
 
 /* ---- draws
@@ -373,16 +379,7 @@ bool has_atoms(const Value *d) {
 
 Value distribution_transform(Elaborator *e, const Value *d, Value *noise, const Shape *shape, Span span) {
   const Field *field = find_field(d->family, "sample");
-  Scope *scope = scope_new(e, NULL);
-  int context = e->context_count;
-  Value result = value_error();
-  bool entered = enter_family(e, d, NULL, &field->head, noise, shape, scope, span);
-  Frame frame = enter_callee(e, scope, false, e->path);
-  enter_site(e, span);
-  if (entered) result = field_value(e, d->family, field);
-  leave_callee(e, frame);
-  e->context_count = context;
-  return expand_event(e, unmap(e, result, context), shape, span);
+  return field_at(e, d, field, &field->head, noise, shape, span);
 }
 
 Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
@@ -418,12 +415,9 @@ Value log_ratio(Elaborator *e, const Value *q, Value log_q, const Value *p, Valu
 static bool match_pattern(Elaborator *e, const Expr *pattern, const Value *d, Formal *formals, Value *values,
                           int *count) {
   if (pattern->kind != EXPR_CALL || pattern->name != d->family->name || !takes(d->family, pattern)) return false;
-  int next = 0;
   for (int i = 0; i < pattern->argument_count; i++) {
     const Argument *a = &pattern->arguments[i];
-    int at = a->name ? -1 : next++;
-    for (int k = 0; a->name && k < d->family->extra.count; k++)
-      if (d->family->extra.items[k].name == a->name) at = k;
+    int at = pattern_slot(d->family, pattern, i);
     const Value *actual = &d->elements[at];
     if (a->value->kind == EXPR_NAME) {
       formals[*count] = d->family->extra.items[at];
@@ -479,13 +473,8 @@ static bool has_entropy(const Value *d) { return find_field(d->family, "entropy"
  */
 static bool pattern_fits(const Model *m, const Expr *pattern, const Value *d) {
   if (pattern->kind == EXPR_NAME) return has_entropy(d);
-  if (pattern->kind != EXPR_CALL) return false;
-  for (int i = 0; i < m->library.count; i++) {
-    const Item *item = m->library.items[i];
-    if (item->kind == ITEM_DISTRIBUTION && item->name == pattern->name && takes(item, pattern))
-      return item == d->family;
-  }
-  return false;
+  const Item *family = pattern_family(m, pattern, NULL);
+  return family && family == d->family;
 }
 
 Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shape, Span span, bool *missing,

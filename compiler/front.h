@@ -321,7 +321,8 @@ const Formal *formal_of_pattern(const Item *family, const Expr *pattern, int arg
  */
 Value distribution_field(Elaborator *, const Value *d, const char *field, const Value *z, const Shape *shape, Span,
                          bool *missing);
-/* The declaration that a rule's pattern such as laplace(0, b) means, and which parameter each argument is. */
+/* The declaration that a rule's pattern such as laplace(0, b) means, and which parameter each argument is (slots may be
+ * NULL). */
 Item *pattern_family(const Model *, const Expr *pattern, int *slots);
 /* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument
  * may be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
