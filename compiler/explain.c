@@ -43,6 +43,10 @@ static double step_operations(const Step *step, const Range *range) {
   case PLAN_SOLVE:
     for (int l = 0; l < step->solve.loop_count; l++) count *= extent_length(step->solve.loops[l], range);
     return count * (double)step->solve.n * (double)step->solve.n;
+  case PLAN_LINE:
+    for (int l = 0; l < step->line.loop_count; l++) count *= extent_length(step->line.loops[l], range);
+    return count * line_operations(&step->line);
+  case PLAN_TOP: return (double)step->top.x.tensor->size * (step->top.search ? 32 : 1);
   case PLAN_DRAW: return (double)step->draw.to.tensor->size;
   case PLAN_CLEAR: return 0;
   }
