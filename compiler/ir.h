@@ -19,7 +19,16 @@ typedef enum Op {
   OP_COUNT
 } Op;
 
-typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_LINE, KIND_OTHER } OpKind;
+typedef enum OpKind {
+  KIND_LEAF,
+  KIND_MAP,
+  KIND_VIEW,
+  KIND_REDUCE,
+  KIND_OVER,
+  KIND_PRODUCT,
+  KIND_LINE,
+  KIND_OTHER
+} OpKind;
 typedef enum OpDerivative {
   DERIVATIVE_LEAF,
   DERIVATIVE_CLOSED,
@@ -204,7 +213,8 @@ Node *build_cumsum(Graph *, Node *, int dim, bool reverse, bool exclusive);
 Node *build_sum_over(Graph *, Node *, unsigned axes); /* axes the operand does not have are an internal error */
 Node *build_max_over(Graph *, Node *, unsigned axis);
 Node *build_first_max_mask_over(Graph *, Node *, unsigned axis);
-Node *build_top_mask_over(Graph *, Node *x, Node *k, unsigned dims_mask); /* dims trailing; k: of the dims before them */
+Node *build_top_mask_over(Graph *, Node *x, Node *k,
+                          unsigned dims_mask);  /* dims trailing; k: of the dims before them */
 Node *build_line(Graph *, Op, Node **operands); /* a LINE op */
 Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
                      const int *labels_out, unsigned summed_axes);

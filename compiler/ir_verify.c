@@ -123,7 +123,8 @@ static const char *verify_reduce(const Node *node) {
 static const char *verify_top_mask_over(const Node *node) {
   const Node *x = node->operands[0], *k = node->operands[1];
   Shape rest = shape_without(&x->shape, node->dims_mask);
-  REQUIRE(node->axes_attribute == AXIS_DATUM && x->axes == (k->axes ^ AXIS_DATUM), "not a number of elements of the batch");
+  REQUIRE(node->axes_attribute == AXIS_DATUM && x->axes == (k->axes ^ AXIS_DATUM),
+          "not a number of elements of the batch");
   REQUIRE(node->dims_mask >> x->shape.rank == 0, "masked dims out of range");
   for (int d = 0; d < x->shape.rank; d++)
     REQUIRE((node->dims_mask >> d & 1) == (d >= rest.rank), "masked dims are not trailing");

@@ -1,5 +1,5 @@
-/* Lines: LINE ops -> a kernel call for each datum, sample and leading index; and the k largest of a batch. Requires every
- * operand to have its access; leaves steps in a list. */
+/* Lines: LINE ops -> a kernel call for each datum, sample and leading index; and the k largest of a batch. Requires
+ * every operand to have its access; leaves steps in a list. */
 #include <string.h>
 
 #include "ir_parts.h"

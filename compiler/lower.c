@@ -1,6 +1,7 @@
 /* Lower: a graph -> the scheduler's own list of nodes, operands before users. Values nobody wants are left out, stops
  * are taken off, a permutation of a product becomes the product's own order of dims, and the mask of a maximum along
- * the batch is spelt out as two maxima, that of the k largest as a search and a comparison with what it found. Requires a verified graph; leaves it as it was. */
+ * the batch is spelt out as two maxima, that of the k largest as a search and a comparison with what it found. Requires
+ * a verified graph; leaves it as it was. */
 #include <math.h>
 #include <string.h>
 

@@ -128,7 +128,7 @@ typedef struct Line {
   Op op;
   int loop_count, operand_count;
   Extent loops[PLAN_DIMS];
-  long n, m;                      /* lengths the kernel is told */
+  long n, m;                    /* lengths the kernel is told */
   Access to, room, operands[3]; /* strides: of the loops */
 } Line;
 
@@ -328,7 +328,7 @@ void solve_steps(Scheduler *, const Node *, StepList *);
 /* lines.c */
 double line_operations(const Line *); /* of one line */
 void line_steps(Scheduler *, const Node *, StepList *);
-void top_steps(Scheduler *, const Node *, StepList *); /* top_mask_over, lowered */
+void top_steps(Scheduler *, const Node *, StepList *);    /* top_mask_over, lowered */
 void layout_steps(Scheduler *, const Node *, StepList *); /* pad, concat, embed_diagonal, and views that are copied */
 void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);
 /* to = sum of a * b over the space; `sums`: some dims have stride 0 in `to`. */

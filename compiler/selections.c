@@ -1,4 +1,4 @@
-/* Selections: top_k(v, k) and top_mask(v, k), the k largest along dims of a value, or of the whole batch; and prod. */
+/* Selections: top_k(v, k) and top_mask(v, k), the k largest along dims of a value, or of the whole batch. */
 #include "builtins.h"
 
 /* The value with the dims of the mask moved to its end, and how to move them back. */
@@ -51,7 +51,8 @@ static Value call_top_mask(Elaborator *e, const Expr *call, Value *a, int count)
   bool of_batch = over.axes & AXIS_DATUM;
   if (of_batch) v = average_samples(e, v);
   if (of_batch && !(v.node->axes & AXIS_DATUM)) {
-    error_at(e->c, "over", call->span, "the value is the same for every datum: there is nothing to choose over `batch`");
+    error_at(e->c, "over", call->span,
+             "the value is the same for every datum: there is nothing to choose over `batch`");
     return value_error();
   }
   Node *k = counts(e, call, a[1], &v, over.dims, of_batch);

@@ -23,7 +23,8 @@
  * The largest of a line, or of a batch; *count is rounded, NaN counts as the largest, among equals the first are taken:
  * top_mask(n, out, in, count)  1 for the `count` largest of n, else 0
  * last_taken(rows, groups, n, out, in, count)  in [rows, groups, n], for each group over rows and n; out [groups, 3]
- * says how far mark_taken(rows, first, groups, n, out, in, last) is to take them, in any tile of rows from `first` on */
+ * says how far mark_taken(rows, first, groups, n, out, in, last) is to take them, in any tile of rows from `first` on
+ */
 #ifndef SPM_KERNELS_H
 #define SPM_KERNELS_H
 

@@ -1,7 +1,7 @@
 /* The k largest of many numbers, without sorting them. A real's bits, read as a whole number with a sign, are in the
  * order of the reals once the negative ones are turned round; the k-th largest is then found bit by bit, each time by
- * counting how many lie above a candidate, which vectorises and takes the same time whatever the numbers are. NaN counts
- * as the largest, -0 as 0. Requires and leaves what kernels.h says. */
+ * counting how many lie above a candidate, which vectorises and takes the same time whatever the numbers are. NaN
+ * counts as the largest, -0 as 0. Requires and leaves what kernels.h says. */
 #include "kernels.h"
 
 #include <stdint.h>
@@ -62,8 +62,8 @@ static long whole_count(real count, long n) {
   return rounded >= (double)n ? n : rounded >= 1 ? (long)rounded : 0;
 }
 
-/* A key that at most k keys lie above, and how many do: all of these are taken and, of those equal to the key, as many as
- * are left. */
+/* A key that at most k keys lie above, and how many do: all of these are taken and, of those equal to the key, as many
+ * as are left. */
 static order find_last(long rows, long stride, long n, const real *in, int keys, long k, long *above) {
   order low = ORDER_LEAST, high = ORDER_MOST; /* the k-th largest is between them */
   *above = 0;
@@ -127,7 +127,9 @@ void SPM_K(mark_taken)(long rows, long first, long groups, long n, real *out, co
       real *to = out + (r * groups + g) * n;
       const order key = key_at(end, 0);
       const long row = (long)end[1], place = (long)end[2];
-      const long ties = first + r < row ? n : first + r == row ? place + 1 : 0; /* the first so many of this row may be */
+      const long ties = first + r < row    ? n
+                        : first + r == row ? place + 1
+                                           : 0; /* the first so many of this row may be */
       for (long i = 0; i < n; i++) {
         const order own = order_of(from[i]);
         to[i] = (real)(own > key || (own == key && i < ties));
