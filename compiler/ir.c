@@ -308,7 +308,7 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
   case KIND_PRODUCT:
     return build_contract(graph, operands[0], node->labels_a, operands[1], node->labels_b, node->shape.rank,
                           node->labels_out, node->axes_attribute);
-  case KIND_LINE: return build_line(graph, node->op, operands);
+  case KIND_LINE: return build_line(graph, node->op, operands, node->start);
   case KIND_OTHER: break;
   }
   if (node->op == IR_inner_noise) return build_inner_noise(graph, node->index, operands[0]);

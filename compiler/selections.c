@@ -69,7 +69,7 @@ static Value call_top_mask(Elaborator *e, const Expr *call, Value *a, int count)
     line.rank = lead + 1;
     for (int d = lead + 1; d < rank; d++) line.dims[lead].size *= moved.node->shape.dims[d].size;
     if (rank > lead + 1) line.dims[lead] = dim_number(line.dims[lead].size);
-    mask = build_line(e->graph, IR_top_mask, (Node *[]){build_reshape(e->graph, moved.node, &line), k});
+    mask = build_line(e->graph, IR_top_mask, (Node *[]){build_reshape(e->graph, moved.node, &line), k}, 0);
     mask = build_reshape(e->graph, mask, &moved.node->shape);
   }
   mask = named_as(e, build_permute(e->graph, mask, back), &v.node->shape);

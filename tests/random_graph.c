@@ -268,7 +268,18 @@ static void grow_line(Generator *g, Op op) {
   if (x->shape.rank == 0) return;
   Shape lead = x->shape;
   lead.rank--;
-  if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}), 1);
+  Node *y = pick_shaped(g, &x->shape);
+  long most = 1 + random_below(&g->random, 1 + (int)x->shape.dims[lead.rank].size); /* sizes there are */
+  Shape few = lead;
+  few.dims[few.rank++] = dim_number(1 + random_below(&g->random, 4));
+  if (op == IR_subset_moments) add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, y)}, most), 30);
+  if (op == IR_subset_inclusion)
+    add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, pick_shaped(g, &few))}, 0), 4);
+  if (op == IR_subset_draw) {
+    Node *operands[] = {x, probability(g, y), random_count(g, &lead)};
+    add(g, build_line(g->graph, op, operands, most), 1);
+  }
+  if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}, 0), 1);
 }
 
 static void grow_top_mask_over(Generator *g) {
