@@ -16,6 +16,7 @@ typedef struct BuiltinRow {
 } BuiltinRow;
 
 extern const BuiltinRow category_functions[]; /* categories.c */
+extern const BuiltinRow selection_functions[]; /* selections.c */
 
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */

@@ -379,7 +379,10 @@ static void pull(Pass *pass, Node *y, Node *g) {
 
   case IR_sum_over: contribute(pass, x, g); return; /* spread over the summed axes there */
   case IR_max_over: pull_max_over(pass, y, g); return;
-  case IR_first_max_mask_over: return;
+  case IR_first_max_mask_over:
+  case IR_top_mask_over: return;
+
+  case IR_top_mask: return;
 
   case IR_contract: pull_contract(pass, y, g); return;
 
@@ -387,6 +390,7 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_embed_diagonal: contribute(pass, x, build_diagonal(graph, g)); return;
   case IR_lower_part: contribute(pass, x, build_lower_part(graph, g)); return;
   case IR_solve_triangular: pull_solve(pass, y, g); return;
+  case IR_inner_noise: return;
   case OP_COUNT: break;
   }
   assert(false);
