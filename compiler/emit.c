@@ -179,14 +179,17 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   long size = shape_size(&noise->shape);
   const char *where = rows ? "call->first_row + first, rows" : "0, 1";
   e->first_used = e->first_used || rows;
+  const char *inner = draw->inner.tensor == NULL
+                          ? arena_printf(e->compilation, "%d", (int)draw->inner.number)
+                          : arena_printf(e->compilation, "(unsigned)(int)*(%s)", address_text(e, &draw->inner, 0, ""));
   if (samples == 1) {
-    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size,
-             to->name, size);
+    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, %s, %ld, %s, %ld);", name, noise->stream, where, inner,
+             size, to->name, size);
     return;
   }
   put_line(text, 1, "for (int i0 = 0; i0 < %d; i0++)", samples);
-  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name,
-           noise->stream, where, size, to->name, size, samples * size);
+  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, %s, %ld, %s + i0 * %ld, %ld);", name,
+           noise->stream, where, inner, size, to->name, size, samples * size);
 }
 
 void emit_other(Emitter *e, Text *text, const Step *step) {
@@ -253,6 +256,8 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
   case STORE_PARAMETER: return sum_text(e, "call->parameters", t->offset, "", 0, 0);
   case STORE_DATA: return sum_text(e, arena_printf(e->compilation, "call->data[%d]", t->index), 0, "", 0, row);
   case STORE_STATE: return sum_text(e, "call->state", t->offset, "", 0, 0);
+  case STORE_ROW_STATE:
+    return sum_text(e, arena_printf(e->compilation, "call->row_state[%d]", t->index), 0, "", 0, row);
   case STORE_SETTING: return sum_text(e, "call->settings", t->index, "", 0, 0);
   case STORE_TABLE: return table_name(e, t->node);
   case STORE_VALUES: return sum_text(e, "call->values", t->offset, "", 0, 0);
@@ -270,7 +275,7 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
 
 static bool is_read_only(const Tensor *t) {
   return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE ||
-         t->storage == STORE_SETTING || t->storage == STORE_TABLE;
+         t->storage == STORE_ROW_STATE || t->storage == STORE_SETTING || t->storage == STORE_TABLE;
 }
 
 /* "[rows, 2 samples, D, H]" */

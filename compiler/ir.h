@@ -10,7 +10,7 @@
 
 #include "dims.h"
 
-enum { MAX_RANK = 8 };
+enum { MAX_RANK = 8, MOST_INNER_STEPS = 65536 };
 
 typedef enum Op {
 #define OP(name, operands, kind, derivative) IR_##name,
@@ -67,13 +67,13 @@ struct Node {
   Facts facts;
   double number;           /* constant */
   const double *table;     /* table: its values, row-major */
-  int index;               /* parameter, data, noise, setting, state */
+  int index;               /* parameter, data, noise, setting, state, carried, round, inner_noise */
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
   long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
   unsigned dims_mask;      /* sum, max_of, first_max_mask */
-  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract */
+  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract, carried */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
   int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
@@ -109,7 +109,8 @@ typedef struct DataInput {
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
-typedef struct Noise { /* drawn inside a phase as a pure function of (seed, stream; step, row, sample, element) */
+typedef struct Noise { /* drawn inside a phase, a pure function of (seed, stream; step, row, sample, inner step,
+                          element) */
   Name name;           /* "z.e" */
   NoiseKind kind;
   unsigned stream; /* distinct for each draw; the same in every program */
@@ -123,6 +124,18 @@ typedef struct State {
   double start;
 } State;
 
+/* A value that each row of the training data owns and keeps from one visit to the next: a `local` parameter (raw), the
+ * position of a persistent chain. A program reads it by build_row_state; what becomes of it is said by the train
+ * program's outputs: OUTPUT_ROW_GRADIENT, the optimiser updates it with moments of the row's own; OUTPUT_ROW_NEXT, the
+ * program computes its next value itself; neither, the step holds it and a fit (training.h) moves it. Its first value
+ * is an OUTPUT_ROW_INITIAL of the program "initialise_rows"; rows that were not trained on begin there, too. */
+typedef struct RowState {
+  Name name;
+  Shape shape;
+  Span span;
+  bool constrained; /* the raw value differs from the constrained one */
+} RowState;
+
 /* What all programs of one model share. */
 typedef struct Signature {
   Parameter *parameters;
@@ -133,6 +146,8 @@ typedef struct Signature {
   int noise_count;
   State *states;
   int state_count;
+  RowState *row_states;
+  int row_state_count;
 } Signature;
 
 typedef enum OutputRole {
@@ -144,9 +159,14 @@ typedef enum OutputRole {
   OUTPUT_STATE,     /* index: the state's next value */
   OUTPUT_INITIAL,   /* index: raw initial value of a parameter */
   OUTPUT_EXPORT,    /* index: constrained value of a parameter */
-  OUTPUT_ROWS       /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
+  OUTPUT_ROWS,      /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
+  /* row values (axes datum) of row state `index`: */
+  OUTPUT_ROW_GRADIENT, /* adjoint of MINUS the objective */
+  OUTPUT_ROW_NEXT,     /* its value from this step on */
+  OUTPUT_ROW_INITIAL,  /* raw initial value */
+  OUTPUT_ROLE_COUNT
 } OutputRole;
-extern const char *const output_role_names[OUTPUT_ROWS + 1];
+extern const char *const output_role_names[OUTPUT_ROLE_COUNT];
 
 typedef struct Output {
   OutputRole role;
@@ -201,6 +221,7 @@ Node *build_data(Graph *, int index);
 Node *build_noise(Graph *, int index);
 Node *build_setting(Graph *, SettingKind);
 Node *build_state(Graph *, int index);
+Node *build_row_state(Graph *, int index);
 Node *build_map1(Graph *, Op, Node *);
 Node *build_map2(Graph *, Op, Node *, Node *);
 Node *build_map3(Graph *, Op, Node *, Node *, Node *);
@@ -238,6 +259,35 @@ Node *build_solve_triangular(Graph *, Node *l, Node *b,
 /* The same op and attributes on other operands: how passes rebuild a node (also into another graph). */
 Node *build_like(Graph *, const Node *, Node **operands);
 
+/* Loops. The body is built like anything else, differentiate included, on placeholders: one for each value that goes
+ * from round to round, and one for the round's number if it is asked for. What the body uses that depends on no
+ * placeholder stays outside: it is computed once, before the loop. Plain noise in a body is such a value, the same in
+ * every round; build_inner_noise(graph, noise, round) is drawn anew in each. */
+typedef struct Repeat {
+  long rounds; /* none: the results are the initial values */
+  Node *round; /* build_round's, or NULL */
+  int count;
+  Node **carried; /* build_carried's */
+  Node **initial; /* before the first round; of the placeholder's shape, its axes or fewer */
+  Node **next;    /* after a round, in terms of the placeholders; likewise */
+} Repeat;
+/* A placeholder for a value with these axes. `facts` must hold of the initial value and, wherever they hold of the
+ * placeholder, of the next one; NULL: nothing is known. A leaf, so that inner gradients with respect to it need no
+ * build_variable. */
+Node *build_carried(Graph *, const Shape *, unsigned axes, const Facts *);
+Node *build_round(Graph *); /* 0, 1, 2, ... */
+/* Noise of the signature, drawn anew in each inner step: a step value, whole, at least 0 and below 2^16, such as
+ * build_round's. build_noise draws that of inner step 0. */
+Node *build_inner_noise(Graph *, int index, Node *inner_step);
+/* NULL, or why there can be no such loop, for people: a body that reduces over the batch would need a pass over the
+ * batch each round. Ask before build_repeat, which requires a loop without a problem. */
+const char *repeat_problem(Graph *, const Repeat *);
+/* results[i]: carried value i after the last round. A stopped value: no gradient passes. */
+void build_repeat(Graph *, const Repeat *, Node **results);
+/* The same by substitution, round after round: as much code as there are rounds, but it may reduce over the batch and
+ * gradients pass. */
+void build_unrolled(Graph *, const Repeat *, Node **results);
+
 /* Prints "%12 q.mu [K] {datum} = contract(%3, %9) ..." a line a node, with the spec line it came from, then outputs. */
 void ir_print(Text *, const Graph *);
 /* Checks every invariant stated above; returns NULL or a description of the first violation (an internal error). */
@@ -259,7 +309,8 @@ typedef struct Bindings {
   const double *const *parameters; /* raw, by index */
   const double *const *data;       /* rows x size, by index */
   const double *const *states;
-  double settings[SETTING_COUNT]; /* SETTING_ROWS_IN_BATCH must be rows */
+  const double *const *row_states; /* rows x size, by index */
+  double settings[SETTING_COUNT];  /* SETTING_ROWS_IN_BATCH must be rows */
   uint64_t seed;
   uint32_t step;
   /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop node,

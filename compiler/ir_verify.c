@@ -21,6 +21,11 @@ static const char *verify_leaf(const Graph *graph, const Node *node) {
     REQUIRE(node->table != NULL && node->shape.rank > 0, "a table without values");
     return NULL;
   }
+  if (node->op == IR_carried) return NULL; /* any shape and axes */
+  if (node->op == IR_round) {
+    REQUIRE(node->shape.rank == 0, "a round's number is not a scalar");
+    return NULL;
+  }
   const Signature *s = graph->signature;
   const Shape *declared = &scalar_shape;
   int count = 1;
@@ -29,11 +34,13 @@ static const char *verify_leaf(const Graph *graph, const Node *node) {
   if (node->op == IR_noise) count = s->noise_count;
   if (node->op == IR_setting) count = SETTING_COUNT;
   if (node->op == IR_state) count = s->state_count;
+  if (node->op == IR_row_state) count = s->row_state_count;
   REQUIRE(node->index >= 0 && node->index < count, "index of a leaf out of range");
   if (node->op == IR_parameter) declared = &s->parameters[node->index].shape;
   if (node->op == IR_data) declared = &s->data[node->index].shape;
   if (node->op == IR_noise) declared = &s->noises[node->index].shape;
   if (node->op == IR_state) declared = &s->states[node->index].shape;
+  if (node->op == IR_row_state) declared = &s->row_states[node->index].shape;
   REQUIRE(shapes_same(&node->shape, declared), "a leaf's shape is not the declared one");
   return NULL;
 }
@@ -194,6 +201,16 @@ static const char *verify_matrix(const Node *node) {
   return NULL;
 }
 
+static const char *verify_inner_noise(const Graph *graph, const Node *node) {
+  const Node *inner = node->operands[0];
+  const Signature *s = graph->signature;
+  REQUIRE(node->index >= 0 && node->index < s->noise_count, "index of inner_noise out of range");
+  REQUIRE(shapes_same(&node->shape, &s->noises[node->index].shape), "inner_noise has not the declared shape");
+  REQUIRE(inner->axes == 0 && inner->shape.rank == 0, "an inner step is not one number a step");
+  REQUIRE(inner->facts.integer && inner->facts.low >= 0, "an inner step is not a whole number from 0 on");
+  return NULL;
+}
+
 static const char *verify_facts(const Facts *f) {
   REQUIRE(!isnan(f->low) && !isnan(f->high), "a bound is not a number");
   REQUIRE(f->low <= f->high, "the bounds leave no value");
@@ -208,7 +225,7 @@ static const char *verify_op(const Graph *graph, const Node *node) {
   case KIND_REDUCE: return verify_reduce(node);
   case KIND_OVER: return verify_over(graph, node);
   case KIND_PRODUCT: return verify_contract(node);
-  case KIND_OTHER: return verify_matrix(node);
+  case KIND_OTHER: return node->op == IR_inner_noise ? verify_inner_noise(graph, node) : verify_matrix(node);
   }
   return "no such kind of op";
 }
@@ -235,7 +252,9 @@ static const char *verify_output(const Graph *graph, const Output *output) {
   const Node *value = output->value;
   const Signature *s = graph->signature;
   REQUIRE(value != NULL && value->id < graph->count && graph->nodes[value->id] == value, "output not in the graph");
-  bool rows = output->role == OUTPUT_ROWS;
+  bool row_state =
+      output->role == OUTPUT_ROW_GRADIENT || output->role == OUTPUT_ROW_NEXT || output->role == OUTPUT_ROW_INITIAL;
+  bool rows = output->role == OUTPUT_ROWS || row_state;
   REQUIRE(rows == ((value->axes & AXIS_DATUM) != 0), "an output is of a datum where it should be of a step, or not");
   if (!rows) REQUIRE(value->axes == 0, "a step output with an axis");
   if (output->role == OUTPUT_OBJECTIVE || output->role == OUTPUT_TERM || output->role == OUTPUT_VALUE)
@@ -243,6 +262,11 @@ static const char *verify_output(const Graph *graph, const Output *output) {
   if (output->role == OUTPUT_STATE) {
     REQUIRE(output->index >= 0 && output->index < s->state_count, "no such state");
     REQUIRE(shapes_match(&value->shape, &s->states[output->index].shape), "a state changes its shape");
+  }
+  if (row_state) {
+    REQUIRE(output->index >= 0 && output->index < s->row_state_count, "no such row state");
+    REQUIRE(shapes_match(&value->shape, &s->row_states[output->index].shape), "not the shape of its row state");
+    REQUIRE(value->axes == AXIS_DATUM, "a row state's output has an axis beside datum");
   }
   bool raw = output->role == OUTPUT_GRADIENT || output->role == OUTPUT_INITIAL;
   if (raw || output->role == OUTPUT_EXPORT)

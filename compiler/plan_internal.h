@@ -19,6 +19,7 @@ typedef enum Storage {
   STORE_PARAMETER,  /* index; read only */
   STORE_DATA,       /* index; read only, rows */
   STORE_STATE,      /* index; read only, before this step */
+  STORE_ROW_STATE,  /* index; read only, rows, before this step */
   STORE_SETTING,    /* index; read only */
   STORE_TABLE,      /* a constant array of the text; read only */
   STORE_VALUES,     /* offset in call->values */
@@ -126,6 +127,7 @@ typedef struct Solve {
 typedef struct Draw {
   int noise; /* -1: the row's number within the batch */
   Access to;
+  Access inner; /* the inner step: a tensor of one element, or a number */
 } Draw;
 
 typedef struct Clear { /* zeros, before something is written into a part of it */
