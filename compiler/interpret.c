@@ -290,6 +290,26 @@ static void interpret_cumsum(Run *run, const Node *node, Place place) {
   }
 }
 
+/* --- a kernel's line --- */
+
+static void interpret_line(Run *run, const Node *node, Place place) {
+  const LineOp *line = line_op(node->op);
+  const double *from[LINE_OPERANDS] = {0}, *start[LINE_OPERANDS] = {0};
+  long own[LINE_OPERANDS] = {0}, size = shape_size(&node->shape), length = 1;
+  double *out = block(run, node, place);
+  for (int d = 0; d < line->result_own_dims; d++) length *= (long)node->shape.dims[node->shape.rank - 1 - d].size;
+  for (int k = 0; k < node->operand_count; k++) {
+    start[k] = block(run, node->operands[k], place);
+    own[k] = shape_size(&node->operands[k]->shape) / (size / length);
+  }
+  for (long l = 0; l < size / length; l++) {
+    for (int k = 0; k < node->operand_count; k++) from[k] = start[k] + l * own[k];
+    line_values(node, from, out + l * length);
+    for (long i = l * length; i < (l + 1) * length && op_table[node->op].derivative == DERIVATIVE_ZERO; i++)
+      if (out[i] != 0) note_branch(run, node, &out[i], out[i]);
+  }
+}
+
 /* --- along axes: loops over the operand's places; out accumulates --- */
 
 static void interpret_sum_over(Run *run, const Node *node) {
@@ -347,6 +367,36 @@ static void interpret_max_over(Run *run, const Node *node) {
     interpret_max_along(run, node, place);
 }
 
+/* The k largest of all rows, in each group of leading indices; among equals the first row's first. */
+static void interpret_top_at(Run *run, const Node *node, Place place, double *gathered) {
+  const Node *x = node->operands[0], *k = node->operands[1];
+  Shape lead = shape_without(&x->shape, node->dims_mask);
+  long rows = run->bindings->rows, groups = shape_size(&lead), n = shape_size(&x->shape) / groups;
+  double *mask = gathered + rows * n;
+  for (long g = 0; g < groups; g++) {
+    for (place.at[ROW] = 0; place.at[ROW] < rows; place.at[ROW]++)
+      memcpy(gathered + place.at[ROW] * n, block(run, x, place) + g * n, sizeof(double) * (size_t)n);
+    mark_largest(rows * n, gathered, block(run, k, place)[g], mask);
+    for (place.at[ROW] = 0; place.at[ROW] < rows; place.at[ROW]++)
+      for (long i = 0; i < n; i++) {
+        double *out = block(run, node, place) + g * n + i;
+        *out = mask[place.at[ROW] * n + i];
+        if (*out != 0) note_branch(run, node, out, 1);
+      }
+  }
+}
+
+static void interpret_top_over(Run *run, const Node *node) {
+  unsigned others = node->axes & ~(unsigned)AXIS_DATUM;
+  size_t size = (size_t)(run->bindings->rows * shape_size(&node->operands[0]->shape));
+  double *gathered = malloc(sizeof(double) * (2 * size + 1));
+  if (gathered == NULL) run->evaluation->problem = "out of memory";
+  Place place;
+  for (bool more = gathered != NULL && first_place(run, others, &place); more; more = next_place(run, others, &place))
+    interpret_top_at(run, node, place, gathered);
+  free(gathered);
+}
+
 /* --- stop: held while differences are taken --- */
 
 static void hold(Run *run, const Node *node) {
@@ -375,6 +425,7 @@ static void interpret_place(Run *run, const Node *node, Place place) {
     else
       interpret_view(run, node, place);
     break;
+  case KIND_LINE: interpret_line(run, node, place); break;
   case KIND_OTHER:
     if (node->op == IR_solve_triangular)
       interpret_solve(run, node, place);
@@ -408,6 +459,8 @@ static void interpret_node(Run *run, const Node *node) {
     interpret_sum_over(run, node);
   else if (node->op == IR_pick || node->op == IR_place)
     interpret_members(run, node);
+  else if (node->op == IR_top_mask_over)
+    interpret_top_over(run, node);
   else if (op_table[node->op].kind == KIND_OVER)
     interpret_max_over(run, node);
   else if (node->op == IR_contract)
