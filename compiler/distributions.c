@@ -262,9 +262,9 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
 /* ---- fields that take arguments
  * ---------------------------------------------------------------------------------------- */
 
-/* A field at values of the formals it has of its own: one value of the event's shape. */
+/* A field at values of the formals it has of its own: one value of shape `of`, most often the event's. */
 static Value field_at(Elaborator *e, const Value *d, const Field *field, const Formals *own, Value *values,
-                      const Shape *shape, Span span) {
+                      const Shape *shape, const Shape *of, Span span) {
   Scope *scope = scope_new(e, NULL);
   int context = e->context_count;
   Value result = value_error();
@@ -274,7 +274,7 @@ static Value field_at(Elaborator *e, const Value *d, const Field *field, const F
   if (entered) result = field_value(e, d->family, field);
   leave_callee(e, frame);
   e->context_count = context;
-  return expand_event(e, unmap(e, result, context), shape, span);
+  return expand_event(e, unmap(e, result, context), of, span);
 }
 
 const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
@@ -295,12 +295,24 @@ bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *ar
   return ok;
 }
 
-Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape,
-                            Span span) {
+static Formals all_formals(Elaborator *e, const Field *field) {
   Formals all = {.items = arena_array(e->c, Formal, field->head.count + field->extra.count)};
   for (int i = 0; i < field->head.count; i++) all.items[all.count++] = field->head.items[i];
   for (int i = 0; i < field->extra.count; i++) all.items[all.count++] = field->extra.items[i];
-  return field_at(e, d, field, &all, arguments, shape, span);
+  return all;
+}
+
+Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape,
+                            Span span) {
+  Formals all = all_formals(e, field);
+  return field_at(e, d, field, &all, arguments, shape, shape, span);
+}
+
+Value distribution_number_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape,
+                             Span span) {
+  Formals all = all_formals(e, field);
+  Shape lead = leading_shape(d->family, shape);
+  return field_at(e, d, field, &all, arguments, shape, &lead, span);
 }
 
 /* ---- draws
@@ -379,7 +391,7 @@ bool has_atoms(const Value *d) {
 
 Value distribution_transform(Elaborator *e, const Value *d, Value *noise, const Shape *shape, Span span) {
   const Field *field = find_field(d->family, "sample");
-  return field_at(e, d, field, &field->head, noise, shape, span);
+  return field_at(e, d, field, &field->head, noise, shape, shape, span);
 }
 
 Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
@@ -604,7 +616,7 @@ static bool check_event(Elaborator *e, const Value *d, const Shape *shape) {
 }
 
 /* A simplex or a one-hot vector is more than its elements' range. */
-static bool is_vector(Special s) { return s == SPECIAL_SIMPLEX || s == SPECIAL_CATEGORY; }
+static bool is_vector(Special s) { return s == SPECIAL_SIMPLEX || s == SPECIAL_CATEGORY || s == SPECIAL_SUBSET; }
 
 static const char *range_text(Compilation *c, const Support *s, const Facts *facts) {
   return is_vector(s->special) ? "" : arena_printf(c, ", %s", facts_text(c, facts));
@@ -622,6 +634,12 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
   bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;
   if (support.special != declared->special && (is_vector(support.special) || is_vector(declared->special)))
     fits = false;
+  if (fits && support.special == SPECIAL_SUBSET && support.count.size > declared->count.size) {
+    Diagnostic *x = error_at(e->c, "support", d->span, "%s is a subset of at most %s members, and here may have %s",
+                             variable->name, dim_text(e->c, declared->count), dim_text(e->c, support.count));
+    note_at(x, variable->name_span, "%s is declared here", variable->name);
+    return false;
+  }
   if (!fits) {
     Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s%s, but %s is a distribution over %s values%s",
                              variable->name, declared->name, range_text(e->c, declared, &declared->facts),

@@ -169,6 +169,7 @@ typedef struct NumberNode {
   Node *number, *vector; /* vector: NULL until it is wanted (data) */
   double first;
   Dim count;
+  Name latent; /* whose draw it is, or NULL */
 } NumberNode;
 
 /* A relaxed draw, or index() of one: no place for a gradient to pass, so an objective may not be made of it. */
@@ -235,6 +236,7 @@ typedef enum Special {
   SPECIAL_NONE,
   SPECIAL_SIMPLEX,
   SPECIAL_CATEGORY,
+  SPECIAL_SUBSET,
   SPECIAL_LOWER_TRIANGULAR,
   SPECIAL_NOISE_UNIFORM,
   SPECIAL_NOISE_NORMAL
@@ -243,7 +245,7 @@ typedef struct Support {
   Facts facts;
   Special special;
   Name name; /* "positive" */
-  Dim count; /* of integer(a, b): how many values */
+  Dim count; /* of integer(a, b): how many values; of subset(n): n */
 } Support;
 bool read_support(Elaborator *, const TypeExpr *, Support *);
 bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
@@ -398,6 +400,18 @@ Value number_of_vector(Elaborator *, Value vector, const Support *, Span);
 void note_number(Elaborator *, Node *number, Node *vector, const Support *);
 /* The vector of a number; VALUE_ERROR after reporting. */
 Value vector_of_number(Elaborator *, Value number, Span);
+
+/* ---- subsets.c --------------------------------------------------------------------------------------------------- */
+
+/* The most that a number can be, 0 if nothing is known. */
+Dim largest_number(Elaborator *, const Node *);
+/* One of the latent's own noises is somewhere below. */
+bool depends_on_noise_of(Elaborator *, const Node *, Name latent);
+/* The posterior's mean of a latent's vector form; VALUE_ERROR if it has none (nothing is reported). */
+Value posterior_mean(Elaborator *, Name latent, Span);
+/* drawn_kl or relaxed_kl of a distribution: KL to another of its family along a draw (kl_drawn.c). One value an event. */
+Value distribution_number_at(Elaborator *, const Value *d, const Field *, Value *arguments, const Shape *, Span);
+bool is_relaxed_option(const Model *, Name latent, Name option, const Expr **value);
 
 /* ---- mixtures.c ------------------------------------------------------------------------------------------------ */
 

@@ -528,7 +528,7 @@ static const BuiltinRow general_functions[] = {
     {0},
 };
 
-static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions};
+static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions, subset_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
@@ -559,10 +559,7 @@ static const char *const unbuilt_functions[] = {
     "median",
     "rows",
     "file",
-    "prod",
     "prox",
-    "gumbel_top_k",
-    "conditional_bernoulli",
 };
 
 static bool has_word(const char *words, const char *word) {

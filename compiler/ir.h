@@ -115,6 +115,7 @@ typedef struct DataInput {
   Facts facts; /* declared support */
   bool missing_ok;
   long categories; /* 0, or the length of the one-hot vectors that its labels become */
+  long most;       /* 0, or how many ones a line may hold: subset(most) */
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;

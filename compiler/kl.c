@@ -9,7 +9,7 @@
 /* ---- which rules are sound
  * -------------------------------------------------------------------------------------------- */
 
-static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
+static bool search_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
   if (seen[node->id]) return false;
   seen[node->id] = true;
   if (node->op == IR_noise || node->op == IR_inner_noise) {
@@ -18,8 +18,12 @@ static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bo
     return strncmp(name, latent, n) == 0 && name[n] == '.';
   }
   for (int i = 0; i < node->operand_count; i++)
-    if (depends_on_noise_of(e, node->operands[i], latent, seen)) return true;
+    if (search_noise_of(e, node->operands[i], latent, seen)) return true;
   return false;
+}
+
+bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent) {
+  return search_noise_of(e, node, latent, arena_array(e->c, bool, e->graph->count));
 }
 
 /* Rule 5: only Monte Carlo is sound where the prior mentions a latent whose posterior depends on this one. */
@@ -28,7 +32,7 @@ static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
   const Value **parameters = NULL;
   int count = distribution_parameters(e, prior, &parameters, 0);
   for (int i = 0; i < count; i++)
-    if (parameters[i]->kind == VALUE_TENSOR && depends_on_noise_of(e, parameters[i]->node, latent, seen)) return true;
+    if (parameters[i]->kind == VALUE_TENSOR && search_noise_of(e, parameters[i]->node, latent, seen)) return true;
   return false;
 }
 
@@ -71,7 +75,7 @@ static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
   pair->why = arena_printf(e->c, "no `rule kl(%s(...), %s(...))` is declared", distribution_name(pair->q),
                            distribution_name(pair->p));
   if (!missing) *result = v;
-  return !missing;
+  return !missing || kl_along_draw(e, pair, result);
 }
 
 enum { MOST_VALUES = 256 };
@@ -217,6 +221,7 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
     text_append(&m->notes, ", %d nodes, %s", pair->nodes, pair->how);
     if (pair->error >= 0) text_append(&m->notes, ", error about %.1g nats", pair->error);
   }
+  if (rule == KL_RULE_CLOSED && pair->how) text_append(&m->notes, " %s", pair->how);
   if (rule == KL_RULE_SUM) text_append(&m->notes, " over %d values", pair->nodes);
   if (reason) text_append(&m->notes, pair->method.rule == KL_RULE_BEST ? ": %s" : ", %s", reason);
   text_append(&m->notes, "\n");

@@ -20,6 +20,7 @@ typedef struct KlPair {
 
 /* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
 bool kl_by_sum(Elaborator *, KlPair *, Value *result);
+bool kl_along_draw(Elaborator *, KlPair *, Value *result);
 bool kl_by_quadrature(Elaborator *, KlPair *, Value *result);
 
 /* The variable's shape with one more dim of constants: in front where the last dim is long enough to be run along. */

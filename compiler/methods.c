@@ -47,6 +47,13 @@ bool has_relaxed(const Model *m) {
   return false;
 }
 
+bool is_relaxed_option(const Model *m, Name latent, Name option, const Expr **value) {
+  const Item *posterior = model_find(m, ITEM_POSTERIOR, latent);
+  const Argument *a = posterior && posterior->by ? find_argument(posterior->by, option) : NULL;
+  *value = a ? a->value : NULL;
+  return a != NULL;
+}
+
 /* ---- is the statement as it must be? -------------------------------------------------------------------------------
  */
 
