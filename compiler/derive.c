@@ -211,10 +211,11 @@ static void derive_encode(Elaborator *e) {
   const Model *m = e->model;
   for (int i = 0; i < m->items.count; i++) {
     Item *latent = m->items.items[i];
-    Item *posterior = latent->kind == ITEM_LATENT ? model_find(m, ITEM_POSTERIOR, latent->name) : NULL;
-    if (!posterior) continue;
+    if (latent->kind != ITEM_LATENT) continue;
+    Item *posterior = model_find(m, ITEM_POSTERIOR, latent->name);
+    if (!posterior && !model_inference(m, latent->name)) continue;
     Value draw = model_value(e, latent, latent->name_span);
-    output_rows(e, latent->name, mean_of(e, posterior, latent, draw));
+    output_rows(e, latent->name, posterior ? mean_of(e, posterior, latent, draw) : draw);
   }
 }
 

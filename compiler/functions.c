@@ -598,7 +598,6 @@ static const char *const unbuilt_functions[] = {
     "conv2d",
     "conv2d_transpose",
     "cholesky",
-    "lipschitz",
     "median",
     "rows",
     "file",
