@@ -179,14 +179,17 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   long size = shape_size(&noise->shape);
   const char *where = rows ? "call->first_row + first, rows" : "0, 1";
   e->first_used = e->first_used || rows;
+  const char *inner = draw->inner.tensor == NULL
+                          ? arena_printf(e->compilation, "%d", (int)draw->inner.number)
+                          : arena_printf(e->compilation, "(unsigned)(int)*(%s)", address_text(e, &draw->inner, 0, ""));
   if (samples == 1) {
-    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size,
-             to->name, size);
+    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, %s, %ld, %s, %ld);", name, noise->stream, where, inner,
+             size, to->name, size);
     return;
   }
   put_line(text, 1, "for (int i0 = 0; i0 < %d; i0++)", samples);
-  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name,
-           noise->stream, where, size, to->name, size, samples * size);
+  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, %s, %ld, %s + i0 * %ld, %ld);", name,
+           noise->stream, where, inner, size, to->name, size, samples * size);
 }
 
 void emit_other(Emitter *e, Text *text, const Step *step) {

@@ -148,8 +148,10 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     f.finite = !s->data[node->index].missing_ok; /* missing entries are NaN */
     return f;
   }
-  if (node->op == IR_noise && s->noises[node->index].kind == NOISE_UNIFORM)
+  bool noise = node->op == IR_noise || node->op == IR_inner_noise;
+  if (noise && s->noises[node->index].kind == NOISE_UNIFORM)
     return between(0x1p-24, 1 - 0x1p-24, true); /* its smallest and its largest value */
+  if (node->op == IR_carried || node->op == IR_round) return node->facts;
   if (node->op == IR_setting) {
     bool counts_rows = node->index == SETTING_ROWS_IN_BATCH || node->index == SETTING_TOTAL_ROWS;
     Facts f = between(counts_rows ? 1 : 0, most_rows, true);
@@ -368,6 +370,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   if (op_table[node->op].kind == KIND_MAP) return facts_of_map(node);
   Facts a = node->operand_count > 0 ? node->operands[0]->facts : anything(false);
   switch (node->op) {
+  case IR_inner_noise:
   case OPS_LEAF: return facts_of_leaf(graph, node);
   case IR_expand:
   case IR_reshape:
@@ -409,7 +412,8 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_mul: case IR_max: case IR_min: case OPS_COMPARISON: case IR_adjoint_times: case IR_select: case IR_expand: \
   case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: \
   case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: case IR_max_over: \
-  case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part
+  case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: \
+  case IR_inner_noise
 /* clang-format on */
 
 /* Is the op defined and finite wherever its operands are, but for overflow? */

@@ -48,14 +48,24 @@ static void note_branch(Run *run, const Node *node, const double *element, doubl
 /* --- leaves --- */
 
 /* Noise of one row and sample, exactly as compiled programs draw it; noise without rows is that of row 0. */
-static void fill_noise(const Run *run, const Noise *noise, Place place, double *out, long size) {
+static void fill_noise(const Run *run, const Noise *noise, Place place, unsigned inner, double *out, long size) {
   const Bindings *at = run->bindings;
   long row = noise->axes & AXIS_DATUM ? at->first_row + place.row : 0;
   unsigned sample = (unsigned)place.sample;
   switch (noise->kind) {
-  case NOISE_UNIFORM: spm_noise_uniform_d(at->seed, noise->stream, at->step, row, 1, sample, 0, size, out, size); break;
-  case NOISE_NORMAL: spm_noise_normal_d(at->seed, noise->stream, at->step, row, 1, sample, 0, size, out, size); break;
+  case NOISE_UNIFORM:
+    spm_noise_uniform_d(at->seed, noise->stream, at->step, row, 1, sample, inner, size, out, size);
+    break;
+  case NOISE_NORMAL:
+    spm_noise_normal_d(at->seed, noise->stream, at->step, row, 1, sample, inner, size, out, size);
+    break;
   }
+}
+
+static void interpret_inner_noise(Run *run, const Node *node, Place place) {
+  const double *inner = block(run, node->operands[0], place);
+  fill_noise(run, &run->graph->signature->noises[node->index], place, (unsigned)*inner, block(run, node, place),
+             shape_size(&node->shape));
 }
 
 static void interpret_leaf(Run *run, const Node *node, Place place) {
@@ -71,8 +81,10 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
   if (node->op == IR_data) from = bindings->data[node->index] + place.row * size;
   if (from != NULL)
     memcpy(out, from, sizeof(double) * (size_t)size);
+  else if (node->op == IR_noise)
+    fill_noise(run, &run->graph->signature->noises[node->index], place, 0, out, size);
   else
-    fill_noise(run, &run->graph->signature->noises[node->index], place, out, size);
+    memset(out, 0, sizeof(double) * (size_t)size); /* a placeholder: nothing that is wanted depends on it */
 }
 
 /* --- elementwise --- */
@@ -333,6 +345,8 @@ static void interpret_place(Run *run, const Node *node, Place place) {
   case KIND_OTHER:
     if (node->op == IR_solve_triangular)
       interpret_solve(run, node, place);
+    else if (node->op == IR_inner_noise)
+      interpret_inner_noise(run, node, place);
     else
       interpret_view(run, node, place);
     break;

@@ -138,7 +138,8 @@ static void table_make_room(Graph *graph) {
 
 unsigned node_axes(const Graph *graph, const Node *node) {
   if (node->op == IR_data) return AXIS_DATUM;
-  if (node->op == IR_noise) return graph->signature->noises[node->index].axes;
+  if (node->op == IR_noise || node->op == IR_inner_noise) return graph->signature->noises[node->index].axes;
+  if (node->op == IR_carried) return node->axes_attribute;
   unsigned axes = 0;
   for (int i = 0; i < node->operand_count; i++) axes |= node->operands[i]->axes;
   if (node->op == IR_spread) return axes | node->axes_attribute;
@@ -269,8 +270,9 @@ static Node *build_like_leaf(Graph *graph, const Node *node) {
   if (node->op == IR_data) return build_data(graph, node->index);
   if (node->op == IR_noise) return build_noise(graph, node->index);
   if (node->op == IR_setting) return build_setting(graph, (SettingKind)node->index);
-  assert(node->op == IR_state);
-  return build_state(graph, node->index);
+  if (node->op == IR_state) return build_state(graph, node->index);
+  assert(node->op == IR_carried || node->op == IR_round);
+  return build_placeholder(graph, node);
 }
 
 static Node *build_like_reduction(Graph *graph, const Node *node, Node *x) {
@@ -299,6 +301,7 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
                           node->labels_out, node->axes_attribute);
   case KIND_OTHER: break;
   }
+  if (node->op == IR_inner_noise) return build_inner_noise(graph, node->index, operands[0]);
   if (node->op == IR_diagonal) return build_diagonal(graph, operands[0]);
   if (node->op == IR_embed_diagonal) return build_embed_diagonal(graph, operands[0]);
   if (node->op == IR_solve_triangular) return build_solve_triangular(graph, operands[0], operands[1], node->reverse);

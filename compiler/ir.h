@@ -10,7 +10,7 @@
 
 #include "dims.h"
 
-enum { MAX_RANK = 8 };
+enum { MAX_RANK = 8, MOST_INNER_STEPS = 65536 };
 
 typedef enum Op {
 #define OP(name, operands, kind, derivative) IR_##name,
@@ -65,13 +65,13 @@ struct Node {
   Facts facts;
   double number;           /* constant */
   const double *table;     /* table: its values, row-major */
-  int index;               /* parameter, data, noise, setting, state */
+  int index;               /* parameter, data, noise, setting, state, carried, round, inner_noise */
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
   long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
   unsigned dims_mask;      /* sum, max_of, first_max_mask */
-  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract */
+  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract, carried */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
   int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
@@ -107,7 +107,8 @@ typedef struct DataInput {
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
-typedef struct Noise { /* drawn inside a phase as a pure function of (seed, stream; step, row, sample, element) */
+typedef struct Noise { /* drawn inside a phase, a pure function of (seed, stream; step, row, sample, inner step,
+                          element) */
   Name name;           /* "z.e" */
   NoiseKind kind;
   unsigned stream; /* distinct for each draw; the same in every program */
@@ -213,6 +214,35 @@ Node *build_solve_triangular(Graph *, Node *l, Node *b,
                              bool transposed); /* the same dims before l's last two and b's last */
 /* The same op and attributes on other operands: how passes rebuild a node (also into another graph). */
 Node *build_like(Graph *, const Node *, Node **operands);
+
+/* Loops. The body is built like anything else, differentiate included, on placeholders: one for each value that goes
+ * from round to round, and one for the round's number if it is asked for. What the body uses that depends on no
+ * placeholder stays outside: it is computed once, before the loop. Plain noise in a body is such a value, the same in
+ * every round; build_inner_noise(graph, noise, round) is drawn anew in each. */
+typedef struct Repeat {
+  long rounds; /* none: the results are the initial values */
+  Node *round; /* build_round's, or NULL */
+  int count;
+  Node **carried; /* build_carried's */
+  Node **initial; /* before the first round; of the placeholder's shape, its axes or fewer */
+  Node **next;    /* after a round, in terms of the placeholders; likewise */
+} Repeat;
+/* A placeholder for a value with these axes. `facts` must hold of the initial value and, wherever they hold of the
+ * placeholder, of the next one; NULL: nothing is known. A leaf, so that inner gradients with respect to it need no
+ * build_variable. */
+Node *build_carried(Graph *, const Shape *, unsigned axes, const Facts *);
+Node *build_round(Graph *); /* 0, 1, 2, ... */
+/* Noise of the signature, drawn anew in each inner step: a step value, whole, at least 0 and below 2^16, such as
+ * build_round's. build_noise draws that of inner step 0. */
+Node *build_inner_noise(Graph *, int index, Node *inner_step);
+/* NULL, or why there can be no such loop, for people: a body that reduces over the batch would need a pass over the
+ * batch each round. Ask before build_repeat, which requires a loop without a problem. */
+const char *repeat_problem(Graph *, const Repeat *);
+/* results[i]: carried value i after the last round. A stopped value: no gradient passes. */
+void build_repeat(Graph *, const Repeat *, Node **results);
+/* The same by substitution, round after round: as much code as there are rounds, but it may reduce over the batch and
+ * gradients pass. */
+void build_unrolled(Graph *, const Repeat *, Node **results);
 
 /* Prints "%12 q.mu [K] {datum} = contract(%3, %9) ..." a line a node, with the spec line it came from, then outputs. */
 void ir_print(Text *, const Graph *);

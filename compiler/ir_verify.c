@@ -21,6 +21,11 @@ static const char *verify_leaf(const Graph *graph, const Node *node) {
     REQUIRE(node->table != NULL && node->shape.rank > 0, "a table without values");
     return NULL;
   }
+  if (node->op == IR_carried) return NULL; /* any shape and axes */
+  if (node->op == IR_round) {
+    REQUIRE(node->shape.rank == 0, "a round's number is not a scalar");
+    return NULL;
+  }
   const Signature *s = graph->signature;
   const Shape *declared = &scalar_shape;
   int count = 1;
@@ -181,6 +186,16 @@ static const char *verify_matrix(const Node *node) {
   return NULL;
 }
 
+static const char *verify_inner_noise(const Graph *graph, const Node *node) {
+  const Node *inner = node->operands[0];
+  const Signature *s = graph->signature;
+  REQUIRE(node->index >= 0 && node->index < s->noise_count, "index of inner_noise out of range");
+  REQUIRE(shapes_same(&node->shape, &s->noises[node->index].shape), "inner_noise has not the declared shape");
+  REQUIRE(inner->axes == 0 && inner->shape.rank == 0, "an inner step is not one number a step");
+  REQUIRE(inner->facts.integer && inner->facts.low >= 0, "an inner step is not a whole number from 0 on");
+  return NULL;
+}
+
 static const char *verify_facts(const Facts *f) {
   REQUIRE(!isnan(f->low) && !isnan(f->high), "a bound is not a number");
   REQUIRE(f->low <= f->high, "the bounds leave no value");
@@ -195,7 +210,7 @@ static const char *verify_op(const Graph *graph, const Node *node) {
   case KIND_REDUCE: return verify_reduce(node);
   case KIND_OVER: return verify_over(node);
   case KIND_PRODUCT: return verify_contract(node);
-  case KIND_OTHER: return verify_matrix(node);
+  case KIND_OTHER: return node->op == IR_inner_noise ? verify_inner_noise(graph, node) : verify_matrix(node);
   }
   return "no such kind of op";
 }

@@ -37,9 +37,10 @@ int step_uses(Compilation *c, const Step *step, Use **uses) {
     (*uses)[2] = (Use){.access = &step->solve.to, .writes = true};
     return 3;
   case PLAN_DRAW:
-    *uses = arena_array(c, Use, 1);
-    (*uses)[0] = (Use){.access = &step->draw.to, .writes = true};
-    return 1;
+    *uses = arena_array(c, Use, 2);
+    (*uses)[count++] = (Use){.access = &step->draw.to, .writes = true};
+    if (step->draw.inner.tensor != NULL) (*uses)[count++] = (Use){.access = &step->draw.inner};
+    return count;
   case PLAN_CLEAR:
     *uses = arena_array(c, Use, 1);
     (*uses)[0] = (Use){.access = &step->clear.to, .writes = true};

@@ -126,6 +126,7 @@ typedef struct Solve {
 typedef struct Draw {
   int noise; /* -1: the row's number within the batch */
   Access to;
+  Access inner; /* the inner step: a tensor of one element, or a number */
 } Draw;
 
 typedef struct Clear { /* zeros, before something is written into a part of it */

@@ -69,7 +69,8 @@ Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index
   if (storage == STORE_DATA) wanted = s->graph->signature->data[index].name;
   if (storage == STORE_STATE) wanted = s->graph->signature->states[index].name;
   if (storage == STORE_SETTING) wanted = setting_names[index];
-  if (node->op == IR_noise) wanted = node->index < 0 ? "row_number" : s->graph->signature->noises[node->index].name;
+  if (node->op == IR_noise || node->op == IR_inner_noise)
+    wanted = node->index < 0 ? "row_number" : s->graph->signature->noises[node->index].name;
   tensor->name = unique_name(s, wanted, role);
   plan->tensors[plan->tensor_count++] = tensor;
   return tensor;
@@ -289,13 +290,15 @@ static void add_statistic(Scheduler *s, Phase *phase, const Info *info) {
       (Statistic){.partial = info->partial, .result = info->tensor, .maximum = info->node->op == IR_max_over};
 }
 
+static void draw_step(Scheduler *s, const Node *node, StepList *list) {
+  Draw draw = {.noise = node->index, .to = result_access(s, node)};
+  if (node->op == IR_inner_noise) draw.inner = operand_access(s, node->operands[0]);
+  step_append(s->compilation, list, PLAN_DRAW, node)->draw = draw;
+}
+
 static void node_steps(Scheduler *s, const Node *node, StepList *list) {
   switch (op_table[node->op].kind) {
-  case KIND_LEAF: {
-    Draw draw = {.noise = node->index, .to = result_access(s, node)};
-    step_append(s->compilation, list, PLAN_DRAW, node)->draw = draw;
-    return;
-  }
+  case KIND_LEAF: draw_step(s, node, list); return;
   case KIND_PRODUCT: product_steps(s, node, list); return;
   case KIND_VIEW: layout_steps(s, node, list); return;
   case KIND_REDUCE:
@@ -310,6 +313,8 @@ static void node_steps(Scheduler *s, const Node *node, StepList *list) {
       along_steps(s, node, list);
     else if (node->op == IR_solve_triangular)
       solve_steps(s, node, list);
+    else if (node->op == IR_inner_noise)
+      draw_step(s, node, list);
     else
       layout_steps(s, node, list);
     return;

@@ -4,6 +4,8 @@
  * rule changes a value beyond rounding (where both sides are finite).
  *
  * A rule sees a node of the new graph, just built, and returns a better one with the same shape and axes, or NULL. */
+#include <string.h>
+
 #include "ir_parts.h"
 
 static const double safely_positive = 1e-30;
@@ -225,7 +227,7 @@ static Node *rewrite_contract(Pass *pass, Node *node) {
   case OPS_TERNARY: case IR_expand: case IR_reshape: \
   case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: case IR_max_of: \
   case IR_first_max_mask: case IR_cumsum: case IR_max_over: case IR_first_max_mask_over: case IR_diagonal: \
-  case IR_embed_diagonal: case IR_lower_part: case IR_solve_triangular: case OP_COUNT
+  case IR_embed_diagonal: case IR_lower_part: case IR_solve_triangular: case IR_inner_noise: case OP_COUNT
 /* clang-format on */
 
 /* One rewriting of a node just built in the new graph from `old`. */
@@ -313,12 +315,27 @@ static Graph *without_dead_nodes(const Graph *from) {
   return finish(&pass);
 }
 
+/* The same ops on the same operands and the same numbers: a further pass would change nothing. */
+static bool is_settled(const Graph *before, const Graph *after) {
+  if (before->count != after->count) return false;
+  for (int i = 0; i < after->count; i++) {
+    const Node *a = before->nodes[i], *b = after->nodes[i];
+    if (a->op != b->op || a->operand_count != b->operand_count || a->index != b->index) return false;
+    if (memcmp(&a->number, &b->number, sizeof a->number) != 0) return false;
+    for (int k = 0; k < a->operand_count; k++)
+      if (a->operands[k]->id != b->operands[k]->id) return false;
+  }
+  return true;
+}
+
 Graph *simplify(const Graph *graph) {
   enum { MOST_ROUNDS = 6 };
   Graph *result = without_dead_nodes(rewrite_all(graph));
-  for (int round = 1, before = -1; round < MOST_ROUNDS && result->count != before; round++) {
-    before = result->count;
-    result = without_dead_nodes(rewrite_all(result));
+  bool settled = false;
+  for (int round = 1; round < MOST_ROUNDS && !settled; round++) {
+    Graph *next = without_dead_nodes(rewrite_all(result));
+    settled = is_settled(result, next);
+    result = next;
   }
   return result;
 }

@@ -309,6 +309,39 @@ static void grow_matrix(Generator *g, Op op) {
   add(g, op == IR_diagonal ? build_diagonal(g->graph, outer) : build_lower_part(g->graph, outer), 16);
 }
 
+/* A few rounds of x = tame(x * y + its own gradient + noise) from a member of the pool, and of a sum of what it was. */
+static void grow_repeat(Generator *g, bool unrolled) {
+  Graph *graph = g->graph;
+  Node *start = pick(g), *other = pick_shaped(g, &start->shape), *round = build_round(graph), *gradient, *results[2];
+  unsigned axes = start->axes | other->axes;
+  Node *x = build_carried(graph, &start->shape, axes, NULL), *sum = build_carried(graph, &start->shape, axes, NULL);
+  Node *energy = build_map1(graph, IR_sin, two(g, IR_mul, x, other));
+  Node *all = build_sum(graph, energy, (1u << energy->shape.rank) - 1);
+  differentiate(graph, build_sum_over(graph, all, all->axes), &x, 1, &gradient);
+  Node *next = two(g, IR_add, x, two(g, IR_mul, gradient, filled(g, 0.3, x)));
+  for (int i = 0; i < graph->signature->noise_count; i++) {
+    const Noise *noise = &graph->signature->noises[i];
+    Shape shape = noise->shape;
+    if (shape.rank != 0 || (noise->axes & ~axes) != 0 || random_below(&g->random, 2)) continue;
+    Node *drawn = build_scalar_expand(graph, build_inner_noise(graph, i, round), &x->shape);
+    next = two(g, IR_add, next, two(g, IR_mul, drawn, filled(g, 0.2, drawn)));
+  }
+  next = tame(g, two(g, IR_add, next, two(g, IR_mul, build_scalar_expand(graph, round, &x->shape), filled(g, 0.1, x))));
+  bool swap = random_below(&g->random, 4) == 0;
+  Repeat loop = {.rounds = random_below(&g->random, 4),
+                 .round = round,
+                 .count = 2,
+                 .carried = (Node *[]){x, sum},
+                 .initial = (Node *[]){start, filled(g, 0.5, start)},
+                 .next = (Node *[]){next, swap ? x : two(g, IR_add, sum, two(g, IR_mul, x, filled(g, 0.25, x)))}};
+  if (unrolled)
+    build_unrolled(graph, &loop, results);
+  else
+    build_repeat(graph, &loop, results);
+  add(g, results[0], 4);
+  add(g, results[1], 8);
+}
+
 static void grow(Generator *g) {
   Op op = (Op)random_below(&g->random, OP_COUNT);
   int more = random_below(&g->random, 10);
@@ -326,7 +359,11 @@ static void grow(Generator *g) {
   if (op == IR_sum || op == IR_max_of || op == IR_first_max_mask) grow_reduction(g, op);
   if (kind == KIND_OVER) grow_over(g, op);
   if (kind == KIND_PRODUCT) grow_contract(g);
-  if (kind == KIND_OTHER) grow_matrix(g, op);
+  if (op == IR_inner_noise)
+    add(g, build_inner_noise(g->graph, random_below(&g->random, 3), build_constant(g->graph, 3)), 4);
+  if (op == IR_carried) grow_repeat(g, true);
+  if (op == IR_round) grow_repeat(g, false);
+  if (kind == KIND_OTHER && op != IR_inner_noise) grow_matrix(g, op);
 }
 
 /* --- outputs --- */
