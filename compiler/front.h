@@ -61,6 +61,7 @@ void bind_dim(Model *, const Item *);
 Item *model_find(const Model *, ItemKind, Name);
 Item *model_find_declaration(const Model *, Name); /* data latent param local draw let schedule */
 Item *model_inference(const Model *, Name latent); /* the `infer` that names it, or NULL: infer.c */
+bool is_point(const Model *, Name latent);          /* inferred, or its posterior is a value */
 Item *library_find(const Model *, ItemKind, Name);
 bool is_network(ItemKind);
 const Override *find_override(const Model *, Name);
@@ -70,6 +71,7 @@ void check(Model *);
 void check_generic(Model *);
 /* Requires a checked model without errors. */
 Graph *derive(Model *, ProgramKind);
+bool has_objective(const Model *);
 /* differentiate: appends the train program's adjoints of every parameter, as outputs. */
 void add_gradients(Graph *, Span);
 /* Reads the train block into model->training. */

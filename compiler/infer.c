@@ -212,7 +212,8 @@ static const Node *batch_statistic(const Inference *in, const Node *density, Nod
     const Node *n = g->nodes[id];
     for (int i = 0; i < in->count; i++) depends[id] |= n == z[i];
     for (int k = 0; k < n->operand_count; k++) depends[id] |= depends[n->operands[k]->id];
-    if (needed[id] && depends[id] && n->axes_attribute & AXIS_DATUM && op_table[n->op].kind != KIND_VIEW) return n;
+    bool reduces = op_table[n->op].kind == KIND_OVER || n->op == IR_contract;
+    if (needed[id] && depends[id] && reduces && n->axes_attribute & AXIS_DATUM) return n;
   }
   return NULL;
 }

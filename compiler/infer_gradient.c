@@ -62,13 +62,13 @@ static Node *inside(Graph *g, const Facts *support, Node *z) {
 }
 
 /* One step of latent i; `round` numbers its noise. */
-static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, Node *gradient, int round) {
+static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, Node *gradient, Node *round) {
   Elaborator *e = in->e;
   Graph *g = e->graph;
   Node *next = build_map2(g, IR_add, z, scaled(g, climb->rate, gradient));
   if (climb->noise) {
-    const char *name = arena_printf(e->c, "%s.langevin%d", in->latents[i]->name, round);
-    Node *noise = build_noise(g, noise_index(e, name, NOISE_NORMAL, &in->shapes[i], in->axes));
+    const char *name = arena_printf(e->c, "%s.langevin", in->latents[i]->name);
+    Node *noise = build_inner_noise(g, noise_index(e, name, NOISE_NORMAL, &in->shapes[i], in->axes), round);
     next = build_map2(g, IR_add, next, scaled(g, climb->noise, noise));
   }
   return inside(g, &in->supports[i].facts, next);
@@ -76,20 +76,26 @@ static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, No
 
 bool infer_by_gradient(Inference *in, Value *values) {
   Graph *g = in->e->graph;
-  Node *z[MAX_INFERRED], *variables[MAX_INFERRED], *gradients[MAX_INFERRED];
+  Node *start[MAX_INFERRED], *z[MAX_INFERRED], *gradients[MAX_INFERRED], *next[MAX_INFERRED], *found[MAX_INFERRED];
   Climb climb;
   int steps;
   if (!count_option(in, "steps", strcmp(in->method->name, "langevin") == 0 ? 30 : 100, &steps)) return false;
-  if (!read_climb(in, &climb) || !start_values(in, z)) return false;
-  for (int round = 0; round < steps; round++) {
-    build_at(g, in->span);
-    for (int i = 0; i < in->count; i++) variables[i] = build_variable(g, z[i]);
-    for (int i = 0; round == 0 && i < in->count; i++)
-      if (!check_prior(in, i, variables)) return false;
-    if (!density_gradient(in, JOINT, variables, gradients)) return false;
-    for (int i = 0; i < in->count; i++)
-      if (!(z[i] = climbed(in, &climb, i, variables[i], gradients[i], round))) return false;
+  if (!read_climb(in, &climb) || !start_values(in, start)) return false;
+  build_at(g, in->span);
+  for (int i = 0; i < in->count; i++) z[i] = build_carried(g, &in->shapes[i], in->axes, &in->supports[i].facts);
+  for (int i = 0; i < in->count; i++)
+    if (!check_prior(in, i, z)) return false;
+  if (!density_gradient(in, JOINT, z, gradients)) return false;
+  Node *round = climb.noise ? build_round(g) : NULL;
+  for (int i = 0; i < in->count; i++) next[i] = climbed(in, &climb, i, z[i], gradients[i], round);
+  Repeat loop = {
+      .rounds = steps, .round = round, .count = in->count, .carried = z, .initial = start, .next = next};
+  const char *problem = repeat_problem(g, &loop);
+  if (problem) {
+    error_at(in->e->c, "inference", in->span, "%s cannot be a loop: %s", in->method->name, problem);
+    return false;
   }
-  for (int i = 0; i < in->count; i++) values[i] = value_tensor(build_stop(g, z[i]), 0, in->latents[i]->name_span);
+  build_repeat(g, &loop, found);
+  for (int i = 0; i < in->count; i++) values[i] = value_tensor(found[i], 0, in->latents[i]->name_span);
   return true;
 }

@@ -122,8 +122,11 @@ Value statement_value(Elaborator *e, Item *statement) {
 
 /* A statement of this kind names no declaration: reported there, and most likely the one that is missing here. */
 static bool is_misdirected(const Model *m, ItemKind kind) {
-  for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == kind && !model_find_declaration(m, m->items.items[i]->name)) return true;
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *item = m->items.items[i];
+    bool candidate = item->kind == kind || (kind == ITEM_POSTERIOR && item->kind == ITEM_INFER);
+    if (candidate && !model_find_declaration(m, item->name)) return true;
+  }
   return false;
 }
 
@@ -145,7 +148,7 @@ Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
   return value_error();
 }
 
-static bool is_point(const Model *m, Name latent) {
+bool is_point(const Model *m, Name latent) {
   const Item *posterior = model_find(m, ITEM_POSTERIOR, latent);
   return (posterior && posterior->is_point) || model_inference(m, latent);
 }
