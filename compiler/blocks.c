@@ -120,9 +120,8 @@ static void walk_repeat(Elaborator *e, const Stmt *s, const Place *at) {
   LayerCount *layers = copy_layers(e, e->layers, layer_count);
   Scope *before = e->scope;
   for (int k = 0; k < rounds && e->c->error_count == errors; k++) {
-    Place inside = {.path = at->path,
-                    .round = untied ? arena_printf(e->c, "%s[%d]", at->round, k) : at->round,
-                    .before = before};
+    Place inside = {
+        .path = at->path, .round = untied ? arena_printf(e->c, "%s[%d]", at->round, k) : at->round, .before = before};
     if (!untied && k > 0) {
       e->layers = copy_layers(e, layers, layer_count);
       e->layer_count = layer_count;

@@ -158,7 +158,7 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     f.integer = true;
     return f;
   }
-  return anything(true); /* parameters, state, normal noise */
+  return anything(true); /* parameters, states, normal noise */
 }
 
 static Facts facts_of_abs(Facts a) {

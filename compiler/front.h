@@ -36,7 +36,7 @@ struct Model {
   DimBinding *dims;
   int dim_count, dim_depth;
   Signature signature;
-  struct ParameterSource *sources;
+  struct ParameterSource *sources, *row_sources; /* parallel to the parameters, to the row states */
   Training training;
   int samples;
   struct KlRecord *kl_records; /* filled with the notes */
@@ -61,7 +61,7 @@ void bind_dim(Model *, const Item *);
 Item *model_find(const Model *, ItemKind, Name);
 Item *model_find_declaration(const Model *, Name); /* data latent param local draw let schedule */
 Item *model_inference(const Model *, Name latent); /* the `infer` that names it, or NULL: infer.c */
-bool is_point(const Model *, Name latent);          /* inferred, or its posterior is a value */
+bool is_point(const Model *, Name latent);         /* inferred, or its posterior is a value */
 Item *library_find(const Model *, ItemKind, Name);
 bool is_network(ItemKind);
 const Override *find_override(const Model *, Name);
@@ -154,8 +154,7 @@ typedef struct LayerCount {
   int count;
 } LayerCount;
 
-typedef struct ParameterSource { /* where a parameter was declared: for its initial value; parallel to the signature's
-                                  */
+typedef struct ParameterSource { /* where a parameter or a local was declared: for its initial value */
   const TypeExpr *type;
   const Expr *init;
   Scope *scope; /* numbers bound where it stands in a layer */
@@ -434,5 +433,9 @@ Value inferred_latent(Elaborator *, Item *latent, Span);
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);
 Value exported_value(Elaborator *, int index);
+/* The same of `local` parameters: one value a datum, held by a row state. */
+Value make_local(Elaborator *, Item *);
+Value raw_initial_row(Elaborator *, int index);
+Value exported_row(Elaborator *, int index);
 
 #endif

@@ -8,8 +8,8 @@
 #include <string.h>
 
 static const InferenceMethod methods[] = {
-    {"langevin", "steps, step_size, noise, start", false, infer_by_gradient},
-    {"map", "steps, step_size, start", false, infer_by_gradient},
+    {"langevin", "steps, step_size, noise, start, persistent", false, infer_by_gradient},
+    {"map", "steps, step_size, start, optimizer", false, infer_by_gradient},
     {"ista", "steps, step_size, threshold, start", true, infer_by_prox},
     {"fista", "steps, step_size, threshold, start", true, infer_by_prox},
 };
@@ -24,7 +24,8 @@ Item *model_inference(const Model *m, Name latent) {
   return NULL;
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------ */
+/* ---- options ------------------------------------------------------------------------------------------------------
+ */
 
 const Expr *option_of(const Inference *in, const char *name) {
   const Argument *a = find_argument(in->method, name);
@@ -42,8 +43,9 @@ bool count_option(const Inference *in, const char *name, int initial, int *out) 
     *out = (int)n;
     return true;
   }
-  error_at(in->e->c, "argument", x->span, "`%s` must be a whole number from 1 to 100000 known before training; this is %s",
-           name, v.kind == VALUE_NUMBER ? shortest_number(in->e->c, n) : value_text(in->e->c, &v));
+  error_at(in->e->c, "argument", x->span,
+           "`%s` must be a whole number from 1 to 100000 known before training; this is %s", name,
+           v.kind == VALUE_NUMBER ? shortest_number(in->e->c, n) : value_text(in->e->c, &v));
   return false;
 }
 
@@ -85,7 +87,9 @@ static bool start_value(const Inference *in, int i, Node **out) {
   const Facts *facts = &in->supports[i].facts;
   double nearest = fmin(fmax(0, facts->low), facts->high);
   if ((facts->above_low && nearest == facts->low) || (facts->below_high && nearest == facts->high))
-    nearest = isinf(facts->high) ? facts->low + 1 : isinf(facts->low) ? facts->high - 1 : (facts->low + facts->high) / 2;
+    nearest = isinf(facts->high)  ? facts->low + 1
+              : isinf(facts->low) ? facts->high - 1
+                                  : (facts->low + facts->high) / 2;
   Value v = x ? elaborate(e, x) : value_number(nearest);
   Span span = x ? x->span : in->span;
   if (v.kind == VALUE_DISTRIBUTION)
@@ -109,7 +113,8 @@ bool start_values(const Inference *in, Node **z) {
   return ok;
 }
 
-/* ---- a world in which the latents have given values --------------------------------------------------------------- */
+/* ---- a world in which the latents have given values ---------------------------------------------------------------
+ */
 
 typedef struct World {
   Memo *memos;
@@ -181,7 +186,8 @@ static void leave_world(Elaborator *e, World outer) {
   }
 }
 
-/* ---- densities and their gradients -------------------------------------------------------------------------------- */
+/* ---- densities and their gradients --------------------------------------------------------------------------------
+ */
 
 Node *density_at(const Inference *in, Density which, Node **z) {
   Elaborator *e = in->e;
@@ -224,9 +230,10 @@ bool density_gradient(const Inference *in, Density which, Node **z, Node **gradi
   if (!density) return false;
   const Node *statistic = batch_statistic(in, density, z);
   if (statistic) {
-    Diagnostic *d = error_at(e->c, "batch-statistic", statistic->span.source ? statistic->span : in->span,
-                             "the log joint holds a statistic of the batch, and %s finds the latents of each row by itself",
-                             in->method->name);
+    Diagnostic *d =
+        error_at(e->c, "batch-statistic", statistic->span.source ? statistic->span : in->span,
+                 "the log joint holds a statistic of the batch, and %s finds the latents of each row by itself",
+                 in->method->name);
     note_at(d, in->span, "`%s` is inferred here", in->latents[0]->name);
     help_with(d, "take it of data alone, or infer `%s` with `posterior %s ~ ...`", in->latents[0]->name,
               in->latents[0]->name);
@@ -237,7 +244,8 @@ bool density_gradient(const Inference *in, Density which, Node **z, Node **gradi
   return true;
 }
 
-/* ---- the statement ------------------------------------------------------------------------------------------------ */
+/* ---- the statement ------------------------------------------------------------------------------------------------
+ */
 
 static const InferenceMethod *find_method(Elaborator *e, const Expr *x) {
   bool named = x->kind == EXPR_CALL || x->kind == EXPR_NAME;

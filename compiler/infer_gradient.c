@@ -8,7 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- what may be climbed ------------------------------------------------------------------------------------------ */
+/* ---- what may be climbed ------------------------------------------------------------------------------------------
+ */
 
 static bool check_prior(const Inference *in, int i, Node **z) {
   Elaborator *e = in->e;
@@ -27,7 +28,8 @@ static bool check_prior(const Inference *in, int i, Node **z) {
   return false;
 }
 
-/* ---- one step ----------------------------------------------------------------------------------------------------- */
+/* ---- one step -----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct Climb {
   Node *rate;  /* what the gradient is multiplied by */
@@ -74,11 +76,23 @@ static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, No
   return inside(g, &in->supports[i].facts, next);
 }
 
+static bool is_built(const Inference *in) {
+  static const char *const later[] = {"persistent", "optimizer"};
+  for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+    if (option_of(in, later[i])) {
+      error_at(in->e->c, "not-supported", option_of(in, later[i])->span, "`%s` of %s is not supported yet", later[i],
+               in->method->name);
+      return false;
+    }
+  return true;
+}
+
 bool infer_by_gradient(Inference *in, Value *values) {
   Graph *g = in->e->graph;
   Node *start[MAX_INFERRED], *z[MAX_INFERRED], *gradients[MAX_INFERRED], *next[MAX_INFERRED], *found[MAX_INFERRED];
   Climb climb;
   int steps;
+  if (!is_built(in)) return false;
   if (!count_option(in, "steps", strcmp(in->method->name, "langevin") == 0 ? 30 : 100, &steps)) return false;
   if (!read_climb(in, &climb) || !start_values(in, start)) return false;
   build_at(g, in->span);
@@ -88,8 +102,7 @@ bool infer_by_gradient(Inference *in, Value *values) {
   if (!density_gradient(in, JOINT, z, gradients)) return false;
   Node *round = climb.noise ? build_round(g) : NULL;
   for (int i = 0; i < in->count; i++) next[i] = climbed(in, &climb, i, z[i], gradients[i], round);
-  Repeat loop = {
-      .rounds = steps, .round = round, .count = in->count, .carried = z, .initial = start, .next = next};
+  Repeat loop = {.rounds = steps, .round = round, .count = in->count, .carried = z, .initial = start, .next = next};
   const char *problem = repeat_problem(g, &loop);
   if (problem) {
     error_at(in->e->c, "inference", in->span, "%s cannot be a loop: %s", in->method->name, problem);

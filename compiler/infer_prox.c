@@ -22,7 +22,8 @@ static void report_no_prox(const Inference *in, const Value *prior) {
   if (prior->family && !e->c->sources[prior->family->span.source].library)
     help_with(d, "add `prox(v, t) = ...;` to its declaration: the z of the smallest (z - v)^2 / (2 t) - log_pdf(z)");
   else
-    help_with(d, "infer `%s` by langevin or by map, or take a prior with a prox, such as laplace", in->latents[0]->name);
+    help_with(d, "infer `%s` by langevin or by map, or take a prior with a prox, such as laplace",
+              in->latents[0]->name);
 }
 
 /* t, given a threshold: threshold / pull, pull being the slope of -log_pdf that prox takes off. */
@@ -32,7 +33,8 @@ static Value size_of_threshold(const Inference *in, const Value *prior) {
   if (!distribution_find_field(prior->family, "pull")) {
     Diagnostic *d = error_at(e->c, "no-pull", x->span, "%s declares no `pull`, so its prox has no threshold",
                              distribution_name(prior));
-    help_with(d, "leave `threshold` out, or add `pull = ...;` beside `prox`: what prox(v, t) takes off |v| divided by t");
+    help_with(d,
+              "leave `threshold` out, or add `pull = ...;` beside `prox`: what prox(v, t) takes off |v| divided by t");
     return value_error();
   }
   bool missing;
@@ -55,7 +57,8 @@ static Node *proximal_step(const Inference *in, const Value *prior, Node *ahead,
   Graph *g = e->graph;
   Node *gradient;
   if (!density_gradient(in, LIKELIHOODS, &ahead, &gradient)) return NULL;
-  Node *moved = build_map2(g, IR_add, ahead, build_map2(g, IR_mul, build_scalar_expand(g, step, &gradient->shape), gradient));
+  Node *moved =
+      build_map2(g, IR_add, ahead, build_map2(g, IR_mul, build_scalar_expand(g, step, &gradient->shape), gradient));
   Value arguments[2] = {value_tensor(moved, 0, in->span), size};
   const Field *prox = distribution_find_field(prior->family, "prox");
   Value v = distribution_field_at(e, prior, prox, arguments, &in->shapes[0], in->span);
@@ -89,7 +92,8 @@ bool infer_by_prox(Inference *in, Value *values) {
     if (!next) return false;
     double after = (1 + sqrt(1 + 4 * m * m)) / 2;
     Node *moved = build_map2(g, IR_sub, next, z);
-    ahead = momentum ? build_map2(g, IR_add, next, build_map2(g, IR_mul, moved, build_filled(g, (m - 1) / after, &moved->shape)))
+    ahead = momentum ? build_map2(g, IR_add, next,
+                                  build_map2(g, IR_mul, moved, build_filled(g, (m - 1) / after, &moved->shape)))
                      : next;
     z = next;
     m = after;

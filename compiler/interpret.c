@@ -79,6 +79,7 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
   if (node->op == IR_parameter) from = bindings->parameters[node->index];
   if (node->op == IR_state) from = bindings->states[node->index];
   if (node->op == IR_data) from = bindings->data[node->index] + place.row * size;
+  if (node->op == IR_row_state) from = bindings->row_states[node->index] + place.row * size;
   if (from != NULL)
     memcpy(out, from, sizeof(double) * (size_t)size);
   else if (node->op == IR_noise)

@@ -17,8 +17,9 @@ const OpInfo op_table[OP_COUNT] = {
 
 const char *const setting_names[SETTING_COUNT] = {"epoch", "step", "rows_in_batch", "total_rows"};
 
-const char *const output_role_names[OUTPUT_ROWS + 1] = {"objective", "term",    "metric", "value", "gradient",
-                                                        "state",     "initial", "export", "rows"};
+const char *const output_role_names[OUTPUT_ROLE_COUNT] = {"objective", "term",         "metric",   "value",
+                                                          "gradient",  "state",        "initial",  "export",
+                                                          "rows",      "row_gradient", "row_next", "row_initial"};
 
 const Shape scalar_shape = {0};
 
@@ -137,7 +138,7 @@ static void table_make_room(Graph *graph) {
 }
 
 unsigned node_axes(const Graph *graph, const Node *node) {
-  if (node->op == IR_data) return AXIS_DATUM;
+  if (node->op == IR_data || node->op == IR_row_state) return AXIS_DATUM;
   if (node->op == IR_noise || node->op == IR_inner_noise) return graph->signature->noises[node->index].axes;
   if (node->op == IR_carried) return node->axes_attribute;
   unsigned axes = 0;
@@ -228,6 +229,11 @@ Node *build_state(Graph *graph, int index) {
   return build_leaf(graph, IR_state, index, s->state_count, &s->states[index].shape);
 }
 
+Node *build_row_state(Graph *graph, int index) {
+  Signature *s = graph->signature;
+  return build_leaf(graph, IR_row_state, index, s->row_state_count, &s->row_states[index].shape);
+}
+
 /* --- what a node is --- */
 
 bool node_is_spread(const Node *node) { return node->op == IR_spread && node->axes_attribute != 0; }
@@ -271,6 +277,7 @@ static Node *build_like_leaf(Graph *graph, const Node *node) {
   if (node->op == IR_noise) return build_noise(graph, node->index);
   if (node->op == IR_setting) return build_setting(graph, (SettingKind)node->index);
   if (node->op == IR_state) return build_state(graph, node->index);
+  if (node->op == IR_row_state) return build_row_state(graph, node->index);
   assert(node->op == IR_carried || node->op == IR_round);
   return build_placeholder(graph, node);
 }

@@ -122,6 +122,18 @@ typedef struct State {
   double start;
 } State;
 
+/* A value that each row of the training data owns and keeps from one visit to the next: a `local` parameter (raw), the
+ * position of a persistent chain. A program reads it by build_row_state; what becomes of it is said by the train
+ * program's outputs: OUTPUT_ROW_GRADIENT, the optimiser updates it with moments of the row's own; OUTPUT_ROW_NEXT, the
+ * program computes its next value itself; neither, the step holds it and a fit (training.h) moves it. Its first value
+ * is an OUTPUT_ROW_INITIAL of the program "initialise_rows"; rows that were not trained on begin there, too. */
+typedef struct RowState {
+  Name name;
+  Shape shape;
+  Span span;
+  bool constrained; /* the raw value differs from the constrained one */
+} RowState;
+
 /* What all programs of one model share. */
 typedef struct Signature {
   Parameter *parameters;
@@ -132,6 +144,8 @@ typedef struct Signature {
   int noise_count;
   State *states;
   int state_count;
+  RowState *row_states;
+  int row_state_count;
 } Signature;
 
 typedef enum OutputRole {
@@ -143,9 +157,14 @@ typedef enum OutputRole {
   OUTPUT_STATE,     /* index: the state's next value */
   OUTPUT_INITIAL,   /* index: raw initial value of a parameter */
   OUTPUT_EXPORT,    /* index: constrained value of a parameter */
-  OUTPUT_ROWS       /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
+  OUTPUT_ROWS,      /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
+  /* row values (axes datum) of row state `index`: */
+  OUTPUT_ROW_GRADIENT, /* adjoint of MINUS the objective */
+  OUTPUT_ROW_NEXT,     /* its value from this step on */
+  OUTPUT_ROW_INITIAL,  /* raw initial value */
+  OUTPUT_ROLE_COUNT
 } OutputRole;
-extern const char *const output_role_names[OUTPUT_ROWS + 1];
+extern const char *const output_role_names[OUTPUT_ROLE_COUNT];
 
 typedef struct Output {
   OutputRole role;
@@ -182,6 +201,7 @@ Node *build_data(Graph *, int index);
 Node *build_noise(Graph *, int index);
 Node *build_setting(Graph *, SettingKind);
 Node *build_state(Graph *, int index);
+Node *build_row_state(Graph *, int index);
 Node *build_map1(Graph *, Op, Node *);
 Node *build_map2(Graph *, Op, Node *, Node *);
 Node *build_map3(Graph *, Op, Node *, Node *, Node *);
@@ -265,7 +285,8 @@ typedef struct Bindings {
   const double *const *parameters; /* raw, by index */
   const double *const *data;       /* rows x size, by index */
   const double *const *states;
-  double settings[SETTING_COUNT]; /* SETTING_ROWS_IN_BATCH must be rows */
+  const double *const *row_states; /* rows x size, by index */
+  double settings[SETTING_COUNT];  /* SETTING_ROWS_IN_BATCH must be rows */
   uint64_t seed;
   uint32_t step;
   /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop node,

@@ -34,11 +34,13 @@ static const char *verify_leaf(const Graph *graph, const Node *node) {
   if (node->op == IR_noise) count = s->noise_count;
   if (node->op == IR_setting) count = SETTING_COUNT;
   if (node->op == IR_state) count = s->state_count;
+  if (node->op == IR_row_state) count = s->row_state_count;
   REQUIRE(node->index >= 0 && node->index < count, "index of a leaf out of range");
   if (node->op == IR_parameter) declared = &s->parameters[node->index].shape;
   if (node->op == IR_data) declared = &s->data[node->index].shape;
   if (node->op == IR_noise) declared = &s->noises[node->index].shape;
   if (node->op == IR_state) declared = &s->states[node->index].shape;
+  if (node->op == IR_row_state) declared = &s->row_states[node->index].shape;
   REQUIRE(shapes_same(&node->shape, declared), "a leaf's shape is not the declared one");
   return NULL;
 }
@@ -237,7 +239,9 @@ static const char *verify_output(const Graph *graph, const Output *output) {
   const Node *value = output->value;
   const Signature *s = graph->signature;
   REQUIRE(value != NULL && value->id < graph->count && graph->nodes[value->id] == value, "output not in the graph");
-  bool rows = output->role == OUTPUT_ROWS;
+  bool row_state =
+      output->role == OUTPUT_ROW_GRADIENT || output->role == OUTPUT_ROW_NEXT || output->role == OUTPUT_ROW_INITIAL;
+  bool rows = output->role == OUTPUT_ROWS || row_state;
   REQUIRE(rows == ((value->axes & AXIS_DATUM) != 0), "an output is of a datum where it should be of a step, or not");
   if (!rows) REQUIRE(value->axes == 0, "a step output with an axis");
   if (output->role == OUTPUT_OBJECTIVE || output->role == OUTPUT_TERM || output->role == OUTPUT_VALUE)
@@ -245,6 +249,11 @@ static const char *verify_output(const Graph *graph, const Output *output) {
   if (output->role == OUTPUT_STATE) {
     REQUIRE(output->index >= 0 && output->index < s->state_count, "no such state");
     REQUIRE(shapes_match(&value->shape, &s->states[output->index].shape), "a state changes its shape");
+  }
+  if (row_state) {
+    REQUIRE(output->index >= 0 && output->index < s->row_state_count, "no such row state");
+    REQUIRE(shapes_match(&value->shape, &s->row_states[output->index].shape), "not the shape of its row state");
+    REQUIRE(value->axes == AXIS_DATUM, "a row state's output has an axis beside datum");
   }
   bool raw = output->role == OUTPUT_GRADIENT || output->role == OUTPUT_INITIAL;
   if (raw || output->role == OUTPUT_EXPORT)

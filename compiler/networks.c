@@ -1,5 +1,6 @@
 /* networks: calls of what is written in the language itself — encoders, decoders, layers, functions. A callee is
- * walked anew at each call (blocks.c); leading dims it does not name are mapped over by carrying them in the context. */
+ * walked anew at each call (blocks.c); leading dims it does not name are mapped over by carrying them in the context.
+ */
 #include "front.h"
 
 #include <string.h>

@@ -138,7 +138,8 @@ Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
     error_at(e->c, "unknown-name", span, "nothing here is called `%s`", name);
     return value_error();
   }
-  if (kind == ITEM_POSTERIOR && model_inference(e->model, name)) return inferred_latent(e, variable, span); /* a point */
+  if (kind == ITEM_POSTERIOR && model_inference(e->model, name))
+    return inferred_latent(e, variable, span); /* a point */
   if (is_misdirected(e->model, kind)) return value_error();
   Diagnostic *d = error_at(e->c, "missing-statement", variable->name_span, "%s %s has no %s",
                            item_keyword(variable->kind), name, item_keyword(kind));

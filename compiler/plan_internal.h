@@ -19,6 +19,7 @@ typedef enum Storage {
   STORE_PARAMETER,  /* index; read only */
   STORE_DATA,       /* index; read only, rows */
   STORE_STATE,      /* index; read only, before this step */
+  STORE_ROW_STATE,  /* index; read only, rows, before this step */
   STORE_SETTING,    /* index; read only */
   STORE_TABLE,      /* a constant array of the text; read only */
   STORE_VALUES,     /* offset in call->values */

@@ -140,8 +140,8 @@ void plan_print(Text *text, const Plan *plan) {
 /* --- checks --- */
 
 static bool readable_before_written(Storage storage) {
-  return storage == STORE_PARAMETER || storage == STORE_DATA || storage == STORE_STATE || storage == STORE_SETTING ||
-         storage == STORE_TABLE;
+  return storage == STORE_PARAMETER || storage == STORE_DATA || storage == STORE_STATE || storage == STORE_ROW_STATE ||
+         storage == STORE_SETTING || storage == STORE_TABLE;
 }
 
 typedef struct Check {

@@ -84,7 +84,8 @@ static void drop_statements_about(Model *m, const Item *item) {
   for (int i = m->items.count - 1; i >= 0; i--) {
     const Item *old = m->items.items[i];
     bool about = old->kind == ITEM_PRIOR || old->kind == ITEM_LIKELIHOOD;
-    if (((about && old->name == item->name) || infers(old, item->name)) && old->span.source != item->span.source) remove_item(&m->items, i);
+    if (((about && old->name == item->name) || infers(old, item->name)) && old->span.source != item->span.source)
+      remove_item(&m->items, i);
   }
 }
 
@@ -313,7 +314,8 @@ static void refuse_type(Compilation *c, const TypeExpr *type) {
 static void refuse_block(Compilation *c, const Block *block) {
   for (int i = 0; i < block->count; i++) {
     const Stmt *s = block->items[i];
-    if (s->kind == STMT_PARAM && s->is_local) refuse(c, s->span, "`local`", NULL);
+    if (s->kind == STMT_PARAM && s->is_local)
+      refuse(c, s->span, "a `local` inside a block", "declare it among the statements of the model");
     if (s->kind == STMT_PARAM) refuse_type(c, s->type);
   }
 }
@@ -322,7 +324,8 @@ static void refuse_unbuilt(Model *m) {
   Compilation *c = m->compilation;
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind == ITEM_LOCAL) refuse(c, item->span, "`local`", "use an encoder and `posterior NAME ~ ...`");
+    if (item->kind == ITEM_INFER && model_find(m, ITEM_LOCAL, item->name))
+      refuse(c, item->span, "`infer` of a `local`", "without it the optimiser of `train` fits the local");
     if (item->kind == ITEM_EVALUATE) refuse(c, item->span, "`evaluate`", NULL);
     if (item->kind == ITEM_TRAIN && item->name)
       refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");

@@ -9,9 +9,9 @@
 
 #include "plan_internal.h"
 
-const char *const storage_names[STORE_COUNT] = {"parameter", "data",       "state", "setting", "table",
-                                                "values",    "fixed",      "tile",  "kept",    "partial",
-                                                "gradient",  "state_next", "range"};
+const char *const storage_names[STORE_COUNT] = {"parameter", "data",     "state",      "row_state", "setting",
+                                                "table",     "values",   "fixed",      "tile",      "kept",
+                                                "partial",   "gradient", "state_next", "range"};
 
 /* --- names and tensors --- */
 
@@ -68,6 +68,7 @@ Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index
   if (storage == STORE_PARAMETER) wanted = s->graph->signature->parameters[index].name;
   if (storage == STORE_DATA) wanted = s->graph->signature->data[index].name;
   if (storage == STORE_STATE) wanted = s->graph->signature->states[index].name;
+  if (storage == STORE_ROW_STATE) wanted = s->graph->signature->row_states[index].name;
   if (storage == STORE_SETTING) wanted = setting_names[index];
   if (node->op == IR_noise || node->op == IR_inner_noise)
     wanted = node->index < 0 ? "row_number" : s->graph->signature->noises[node->index].name;
@@ -177,11 +178,12 @@ static void place_node(Scheduler *s, Info *info) {
       place_computed(s, info);
     } else {
       place_leaf(s, info,
-                 node->op == IR_parameter ? STORE_PARAMETER
-                 : node->op == IR_state   ? STORE_STATE
-                 : node->op == IR_setting ? STORE_SETTING
-                 : node->op == IR_table   ? STORE_TABLE
-                                          : STORE_DATA);
+                 node->op == IR_parameter   ? STORE_PARAMETER
+                 : node->op == IR_state     ? STORE_STATE
+                 : node->op == IR_row_state ? STORE_ROW_STATE
+                 : node->op == IR_setting   ? STORE_SETTING
+                 : node->op == IR_table     ? STORE_TABLE
+                                            : STORE_DATA);
     }
     return;
   case KIND_VIEW:

@@ -17,7 +17,8 @@ static const double *codes(Spec *s, const char *latent, const Run *run) {
   return spec_output(s, PROGRAM_ENCODE, OUTPUT_ROWS, latent, run);
 }
 
-/* ---- the score of a spike and slab (a N(0, 1) + (1 - a) N(0, 0.1^2)) ---------------------------------------------- */
+/* ---- the score of a spike and slab (a N(0, 1) + (1 - a) N(0, 0.1^2)) ----------------------------------------------
+ */
 
 typedef struct Score {
   double weight;
@@ -27,13 +28,26 @@ typedef struct Score {
 
 /* d/dz log p by 60-digit differentiation */
 static const Score scores[] = {
-    {1, 10, {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5, 1.1, 3, 7.1, 15}, {0.04, -0.05, -0.2, -0.35, -0.4, -0.5, -1.1, -3, -7.1, -15}},
-    {0.5, 10, {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5, 1.1, 3, 7.1, 15},
+    {1,
+     10,
+     {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5, 1.1, 3, 7.1, 15},
+     {0.04, -0.05, -0.2, -0.35, -0.4, -0.5, -1.1, -3, -7.1, -15}},
+    {0.5,
+     10,
+     {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5, 1.1, 3, 7.1, 15},
      {3.613227, -4.496747, -11.683092, -1.137527, -0.543386, -0.502090, -1.1, -3, -7.1, -15}},
-    {0.1, 7, {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5, 1.1}, {3.952939, -4.938528, -18.525275, -6.347290, -1.654147, -0.518806, -1.1}},
-    {0.01, 7, {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5, 1.1},
+    {0.1,
+     7,
+     {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5, 1.1},
+     {3.952939, -4.938528, -18.525275, -6.347290, -1.654147, -0.518806, -1.1}},
+    {0.01,
+     7,
+     {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5, 1.1},
      {3.995675, -4.994348, -19.856197, -24.507652, -10.877391, -0.706079, -1.1}},
-    {0.001, 6, {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5}, {3.999571, -4.999439, -19.985655, -33.570154, -31.447803, -2.503693}},
+    {0.001,
+     6,
+     {-0.04, 0.05, 0.2, 0.35, 0.4, 0.5},
+     {3.999571, -4.999439, -19.985655, -33.570154, -31.447803, -2.503693}},
 };
 
 /* One step of size sqrt(2) from x where nothing but the prior speaks: x + score. */
@@ -92,7 +106,8 @@ Test(infer, score_far_out) {
   spec_close(&s);
 }
 
-/* ---- langevin and map --------------------------------------------------------------------------------------------- */
+/* ---- langevin and map ---------------------------------------------------------------------------------------------
+ */
 
 #define LINEAR                                                                                                         \
   "model linear;\ndim D = 4;\ndim K = 3;\ndata x : real[D];\nlatent z : real[K];\nparam A : real[D, K] init 1;\n"      \
@@ -211,7 +226,8 @@ Test(infer, nothing_flows_through_langevin) {
   spec_close(&s);
 }
 
-/* ---- ista and fista ----------------------------------------------------------------------------------------------- */
+/* ---- ista and fista -----------------------------------------------------------------------------------------------
+ */
 
 /* Each finds the minimum of |x - A z|^2 / (2 sd^2) - log prior: its optimality conditions. sd = 0.5. */
 static void expect_lasso(const double *z, double weight, bool one_sided) {
@@ -230,7 +246,8 @@ static void expect_lasso(const double *z, double weight, bool one_sided) {
 }
 
 Test(infer, ista_solves_the_lasso) {
-  static const char *const methods[] = {"ista(steps = 300, step_size = 0.1)", "fista(steps = 150, step_size = lipschitz)",
+  static const char *const methods[] = {"ista(steps = 300, step_size = 0.1)",
+                                        "fista(steps = 150, step_size = lipschitz)",
                                         "ista(steps = 300, step_size = 0.1, threshold = 0.15)"};
   for (int i = 0; i < 3; i++) {
     char text[1000];
@@ -257,9 +274,10 @@ Test(infer, exponential_is_one_sided) {
 }
 
 Test(infer, groups_are_on_or_off) {
-  Spec s = spec_right("model groups;\ndim D = 4;\ndim G = 2;\ndim M = 2;\ndata x : real[D];\nlatent z : real[G, M];\n"
-                      "param A : real[D, G * M] init normal(0, 0.5);\nprior z ~ group_laplace(0.5, over = M);\n"
-                      "likelihood x ~ normal(A @ flatten(z), 1);\ninfer z by ista(steps = 250, step_size = lipschitz);\n");
+  Spec s =
+      spec_right("model groups;\ndim D = 4;\ndim G = 2;\ndim M = 2;\ndata x : real[D];\nlatent z : real[G, M];\n"
+                 "param A : real[D, G * M] init normal(0, 0.5);\nprior z ~ group_laplace(0.5, over = M);\n"
+                 "likelihood x ~ normal(A @ flatten(z), 1);\ninfer z by ista(steps = 250, step_size = lipschitz);\n");
   const double *a = spec_initial(&s, "A");
   Run run = {.rows = 2, .inputs = {{"x", x}, {"A", a}}};
   const double *z = codes(&s, "z", &run);
@@ -295,7 +313,8 @@ Test(infer, lipschitz_is_the_largest_eigenvalue) {
   spec_close(&s);
 }
 
-/* ---- the same by hand --------------------------------------------------------------------------------------------- */
+/* ---- the same by hand ---------------------------------------------------------------------------------------------
+ */
 
 #define GROUP_SPARSE                                                                                                   \
   "dim D = 12;\ndim G = 3;\ndim M = 2;\nlet lambda = 0.2;\ndata x : unit[D];\nlatent z : real[G, M];\n"                \
@@ -328,7 +347,8 @@ Test(infer, fista_is_what_stands_by_hand) {
   spec_close(&hand);
 }
 
-/* ---- one application of the encoder finds the support (Theodosis et al. 2021, Lemma 1) ------------------------------ */
+/* ---- one application of the encoder finds the support (Theodosis et al. 2021, Lemma 1) ------------------------------
+ */
 
 enum { D = 64, G = 16, M = 2 };
 
@@ -389,7 +409,8 @@ Test(infer, one_step_recovers_the_support) {
   spec_close(&s);
 }
 
-/* ---- repeat ------------------------------------------------------------------------------------------------------- */
+/* ---- repeat -------------------------------------------------------------------------------------------------------
+ */
 
 Test(infer, rounds_share_parameters_unless_untied) {
   Spec tied = spec_right("model tied;\ndim D = 3;\ndata x : real[D];\n"
