@@ -555,7 +555,6 @@ static const char *const unbuilt_functions[] = {
     "conv2d",
     "conv2d_transpose",
     "cholesky",
-    "lipschitz",
     "median",
     "rows",
     "file",

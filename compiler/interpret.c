@@ -455,7 +455,10 @@ static void interpret_contract(Run *run, const Node *node) {
 
 static void interpret_node(Run *run, const Node *node) {
   Place place;
-  if (node->op == IR_sum_over)
+  bool replayed = node->op == IR_stop && run->bindings->held != NULL && run->bindings->replay;
+  if (replayed)
+    ; /* its operand may not have been computed */
+  else if (node->op == IR_sum_over)
     interpret_sum_over(run, node);
   else if (node->op == IR_pick || node->op == IR_place)
     interpret_members(run, node);
@@ -471,13 +474,29 @@ static void interpret_node(Run *run, const Node *node) {
   if (node->op == IR_stop) hold(run, node);
 }
 
+/* By id: what the outputs are made of. Stopped values that are held need nothing, and no branch taken on the way to
+ * them counts. NULL if out of memory. */
+static bool *nodes_to_replay(const Graph *graph, const Bindings *bindings) {
+  bool *needed = calloc((size_t)graph->count + 1, sizeof *needed);
+  for (int i = 0; needed != NULL && i < graph->output_count; i++) needed[graph->outputs[i].value->id] = true;
+  for (int id = graph->count - 1; needed != NULL && id >= 0; id--) {
+    const Node *node = graph->nodes[id];
+    bool held = node->op == IR_stop && bindings->held != NULL && bindings->held[id] != NULL;
+    for (int k = 0; needed[id] && !held && k < node->operand_count; k++) needed[node->operands[k]->id] = true;
+  }
+  return needed;
+}
+
 Evaluation *interpret(const Graph *graph, const Bindings *bindings) {
   Evaluation *evaluation = calloc(1, sizeof *evaluation);
   if (evaluation == NULL) return NULL;
   evaluation->branches = 0xcbf29ce484222325u;
   evaluation->values = calloc((size_t)graph->count + 1, sizeof *evaluation->values);
   Run run = {graph, bindings, evaluation};
+  bool *needed = bindings->replay ? nodes_to_replay(graph, bindings) : NULL;
+  if (bindings->replay && needed == NULL) evaluation->problem = "out of memory";
   for (int i = 0; i < graph->count && evaluation->values != NULL && evaluation->problem == NULL; i++) {
+    if (needed != NULL && !needed[i]) continue;
     long extent = node_extent(graph, graph->nodes[i], bindings->rows);
     evaluation->values[i] = malloc(sizeof(double) * (size_t)(extent > 0 ? extent : 1));
     if (evaluation->values[i] == NULL)
@@ -485,6 +504,7 @@ Evaluation *interpret(const Graph *graph, const Bindings *bindings) {
     else
       interpret_node(&run, graph->nodes[i]);
   }
+  free(needed);
   if (evaluation->values == NULL) evaluation->problem = "out of memory";
   return evaluation;
 }

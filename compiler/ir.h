@@ -327,7 +327,7 @@ typedef struct Bindings {
   uint64_t seed;
   uint32_t step;
   /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop node,
-   * replay uses them. NULL: neither. held has graph->count entries; those that are NULL are made with malloc and are
+   * replay uses them, and computes what the outputs need alone. NULL: neither. held has graph->count entries; those that are NULL are made with malloc and are
    * the caller's to free. */
   double **held;
   bool replay;
