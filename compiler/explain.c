@@ -169,7 +169,8 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
   text_append(&text, "%s", kl_rule_name(r->rule));
   const char *rule = r->rule == KL_RULE_CLOSED ? one_line(c, r->rule_span) : "";
   if (r->rule == KL_RULE_CLOSED)
-    text_append(&text, ", %.*s %s", (int)strcspn(rule, "=") - 1, rule, rule_place(c, r->rule_span));
+    text_append(&text, ", %.*s %s", (int)strcspn(rule, "=") - (strchr(rule, '=') != NULL), rule,
+                rule_place(c, r->rule_span));
   if (r->rule == KL_RULE_CLOSED && r->how) text_append(&text, ", %s", r->how);
   if (r->rule == KL_RULE_SUM) text_append(&text, " over %d values", r->nodes);
   if (r->rule == KL_RULE_QUADRATURE) text_append(&text, ", %d nodes, %s", r->nodes, r->how);

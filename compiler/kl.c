@@ -71,6 +71,8 @@ Value sum_nodes(Elaborator *e, const NodeDim *nodes, Value v, Span span) {
 
 static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
   bool missing;
+  *result = value_error();
+  if (!subset_sizes_agree(e, pair)) return true;
   Value v = closed_kl(e, pair->q, pair->p, &pair->shape, pair->span, &missing, &pair->rule);
   pair->why = arena_printf(e->c, "no `rule kl(%s(...), %s(...))` is declared", distribution_name(pair->q),
                            distribution_name(pair->p));

@@ -20,6 +20,8 @@ typedef struct KlPair {
 
 /* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
 bool kl_by_sum(Elaborator *, KlPair *, Value *result);
+/* Subsets of different sizes are reported. */
+bool subset_sizes_agree(Elaborator *, const KlPair *);
 bool kl_along_draw(Elaborator *, KlPair *, Value *result);
 bool kl_by_quadrature(Elaborator *, KlPair *, Value *result);
 

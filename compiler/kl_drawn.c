@@ -6,8 +6,9 @@
 #include <string.h>
 
 /* subset(size): both must be of the same size, or the KL is infinite. */
-static bool same_size(Elaborator *e, const KlPair *pair) {
+bool subset_sizes_agree(Elaborator *e, const KlPair *pair) {
   const Item *family = pair->q->family;
+  if (!family || family != pair->p->family) return true;
   const TypeExpr *type = family->formals.items[0].type;
   if (!type || strcmp(type->name, "subset") != 0 || type->arguments[0].value->kind != EXPR_NAME) return true;
   for (int i = 0; i < pair->q->count; i++) {
@@ -48,7 +49,6 @@ bool kl_along_draw(Elaborator *e, KlPair *pair, Value *result) {
   const Field *sample = distribution_find_field(q->family, "sample");
   if (!field || !sample || field->head.count != sample->head.count || field->extra.count < p->count) return false;
   *result = value_error();
-  if (!same_size(e, pair)) return true;
   const Item *latent = model_find_declaration(e->model, pair->latent);
   unsigned axes =
       (latent->kind == ITEM_LATENT ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);

@@ -199,7 +199,10 @@ Value posterior_mean(Elaborator *e, Name latent, Span span) {
   Value d = posterior ? model_value(e, posterior, span) : value_error();
   Shape shape;
   bool missing = true;
-  if (d.kind != VALUE_DISTRIBUTION || !latent_shape(e, latent, &d, &shape)) return value_error();
+  Frame frame = enter_callee(e, NULL, true, e->path);
+  bool known = d.kind == VALUE_DISTRIBUTION && latent_shape(e, latent, &d, &shape);
+  leave_callee(e, frame);
+  if (!known) return value_error();
   Value mean = distribution_field(e, &d, "mean", NULL, &shape, span, &missing);
   return missing ? value_error() : mean;
 }

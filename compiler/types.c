@@ -153,6 +153,25 @@ const Expr *type_dim(const TypeExpr *type, int i) {
   return i < type->dim_count ? type->dims[i] : type->arguments[0].value;
 }
 
+/* A dim that data will give, and that is a small number for now. */
+static bool is_invented(const Elaborator *e, const Expr *dim) {
+  const Item *item = dim->kind == EXPR_NAME ? model_find(e->model, ITEM_DIM, dim->name) : NULL;
+  return e->model->options.invent_dims && item && !item->expr;
+}
+
+/* subset(L)[K] needs L <= K. */
+static bool check_subset(Elaborator *e, const TypeExpr *type, const Shape *shape) {
+  Support support;
+  if (!read_support(e, type, &support)) return false;
+  if (shape->rank > 0 && (support.count.size <= shape->dims[shape->rank - 1].size ||
+                          is_invented(e, type_dim(type, shape->rank - 1))))
+    return true;
+  Diagnostic *d = error_at(e->c, "shape", type->span, "a subset of at most %s members needs that many to choose from",
+                           dim_text(e->c, support.count));
+  help_with(d, "subset(L)[K] is at most L of K");
+  return false;
+}
+
 bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
   *shape = (Shape){0};
   bool ok = true;
@@ -174,16 +193,7 @@ bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
     error_at(e->c, "shape", type->span, "lower_triangular is a square matrix: lower_triangular[K, K]");
     return false;
   }
-  if (ok && strcmp(type->name, "subset") == 0) {
-    Support support;
-    if (!read_support(e, type, &support)) return false;
-    if (shape->rank == 0 || support.count.size > shape->dims[shape->rank - 1].size) {
-      Diagnostic *d = error_at(e->c, "shape", type->span, "a subset of at most %s members needs that many to choose from",
-                               dim_text(e->c, support.count));
-      help_with(d, "subset(L)[K] is at most L of K");
-      return false;
-    }
-  }
+  if (ok && strcmp(type->name, "subset") == 0 && !check_subset(e, type, shape)) return false;
   return ok && size_is_possible(e, shape, type->span);
 }
 
