@@ -7,8 +7,9 @@
 
 const Expr *learning_rate(const Model *);
 
-const char *const program_names[PROGRAM_COUNT] = {
-    "initialise", "train", "evaluate", "encode", "reconstruct", "export", "project", "initialise_rows", "export_rows", "fit", "fit_new"};
+const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
+                                                  "reconstruct", "export", "project",  "initialise_rows",
+                                                  "export_rows", "fit",    "fit_new"};
 
 /* ---- outputs shared by train and evaluate
  * ---------------------------------------------------------------------------- */
@@ -303,8 +304,7 @@ static bool has_samples(ProgramKind program) {
 
 Graph *derive(Model *m, ProgramKind program) {
   if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
-  Elaborator *e =
-      elaborator_create(m, program, has_samples(program) ? m->samples : 1);
+  Elaborator *e = elaborator_create(m, program, has_samples(program) ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;
 }

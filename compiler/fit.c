@@ -13,6 +13,38 @@ Item *local_inference(const Model *m) {
   return NULL;
 }
 
+/* One statement, by lbfgs, about locals alone. */
+bool check_local_inference(Elaborator *e, const Item *infer) {
+  const Model *m = e->model;
+  const Expr *x = infer->expr;
+  bool named = x->kind == EXPR_CALL || x->kind == EXPR_NAME, fine = true;
+  if (!named || strcmp(x->name, "lbfgs") != 0) {
+    Diagnostic *d = error_at(e->c, "inference", x->span, "the local `%s` cannot be inferred by `%s`", infer->names[0],
+                             named ? x->name : span_text(e->c, x->span));
+    help_with(
+        d,
+        "`infer %s by lbfgs(steps = 100, history = 20);` fits a local; without `infer` the optimiser of `train` does",
+        infer->names[0]);
+    return false;
+  }
+  for (int i = 0; i < infer->name_count; i++)
+    if (!model_find(m, ITEM_LOCAL, infer->names[i])) {
+      Diagnostic *d = error_at(e->c, "inference", infer->name_spans[i], "`%s` is no local, and `%s` is",
+                               infer->names[i], infer->names[0]);
+      help_with(d, "infer it by a statement of its own");
+      fine = false;
+    }
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *other = m->items.items[i];
+    if (other->kind != ITEM_INFER || other == infer || !model_find(m, ITEM_LOCAL, other->names[0])) continue;
+    Diagnostic *d = error_at(e->c, "inference", other->span, "the locals are inferred by two statements");
+    note_at(d, infer->span, "the other is here");
+    help_with(d, "infer them together: `infer %s, %s by lbfgs(...);`", infer->names[0], other->names[0]);
+    fine = false;
+  }
+  return fine;
+}
+
 bool is_inferred_local(const Model *m, Name name) {
   const Item *infer = local_inference(m);
   for (int i = 0; infer && i < infer->name_count; i++)
@@ -65,7 +97,8 @@ static Node *row_objective(Elaborator *e, const Terms *terms, Span span) {
 static void output_gradients(Elaborator *e, Node *objective) {
   Graph *g = e->graph;
   const Signature *s = g->signature;
-  Node **leaves = arena_array(e->c, Node *, s->row_state_count), **adjoints = arena_array(e->c, Node *, s->row_state_count);
+  Node **leaves = arena_array(e->c, Node *, s->row_state_count),
+       **adjoints = arena_array(e->c, Node *, s->row_state_count);
   int *index = arena_array(e->c, int, s->row_state_count), count = 0;
   for (int i = 0; i < s->row_state_count; i++)
     if (is_fitted(e, i)) {

@@ -416,6 +416,7 @@ int count_samples(const Model *); /* samples = S of the train block or of elbo(.
 void read_fit(Elaborator *, const Expr *, bool restarts, InnerFit *);
 /* fit.c: the `infer` statement about locals, or NULL; does one name this local? */
 Item *local_inference(const Model *);
+bool check_local_inference(Elaborator *, const Item *infer);
 bool is_inferred_local(const Model *, Name);
 bool has_fit(Elaborator *); /* the program it is for has something to fit */
 /* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */

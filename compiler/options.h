@@ -57,8 +57,8 @@ typedef struct Training {
   double lr, beta1, beta2, epsilon, momentum, weight_decay;
   long batch, epochs, steps;
   bool shuffle;
-  InnerFit fit;             /* of the optimizer lbfgs */
-  long unchanged;      /* stop = unchanged(n); 0: not */
+  InnerFit fit;            /* of the optimizer lbfgs */
+  long unchanged;          /* stop = unchanged(n); 0: not */
   InnerFit inner, fit_new; /* of the row states of a batch; of rows that were not trained on */
   Span span;
 } Training;

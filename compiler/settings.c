@@ -124,7 +124,8 @@ void read_fit(Elaborator *e, const Expr *x, bool restarts, InnerFit *fit) {
     else {
       Diagnostic *d = error_at(e->c, "setting", a->name ? a->name_span : a->value->span, "lbfgs has no setting `%s`",
                                a->name ? a->name : span_text(e->c, a->value->span));
-      suggest(d, a->name ? a->name : "", known, restarts ? "lbfgs has steps, history, restart" : "lbfgs has steps, history");
+      suggest(d, a->name ? a->name : "", known,
+              restarts ? "lbfgs has steps, history, restart" : "lbfgs has steps, history");
     }
   }
 }
@@ -153,7 +154,8 @@ static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
 /* stop = unchanged(n) */
 static void read_stop(Elaborator *e, const Expr *x, Training *t) {
   if (x->kind != EXPR_CALL || strcmp(x->name, "unchanged") != 0 || x->argument_count != 1 || x->arguments[0].name) {
-    Diagnostic *d = error_at(e->c, "setting", x->span, "`stop` is unchanged(n): the objective equals that of n epochs before");
+    Diagnostic *d =
+        error_at(e->c, "setting", x->span, "`stop` is unchanged(n): the objective equals that of n epochs before");
     help_with(d, "for example stop = unchanged(2)");
     return;
   }
@@ -191,12 +193,13 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
   }
 }
 
-/* The `infer` of locals, and how rows that were not trained on are fitted: by `evaluate { fit = ... }`, else likewise. */
+/* The `infer` of locals, and how rows that were not trained on are fitted: by `evaluate { fit = ... }`, else likewise.
+ */
 static void read_inner_fits(Elaborator *e, const Item *evaluate, Training *t) {
   const Model *m = e->model;
   const Item *infer = local_inference(m);
   t->fit_new = (InnerFit){.steps = 100, .history = 20};
-  if (infer) {
+  if (infer && check_local_inference(e, infer)) {
     t->inner = t->fit_new;
     read_fit(e, infer->expr, true, &t->inner);
     t->fit_new = t->inner;

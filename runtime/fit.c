@@ -153,7 +153,8 @@ enum { ADVANCE_ROWS = 32 };
 static void advance_unit(void *context, long unit, int thread) {
   struct advance_context *c = context;
   struct spm_fitter *f = c->host->fitter;
-  long from = unit * ADVANCE_ROWS, rows = c->run->call.rows, end = rows - from < ADVANCE_ROWS ? rows : from + ADVANCE_ROWS;
+  long from = unit * ADVANCE_ROWS, rows = c->run->call.rows,
+       end = rows - from < ADVANCE_ROWS ? rows : from + ADVANCE_ROWS;
   const real *values = spm_output_values(c->run, c->objective);
   (void)thread;
   for (long r = from; r < end; r++) {

@@ -119,7 +119,8 @@ int spm_host_create(struct spm_host *host, const struct spm_model *model, long c
   if (host->pool) host->threads = pool_threads(host->pool); /* perhaps fewer could be started */
   int status = host->pool ? allocate(host, capacity > 0, error) : spm_fail(error, "%s: not enough memory", model->name);
   if (status == 0)
-    status = spm_fitter_create(host, capacity, capacity > 0 && model->training_count > 0 ? model->trainings : NULL, error);
+    status =
+        spm_fitter_create(host, capacity, capacity > 0 && model->training_count > 0 ? model->trainings : NULL, error);
   if (status != 0) spm_host_free(host);
   return status;
 }
@@ -351,8 +352,7 @@ int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const lo
                     struct spm_error *error) {
   if (gather_data(host, rows, order, first, count, error) != 0) return -1;
   if (host->model->row_state_count == 0) return 0;
-  if (!rows->owned || host->rows.rows == 0)
-    return fit_new_rows(host, first, count, error);
+  if (!rows->owned || host->rows.rows == 0) return fit_new_rows(host, first, count, error);
   struct spm_row_numbers numbers = {order, first, count};
   spm_rows_gather(host->model, &host->rows, &numbers, host->row_batch);
   return 0;

@@ -160,8 +160,8 @@ static int run_step(struct training *t, struct spm_error *error) {
   struct spm_run run = spm_host_run(host, t->train, rows);
   run.call.step = (unsigned)t->state->step;
   t->optimizer.updates = t->state->updates;
-  struct spm_outcome outcome = t->lbfgs ? spm_fit_step(host, &run)
-                                        : spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
+  struct spm_outcome outcome =
+      t->lbfgs ? spm_fit_step(host, &run) : spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
   spm_columns_read(t->options->train_columns, &run, t->values);
   t->broken_rows = -1;
   if (t->lbfgs)
@@ -286,6 +286,9 @@ static int prepare(struct training *t, struct spm_error *error) {
   t->batch = train_batch_rows(&options->training, rows);
   t->epoch_steps = train_epoch_steps(&options->training, rows);
   t->total_steps = train_total_steps(&options->training, rows);
+  if (strcmp(options->training.optimizer, "lbfgs") == 0 && t->epoch_steps > 1)
+    return spm_fail(error, "%s: lbfgs takes all %ld rows in each step, and a batch has %ld", model->name, rows,
+                    t->batch);
   t->values = calloc((size_t)t->state->count + 1, sizeof *t->values);
   t->means = calloc((size_t)t->state->count + 1, sizeof *t->means);
   t->valid = calloc((size_t)(options->valid_columns ? options->valid_columns->count : 0) + 1, sizeof *t->valid);
