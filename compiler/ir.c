@@ -282,13 +282,15 @@ static Node *build_like_leaf(Graph *graph, const Node *node) {
   return build_placeholder(graph, node);
 }
 
-static Node *build_like_reduction(Graph *graph, const Node *node, Node *x) {
+static Node *build_like_reduction(Graph *graph, const Node *node, Node **operands) {
+  Node *x = operands[0];
   if (node->op == IR_sum) return build_sum(graph, x, node->dims_mask);
   if (node->op == IR_max_of) return build_max_of(graph, x, node->dims_mask);
   if (node->op == IR_first_max_mask) return build_first_max_mask(graph, x, node->dims_mask);
   if (node->op == IR_cumsum) return build_cumsum(graph, x, node->dim, node->reverse, node->exclusive);
   if (node->op == IR_sum_over) return build_sum_over(graph, x, node->axes_attribute);
   if (node->op == IR_max_over) return build_max_over(graph, x, node->axes_attribute);
+  if (node->op == IR_top_mask_over) return build_top_mask_over(graph, x, operands[1], node->dims_mask);
   assert(node->op == IR_first_max_mask_over);
   return build_first_max_mask_over(graph, x, node->axes_attribute);
 }
@@ -302,10 +304,11 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
     return build_map3(graph, node->op, operands[0], operands[1], operands[2]);
   case KIND_VIEW: return build_like_view(graph, node, operands);
   case KIND_REDUCE:
-  case KIND_OVER: return build_like_reduction(graph, node, operands[0]);
+  case KIND_OVER: return build_like_reduction(graph, node, operands);
   case KIND_PRODUCT:
     return build_contract(graph, operands[0], node->labels_a, operands[1], node->labels_b, node->shape.rank,
                           node->labels_out, node->axes_attribute);
+  case KIND_LINE: return build_line(graph, node->op, operands);
   case KIND_OTHER: break;
   }
   if (node->op == IR_inner_noise) return build_inner_noise(graph, node->index, operands[0]);

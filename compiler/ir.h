@@ -19,7 +19,16 @@ typedef enum Op {
   OP_COUNT
 } Op;
 
-typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_OTHER } OpKind;
+typedef enum OpKind {
+  KIND_LEAF,
+  KIND_MAP,
+  KIND_VIEW,
+  KIND_REDUCE,
+  KIND_OVER,
+  KIND_PRODUCT,
+  KIND_LINE,
+  KIND_OTHER
+} OpKind;
 typedef enum OpDerivative {
   DERIVATIVE_LEAF,
   DERIVATIVE_CLOSED,
@@ -70,8 +79,8 @@ struct Node {
   int dim;                 /* slice, pad, concat, cumsum */
   long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
-  unsigned dims_mask;      /* sum, max_of, first_max_mask */
-  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract, carried */
+  unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
+  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
   int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
@@ -225,6 +234,9 @@ Node *build_cumsum(Graph *, Node *, int dim, bool reverse, bool exclusive);
 Node *build_sum_over(Graph *, Node *, unsigned axes); /* axes the operand does not have are an internal error */
 Node *build_max_over(Graph *, Node *, unsigned axis);
 Node *build_first_max_mask_over(Graph *, Node *, unsigned axis);
+Node *build_top_mask_over(Graph *, Node *x, Node *k,
+                          unsigned dims_mask);  /* dims trailing; k: of the dims before them */
+Node *build_line(Graph *, Op, Node **operands); /* a LINE op */
 Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
                      const int *labels_out, unsigned summed_axes);
 Node *build_diagonal(Graph *, Node *);

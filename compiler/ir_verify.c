@@ -127,13 +127,25 @@ static const char *verify_reduce(const Node *node) {
   return NULL;
 }
 
+static const char *verify_top_mask_over(const Node *node) {
+  const Node *x = node->operands[0], *k = node->operands[1];
+  Shape rest = shape_without(&x->shape, node->dims_mask);
+  REQUIRE(node->axes_attribute == AXIS_DATUM && x->axes == (k->axes ^ AXIS_DATUM),
+          "not a number of elements of the batch");
+  REQUIRE(node->dims_mask >> x->shape.rank == 0, "masked dims out of range");
+  for (int d = 0; d < x->shape.rank; d++)
+    REQUIRE((node->dims_mask >> d & 1) == (d >= rest.rank), "masked dims are not trailing");
+  REQUIRE(shapes_match(&rest, &k->shape), "one number of elements for each group is wanted");
+  return NULL;
+}
+
 static const char *verify_over(const Node *node) {
   const Node *x = node->operands[0];
   unsigned axes = node->axes_attribute;
   REQUIRE(axes != 0 && (axes & ~x->axes) == 0, "an axis is reduced that is not there");
   if (node->op != IR_sum_over) REQUIRE((axes & (axes - 1)) == 0, "a maximum over several axes");
   REQUIRE(shapes_match(&x->shape, &node->shape), "a reduction over axes changes the shape");
-  return NULL;
+  return node->op == IR_top_mask_over ? verify_top_mask_over(node) : NULL;
 }
 
 static int place_of(const int *labels, int rank, int label) {
@@ -188,6 +200,14 @@ static const char *verify_matrix(const Node *node) {
   return NULL;
 }
 
+static const char *verify_line(const Node *node) {
+  REQUIRE(line_op(node->op) != NULL, "a line op that is not in its table");
+  REQUIRE(line_operands_agree(node->op, node->operands), "lines that do not fit together");
+  Shape shape = line_shape(node->op, node->operands);
+  REQUIRE(shapes_match(&shape, &node->shape), "not the shape of what this op computes");
+  return NULL;
+}
+
 static const char *verify_inner_noise(const Graph *graph, const Node *node) {
   const Node *inner = node->operands[0];
   const Signature *s = graph->signature;
@@ -212,6 +232,7 @@ static const char *verify_op(const Graph *graph, const Node *node) {
   case KIND_REDUCE: return verify_reduce(node);
   case KIND_OVER: return verify_over(node);
   case KIND_PRODUCT: return verify_contract(node);
+  case KIND_LINE: return verify_line(node);
   case KIND_OTHER: return node->op == IR_inner_noise ? verify_inner_noise(graph, node) : verify_matrix(node);
   }
   return "no such kind of op";

@@ -118,6 +118,9 @@ static bool reduces_batch(const Node *node) {
          (node->axes_attribute & AXIS_DATUM) != 0;
 }
 
+/* Reads all rows of a value at once: the whole batch's rows must be there, so it belongs to the next stage's step. */
+static bool gathers_batch(const Node *node) { return node->op == IR_top_mask_over && node->exclusive; }
+
 static void find_users(Scheduler *s) {
   for (int i = 0; i < s->count; i++)
     for (int k = 0; k < s->nodes[i]->operand_count; k++) s->infos[s->nodes[i]->operands[k]->id].use_count++;
@@ -196,6 +199,7 @@ static void place_node(Scheduler *s, Info *info) {
   case KIND_MAP:
   case KIND_REDUCE:
   case KIND_OVER:
+  case KIND_LINE:
   case KIND_PRODUCT: place_computed(s, info); return;
   }
 }
@@ -211,7 +215,7 @@ static void analyse(Scheduler *s) {
       int stage = s->infos[node->operands[k]->id].stage;
       if (stage > info->stage) info->stage = stage;
     }
-    if (reduces_batch(node)) info->stage++;
+    if (reduces_batch(node) || gathers_batch(node)) info->stage++;
     if (info->stage >= s->stages) s->stages = info->stage + 1;
     place_node(s, info);
   }
@@ -272,6 +276,10 @@ static Phase *phase_at(Scheduler *s, int stage, PhaseKind kind) {
   return &s->plan->phases[stage * PHASES_A_STAGE + (int)kind];
 }
 
+StepList *row_list(Scheduler *s, const Node *operand) {
+  return &phase_at(s, s->infos[operand->id].stage, PHASE_ROWS)->body;
+}
+
 StepList *copy_list(Scheduler *s, const Node *operand, StepList *list) {
   if (operand->axes & AXIS_DATUM) return list;
   return &phase_at(s, s->infos[operand->id].stage, PHASE_STEP)->body;
@@ -303,9 +311,12 @@ static void node_steps(Scheduler *s, const Node *node, StepList *list) {
   case KIND_LEAF: draw_step(s, node, list); return;
   case KIND_PRODUCT: product_steps(s, node, list); return;
   case KIND_VIEW: layout_steps(s, node, list); return;
+  case KIND_LINE: line_steps(s, node, list); return;
   case KIND_REDUCE:
   case KIND_OVER:
-    if (reduced_dims(node) != 0)
+    if (node->op == IR_top_mask_over)
+      top_steps(s, node, list);
+    else if (reduced_dims(node) != 0)
       reduction_steps(s, node, list);
     else
       along_steps(s, node, list);

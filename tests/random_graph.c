@@ -256,6 +256,31 @@ static void grow_over(Generator *g, Op op) {
     add(g, build_first_max_mask_over(g->graph, x, axes), 1);
 }
 
+/* How many to take of a line: a number, or one computed. */
+static Node *random_count(Generator *g, const Shape *shape) {
+  if (random_below(&g->random, 2)) return build_filled(g->graph, random_below(&g->random, 5), shape);
+  Node *x = pick_shaped(g, shape);
+  return build_map1(g->graph, IR_floor, two(g, IR_mul, build_map1(g->graph, IR_sigmoid, x), filled(g, 5, x)));
+}
+
+static void grow_line(Generator *g, Op op) {
+  Node *x = pick(g);
+  if (x->shape.rank == 0) return;
+  Shape lead = x->shape;
+  lead.rank--;
+  if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}), 1);
+}
+
+static void grow_top_mask_over(Generator *g) {
+  Node *x = pick(g);
+  int rest = random_below(&g->random, x->shape.rank + 1);
+  Shape lead = x->shape;
+  lead.rank = rest;
+  Node *count = random_count(g, &lead);
+  if (!(x->axes & AXIS_DATUM) || count->axes & AXIS_DATUM) return;
+  add(g, build_top_mask_over(g->graph, x, count, (1u << x->shape.rank) - (1u << rest)), 1);
+}
+
 static void grow_contract(Generator *g) {
   Node *a = pick(g), *b = pick(g);
   int labels_a[MAX_RANK], labels_b[MAX_RANK], all[2 * MAX_RANK], order[2 * MAX_RANK], out[MAX_RANK];
@@ -360,7 +385,11 @@ static void grow(Generator *g) {
   if (op == IR_spread) add(g, build_spread(g->graph, pick(g), random_axes(g, AXIS_DATUM | AXIS_SAMPLE)), 4);
   if (op == IR_stop) add(g, build_stop(g->graph, pick(g)), 4);
   if (op == IR_sum || op == IR_max_of || op == IR_first_max_mask) grow_reduction(g, op);
-  if (kind == KIND_OVER) grow_over(g, op);
+  if (op == IR_top_mask_over)
+    grow_top_mask_over(g);
+  else if (kind == KIND_OVER)
+    grow_over(g, op);
+  if (kind == KIND_LINE) grow_line(g, op);
   if (kind == KIND_PRODUCT) grow_contract(g);
   if (op == IR_inner_noise)
     add(g, build_inner_noise(g->graph, random_below(&g->random, 3), build_constant(g->graph, 3)), 4);
