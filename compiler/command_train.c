@@ -395,8 +395,8 @@ static int finish(Run *run) {
   free(path);
   if (status != 0) return fail_user(a, "%s", error.message);
   if (run->state.unchanged && !a->quiet)
-    printf("ended after epoch %ld: the objective is that of %d epochs before\n", run->state.epoch,
-           run->training.unchanged);
+    printf("ended after epoch %ld: the objective is that of %d epoch%s before\n", run->state.epoch,
+           run->training.unchanged, run->training.unchanged == 1 ? "" : "s");
   if (run->state.skipped > 0)
     fprintf(stderr, "spmc: warning: %ld of %ld steps were skipped\n", run->state.skipped, run->state.step);
   const struct spm_rows *shown = run->test_rows.count > 0    ? &run->test_rows
