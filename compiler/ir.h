@@ -19,7 +19,7 @@ typedef enum Op {
   OP_COUNT
 } Op;
 
-typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_OTHER } OpKind;
+typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_LOOP, KIND_OTHER } OpKind;
 typedef enum OpDerivative {
   DERIVATIVE_LEAF,
   DERIVATIVE_CLOSED,
@@ -54,6 +54,7 @@ typedef struct Facts {
   bool pole_free; /* finite unless arithmetic or an exponential overflows; set by facts_of, for leaves too */
 } Facts;
 
+typedef struct Graph Graph;
 typedef struct Node Node;
 struct Node {
   int id; /* position in graph->nodes */
@@ -65,18 +66,20 @@ struct Node {
   Facts facts;
   double number;           /* constant */
   const double *table;     /* table: its values, row-major */
-  int index;               /* parameter, data, noise, setting, state, carried, round, inner_noise */
+  int index;               /* parameter, data, noise, setting, state, carried, captured, inner_noise, repeat_result */
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
   long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
   unsigned dims_mask;      /* sum, max_of, first_max_mask */
-  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract, carried */
+  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract, carried, captured */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
   int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
-  Span span; /* the spec text it came from */
-  Name name; /* the author's name for it, or NULL */
+  long rounds; /* repeat; at least 1 */
+  Graph *body; /* repeat: its outputs are the next values; their shapes and axes are those of what is carried */
+  Span span;   /* the spec text it came from */
+  Name name;   /* the author's name for it, or NULL */
 };
 
 typedef enum SettingKind {
@@ -143,9 +146,10 @@ typedef enum OutputRole {
   OUTPUT_STATE,     /* index: the state's next value */
   OUTPUT_INITIAL,   /* index: raw initial value of a parameter */
   OUTPUT_EXPORT,    /* index: constrained value of a parameter */
-  OUTPUT_ROWS       /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
+  OUTPUT_ROWS,      /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
+  OUTPUT_NEXT       /* in the body of a loop alone: the next value of what is carried */
 } OutputRole;
-extern const char *const output_role_names[OUTPUT_ROWS + 1];
+extern const char *const output_role_names[OUTPUT_NEXT + 1];
 
 typedef struct Output {
   OutputRole role;
@@ -154,7 +158,7 @@ typedef struct Output {
   Node *value;
 } Output;
 
-typedef struct Graph {
+struct Graph {
   Compilation *compilation;
   Signature *signature;
   Name name;   /* of the program: "train", "evaluate", ... */
@@ -165,7 +169,7 @@ typedef struct Graph {
   int output_count;
   struct NodeTable *table; /* finds equal nodes */
   Span current;            /* given to new nodes: build_at */
-} Graph;
+};
 
 Graph *graph_create(Compilation *, Signature *, const char *name, int samples);
 void graph_output(Graph *, OutputRole, Name, int index, Node *);
@@ -268,7 +272,7 @@ typedef struct Bindings {
   double settings[SETTING_COUNT]; /* SETTING_ROWS_IN_BATCH must be rows */
   uint64_t seed;
   uint32_t step;
-  /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop node,
+  /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop and repeat,
    * replay uses them. NULL: neither. held has graph->count entries; those that are NULL are made with malloc and are
    * the caller's to free. */
   double **held;

@@ -9,14 +9,19 @@
 /* ---- which rules are sound
  * -------------------------------------------------------------------------------------------- */
 
+static bool is_noise_of(Elaborator *e, const Node *node, Name latent) {
+  if (node->op != IR_noise && node->op != IR_inner_noise) return false;
+  const char *name = e->graph->signature->noises[node->index].name;
+  size_t n = strlen(latent);
+  return strncmp(name, latent, n) == 0 && name[n] == '.';
+}
+
 static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
   if (seen[node->id]) return false;
   seen[node->id] = true;
-  if (node->op == IR_noise || node->op == IR_inner_noise) {
-    const char *name = e->graph->signature->noises[node->index].name;
-    size_t n = strlen(latent);
-    return strncmp(name, latent, n) == 0 && name[n] == '.';
-  }
+  if (is_noise_of(e, node, latent)) return true;
+  for (int i = 0; node->op == IR_repeat && i < node->body->count; i++)
+    if (is_noise_of(e, node->body->nodes[i], latent)) return true;
   for (int i = 0; i < node->operand_count; i++)
     if (depends_on_noise_of(e, node->operands[i], latent, seen)) return true;
   return false;
