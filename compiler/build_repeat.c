@@ -152,10 +152,11 @@ static Node *capture(Extraction *x, Node *node) {
   return *image;
 }
 
-static void place_placeholder(Extraction *x, const Node *placeholder, int index) {
+static void place_placeholder(Extraction *x, const Node *placeholder, int index, const Facts *facts) {
   if (!x->inside[placeholder->id]) return;
   Node like = *placeholder;
   like.index = index;
+  like.facts = *facts;
   x->images[placeholder->id] = build_placeholder(x->body, &like);
 }
 
@@ -206,19 +207,58 @@ static Node *repeat_node(Extraction *x, const Repeat *loop) {
   return build_same_repeat(graph, &like, operands);
 }
 
+static void extract_body(Extraction *x, const Repeat *loop, const Facts *assumed) {
+  int count = x->graph->count;
+  x->body = graph_create(x->graph->compilation, x->graph->signature, x->graph->name, x->graph->samples);
+  x->images = arena_array(x->graph->compilation, Node *, count);
+  x->captured_count = 0;
+  for (int i = 0; i < loop->count; i++) place_placeholder(x, loop->carried[i], i, &assumed[i]);
+  if (loop->round != NULL) place_placeholder(x, loop->round, 0, &number_of_round);
+  extract(x, count);
+  for (int i = 0; i < loop->count; i++) {
+    Node *next = build_with_axes(x->body, capture(x, loop->next[i]), loop->carried[i]->axes);
+    graph_output(x->body, OUTPUT_NEXT, NULL, i, next);
+  }
+}
+
+/* --- what is known of carried values --- */
+
+/* From the strongest that may hold to the weakest: that of the initial value, finite, without a pole, what was said. */
+typedef enum Assumption { AS_INITIAL, FINITE, POLE_FREE, AS_SAID } Assumption;
+
+static Facts assumed_facts(const Repeat *loop, int i, Assumption assumption) {
+  Facts said = loop->carried[i]->facts, initial = loop->initial[i]->facts;
+  said.finite = said.finite || assumption <= FINITE;
+  said.pole_free = said.pole_free || assumption <= POLE_FREE;
+  return assumption == AS_INITIAL && facts_imply(&initial, &said) ? initial : said;
+}
+
+/* By induction: what holds of the initial values, and of the next ones where it holds of the old ones, holds in every
+ * round. What turns out not to is weakened, and all is tried again. */
+static void extract_with_facts(Extraction *x, const Repeat *loop) {
+  Compilation *c = x->graph->compilation;
+  Assumption *assumptions = arena_array(c, Assumption, loop->count);
+  Facts *assumed = arena_array(c, Facts, loop->count);
+  for (bool sound = false; !sound;) {
+    for (int i = 0; i < loop->count; i++) assumed[i] = assumed_facts(loop, i, assumptions[i]);
+    extract_body(x, loop, assumed);
+    sound = true;
+    for (int i = 0; i < loop->count; i++) {
+      bool holds = facts_imply(&loop->initial[i]->facts, &assumed[i]) &&
+                   facts_imply(&x->body->outputs[i].value->facts, &assumed[i]);
+      if (holds || assumptions[i] == AS_SAID) continue;
+      assumptions[i]++;
+      sound = false;
+    }
+  }
+}
+
+/* --- the loop --- */
+
 /* One loop. Where there are rows, what has none is carried for their sake alone and is no result. */
 static void build_one_repeat(Graph *graph, const Repeat *loop, Node **results) {
-  int count = graph->count;
   Extraction x = {.graph = graph, .inside = body_of(graph, loop)};
-  x.body = graph_create(graph->compilation, graph->signature, graph->name, graph->samples);
-  x.images = arena_array(graph->compilation, Node *, count);
-  for (int i = 0; i < loop->count; i++) place_placeholder(&x, loop->carried[i], i);
-  if (loop->round != NULL) place_placeholder(&x, loop->round, 0);
-  extract(&x, count);
-  for (int i = 0; i < loop->count; i++) {
-    Node *next = build_with_axes(x.body, capture(&x, loop->next[i]), loop->carried[i]->axes);
-    graph_output(x.body, OUTPUT_NEXT, NULL, i, next);
-  }
+  extract_with_facts(&x, loop);
   Node *repeat = repeat_node(&x, loop);
   for (int i = 0; i < loop->count; i++)
     if (((repeat->axes ^ loop->carried[i]->axes) & AXIS_DATUM) == 0) results[i] = build_repeat_result(graph, repeat, i);

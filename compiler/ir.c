@@ -18,7 +18,7 @@ const OpInfo op_table[OP_COUNT] = {
 const char *const setting_names[SETTING_COUNT] = {"epoch", "step", "rows_in_batch", "total_rows"};
 
 const char *const output_role_names[OUTPUT_NEXT + 1] = {"objective", "term",    "metric", "value", "gradient",
-                                                        "state",     "initial", "export", "rows", "next"};
+                                                        "state",     "initial", "export", "rows",  "next"};
 
 const Shape scalar_shape = {0};
 
@@ -111,8 +111,7 @@ static bool nodes_equal(const Node *a, const Node *b) {
   if (a->op != b->op || a->operand_count != b->operand_count || a->index != b->index || a->dim != b->dim ||
       a->start != b->start || a->reverse != b->reverse || a->exclusive != b->exclusive ||
       a->dims_mask != b->dims_mask || a->axes_attribute != b->axes_attribute || a->rounds != b->rounds ||
-      a->body != b->body ||
-      number_bits(a->number) != number_bits(b->number) || !shapes_same(&a->shape, &b->shape))
+      a->body != b->body || number_bits(a->number) != number_bits(b->number) || !shapes_same(&a->shape, &b->shape))
     return false;
   for (int i = 0; i < a->operand_count; i++)
     if (a->operands[i] != b->operands[i]) return false;

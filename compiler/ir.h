@@ -19,7 +19,16 @@ typedef enum Op {
   OP_COUNT
 } Op;
 
-typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_LOOP, KIND_OTHER } OpKind;
+typedef enum OpKind {
+  KIND_LEAF,
+  KIND_MAP,
+  KIND_VIEW,
+  KIND_REDUCE,
+  KIND_OVER,
+  KIND_PRODUCT,
+  KIND_LOOP,
+  KIND_OTHER
+} OpKind;
 typedef enum OpDerivative {
   DERIVATIVE_LEAF,
   DERIVATIVE_CLOSED,

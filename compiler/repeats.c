@@ -1,7 +1,7 @@
-/* Loops of rounds: a repeat -> a loop whose body has its own steps. The body is scheduled like a program, by a scheduler
- * of its own that writes the same plan: its carried leaves are tensors that live through the loop, its captured leaves
- * are the accesses of what they stand for. Requires the steps of the operands to stand before; leaves the carried
- * tensors with the values of the last round. */
+/* Loops of rounds: a repeat -> a loop whose body has its own steps. The body is scheduled like a program, by a
+ * scheduler of its own that writes the same plan: its carried leaves are tensors that live through the loop, its
+ * captured leaves are the accesses of what they stand for. Requires the steps of the operands to stand before; leaves
+ * the carried tensors with the values of the last round. */
 #include <string.h>
 
 #include "plan_internal.h"
@@ -14,8 +14,7 @@ static Tensor *scratch_tensor(Scheduler *s, const Node *node, const char *role) 
 void place_repeat(Scheduler *s, Info *info) {
   const Graph *body = info->node->body;
   info->carried = arena_array(s->compilation, Tensor *, body->output_count);
-  for (int i = 0; i < body->output_count; i++)
-    info->carried[i] = scratch_tensor(s, body->outputs[i].value, "carried");
+  for (int i = 0; i < body->output_count; i++) info->carried[i] = scratch_tensor(s, body->outputs[i].value, "carried");
 }
 
 void place_loop_leaf(Scheduler *s, Info *info) {
@@ -65,7 +64,8 @@ static bool loop_allows(const Step *step, const Tensor *next, const Tensor *carr
   if (step->kind != PLAN_LOOP) return false;
   for (int i = 0; i < step->loop.store_count; i++) {
     const Store *store = &step->loop.stores[i];
-    if (store->to.tensor == next && (store->kind != STORE_SET || !may_replace(&step->loop, store, carried))) return false;
+    if (store->to.tensor == next && (store->kind != STORE_SET || !may_replace(&step->loop, store, carried)))
+      return false;
   }
   return true;
 }

@@ -13,9 +13,9 @@ static const double safely_positive = 1e-30;
 typedef struct Pass {
   const Graph *from;
   Graph *graph;
-  int *users;       /* of the old graph's nodes, by id, outputs included */
-  Node **images;    /* the old nodes' counterparts, by id */
-  Node ***results;  /* those of a repeat, by id and index */
+  int *users;      /* of the old graph's nodes, by id, outputs included */
+  Node **images;   /* the old nodes' counterparts, by id */
+  Node ***results; /* those of a repeat, by id and index */
 } Pass;
 
 /* --- short names for the rules --- */
