@@ -54,6 +54,19 @@ Node *build_first_max_mask_over(Graph *graph, Node *x, unsigned axis) {
   return node_intern(graph, &draft);
 }
 
+Node *build_top_mask_over(Graph *graph, Node *x, Node *k, unsigned dims_mask) {
+  Shape rest = shape_without(&x->shape, dims_mask);
+  assert((x->axes & AXIS_DATUM) && !(k->axes & AXIS_DATUM) && shapes_match(&rest, &k->shape));
+  (void)rest;
+  x = build_with_axes(graph, x, k->axes);
+  k = build_with_axes(graph, k, x->axes & ~(unsigned)AXIS_DATUM);
+  Node draft = draft_node(IR_top_mask_over, (Node *[]){x, k}, 2);
+  draft.shape = x->shape;
+  draft.dims_mask = dims_mask;
+  draft.axes_attribute = AXIS_DATUM;
+  return node_intern(graph, &draft);
+}
+
 /* --- contract --- */
 
 enum { MAX_LABEL = 256 };

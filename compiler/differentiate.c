@@ -379,7 +379,10 @@ static void pull(Pass *pass, Node *y, Node *g) {
 
   case IR_sum_over: contribute(pass, x, g); return; /* spread over the summed axes there */
   case IR_max_over: pull_max_over(pass, y, g); return;
-  case IR_first_max_mask_over: return;
+  case IR_first_max_mask_over:
+  case IR_top_mask_over: return;
+
+  case IR_top_mask: return;
 
   case IR_contract: pull_contract(pass, y, g); return;
 

@@ -160,7 +160,7 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     f.integer = true;
     return f;
   }
-  return anything(true); /* parameters, state, normal noise */
+  return anything(true); /* parameters, states, normal noise */
 }
 
 static Facts facts_of_abs(Facts a) {
@@ -391,7 +391,9 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_cumsum: return facts_of_cumsum(node);
   case IR_sum_over: return facts_of_sum_over(graph, node);
   case IR_first_max_mask:
-  case IR_first_max_mask_over: return boolean;
+  case IR_first_max_mask_over:
+  case IR_top_mask_over:
+  case IR_top_mask: return boolean;
   case IR_contract: return facts_of_contract(graph, node);
   case IR_repeat_result: return node->operands[0]->body->outputs[node->index].value->facts;
   case IR_repeat:
@@ -416,7 +418,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_mul: case IR_max: case IR_min: case OPS_COMPARISON: case IR_adjoint_times: case IR_select: case IR_expand: \
   case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: \
   case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: case IR_max_over: \
-  case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: \
+  case IR_first_max_mask_over: case IR_top_mask_over: case OPS_LINE: case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: \
   case IR_inner_noise
 /* clang-format on */
 

@@ -98,6 +98,7 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
   if (node->op == IR_data) from = bindings->data[node->index] + place.row * size;
   if (node->op == IR_carried || node->op == IR_captured || node->op == IR_round)
     from = placeholder_values(run, node, place);
+  if (node->op == IR_row_state) from = bindings->row_states[node->index] + place.row * size;
   if (from != NULL)
     memcpy(out, from, sizeof(double) * (size_t)size);
   else if (node->op == IR_noise)
@@ -288,6 +289,26 @@ static void interpret_cumsum(Run *run, const Node *node, Place place) {
   }
 }
 
+/* --- a kernel's line --- */
+
+static void interpret_line(Run *run, const Node *node, Place place) {
+  const LineOp *line = line_op(node->op);
+  const double *from[LINE_OPERANDS] = {0}, *start[LINE_OPERANDS] = {0};
+  long own[LINE_OPERANDS] = {0}, size = shape_size(&node->shape), length = 1;
+  double *out = block(run, node, place);
+  for (int d = 0; d < line->result_own_dims; d++) length *= (long)node->shape.dims[node->shape.rank - 1 - d].size;
+  for (int k = 0; k < node->operand_count; k++) {
+    start[k] = block(run, node->operands[k], place);
+    own[k] = shape_size(&node->operands[k]->shape) / (size / length);
+  }
+  for (long l = 0; l < size / length; l++) {
+    for (int k = 0; k < node->operand_count; k++) from[k] = start[k] + l * own[k];
+    line_values(node, from, out + l * length);
+    for (long i = l * length; i < (l + 1) * length && op_table[node->op].derivative == DERIVATIVE_ZERO; i++)
+      if (out[i] != 0) note_branch(run, node, &out[i], out[i]);
+  }
+}
+
 /* --- along axes: loops over the operand's places; out accumulates --- */
 
 static void interpret_sum_over(Run *run, const Node *node) {
@@ -333,6 +354,26 @@ static void interpret_max_over(Run *run, const Node *node) {
     for (long s = 0; s < samples; s++) interpret_max_along(run, node, (Place){r, s});
 }
 
+/* The k largest of all rows, in each group of leading indices; among equals the first row's first. */
+static void interpret_top_over(Run *run, const Node *node) {
+  const Node *x = node->operands[0], *k = node->operands[1];
+  Shape lead = shape_without(&x->shape, node->dims_mask);
+  long rows = run->bindings->rows, groups = shape_size(&lead), n = shape_size(&x->shape) / groups;
+  double *gathered = malloc(sizeof(double) * 2 * (size_t)(rows * n)), *mask = gathered + rows * n;
+  if (gathered == NULL) run->evaluation->problem = "out of memory";
+  for (long g = 0; gathered != NULL && g < groups * samples_of(run, node); g++) {
+    long sample = g / groups, from = g % groups * n;
+    for (long i = 0; i < rows * n; i++) gathered[i] = block(run, x, (Place){i / n, sample})[from + i % n];
+    mark_largest(rows * n, gathered, block(run, k, (Place){0, sample})[g % groups], mask);
+    for (long i = 0; i < rows * n; i++) {
+      double *out = block(run, node, (Place){i / n, sample}) + from + i % n;
+      *out = mask[i];
+      if (*out != 0) note_branch(run, node, out, 1);
+    }
+  }
+  free(gathered);
+}
+
 /* --- stop: held while differences are taken --- */
 
 static void hold(Run *run, const Node *node) {
@@ -361,6 +402,7 @@ static void interpret_place(Run *run, const Node *node, Place place) {
     else
       interpret_view(run, node, place);
     break;
+  case KIND_LINE: interpret_line(run, node, place); break;
   case KIND_OTHER:
     if (node->op == IR_solve_triangular)
       interpret_solve(run, node, place);
@@ -456,6 +498,8 @@ static void interpret_loop(Run *run, const Node *node) {
 static void interpret_node(Run *run, const Node *node) {
   if (node->op == IR_sum_over)
     interpret_sum_over(run, node);
+  else if (node->op == IR_top_mask_over)
+    interpret_top_over(run, node);
   else if (op_table[node->op].kind == KIND_OVER)
     interpret_max_over(run, node);
   else if (node->op == IR_contract)

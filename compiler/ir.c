@@ -17,8 +17,10 @@ const OpInfo op_table[OP_COUNT] = {
 
 const char *const setting_names[SETTING_COUNT] = {"epoch", "step", "rows_in_batch", "total_rows"};
 
-const char *const output_role_names[OUTPUT_NEXT + 1] = {"objective", "term",    "metric", "value", "gradient",
-                                                        "state",     "initial", "export", "rows",  "next"};
+const char *const output_role_names[OUTPUT_ROLE_COUNT] = {"objective", "term",         "metric",   "value",
+                                                          "gradient",  "state",        "initial",  "export",
+                                                          "rows",      "row_gradient", "row_next", "row_initial",
+                                                          "next"};
 
 const Shape scalar_shape = {0};
 
@@ -138,7 +140,7 @@ static void table_make_room(Graph *graph) {
 }
 
 unsigned node_axes(const Graph *graph, const Node *node) {
-  if (node->op == IR_data) return AXIS_DATUM;
+  if (node->op == IR_data || node->op == IR_row_state) return AXIS_DATUM;
   if (node->op == IR_noise || node->op == IR_inner_noise) return graph->signature->noises[node->index].axes;
   if (node->op == IR_carried || node->op == IR_captured) return node->axes_attribute;
   if (node->op == IR_repeat_result) return node->operands[0]->body->outputs[node->index].value->axes;
@@ -234,6 +236,11 @@ Node *build_state(Graph *graph, int index) {
   return build_leaf(graph, IR_state, index, s->state_count, &s->states[index].shape);
 }
 
+Node *build_row_state(Graph *graph, int index) {
+  Signature *s = graph->signature;
+  return build_leaf(graph, IR_row_state, index, s->row_state_count, &s->row_states[index].shape);
+}
+
 /* --- what a node is --- */
 
 bool node_is_spread(const Node *node) { return node->op == IR_spread && node->axes_attribute != 0; }
@@ -277,17 +284,20 @@ static Node *build_like_leaf(Graph *graph, const Node *node) {
   if (node->op == IR_noise) return build_noise(graph, node->index);
   if (node->op == IR_setting) return build_setting(graph, (SettingKind)node->index);
   if (node->op == IR_state) return build_state(graph, node->index);
+  if (node->op == IR_row_state) return build_row_state(graph, node->index);
   assert(node->op == IR_carried || node->op == IR_round || node->op == IR_captured);
   return build_placeholder(graph, node);
 }
 
-static Node *build_like_reduction(Graph *graph, const Node *node, Node *x) {
+static Node *build_like_reduction(Graph *graph, const Node *node, Node **operands) {
+  Node *x = operands[0];
   if (node->op == IR_sum) return build_sum(graph, x, node->dims_mask);
   if (node->op == IR_max_of) return build_max_of(graph, x, node->dims_mask);
   if (node->op == IR_first_max_mask) return build_first_max_mask(graph, x, node->dims_mask);
   if (node->op == IR_cumsum) return build_cumsum(graph, x, node->dim, node->reverse, node->exclusive);
   if (node->op == IR_sum_over) return build_sum_over(graph, x, node->axes_attribute);
   if (node->op == IR_max_over) return build_max_over(graph, x, node->axes_attribute);
+  if (node->op == IR_top_mask_over) return build_top_mask_over(graph, x, operands[1], node->dims_mask);
   assert(node->op == IR_first_max_mask_over);
   return build_first_max_mask_over(graph, x, node->axes_attribute);
 }
@@ -301,13 +311,14 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
     return build_map3(graph, node->op, operands[0], operands[1], operands[2]);
   case KIND_VIEW: return build_like_view(graph, node, operands);
   case KIND_REDUCE:
-  case KIND_OVER: return build_like_reduction(graph, node, operands[0]);
+  case KIND_OVER: return build_like_reduction(graph, node, operands);
   case KIND_PRODUCT:
     return build_contract(graph, operands[0], node->labels_a, operands[1], node->labels_b, node->shape.rank,
                           node->labels_out, node->axes_attribute);
   case KIND_LOOP:
     if (node->op == IR_repeat) return build_same_repeat(graph, node, operands);
     return build_repeat_result(graph, operands[0], node->index);
+  case KIND_LINE: return build_line(graph, node->op, operands);
   case KIND_OTHER: break;
   }
   if (node->op == IR_inner_noise) return build_inner_noise(graph, node->index, operands[0]);

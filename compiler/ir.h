@@ -27,6 +27,7 @@ typedef enum OpKind {
   KIND_OVER,
   KIND_PRODUCT,
   KIND_LOOP,
+  KIND_LINE,
   KIND_OTHER
 } OpKind;
 typedef enum OpDerivative {
@@ -80,8 +81,8 @@ struct Node {
   int dim;                 /* slice, pad, concat, cumsum */
   long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
-  unsigned dims_mask;      /* sum, max_of, first_max_mask */
-  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract, carried, captured */
+  unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
+  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried, captured */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
   int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
@@ -134,6 +135,18 @@ typedef struct State {
   double start;
 } State;
 
+/* A value that each row of the training data owns and keeps from one visit to the next: a `local` parameter (raw), the
+ * position of a persistent chain. A program reads it by build_row_state; what becomes of it is said by the train
+ * program's outputs: OUTPUT_ROW_GRADIENT, the optimiser updates it with moments of the row's own; OUTPUT_ROW_NEXT, the
+ * program computes its next value itself; neither, the step holds it and a fit (training.h) moves it. Its first value
+ * is an OUTPUT_ROW_INITIAL of the program "initialise_rows"; rows that were not trained on begin there, too. */
+typedef struct RowState {
+  Name name;
+  Shape shape;
+  Span span;
+  bool constrained; /* the raw value differs from the constrained one */
+} RowState;
+
 /* What all programs of one model share. */
 typedef struct Signature {
   Parameter *parameters;
@@ -144,6 +157,8 @@ typedef struct Signature {
   int noise_count;
   State *states;
   int state_count;
+  RowState *row_states;
+  int row_state_count;
 } Signature;
 
 typedef enum OutputRole {
@@ -156,9 +171,14 @@ typedef enum OutputRole {
   OUTPUT_INITIAL,   /* index: raw initial value of a parameter */
   OUTPUT_EXPORT,    /* index: constrained value of a parameter */
   OUTPUT_ROWS,      /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
-  OUTPUT_NEXT       /* in the body of a loop alone: the next value of what is carried */
+  /* row values (axes datum) of row state `index`: */
+  OUTPUT_ROW_GRADIENT, /* adjoint of MINUS the objective */
+  OUTPUT_ROW_NEXT,     /* its value from this step on */
+  OUTPUT_ROW_INITIAL,  /* raw initial value */
+  OUTPUT_NEXT,         /* in the body of a loop alone: the next value of what is carried */
+  OUTPUT_ROLE_COUNT
 } OutputRole;
-extern const char *const output_role_names[OUTPUT_NEXT + 1];
+extern const char *const output_role_names[OUTPUT_ROLE_COUNT];
 
 typedef struct Output {
   OutputRole role;
@@ -195,6 +215,7 @@ Node *build_data(Graph *, int index);
 Node *build_noise(Graph *, int index);
 Node *build_setting(Graph *, SettingKind);
 Node *build_state(Graph *, int index);
+Node *build_row_state(Graph *, int index);
 Node *build_map1(Graph *, Op, Node *);
 Node *build_map2(Graph *, Op, Node *, Node *);
 Node *build_map3(Graph *, Op, Node *, Node *, Node *);
@@ -218,6 +239,9 @@ Node *build_cumsum(Graph *, Node *, int dim, bool reverse, bool exclusive);
 Node *build_sum_over(Graph *, Node *, unsigned axes); /* axes the operand does not have are an internal error */
 Node *build_max_over(Graph *, Node *, unsigned axis);
 Node *build_first_max_mask_over(Graph *, Node *, unsigned axis);
+Node *build_top_mask_over(Graph *, Node *x, Node *k,
+                          unsigned dims_mask);  /* dims trailing; k: of the dims before them */
+Node *build_line(Graph *, Op, Node **operands); /* a LINE op */
 Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
                      const int *labels_out, unsigned summed_axes);
 Node *build_diagonal(Graph *, Node *);
@@ -278,7 +302,8 @@ typedef struct Bindings {
   const double *const *parameters; /* raw, by index */
   const double *const *data;       /* rows x size, by index */
   const double *const *states;
-  double settings[SETTING_COUNT]; /* SETTING_ROWS_IN_BATCH must be rows */
+  const double *const *row_states; /* rows x size, by index */
+  double settings[SETTING_COUNT];  /* SETTING_ROWS_IN_BATCH must be rows */
   uint64_t seed;
   uint32_t step;
   /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop and repeat,

@@ -34,11 +34,13 @@ static const char *verify_leaf(const Graph *graph, const Node *node) {
   if (node->op == IR_noise) count = s->noise_count;
   if (node->op == IR_setting) count = SETTING_COUNT;
   if (node->op == IR_state) count = s->state_count;
+  if (node->op == IR_row_state) count = s->row_state_count;
   REQUIRE(node->index >= 0 && node->index < count, "index of a leaf out of range");
   if (node->op == IR_parameter) declared = &s->parameters[node->index].shape;
   if (node->op == IR_data) declared = &s->data[node->index].shape;
   if (node->op == IR_noise) declared = &s->noises[node->index].shape;
   if (node->op == IR_state) declared = &s->states[node->index].shape;
+  if (node->op == IR_row_state) declared = &s->row_states[node->index].shape;
   REQUIRE(shapes_same(&node->shape, declared), "a leaf's shape is not the declared one");
   return NULL;
 }
@@ -125,13 +127,25 @@ static const char *verify_reduce(const Node *node) {
   return NULL;
 }
 
+static const char *verify_top_mask_over(const Node *node) {
+  const Node *x = node->operands[0], *k = node->operands[1];
+  Shape rest = shape_without(&x->shape, node->dims_mask);
+  REQUIRE(node->axes_attribute == AXIS_DATUM && x->axes == (k->axes ^ AXIS_DATUM),
+          "not a number of elements of the batch");
+  REQUIRE(node->dims_mask >> x->shape.rank == 0, "masked dims out of range");
+  for (int d = 0; d < x->shape.rank; d++)
+    REQUIRE((node->dims_mask >> d & 1) == (d >= rest.rank), "masked dims are not trailing");
+  REQUIRE(shapes_match(&rest, &k->shape), "one number of elements for each group is wanted");
+  return NULL;
+}
+
 static const char *verify_over(const Node *node) {
   const Node *x = node->operands[0];
   unsigned axes = node->axes_attribute;
   REQUIRE(axes != 0 && (axes & ~x->axes) == 0, "an axis is reduced that is not there");
   if (node->op != IR_sum_over) REQUIRE((axes & (axes - 1)) == 0, "a maximum over several axes");
   REQUIRE(shapes_match(&x->shape, &node->shape), "a reduction over axes changes the shape");
-  return NULL;
+  return node->op == IR_top_mask_over ? verify_top_mask_over(node) : NULL;
 }
 
 static int place_of(const int *labels, int rank, int label) {
@@ -183,6 +197,14 @@ static const char *verify_matrix(const Node *node) {
   if (node->op == IR_solve_triangular)
     REQUIRE(shapes_match(&node->operands[1]->shape, &rest), "a right-hand side that does not fit its matrix");
   REQUIRE(shapes_match(line, &rest), "a diagonal or solution of another length");
+  return NULL;
+}
+
+static const char *verify_line(const Node *node) {
+  REQUIRE(line_op(node->op) != NULL, "a line op that is not in its table");
+  REQUIRE(line_operands_agree(node->op, node->operands), "lines that do not fit together");
+  Shape shape = line_shape(node->op, node->operands);
+  REQUIRE(shapes_match(&shape, &node->shape), "not the shape of what this op computes");
   return NULL;
 }
 
@@ -256,6 +278,7 @@ static const char *verify_op(const Graph *graph, const Node *node) {
   case KIND_OVER: return verify_over(node);
   case KIND_PRODUCT: return verify_contract(node);
   case KIND_LOOP: return verify_loop(graph, node);
+  case KIND_LINE: return verify_line(node);
   case KIND_OTHER: return node->op == IR_inner_noise ? verify_inner_noise(graph, node) : verify_matrix(node);
   }
   return "no such kind of op";
@@ -283,7 +306,9 @@ static const char *verify_output(const Graph *graph, const Output *output) {
   const Node *value = output->value;
   const Signature *s = graph->signature;
   REQUIRE(value != NULL && value->id < graph->count && graph->nodes[value->id] == value, "output not in the graph");
-  bool rows = output->role == OUTPUT_ROWS;
+  bool row_state =
+      output->role == OUTPUT_ROW_GRADIENT || output->role == OUTPUT_ROW_NEXT || output->role == OUTPUT_ROW_INITIAL;
+  bool rows = output->role == OUTPUT_ROWS || row_state;
   REQUIRE(rows == ((value->axes & AXIS_DATUM) != 0), "an output is of a datum where it should be of a step, or not");
   if (!rows) REQUIRE(value->axes == 0, "a step output with an axis");
   if (output->role == OUTPUT_OBJECTIVE || output->role == OUTPUT_TERM || output->role == OUTPUT_VALUE)
@@ -291,6 +316,11 @@ static const char *verify_output(const Graph *graph, const Output *output) {
   if (output->role == OUTPUT_STATE) {
     REQUIRE(output->index >= 0 && output->index < s->state_count, "no such state");
     REQUIRE(shapes_match(&value->shape, &s->states[output->index].shape), "a state changes its shape");
+  }
+  if (row_state) {
+    REQUIRE(output->index >= 0 && output->index < s->row_state_count, "no such row state");
+    REQUIRE(shapes_match(&value->shape, &s->row_states[output->index].shape), "not the shape of its row state");
+    REQUIRE(value->axes == AXIS_DATUM, "a row state's output has an axis beside datum");
   }
   bool raw = output->role == OUTPUT_GRADIENT || output->role == OUTPUT_INITIAL;
   if (raw || output->role == OUTPUT_EXPORT)

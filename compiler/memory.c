@@ -55,6 +55,18 @@ int step_uses(Compilation *c, Step *step, Use **uses) {
     (*uses)[1] = (Use){.access = &step->solve.b};
     (*uses)[2] = (Use){.access = &step->solve.to, .writes = true};
     return 3;
+  case PLAN_LINE:
+    *uses = arena_array(c, Use, step->line.operand_count + 2);
+    for (int k = 0; k < step->line.operand_count; k++) (*uses)[count++] = (Use){.access = &step->line.operands[k]};
+    if (step->line.room.tensor != NULL) (*uses)[count++] = (Use){.access = &step->line.room, .writes = true};
+    (*uses)[count++] = (Use){.access = &step->line.to, .writes = true};
+    return count;
+  case PLAN_TOP:
+    *uses = arena_array(c, Use, 3);
+    (*uses)[0] = (Use){.access = &step->top.x};
+    (*uses)[1] = (Use){.access = &step->top.other};
+    (*uses)[2] = (Use){.access = &step->top.to, .writes = true};
+    return 3;
   case PLAN_DRAW:
     *uses = arena_array(c, Use, 2);
     (*uses)[count++] = (Use){.access = &step->draw.to, .writes = true};

@@ -19,6 +19,7 @@ typedef enum Storage {
   STORE_PARAMETER,  /* index; read only */
   STORE_DATA,       /* index; read only, rows */
   STORE_STATE,      /* index; read only, before this step */
+  STORE_ROW_STATE,  /* index; read only, rows, before this step */
   STORE_SETTING,    /* index; read only */
   STORE_TABLE,      /* a constant array of the text; read only */
   STORE_VALUES,     /* offset in call->values */
@@ -123,6 +124,22 @@ typedef struct Solve {
   Access l, b, to; /* strides: of the loops */
 } Solve;
 
+/* A LINE op's kernel on [loops] lines: to of its operands; `room` is memory for it, or NULL. */
+typedef struct Line {
+  Op op;
+  int loop_count, operand_count;
+  Extent loops[PLAN_DIMS];
+  long n, m;                    /* lengths the kernel is told */
+  Access to, room, operands[3]; /* strides: of the loops */
+} Line;
+
+/* The k largest of the batch, x [rows][groups][n]: a search over all rows, or the mask of a tile's. */
+typedef struct Top {
+  bool search;
+  long groups, n;
+  Access x, other, to; /* other: how many; of the mask, what the search found */
+} Top;
+
 typedef struct Draw {
   int noise; /* -1: the row's number within the batch */
   Access to;
@@ -141,7 +158,17 @@ typedef struct Rounds {
   struct StepList *body;
 } Rounds;
 
-typedef enum StepKind { PLAN_LOOP, PLAN_GEMM, PLAN_ALONG, PLAN_SOLVE, PLAN_DRAW, PLAN_CLEAR, PLAN_ROUNDS } StepKind;
+typedef enum StepKind {
+  PLAN_LOOP,
+  PLAN_GEMM,
+  PLAN_ALONG,
+  PLAN_SOLVE,
+  PLAN_LINE,
+  PLAN_TOP,
+  PLAN_DRAW,
+  PLAN_CLEAR,
+  PLAN_ROUNDS
+} StepKind;
 typedef struct Step {
   StepKind kind;
   const Node *node; /* for the comment above it */
@@ -150,6 +177,8 @@ typedef struct Step {
     Gemm gemm;
     Along along;
     Solve solve;
+    Line line;
+    Top top;
     Draw draw;
     Clear clear;
     Rounds rounds;
@@ -314,6 +343,10 @@ void group_steps(Scheduler *, const Group *, StepList *);
 void reduction_steps(Scheduler *, const Node *, StepList *);
 void along_steps(Scheduler *, const Node *, StepList *); /* cumsum, masks of maxima, lower_part */
 void solve_steps(Scheduler *, const Node *, StepList *);
+/* lines.c */
+double line_operations(const Line *); /* of one line */
+void line_steps(Scheduler *, const Node *, StepList *);
+void top_steps(Scheduler *, const Node *, StepList *);    /* top_mask_over, lowered */
 void layout_steps(Scheduler *, const Node *, StepList *); /* pad, concat, embed_diagonal, and views that are copied */
 void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);
 /* to = sum of a * b over the space; `sums`: some dims have stride 0 in `to`. */
@@ -323,6 +356,8 @@ void product_loop(Scheduler *, const Node *, Access a, Access b, Access to, bool
 Access whole_operand(Scheduler *, const Node *operand, StepList *);
 /* Where the copy of an operand is made for a step of this list: once a step, not once a tile, if it has no rows. */
 StepList *copy_list(Scheduler *, const Node *operand, StepList *list);
+/* The steps of the row phase that makes an operand. */
+StepList *row_list(Scheduler *, const Node *operand);
 /* Where a node's own value is written: its tensor, or a tile's partial of it. */
 Access result_access(Scheduler *, const Node *);
 Extent result_extent(const Tensor *);

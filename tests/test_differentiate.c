@@ -188,6 +188,7 @@ static Node *instance(Instance *t, Op op) {
   case KIND_REDUCE:
   case KIND_OVER: return instance_reduction(t, op);
   case KIND_PRODUCT: return instance_contract(t);
+  case KIND_LINE: return NULL;
   case KIND_OTHER: return instance_matrix(t, op);
   }
   return NULL;

@@ -26,7 +26,12 @@ static void set_up(Bench *t) {
   t->data[0] =
       (DataInput){.name = "x", .shape = t->line, .facts = {.low = -INFINITY, .high = INFINITY, .finite = true}};
   t->noises[0] = (Noise){.name = "e", .kind = NOISE_NORMAL, .stream = 4, .shape = t->line, .axes = AXIS_DATUM};
-  t->signature = (Signature){t->parameters, 2, t->data, 1, t->noises, 1, NULL, 0};
+  t->signature = (Signature){.parameters = t->parameters,
+                             .parameter_count = 2,
+                             .data = t->data,
+                             .data_count = 1,
+                             .noises = t->noises,
+                             .noise_count = 1};
   t->graph = graph_create(t->c, &t->signature, "test", 1);
 }
 
