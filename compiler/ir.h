@@ -82,7 +82,8 @@ struct Node {
   long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
   unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
-  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried, captured */
+  unsigned
+      axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried, captured */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
   int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
