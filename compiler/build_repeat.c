@@ -78,6 +78,7 @@ const char *repeat_problem(Graph *graph, const Repeat *loop) {
     const Node *node = graph->nodes[id];
     if (body[id] && sums_over_batch(node))
       return "what is done in each of its steps needs a sum or a maximum over the batch";
+    if (body[id] && node->axes & AXES_SUPPORT) return "a latent that is summed out has a part in each of its steps";
     if (body[id] && node->op == IR_inner_noise && loop->rounds > MOST_INNER_STEPS)
       return arena_printf(graph->compilation, "noise is drawn in each of its steps, and they are more than %d",
                           MOST_INNER_STEPS);
@@ -209,7 +210,7 @@ static Node *repeat_node(Extraction *x, const Repeat *loop) {
 
 static void extract_body(Extraction *x, const Repeat *loop, const Facts *assumed) {
   int count = x->graph->count;
-  x->body = graph_create(x->graph->compilation, x->graph->signature, x->graph->name, x->graph->samples);
+  x->body = graph_create_like(x->graph);
   x->images = arena_array(x->graph->compilation, Node *, count);
   x->captured_count = 0;
   for (int i = 0; i < loop->count; i++) place_placeholder(x, loop->carried[i], i, &assumed[i]);
