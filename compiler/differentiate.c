@@ -381,6 +381,8 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_max_over: pull_max_over(pass, y, g); return;
   case IR_first_max_mask_over:
   case IR_top_mask_over: return;
+  case IR_pick: contribute(pass, x, build_place(graph, g, support_axis(y))); return;
+  case IR_place: contribute(pass, x, build_pick(graph, g, support_axis(y))); return;
 
   case IR_top_mask: return;
 

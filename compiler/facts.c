@@ -329,10 +329,14 @@ static Facts repeated_sum(Facts a, double count) {
   return f;
 }
 
+/* How many elements the axes have; infinite where that is known only at run time. */
+static double elements_along(const Graph *graph, unsigned axes) {
+  if (axes & ~(unsigned)AXIS_SAMPLE) return INFINITY;
+  return axes & AXIS_SAMPLE ? graph->samples : 1;
+}
+
 static Facts facts_of_sum_over(const Graph *graph, const Node *node) {
-  unsigned axes = node->axes_attribute;
-  double count = axes & ~(unsigned)AXIS_SAMPLE ? INFINITY : graph->samples;
-  return repeated_sum(node->operands[0]->facts, count);
+  return repeated_sum(node->operands[0]->facts, elements_along(graph, node->axes_attribute));
 }
 
 static Facts facts_of_contract(const Graph *graph, const Node *node) {
@@ -345,8 +349,7 @@ static Facts facts_of_contract(const Graph *graph, const Node *node) {
     if (!kept) count *= a->shape.dims[d].size;
     same = same && node->labels_a[d] == node->labels_b[d];
   }
-  if (node->axes_attribute & ~(unsigned)AXIS_SAMPLE) count = INFINITY;
-  if (node->axes_attribute & AXIS_SAMPLE) count *= graph->samples;
+  count *= elements_along(graph, node->axes_attribute);
   return repeated_sum(same ? square_of(a->facts) : product_of(a->facts, b->facts), count);
 }
 
@@ -380,8 +383,10 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_stop:
   case IR_max_of:
   case IR_max_over:
+  case IR_pick:
   case IR_diagonal: return a;
   case IR_pad:
+  case IR_place:
   case IR_embed_diagonal:
   case IR_lower_part: return with_zeros(a);
   case IR_concat: return facts_of_concat(node);
@@ -414,8 +419,8 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_mul: case IR_max: case IR_min: case OPS_COMPARISON: case IR_adjoint_times: case IR_select: case IR_expand: \
   case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: \
   case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: case IR_max_over: \
-  case IR_first_max_mask_over: case IR_top_mask_over: case OPS_LINE: case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: \
-  case IR_inner_noise
+  case IR_first_max_mask_over: case IR_top_mask_over: case IR_pick: case IR_place: case OPS_LINE: case IR_contract: \
+  case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case IR_inner_noise
 /* clang-format on */
 
 /* Is the op defined and finite wherever its operands are, but for overflow? */

@@ -33,6 +33,30 @@ Graph *graph_create(Compilation *c, Signature *signature, const char *name, int 
   return graph;
 }
 
+int graph_support(Graph *graph, Name name, Dim extent) {
+  assert(graph->support_count < MAX_SUPPORTS);
+  graph->supports[graph->support_count] = (SupportAxis){.name = name, .extent = extent};
+  return graph->support_count++;
+}
+
+void graph_support_weights(Graph *graph, int v, Node *weights) {
+  assert(weights->axes == AXIS_DATUM && weights->shape.rank == 1);
+  assert(weights->shape.dims[0].size == graph->supports[v].extent.size);
+  graph->supports[v].weights = weights;
+}
+
+long axis_extent(const Graph *graph, int axis, long rows) {
+  if (1 << axis == AXIS_DATUM) return rows;
+  return 1 << axis == AXIS_SAMPLE ? graph->samples : (long)graph->supports[axis - 2].extent.size;
+}
+
+Graph *graph_create_like(const Graph *from) {
+  Graph *graph = graph_create(from->compilation, from->signature, from->name, from->samples);
+  for (int v = 0; v < from->support_count; v++)
+    graph_support(graph, from->supports[v].name, from->supports[v].extent);
+  return graph;
+}
+
 void graph_output(Graph *graph, OutputRole role, Name name, int index, Node *value) {
   graph->outputs = arena_grow(graph->compilation, graph->outputs, graph->output_count, sizeof *graph->outputs);
   graph->outputs[graph->output_count++] = (Output){.role = role, .name = name, .index = index, .value = value};
@@ -143,8 +167,8 @@ unsigned node_axes(const Graph *graph, const Node *node) {
   if (node->op == IR_carried) return node->axes_attribute;
   unsigned axes = 0;
   for (int i = 0; i < node->operand_count; i++) axes |= node->operands[i]->axes;
-  if (node->op == IR_spread) return axes | node->axes_attribute;
-  if (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract)
+  if (node->op == IR_spread || node->op == IR_pick) return axes | node->axes_attribute;
+  if (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract || node->op == IR_place)
     return axes & ~node->axes_attribute;
   return axes;
 }
@@ -252,6 +276,8 @@ bool node_is(const Node *node, double value) {
   return node_filled(node, &number) && number == value;
 }
 
+int support_axis(const Node *node) { return __builtin_ctz(node->axes_attribute / AXIS_SUPPORT); }
+
 /* --- rebuilding --- */
 
 static Node *build_like_view(Graph *graph, const Node *node, Node **operands) {
@@ -284,6 +310,8 @@ static Node *build_like_leaf(Graph *graph, const Node *node) {
 
 static Node *build_like_reduction(Graph *graph, const Node *node, Node **operands) {
   Node *x = operands[0];
+  if (node->op == IR_pick) return build_pick(graph, x, support_axis(node));
+  if (node->op == IR_place) return build_place(graph, x, support_axis(node));
   if (node->op == IR_sum) return build_sum(graph, x, node->dims_mask);
   if (node->op == IR_max_of) return build_max_of(graph, x, node->dims_mask);
   if (node->op == IR_first_max_mask) return build_first_max_mask(graph, x, node->dims_mask);

@@ -44,8 +44,10 @@ typedef struct OpInfo {
 } OpInfo;
 extern const OpInfo op_table[OP_COUNT];
 
-/* Implicit axes, as bits. */
+/* Implicit axes, as bits; bit i is axis number i. */
 enum { AXIS_DATUM = 1, AXIS_SAMPLE = 2, AXIS_SUPPORT = 4 /* << number of the summed-out latent */ };
+enum { MAX_SUPPORTS = 4, AXIS_COUNT = 2 + MAX_SUPPORTS };
+enum { AXES_SUPPORT = ((1 << MAX_SUPPORTS) - 1) * AXIS_SUPPORT };
 
 typedef struct Shape {
   int rank;
@@ -182,11 +184,22 @@ typedef struct Output {
   Node *value;
 } Output;
 
+/* The values that a summed-out latent may take. Whoever builds a sum over them sees to it that every addend carries the
+ * member's weight, so that compiled programs may leave out, and do not compute, values with the axes datum and
+ * support(v) where the weight is exactly 0: off the support. */
+typedef struct SupportAxis {
+  Name name;     /* of the latent */
+  Dim extent;    /* members, on and off the support */
+  Node *weights; /* [extent] with axes {datum}; NULL: every member is on the support of every datum */
+} SupportAxis;
+
 typedef struct Graph {
   Compilation *compilation;
   Signature *signature;
   Name name;   /* of the program: "train", "evaluate", ... */
   int samples; /* extent of the sample axis, >= 1 */
+  SupportAxis supports[MAX_SUPPORTS];
+  int support_count;
   Node **nodes;
   int count;
   Output *outputs;
@@ -196,7 +209,14 @@ typedef struct Graph {
 } Graph;
 
 Graph *graph_create(Compilation *, Signature *, const char *name, int samples);
+/* An empty graph with the same signature and axes; weights of supports are not taken over. */
+Graph *graph_create_like(const Graph *);
 void graph_output(Graph *, OutputRole, Name, int index, Node *);
+/* A new support axis; returns its number v. The weights are said when they are known, before anything has both axes. */
+int graph_support(Graph *, Name, Dim extent);
+void graph_support_weights(Graph *, int v, Node *weights);
+/* Elements along axis number `axis` (of a batch of so many rows). */
+long axis_extent(const Graph *, int axis, long rows);
 
 /* Builders: each appends one node (or returns an existing or simpler one: equal nodes are shared, constants folded,
  * x + 0, x * 1, expand of nothing ... vanish) and computes shape, axes and facts. Operands must already agree
@@ -233,6 +253,10 @@ Node *build_first_max_mask(Graph *, Node *, unsigned dims_mask); /* dims must be
 Node *build_cumsum(Graph *, Node *, int dim, bool reverse, bool exclusive);
 Node *build_sum_over(Graph *, Node *, unsigned axes); /* axes the operand does not have are an internal error */
 Node *build_max_over(Graph *, Node *, unsigned axis);
+/* [n, ..] -> [..] with support axis v, of n members: what member m sees is element m of the first dim. */
+Node *build_pick(Graph *, Node *, int v);
+/* The reverse. Compiled programs leave 0 for what is off the support. */
+Node *build_place(Graph *, Node *, int v);
 Node *build_first_max_mask_over(Graph *, Node *, unsigned axis);
 Node *build_top_mask_over(Graph *, Node *x, Node *k,
                           unsigned dims_mask);  /* dims trailing; k: of the dims before them */

@@ -31,6 +31,8 @@ Node *build_filled_like(Graph *, double, const Node *like);
 Node *build_with_axes(Graph *, Node *, unsigned axes);
 /* spread over some axes, and not a variable */
 bool node_is_spread(const Node *);
+/* The number v of the support axis that pick adds or place takes away. */
+int support_axis(const Node *);
 /* a scalar repeated over all dims */
 bool node_is_scalar_expand(const Node *);
 
@@ -85,8 +87,9 @@ void contract_values(const Graph *, const Node *contract, long rows, const doubl
 #define OPS_NOT_ELEMENTWISE \
   OPS_LEAF: case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: \
   case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \
-  case IR_max_over: case IR_first_max_mask_over: case IR_top_mask_over: case OPS_LINE: case IR_contract: case IR_diagonal: case IR_embed_diagonal: \
-  case IR_lower_part: case IR_solve_triangular: case IR_inner_noise: case OP_COUNT
+  case IR_max_over: case IR_first_max_mask_over: case IR_top_mask_over: case IR_pick: case IR_place: case OPS_LINE: \
+  case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case IR_solve_triangular: \
+  case IR_inner_noise: case OP_COUNT
 /* clang-format on */
 
 #endif

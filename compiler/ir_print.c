@@ -21,7 +21,7 @@ static void print_axes(Text *text, unsigned axes) {
     text_append(text, "%ssample", separator);
     separator = ", ";
   }
-  for (int v = 0; v < 30; v++)
+  for (int v = 0; v < MAX_SUPPORTS; v++)
     if (axes & (unsigned)AXIS_SUPPORT << v) {
       text_append(text, "%ssupport(%d)", separator, v);
       separator = ", ";

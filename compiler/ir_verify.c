@@ -127,6 +127,17 @@ static const char *verify_reduce(const Node *node) {
   return NULL;
 }
 
+/* x has the members as its first dim, and y as an axis. */
+static const char *verify_members(const Graph *graph, const Node *node, const Node *x, const Node *y) {
+  unsigned axis = node->axes_attribute;
+  REQUIRE((axis & AXES_SUPPORT) == axis && axis != 0 && (axis & (axis - 1)) == 0, "members along no one support axis");
+  REQUIRE(x->shape.rank >= 1 && (y->axes & axis) && !(x->axes & axis), "members that are an axis on both sides, or none");
+  REQUIRE(x->shape.dims[0].size == graph->supports[support_axis(node)].extent.size, "another number of members");
+  Shape rest = shape_without(&x->shape, 1);
+  REQUIRE(shapes_match(&rest, &y->shape), "pick or place changes what a member sees");
+  return NULL;
+}
+
 static const char *verify_top_mask_over(const Node *node) {
   const Node *x = node->operands[0], *k = node->operands[1];
   Shape rest = shape_without(&x->shape, node->dims_mask);
@@ -139,9 +150,11 @@ static const char *verify_top_mask_over(const Node *node) {
   return NULL;
 }
 
-static const char *verify_over(const Node *node) {
+static const char *verify_over(const Graph *graph, const Node *node) {
   const Node *x = node->operands[0];
   unsigned axes = node->axes_attribute;
+  if (node->op == IR_pick) return verify_members(graph, node, x, node);
+  if (node->op == IR_place) return verify_members(graph, node, node, x);
   REQUIRE(axes != 0 && (axes & ~x->axes) == 0, "an axis is reduced that is not there");
   if (node->op != IR_sum_over) REQUIRE((axes & (axes - 1)) == 0, "a maximum over several axes");
   REQUIRE(shapes_match(&x->shape, &node->shape), "a reduction over axes changes the shape");
@@ -230,7 +243,7 @@ static const char *verify_op(const Graph *graph, const Node *node) {
   case KIND_MAP: return verify_map(node);
   case KIND_VIEW: return verify_view(node);
   case KIND_REDUCE: return verify_reduce(node);
-  case KIND_OVER: return verify_over(node);
+  case KIND_OVER: return verify_over(graph, node);
   case KIND_PRODUCT: return verify_contract(node);
   case KIND_LINE: return verify_line(node);
   case KIND_OTHER: return node->op == IR_inner_noise ? verify_inner_noise(graph, node) : verify_matrix(node);
@@ -249,7 +262,7 @@ static const char *verify_node(const Graph *graph, int id) {
     REQUIRE(operand->id >= 0 && operand->id < id && graph->nodes[operand->id] == operand,
             "an operand does not stand before its user");
   }
-  REQUIRE((node->axes & ~(unsigned)(AXIS_DATUM | AXIS_SAMPLE)) == 0, "an axis of unknown extent");
+  REQUIRE(node->axes / AXIS_SUPPORT >> graph->support_count == 0, "an axis of unknown extent");
   REQUIRE(node->axes == node_axes(graph, node), "the axes are not the union of the operands'");
   const char *problem = verify_shape(&node->shape);
   if (problem == NULL) problem = verify_op(graph, node);
@@ -283,8 +296,23 @@ static const char *verify_output(const Graph *graph, const Output *output) {
   return NULL;
 }
 
+static const char *verify_supports(const Graph *graph) {
+  REQUIRE(graph->support_count <= MAX_SUPPORTS, "too many support axes");
+  for (int v = 0; v < graph->support_count; v++) {
+    const Node *weights = graph->supports[v].weights;
+    if (weights == NULL) continue;
+    REQUIRE(weights->id < graph->count && graph->nodes[weights->id] == weights, "weights that are not in the graph");
+    REQUIRE(weights->axes == AXIS_DATUM && weights->shape.rank == 1 &&
+                weights->shape.dims[0].size == graph->supports[v].extent.size,
+            "weights that are not one for each datum and member");
+  }
+  return NULL;
+}
+
 const char *ir_verify(const Graph *graph) {
   REQUIRE(graph->samples >= 1, "no samples");
+  const char *supports = verify_supports(graph);
+  if (supports != NULL) return supports;
   for (int i = 0; i < graph->count; i++) {
     const char *problem = verify_node(graph, i);
     if (problem != NULL)
