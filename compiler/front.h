@@ -70,7 +70,7 @@ void check_generic(Model *);
 /* Requires a checked model without errors. */
 Graph *derive(Model *, ProgramKind);
 /* differentiate: appends the train program's adjoints of every parameter, as outputs. */
-void add_gradients(Graph *, Span);
+void add_gradients(const Model *, Graph *);
 /* Reads the train block into model->training. */
 void read_training(Model *);
 
@@ -459,6 +459,18 @@ void objective_terms(Elaborator *, const Expr *, double sign, Terms *);
 /* The unweighted terms of the ELBO. */
 void elbo_terms(Elaborator *, KlMethod, Value kl_weight, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
+
+/* ---- fit.c, settings.c ------------------------------------------------------------------------------------------- */
+
+/* The options of lbfgs(steps, history, restart). */
+void read_fit(Elaborator *, const Expr *, bool restarts, InnerFit *);
+/* fit.c: the `infer` statement about locals, or NULL; does one name this local? */
+Item *local_inference(const Model *);
+bool check_local_inference(Elaborator *, const Item *infer);
+bool is_inferred_local(const Model *, Name);
+bool has_fit(Elaborator *); /* the program it is for has something to fit */
+/* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */
+void derive_fit(Elaborator *, const Terms *, Span);
 
 /* ---- parameters.c ---------------------------------------------------------------------------------------------------
  */
