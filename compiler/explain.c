@@ -247,8 +247,9 @@ static const char *statement_text(const Model *m, ItemKind kind, Name name) {
   const Item *item = model_find(m, kind, name);
   const char *word = kind == ITEM_PRIOR ? "prior" : "posterior";
   if (!item || !item->expr) return arena_printf(m->compilation, "no %s", word);
-  return arena_printf(m->compilation, "%s %s %s", word, item->is_point ? "=" : "~",
-                      one_line(m->compilation, item->expr->span));
+  const char *by = item->by ? arena_printf(m->compilation, " by %s", one_line(m->compilation, item->by->span)) : "";
+  return arena_printf(m->compilation, "%s %s %s%s", word, item->is_point ? "=" : "~",
+                      one_line(m->compilation, item->expr->span), by);
 }
 
 static void print_variables(Text *out, const Model *m) {
