@@ -65,7 +65,8 @@ Node *build_pick(Graph *graph, Node *x, int v) {
   Node draft = draft_node(IR_pick, &x, 1);
   draft.shape = shape_without(&x->shape, 1);
   draft.axes_attribute = axis;
-  if (node_is_scalar_expand(x)) return build_spread(graph, build_scalar_expand(graph, x->operands[0], &draft.shape), axis);
+  if (node_is_scalar_expand(x))
+    return build_spread(graph, build_scalar_expand(graph, x->operands[0], &draft.shape), axis);
   return node_intern(graph, &draft);
 }
 

@@ -98,27 +98,43 @@ static Node *derive_objective(Elaborator *e) {
   Span span = model_terms(e, &terms);
   e->describe = false;
   Node *objective = output_terms(e, &terms, span);
-  if (!objective) return NULL;
+  if (!objective || !check_soft_indices(e, objective)) return NULL;
   graph_output(e->graph, OUTPUT_OBJECTIVE, intern(e->c, "objective"), -1, objective);
   return objective;
 }
 
-/* Unweighted, whatever the objective's weights are (rule 10). */
-static void output_elbo(Elaborator *e) {
-  if (!has_elbo(e->model) || e->c->error_count) return;
+/* Unweighted, whatever the objective's weights are (rule 10); NULL if there is none. Its terms are reported too. */
+static Node *elbo_of(Elaborator *e, bool report) {
+  if (!has_elbo(e->model) || e->c->error_count) return NULL;
   Terms terms = {0};
   elbo_terms(e, KL_BEST, value_number(1), e->model->span, &terms);
   Value sum = value_number(0);
   for (int i = 0; i < terms.count; i++) {
     Node *mean = batch_mean(e, terms.items[i].value, terms.items[i].name, e->model->span);
-    if (!mean) return;
-    if (!has_output(e->graph, terms.items[i].name))
+    if (!mean) return NULL;
+    if (report && !has_output(e->graph, terms.items[i].name))
       graph_output(e->graph, OUTPUT_METRIC, terms.items[i].name, -1, mean);
     sum = apply2(e, terms.items[i].sign < 0 ? IR_sub : IR_add, sum, value_tensor(mean, 0, e->model->span),
                  e->model->span);
   }
-  Node *elbo = value_node(e, &sum);
+  return value_node(e, &sum);
+}
+
+static Node *output_elbo(Elaborator *e) {
+  Node *elbo = elbo_of(e, true);
   if (elbo) graph_output(e->graph, OUTPUT_METRIC, intern(e->c, "elbo"), -1, elbo);
+  return elbo;
+}
+
+/* The ELBO of relaxed draws less that of the hard ones, which `elbo` is here: the same noise behind both. */
+static void output_relaxation_gap(Elaborator *e, Node *hard) {
+  Name name = intern(e->c, "relaxation_gap");
+  if (!hard || !has_relaxed(e->model) || model_find(e->model, ITEM_METRIC, name)) return;
+  Elaborator *other = elaborator_create(e->model, e->program, e->graph->samples);
+  other->graph = e->graph;
+  other->relaxing = true;
+  Node *soft = elbo_of(other, false);
+  if (soft) graph_output(e->graph, OUTPUT_METRIC, name, -1, build_map2(e->graph, IR_sub, soft, hard));
 }
 
 static void output_metrics(Elaborator *e) {
@@ -193,7 +209,7 @@ static void derive_train(Elaborator *e) {
 
 static void derive_evaluate(Elaborator *e) {
   derive_objective(e);
-  output_elbo(e);
+  output_relaxation_gap(e, output_elbo(e));
   output_metrics(e);
 }
 
@@ -201,15 +217,19 @@ static void derive_evaluate(Elaborator *e) {
 static Value mean_of(Elaborator *e, Item *statement, const Item *variable, Value otherwise) {
   Value d = model_value(e, statement, statement->span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
-  Support support;
+  if (statement->kind == ITEM_POSTERIOR && is_relaxed(e->model, variable->name)) return otherwise; /* the hard draw */
+  Support support = {0};
   Shape shape;
   bool missing;
   if (!variable->type)
     shape = visible_shape(&otherwise);
   else if (!read_support(e, variable->type, &support) || !read_shape(e, variable->type, &shape))
     return value_error();
+  Support number = support;
+  bool held = variable->type && hold_as_vector(e, &d, &support, &shape);
   Value mean = distribution_field(e, &d, "mean", NULL, &shape, d.span, &missing);
-  return missing ? otherwise : mean;
+  if (missing) return otherwise;
+  return held ? number_of_vector(e, mean, &number, d.span) : mean;
 }
 
 static void output_rows(Elaborator *e, Name name, Value v) {

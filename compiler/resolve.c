@@ -326,9 +326,6 @@ static void refuse_unbuilt(Model *m) {
     const Item *item = m->items.items[i];
     if (item->kind == ITEM_TRAIN && item->name)
       refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
-    if (item->kind == ITEM_POSTERIOR && item->by)
-      refuse(c, item->by->span, "a posterior `by` a method",
-             "without `by` it is drawn by the distribution's own sampler");
     if (item->type) refuse_type(c, item->type);
     refuse_block(c, &item->block);
   }
