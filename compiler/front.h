@@ -175,6 +175,7 @@ typedef struct Elaborator {
   Graph *graph;
   ProgramKind program;
   bool training;
+  bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
   LayerCount *layers;

@@ -355,9 +355,17 @@ static void interpret_contract(Run *run, const Node *node) {
   contract_values(run->graph, node, run->bindings->rows, values[a->id], values[b->id], values[node->id]);
 }
 
+static void interpret_convolution(Run *run, const Node *node) {
+  double **values = run->evaluation->values;
+  convolution_values(run->graph, node, run->bindings->rows, values[node->operands[0]->id],
+                     values[node->operands[1]->id], values[node->id]);
+}
+
 static void interpret_node(Run *run, const Node *node) {
   if (node->op == IR_sum_over)
     interpret_sum_over(run, node);
+  else if (node->stride != 0)
+    interpret_convolution(run, node);
   else if (op_table[node->op].kind == KIND_OVER)
     interpret_max_over(run, node);
   else if (node->op == IR_contract)

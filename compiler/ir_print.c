@@ -87,6 +87,7 @@ static void print_attributes(Text *text, const Node *node) {
     text_append(text, ", dim %d%s%s", node->dim, node->reverse ? ", reverse" : "",
                 node->exclusive ? ", exclusive" : "");
   if (node->op == IR_solve_triangular && node->reverse) text_append(text, ", transposed");
+  if (node->stride != 0) text_append(text, ", stride %ld, padding %ld", node->stride, node->padding);
   if (node->dims_mask != 0) print_mask(text, node->dims_mask);
   if (node->axes_attribute != 0) {
     text_append(text, ", ");

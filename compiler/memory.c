@@ -36,6 +36,13 @@ int step_uses(Compilation *c, const Step *step, Use **uses) {
     (*uses)[1] = (Use){.access = &step->solve.b};
     (*uses)[2] = (Use){.access = &step->solve.to, .writes = true};
     return 3;
+  case PLAN_CONVOLVE:
+    *uses = arena_array(c, Use, 4);
+    (*uses)[0] = (Use){.access = &step->convolve.a};
+    (*uses)[1] = (Use){.access = &step->convolve.b};
+    (*uses)[2] = (Use){.access = &step->convolve.work, .writes = true};
+    (*uses)[3] = (Use){.access = &step->convolve.to, .writes = true};
+    return 4;
   case PLAN_DRAW:
     *uses = arena_array(c, Use, 1);
     (*uses)[0] = (Use){.access = &step->draw.to, .writes = true};

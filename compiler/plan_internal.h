@@ -7,6 +7,7 @@
 #ifndef SPM_PLAN_INTERNAL_H
 #define SPM_PLAN_INTERNAL_H
 
+#include "../runtime/convolve.h"
 #include "plan.h"
 
 /* Dims of an iteration space: datum and sample, then a shape's, or the labels of a contraction. */
@@ -123,6 +124,17 @@ typedef struct Solve {
   Access l, b, to; /* strides: of the loops */
 } Solve;
 
+/* A convolution or one of its transposes, for `images` that run on in memory. */
+typedef struct Convolve {
+  Op op;
+  int loop_count;
+  Extent loops[PLAN_DIMS];
+  Extent images;
+  long sizes[SPM_CONVOLVE_SIZES];
+  Access to, a, b; /* strides: of the loops */
+  Access work;     /* of one strip */
+} Convolve;
+
 typedef struct Draw {
   int noise; /* -1: the row's number within the batch */
   Access to;
@@ -133,7 +145,7 @@ typedef struct Clear { /* zeros, before something is written into a part of it *
   Extent size;
 } Clear;
 
-typedef enum StepKind { PLAN_LOOP, PLAN_GEMM, PLAN_ALONG, PLAN_SOLVE, PLAN_DRAW, PLAN_CLEAR } StepKind;
+typedef enum StepKind { PLAN_LOOP, PLAN_GEMM, PLAN_ALONG, PLAN_SOLVE, PLAN_CONVOLVE, PLAN_DRAW, PLAN_CLEAR } StepKind;
 typedef struct Step {
   StepKind kind;
   const Node *node; /* for the comment above it */
@@ -142,6 +154,7 @@ typedef struct Step {
     Gemm gemm;
     Along along;
     Solve solve;
+    Convolve convolve;
     Draw draw;
     Clear clear;
   };
@@ -299,6 +312,7 @@ void reduction_steps(Scheduler *, const Node *, StepList *);
 void along_steps(Scheduler *, const Node *, StepList *); /* cumsum, masks of maxima, lower_part */
 void solve_steps(Scheduler *, const Node *, StepList *);
 void layout_steps(Scheduler *, const Node *, StepList *); /* pad, concat, embed_diagonal, and views that are copied */
+void clear_step(Scheduler *, const Node *, StepList *);   /* zeros in the node's own memory */
 void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);
 /* to = sum of a * b over the space; `sums`: some dims have stride 0 in `to`. */
 void product_loop(Scheduler *, const Node *, Access a, Access b, Access to, bool sums, const Extent *extents,
@@ -310,6 +324,10 @@ StepList *copy_list(Scheduler *, const Node *operand, StepList *list);
 /* Where a node's own value is written: its tensor, or a tile's partial of it. */
 Access result_access(Scheduler *, const Node *);
 Extent result_extent(const Tensor *);
+
+/* convolutions.c */
+void convolve_steps(Scheduler *, const Node *, StepList *);
+void choose_strip(long *sizes); /* the last two of runtime/convolve.h, from the others */
 
 /* products.c */
 /* Over the batch, with a result that is worth cutting into ranges of its leading dim, and with operands that a matrix

@@ -19,6 +19,8 @@
  * b, last. Matrices [n, n]: cholesky(n, out, a)              the lower factor, zeros above; NaN from the first pivot
  * that is not positive on. Reads the lower part of a; may be in place solve_triangular(n, m, transpose, out, l, b)  out
  * [n, m] of l out = b, or of l' out = b. Reads the lower part of l; may be in place (out = b) */
+/* Convolution of images x [c, h, w] with filters w [m, c, k, l] to features y [m, p, q]. `sizes` and the length of
+ * `work` are convolve.h's. convolve and convolve_transpose set their result, convolve_filters adds to it. */
 #ifndef SPM_KERNELS_H
 #define SPM_KERNELS_H
 

@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-const char *const hand_graph_names[HAND_COUNT] = {"vae", "batch_norm", "free_bits", "unit_norm", "tied", "max"};
+const char *const hand_graph_names[HAND_COUNT] = {"vae",  "batch_norm", "free_bits",  "unit_norm",
+                                                  "tied", "max",        "convolution"};
 
 enum { MAX_PARAMETERS = 12 };
 
@@ -164,6 +165,24 @@ static Node *max_over_rows(Builder *b) {
   return mean_over_axes(b, bernoulli(b, a.x, decode(b, cut)));
 }
 
+/* Images of three channels, ten pixels wide: encoded and decoded with the same filters, and the inner gradient of an
+ * energy in the image, so that the gradients of this are of the second order. */
+static Node *convolution(Builder *b) {
+  int height = (int)b->D.size / 30;
+  Shape image = {.rank = 3, .dims = {dim_number(3), dim_number(height), dim_number(10)}};
+  Shape filters = {.rank = 4, .dims = {dim_number(4), image.dims[0], dim_number(3), dim_number(4)}};
+  Node *x = build_variable(b->graph, build_reshape(b->graph, build_data(b->graph, 0), &image)), *inner;
+  Node *w = parameter(b, "W", filters);
+  Node *features = build_map1(b->graph, IR_tanh, build_convolve(b->graph, x, w, 2, 1));
+  Node *back = build_convolve_transpose(b->graph, features, w, 2, 1);
+  Node *error = two(b, IR_sub, x, back);
+  Node *energy = total(b, two(b, IR_mul, features, features));
+  differentiate(b->graph, build_sum_over(b->graph, energy, AXIS_DATUM), &x, 1, &inner);
+  graph_output(b->graph, OUTPUT_ROWS, intern(b->c, "force"), -1, inner);
+  Node *both = two(b, IR_add, total(b, two(b, IR_mul, error, error)), total(b, two(b, IR_mul, inner, inner)));
+  return build_map1(b->graph, IR_neg, mean_over_axes(b, both));
+}
+
 static void add_gradients(Builder *b, Node *objective) {
   int count = b->signature->parameter_count;
   Node *leaves[MAX_PARAMETERS], *adjoints[MAX_PARAMETERS];
@@ -189,7 +208,8 @@ Graph *hand_graph(Compilation *c, HandGraph which, int D, int H, int K, int samp
   s->states = arena_array(c, State, 1);
   s->states[s->state_count++] = (State){.name = intern(c, "seen"), .start = 0.5};
   b.graph = graph_create(c, s, "train", samples);
-  Node *(*const makers[HAND_COUNT])(Builder *) = {vae, batch_norm, free_bits, unit_norm, tied, max_over_rows};
+  Node *(*const makers[HAND_COUNT])(Builder *) = {vae,  batch_norm,    free_bits,  unit_norm,
+                                                  tied, max_over_rows, convolution};
   Node *objective = makers[which](&b);
   graph_output(b.graph, OUTPUT_OBJECTIVE, intern(c, "objective"), -1, objective);
   add_gradients(&b, objective);

@@ -15,6 +15,7 @@ typedef enum HandGraph {
   HAND_UNIT_NORM,
   HAND_TIED,
   HAND_MAX,
+  HAND_CONVOLUTION,
   HAND_COUNT
 } HandGraph;
 extern const char *const hand_graph_names[HAND_COUNT];
