@@ -292,8 +292,11 @@ static int create_host(Run *run, unsigned long long seed) {
                       (int)(a->threads > 0 ? a->threads : available_threads()), seed, &error) != 0)
     return fail_user(a, "%s", error.message);
   run->host.total_rows = run->data_rows.count;
-  int status = run->resumed ? saved_read(run->checkpoint, &run->host, &saved, &run->state, &error)
-                            : spm_host_initialise(&run->host, &error);
+  run->data_rows.owned = true;
+  int status = spm_host_open_rows(&run->host, run->data_rows.count, &error);
+  if (status == 0 && run->resumed) status = saved_read(run->checkpoint, &run->host, &saved, &run->state, &error);
+  if (status == 0 && !run->resumed) status = spm_host_initialise(&run->host, &error);
+  if (status == 0 && !run->resumed) status = spm_host_initialise_rows(&run->host, &run->data_rows, &error);
   return status == 0 ? -1 : fail_user(a, "%s", error.message);
 }
 

@@ -7,8 +7,8 @@
 
 const Expr *learning_rate(const Model *);
 
-const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
-                                                  "reconstruct", "export", "project"};
+const char *const program_names[PROGRAM_COUNT] = {
+    "initialise", "train", "evaluate", "encode", "reconstruct", "export", "project", "initialise_rows", "export_rows"};
 
 /* ---- outputs shared by train and evaluate
  * ---------------------------------------------------------------------------- */
@@ -154,15 +154,19 @@ void add_gradients(Graph *g, Span span) {
   Node *objective = NULL;
   for (int i = 0; i < g->output_count; i++)
     if (g->outputs[i].role == OUTPUT_OBJECTIVE) objective = g->outputs[i].value;
-  int count = g->signature->parameter_count;
-  Node **leaves = arena_array(c, Node *, count), **adjoints = arena_array(c, Node *, count);
+  int count = g->signature->parameter_count, rows = g->signature->row_state_count;
+  Node **leaves = arena_array(c, Node *, count + rows), **adjoints = arena_array(c, Node *, count + rows);
   build_at(g, span);
   for (int i = 0; i < count; i++) leaves[i] = build_parameter(g, i);
-  differentiate(g, build_map1(g, IR_neg, objective), leaves, count, adjoints);
+  for (int i = 0; i < rows; i++) leaves[count + i] = build_row_state(g, i);
+  differentiate(g, build_map1(g, IR_neg, objective), leaves, count + rows, adjoints);
   for (int i = 0; i < count; i++) {
     const Parameter *p = &g->signature->parameters[i];
     if (!p->fixed && depends_on_anything(adjoints[i])) graph_output(g, OUTPUT_GRADIENT, p->name, i, adjoints[i]);
   }
+  for (int i = 0; i < rows; i++)
+    if (depends_on_anything(adjoints[count + i]))
+      graph_output(g, OUTPUT_ROW_GRADIENT, g->signature->row_states[i].name, i, adjoints[count + i]);
 }
 
 static void derive_train(Elaborator *e) {
@@ -246,6 +250,18 @@ static void derive_parameters(Elaborator *e, OutputRole role, bool (*wanted)(con
   }
 }
 
+static void derive_rows(Elaborator *e, OutputRole role, Value (*value)(Elaborator *, int)) {
+  const Signature *s = e->graph->signature;
+  for (int i = 0; i < s->row_state_count; i++) {
+    if (role == OUTPUT_ROWS && !s->row_states[i].constrained) continue;
+    Value v = value(e, i);
+    Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+    if (!node) continue;
+    if (!(node->axes & AXIS_DATUM)) node = build_spread(e->graph, node, AXIS_DATUM);
+    graph_output(e->graph, role, s->row_states[i].name, i, node);
+  }
+}
+
 static bool every(const Parameter *p) { return p != NULL; }
 static bool constrained(const Parameter *p) { return p->constrained; }
 static bool projected(const Parameter *p) { return p->projected && !p->fixed; }
@@ -259,6 +275,8 @@ static Graph *derive_with(Elaborator *e) {
   case PROGRAM_RECONSTRUCT: derive_reconstruct(e); break;
   case PROGRAM_EXPORT: derive_parameters(e, OUTPUT_EXPORT, constrained, exported_value); break;
   case PROGRAM_PROJECT: derive_parameters(e, OUTPUT_EXPORT, projected, projected_value); break;
+  case PROGRAM_INITIALISE_ROWS: derive_rows(e, OUTPUT_ROW_INITIAL, raw_initial_row); break;
+  case PROGRAM_EXPORT_ROWS: derive_rows(e, OUTPUT_ROWS, exported_row); break;
   case PROGRAM_COUNT: break;
   }
   return e->graph;
@@ -288,8 +306,9 @@ static void check_item(Elaborator *e, Item *item) {
   if (is_network(item->kind))
     check_network(e, item);
   else if (item->kind == ITEM_LATENT || item->kind == ITEM_DATA || item->kind == ITEM_PARAM ||
-           item->kind == ITEM_DRAW || item->kind == ITEM_LET || item->kind == ITEM_SCHEDULE ||
-           item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR || item->kind == ITEM_LIKELIHOOD)
+           item->kind == ITEM_LOCAL || item->kind == ITEM_DRAW || item->kind == ITEM_LET ||
+           item->kind == ITEM_SCHEDULE || item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR ||
+           item->kind == ITEM_LIKELIHOOD)
     model_value(e, item, item->name ? item->name_span : item->span);
 }
 
@@ -297,7 +316,7 @@ static void check_item(Elaborator *e, Item *item) {
 static void check_declarations(const Model *m) {
   Model copy = *m;
   copy.signature = (Signature){0};
-  copy.sources = NULL;
+  copy.sources = copy.row_sources = NULL;
   Elaborator *e = elaborator_create(&copy, PROGRAM_TRAIN, m->samples);
   for (int i = 0; i < m->items.count; i++) check_item(e, m->items.items[i]);
   derive_with(e);

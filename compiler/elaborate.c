@@ -226,6 +226,11 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
     }
     index = data_index(e, item);
     return index < 0 ? value_error() : value_tensor(build_data(e->graph, index), 0, item->name_span);
+  case ITEM_LOCAL:
+    if (!e->initialising) return make_local(e, item);
+    error_at(e->c, "init", use, "the initial value of a param cannot depend on the local `%s`: there is one a datum",
+             item->name);
+    return value_error();
   case ITEM_LATENT: return latent_draw(e, item, use);
   case ITEM_PARAM:
     if (model_find(e->model, ITEM_POSTERIOR, item->name)) return latent_draw(e, item, use); /* a global latent */

@@ -49,6 +49,10 @@ static double step_operations(const Step *step, const Range *range) {
     count *= extent_length(step->convolve.images, range) * (double)spm_convolve_depth(of);
     return 2 * count * (double)(of[SPM_FILTERS] * of[SPM_DOWN] * of[SPM_ACROSS]);
   }
+  case PLAN_LINE:
+    for (int l = 0; l < step->line.loop_count; l++) count *= extent_length(step->line.loops[l], range);
+    return count * line_operations(&step->line);
+  case PLAN_TOP: return (double)step->top.x.tensor->size * (step->top.search ? 32 : 1);
   case PLAN_DRAW: return (double)step->draw.to.tensor->size;
   case PLAN_CLEAR: return 0;
   }
@@ -316,6 +320,22 @@ static void print_programs(Text *out, Model *m) {
   print_rows(out, table.rows, table.count, 0);
 }
 
+/* Values of which all rows must be there at once: the k largest of the batch. */
+static void print_gathered(Text *out, const Model *m, const Plan *plan) {
+  Compilation *c = m->compilation;
+  Rows table = {0};
+  for (int p = 0; p < plan->phase_count; p++)
+    for (int i = 0; i < plan->phases[p].body.count; i++) {
+      const Step *step = &plan->phases[p].body.steps[i];
+      if (step->kind != PLAN_TOP || !step->top.search) continue;
+      double bytes = (double)sizeof(float) * (double)step->top.x.tensor->size;
+      add_row(c, &table, one_line(c, step->node->span), byte_text(c, bytes), "a datum", NULL);
+    }
+  if (table.count > 0)
+    text_append(out, "\ngathered over the batch in training, before any row is told what is taken\n");
+  print_rows(out, table.rows, table.count, 2);
+}
+
 static void print_cost(Text *out, const Model *m, const Plan *plan, long batch) {
   Compilation *c = m->compilation;
   Work datum = {0}, step = {0};
@@ -327,6 +347,7 @@ static void print_cost(Text *out, const Model *m, const Plan *plan, long batch) 
   add_row(c, &work, "row values read and written", grouped(c, datum.bytes), "bytes", NULL);
   if (step.elementwise + step.products > 0)
     add_row(c, &work, "once a step besides", grouped(c, step.elementwise + step.products), "FLOP", NULL);
+  print_gathered(out, m, plan);
   text_append(out, "\nwork of training, forward and backward, a datum\n");
   print_rows(out, work.rows, work.count, 2);
   const struct {

@@ -148,15 +148,17 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     f.finite = !s->data[node->index].missing_ok; /* missing entries are NaN */
     return f;
   }
-  if (node->op == IR_noise && s->noises[node->index].kind == NOISE_UNIFORM)
+  bool noise = node->op == IR_noise || node->op == IR_inner_noise;
+  if (noise && s->noises[node->index].kind == NOISE_UNIFORM)
     return between(0x1p-24, 1 - 0x1p-24, true); /* its smallest and its largest value */
+  if (node->op == IR_carried || node->op == IR_round) return node->facts;
   if (node->op == IR_setting) {
     bool counts_rows = node->index == SETTING_ROWS_IN_BATCH || node->index == SETTING_TOTAL_ROWS;
     Facts f = between(counts_rows ? 1 : 0, most_rows, true);
     f.integer = true;
     return f;
   }
-  return anything(true); /* parameters, state, normal noise */
+  return anything(true); /* parameters, states, normal noise */
 }
 
 static Facts facts_of_abs(Facts a) {
@@ -327,10 +329,14 @@ static Facts repeated_sum(Facts a, double count) {
   return f;
 }
 
+/* How many elements the axes have; infinite where that is known only at run time. */
+static double elements_along(const Graph *graph, unsigned axes) {
+  if (axes & ~(unsigned)AXIS_SAMPLE) return INFINITY;
+  return axes & AXIS_SAMPLE ? graph->samples : 1;
+}
+
 static Facts facts_of_sum_over(const Graph *graph, const Node *node) {
-  unsigned axes = node->axes_attribute;
-  double count = axes & ~(unsigned)AXIS_SAMPLE ? INFINITY : graph->samples;
-  return repeated_sum(node->operands[0]->facts, count);
+  return repeated_sum(node->operands[0]->facts, elements_along(graph, node->axes_attribute));
 }
 
 static Facts facts_of_contract(const Graph *graph, const Node *node) {
@@ -343,8 +349,7 @@ static Facts facts_of_contract(const Graph *graph, const Node *node) {
     if (!kept) count *= a->shape.dims[d].size;
     same = same && node->labels_a[d] == node->labels_b[d];
   }
-  if (node->axes_attribute & ~(unsigned)AXIS_SAMPLE) count = INFINITY;
-  if (node->axes_attribute & AXIS_SAMPLE) count *= graph->samples;
+  count *= elements_along(graph, node->axes_attribute);
   return repeated_sum(same ? square_of(a->facts) : product_of(a->facts, b->facts), count);
 }
 
@@ -362,9 +367,7 @@ static Facts facts_of_convolution(const Graph *graph, const Node *node) {
   Convolution v = convolution_of(node);
   double count = (double)(v.rows * v.columns) * (double)(node->op == IR_convolve ? v.channels : v.count);
   if (node->op == IR_convolve_filters) {
-    count = (double)v.leading * (double)(v.down * v.across);
-    if (node->axes_attribute & AXIS_SAMPLE) count *= graph->samples;
-    if (node->axes_attribute & ~(unsigned)AXIS_SAMPLE) count = INFINITY;
+    count = (double)v.leading * (double)(v.down * v.across) * elements_along(graph, node->axes_attribute);
   }
   return repeated_sum(with_zeros(product_of(node->operands[0]->facts, node->operands[1]->facts)), count);
 }
@@ -380,6 +383,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   if (op_table[node->op].kind == KIND_MAP) return facts_of_map(node);
   Facts a = node->operand_count > 0 ? node->operands[0]->facts : anything(false);
   switch (node->op) {
+  case IR_inner_noise:
   case OPS_LEAF: return facts_of_leaf(graph, node);
   case IR_expand:
   case IR_reshape:
@@ -389,8 +393,10 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_stop:
   case IR_max_of:
   case IR_max_over:
+  case IR_pick:
   case IR_diagonal: return a;
   case IR_pad:
+  case IR_place:
   case IR_embed_diagonal:
   case IR_lower_part: return with_zeros(a);
   case IR_concat: return facts_of_concat(node);
@@ -398,7 +404,9 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_cumsum: return facts_of_cumsum(node);
   case IR_sum_over: return facts_of_sum_over(graph, node);
   case IR_first_max_mask:
-  case IR_first_max_mask_over: return boolean;
+  case IR_first_max_mask_over:
+  case IR_top_mask_over:
+  case IR_top_mask: return boolean;
   case IR_contract: return facts_of_contract(graph, node);
   case OPS_CONVOLUTION: return facts_of_convolution(graph, node);
   case IR_solve_triangular: return anything(false); /* a diagonal may hold zeros */
@@ -422,8 +430,8 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_mul: case IR_max: case IR_min: case OPS_COMPARISON: case IR_adjoint_times: case IR_select: case IR_expand: \
   case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: \
   case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: case IR_max_over: \
-  case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: \
-  case OPS_CONVOLUTION
+  case IR_first_max_mask_over: case IR_top_mask_over: case IR_pick: case IR_place: case OPS_LINE: case IR_contract: \
+  case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case IR_inner_noise
 /* clang-format on */
 
 /* Is the op defined and finite wherever its operands are, but for overflow? */

@@ -36,7 +36,7 @@ struct Model {
   DimBinding *dims;
   int dim_count, dim_depth;
   Signature signature;
-  struct ParameterSource *sources;
+  struct ParameterSource *sources, *row_sources; /* parallel to the parameters, to the row states */
   Training training;
   int samples;
   struct KlRecord *kl_records; /* filled with the notes */
@@ -151,8 +151,7 @@ typedef struct LayerCount {
   int count;
 } LayerCount;
 
-typedef struct ParameterSource { /* where a parameter was declared: for its initial value; parallel to the signature's
-                                  */
+typedef struct ParameterSource { /* where a parameter or a local was declared: for its initial value */
   const TypeExpr *type;
   const Expr *init;
   Scope *scope; /* numbers bound where it stands in a layer */
@@ -417,5 +416,9 @@ int count_samples(const Model *); /* samples = S of the train block or of elbo(.
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);
 Value exported_value(Elaborator *, int index);
+/* The same of `local` parameters: one value a datum, held by a row state. */
+Value make_local(Elaborator *, Item *);
+Value raw_initial_row(Elaborator *, int index);
+Value exported_row(Elaborator *, int index);
 
 #endif

@@ -565,7 +565,7 @@ static const BuiltinRow general_functions[] = {
     {0},
 };
 
-static const BuiltinRow *const builtin_tables[] = {general_functions, image_functions};
+static const BuiltinRow *const builtin_tables[] = {general_functions, selection_functions, image_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
@@ -579,7 +579,6 @@ static const BuiltinRow *find_builtin(const char *name) {
 static const char *const unbuilt_functions[] = {
     "sparsemax",
     "entmax",
-    "top_k",
     "top_k_sparsemax",
     "sparsemap",
     "sparsemax_loss",

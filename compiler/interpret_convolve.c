@@ -10,10 +10,22 @@ typedef struct Arrays { /* of one image */
   double *out;
 } Arrays;
 
-/* Where the values of one row and sample begin. */
-static long offset_of(const Graph *graph, const Node *node, long row, long sample) {
-  long size = shape_size(&node->shape), samples = node->axes & AXIS_SAMPLE ? graph->samples : 1;
-  return ((node->axes & AXIS_DATUM ? row : 0) * samples + (node->axes & AXIS_SAMPLE ? sample : 0)) * size;
+/* Where the values of one place begin: an index along each axis, those that a node lacks do not move it. */
+static long offset_of(const Graph *graph, const Node *node, const long *place) {
+  long index = 0;
+  for (int axis = 0; axis < AXIS_COUNT; axis++)
+    if (node->axes >> axis & 1) index = index * axis_extent(graph, axis, 0) + place[axis]; /* rows are outermost */
+  return index * shape_size(&node->shape);
+}
+
+/* The next place along these axes; false after the last. */
+static bool next_place(const Graph *graph, unsigned axes, long rows, long *place) {
+  for (int axis = AXIS_COUNT - 1; axis >= 0; axis--) {
+    if (!(axes >> axis & 1)) continue;
+    if (++place[axis] < axis_extent(graph, axis, rows)) return true;
+    place[axis] = 0;
+  }
+  return false;
 }
 
 static void add_product(const Node *node, const Arrays *at, long image, long feature, long filter) {
@@ -45,17 +57,17 @@ void convolution_values(const Graph *graph, const Node *node, long rows, const d
   Convolution v = convolution_of(node);
   const Node *left = node->operands[0], *right = node->operands[1];
   unsigned axes = left->axes | right->axes;
-  long image = v.channels * v.height * v.width, feature = v.count * v.down * v.across;
+  long image = v.channels * v.height * v.width, feature = v.count * v.down * v.across, place[AXIS_COUNT] = {0};
   memset(out, 0, sizeof(double) * (size_t)node_extent(graph, node, rows));
-  for (long row = 0; row < (axes & AXIS_DATUM ? rows : 1); row++)
-    for (long sample = 0; sample < (axes & AXIS_SAMPLE ? graph->samples : 1); sample++)
-      for (long n = 0; n < v.leading; n++) {
-        const double *of_a = a + offset_of(graph, left, row, sample), *of_b = b + offset_of(graph, right, row, sample);
-        double *to = out + offset_of(graph, node, row, sample);
-        if (node->op == IR_convolve) one_image(node, &v, &(Arrays){of_a + n * image, of_b, NULL, to + n * feature});
-        if (node->op == IR_convolve_transpose)
-          one_image(node, &v, &(Arrays){NULL, of_b, of_a + n * feature, to + n * image});
-        if (node->op == IR_convolve_filters)
-          one_image(node, &v, &(Arrays){of_a + n * image, NULL, of_b + n * feature, to});
-      }
+  if (axes & AXIS_DATUM && rows == 0) return;
+  do {
+    const double *of_a = a + offset_of(graph, left, place), *of_b = b + offset_of(graph, right, place);
+    double *to = out + offset_of(graph, node, place);
+    for (long n = 0; n < v.leading; n++) {
+      Arrays at = {of_a + n * image, of_b, NULL, to + n * feature};
+      if (node->op == IR_convolve_transpose) at = (Arrays){NULL, of_b, of_a + n * feature, to + n * image};
+      if (node->op == IR_convolve_filters) at = (Arrays){of_a + n * image, NULL, of_b + n * feature, to};
+      one_image(node, &v, &at);
+    }
+  } while (next_place(graph, axes, rows, place));
 }

@@ -21,7 +21,7 @@ static void print_axes(Text *text, unsigned axes) {
     text_append(text, "%ssample", separator);
     separator = ", ";
   }
-  for (int v = 0; v < 30; v++)
+  for (int v = 0; v < MAX_SUPPORTS; v++)
     if (axes & (unsigned)AXIS_SUPPORT << v) {
       text_append(text, "%ssupport(%d)", separator, v);
       separator = ", ";
@@ -43,6 +43,9 @@ static void print_leaf(Text *text, const Graph *graph, const Node *node) {
   if (node->op == IR_noise) text_append(text, "noise %s", s->noises[node->index].name);
   if (node->op == IR_setting) text_append(text, "setting %s", setting_names[node->index]);
   if (node->op == IR_state) text_append(text, "state %s", s->states[node->index].name);
+  if (node->op == IR_row_state) text_append(text, "row_state %s", s->row_states[node->index].name);
+  if (node->op == IR_carried) text_append(text, "carried %d", node->index);
+  if (node->op == IR_round) text_append(text, "round %d", node->index);
 }
 
 static void print_labels(Text *text, const int *labels, int rank) {
@@ -76,7 +79,7 @@ static void print_mask(Text *text, unsigned mask) {
     }
 }
 
-static void print_attributes(Text *text, const Node *node) {
+static void print_attributes(Text *text, const Graph *graph, const Node *node) {
   if (node->op == IR_expand || node->op == IR_permute) {
     text_append(text, ", map");
     for (int d = 0; d < node->operands[0]->shape.rank; d++) text_append(text, " %d", node->map[d]);
@@ -86,6 +89,7 @@ static void print_attributes(Text *text, const Node *node) {
   if (node->op == IR_cumsum)
     text_append(text, ", dim %d%s%s", node->dim, node->reverse ? ", reverse" : "",
                 node->exclusive ? ", exclusive" : "");
+  if (node->op == IR_inner_noise) text_append(text, ", noise %s", graph->signature->noises[node->index].name);
   if (node->op == IR_solve_triangular && node->reverse) text_append(text, ", transposed");
   if (node->stride != 0) text_append(text, ", stride %ld, padding %ld", node->stride, node->padding);
   if (node->dims_mask != 0) print_mask(text, node->dims_mask);
@@ -119,7 +123,7 @@ static void print_node(Text *text, const Graph *graph, const Node *node) {
   } else {
     text_append(text, "%s(", op_table[node->op].name);
     for (int i = 0; i < node->operand_count; i++) text_append(text, i == 0 ? "%%%d" : ", %%%d", node->operands[i]->id);
-    print_attributes(text, node);
+    print_attributes(text, graph, node);
     text_append(text, ")");
   }
   print_place(text, node);

@@ -12,7 +12,7 @@
 static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
   if (seen[node->id]) return false;
   seen[node->id] = true;
-  if (node->op == IR_noise) {
+  if (node->op == IR_noise || node->op == IR_inner_noise) {
     const char *name = e->graph->signature->noises[node->index].name;
     size_t n = strlen(latent);
     return strncmp(name, latent, n) == 0 && name[n] == '.';

@@ -43,10 +43,23 @@ int step_uses(Compilation *c, const Step *step, Use **uses) {
     (*uses)[2] = (Use){.access = &step->convolve.work, .writes = true};
     (*uses)[3] = (Use){.access = &step->convolve.to, .writes = true};
     return 4;
+  case PLAN_LINE:
+    *uses = arena_array(c, Use, step->line.operand_count + 2);
+    for (int k = 0; k < step->line.operand_count; k++) (*uses)[count++] = (Use){.access = &step->line.operands[k]};
+    if (step->line.room.tensor != NULL) (*uses)[count++] = (Use){.access = &step->line.room, .writes = true};
+    (*uses)[count++] = (Use){.access = &step->line.to, .writes = true};
+    return count;
+  case PLAN_TOP:
+    *uses = arena_array(c, Use, 3);
+    (*uses)[0] = (Use){.access = &step->top.x};
+    (*uses)[1] = (Use){.access = &step->top.other};
+    (*uses)[2] = (Use){.access = &step->top.to, .writes = true};
+    return 3;
   case PLAN_DRAW:
-    *uses = arena_array(c, Use, 1);
-    (*uses)[0] = (Use){.access = &step->draw.to, .writes = true};
-    return 1;
+    *uses = arena_array(c, Use, 2);
+    (*uses)[count++] = (Use){.access = &step->draw.to, .writes = true};
+    if (step->draw.inner.tensor != NULL) (*uses)[count++] = (Use){.access = &step->draw.inner};
+    return count;
   case PLAN_CLEAR:
     *uses = arena_array(c, Use, 1);
     (*uses)[0] = (Use){.access = &step->clear.to, .writes = true};

@@ -37,6 +37,8 @@ typedef enum ProgramKind {
   PROGRAM_RECONSTRUCT,
   PROGRAM_EXPORT,
   PROGRAM_PROJECT,
+  PROGRAM_INITIALISE_ROWS, /* of row states */
+  PROGRAM_EXPORT_ROWS,
   PROGRAM_COUNT
 } ProgramKind;
 extern const char *const program_names[PROGRAM_COUNT];

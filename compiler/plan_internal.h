@@ -20,6 +20,7 @@ typedef enum Storage {
   STORE_PARAMETER,  /* index; read only */
   STORE_DATA,       /* index; read only, rows */
   STORE_STATE,      /* index; read only, before this step */
+  STORE_ROW_STATE,  /* index; read only, rows, before this step */
   STORE_SETTING,    /* index; read only */
   STORE_TABLE,      /* a constant array of the text; read only */
   STORE_VALUES,     /* offset in call->values */
@@ -135,9 +136,26 @@ typedef struct Convolve {
   Access work;     /* of one strip */
 } Convolve;
 
+/* A LINE op's kernel on [loops] lines: to of its operands; `room` is memory for it, or NULL. */
+typedef struct Line {
+  Op op;
+  int loop_count, operand_count;
+  Extent loops[PLAN_DIMS];
+  long n, m;                    /* lengths the kernel is told */
+  Access to, room, operands[3]; /* strides: of the loops */
+} Line;
+
+/* The k largest of the batch, x [rows][groups][n]: a search over all rows, or the mask of a tile's. */
+typedef struct Top {
+  bool search;
+  long groups, n;
+  Access x, other, to; /* other: how many; of the mask, what the search found */
+} Top;
+
 typedef struct Draw {
   int noise; /* -1: the row's number within the batch */
   Access to;
+  Access inner; /* the inner step: a tensor of one element, or a number */
 } Draw;
 
 typedef struct Clear { /* zeros, before something is written into a part of it */
@@ -145,7 +163,17 @@ typedef struct Clear { /* zeros, before something is written into a part of it *
   Extent size;
 } Clear;
 
-typedef enum StepKind { PLAN_LOOP, PLAN_GEMM, PLAN_ALONG, PLAN_SOLVE, PLAN_CONVOLVE, PLAN_DRAW, PLAN_CLEAR } StepKind;
+typedef enum StepKind {
+  PLAN_LOOP,
+  PLAN_GEMM,
+  PLAN_ALONG,
+  PLAN_SOLVE,
+  PLAN_CONVOLVE,
+  PLAN_LINE,
+  PLAN_TOP,
+  PLAN_DRAW,
+  PLAN_CLEAR
+} StepKind;
 typedef struct Step {
   StepKind kind;
   const Node *node; /* for the comment above it */
@@ -155,6 +183,8 @@ typedef struct Step {
     Along along;
     Solve solve;
     Convolve convolve;
+    Line line;
+    Top top;
     Draw draw;
     Clear clear;
   };
@@ -311,6 +341,10 @@ void group_steps(Scheduler *, const Group *, StepList *);
 void reduction_steps(Scheduler *, const Node *, StepList *);
 void along_steps(Scheduler *, const Node *, StepList *); /* cumsum, masks of maxima, lower_part */
 void solve_steps(Scheduler *, const Node *, StepList *);
+/* lines.c */
+double line_operations(const Line *); /* of one line */
+void line_steps(Scheduler *, const Node *, StepList *);
+void top_steps(Scheduler *, const Node *, StepList *);    /* top_mask_over, lowered */
 void layout_steps(Scheduler *, const Node *, StepList *); /* pad, concat, embed_diagonal, and views that are copied */
 void clear_step(Scheduler *, const Node *, StepList *);   /* zeros in the node's own memory */
 void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);
@@ -321,6 +355,8 @@ void product_loop(Scheduler *, const Node *, Access a, Access b, Access to, bool
 Access whole_operand(Scheduler *, const Node *operand, StepList *);
 /* Where the copy of an operand is made for a step of this list: once a step, not once a tile, if it has no rows. */
 StepList *copy_list(Scheduler *, const Node *operand, StepList *list);
+/* The steps of the row phase that makes an operand. */
+StepList *row_list(Scheduler *, const Node *operand);
 /* Where a node's own value is written: its tensor, or a tile's partial of it. */
 Access result_access(Scheduler *, const Node *);
 Extent result_extent(const Tensor *);

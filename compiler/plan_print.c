@@ -98,6 +98,21 @@ static void print_steps(Text *text, const StepList *list) {
       text_append(text, ", strips of %ld images, %ld lines\n", step->convolve.sizes[SPM_GROUP],
                   step->convolve.sizes[SPM_LINES]);
       break;
+    case PLAN_LINE:
+      text_append(text, "    ");
+      print_access(text, &step->line.to, step->line.loop_count);
+      text_append(text, " = %s of", op_table[step->line.op].name);
+      for (int k = 0; k < step->line.operand_count; k++) {
+        text_append(text, k > 0 ? ", " : " ");
+        print_access(text, &step->line.operands[k], step->line.loop_count);
+      }
+      text_append(text, "\n");
+      break;
+    case PLAN_TOP:
+      text_append(text, "    %s = %s of %s, %s\n", step->top.to.tensor->name,
+                  step->top.search ? "last of the largest in all rows" : "mask of the largest",
+                  step->top.x.tensor->name, step->top.other.tensor->name);
+      break;
     case PLAN_DRAW: text_append(text, "    draw %s\n", step->draw.to.tensor->name); break;
     case PLAN_CLEAR: text_append(text, "    clear %s\n", step->clear.to.tensor->name); break;
     }
@@ -150,8 +165,8 @@ void plan_print(Text *text, const Plan *plan) {
 /* --- checks --- */
 
 static bool readable_before_written(Storage storage) {
-  return storage == STORE_PARAMETER || storage == STORE_DATA || storage == STORE_STATE || storage == STORE_SETTING ||
-         storage == STORE_TABLE;
+  return storage == STORE_PARAMETER || storage == STORE_DATA || storage == STORE_STATE || storage == STORE_ROW_STATE ||
+         storage == STORE_SETTING || storage == STORE_TABLE;
 }
 
 typedef struct Check {

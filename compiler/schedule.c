@@ -9,9 +9,9 @@
 
 #include "plan_internal.h"
 
-const char *const storage_names[STORE_COUNT] = {"parameter", "data",       "state", "setting", "table",
-                                                "values",    "fixed",      "tile",  "kept",    "partial",
-                                                "gradient",  "state_next", "range"};
+const char *const storage_names[STORE_COUNT] = {"parameter", "data",     "state",      "row_state", "setting",
+                                                "table",     "values",   "fixed",      "tile",      "kept",
+                                                "partial",   "gradient", "state_next", "range"};
 
 /* --- names and tensors --- */
 
@@ -68,8 +68,10 @@ Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index
   if (storage == STORE_PARAMETER) wanted = s->graph->signature->parameters[index].name;
   if (storage == STORE_DATA) wanted = s->graph->signature->data[index].name;
   if (storage == STORE_STATE) wanted = s->graph->signature->states[index].name;
+  if (storage == STORE_ROW_STATE) wanted = s->graph->signature->row_states[index].name;
   if (storage == STORE_SETTING) wanted = setting_names[index];
-  if (node->op == IR_noise) wanted = node->index < 0 ? "row_number" : s->graph->signature->noises[node->index].name;
+  if (node->op == IR_noise || node->op == IR_inner_noise)
+    wanted = node->index < 0 ? "row_number" : s->graph->signature->noises[node->index].name;
   tensor->name = unique_name(s, wanted, role);
   plan->tensors[plan->tensor_count++] = tensor;
   return tensor;
@@ -116,6 +118,9 @@ static bool reduces_batch(const Node *node) {
           node->op == IR_convolve_filters) &&
          (node->axes_attribute & AXIS_DATUM) != 0;
 }
+
+/* Reads all rows of a value at once: the whole batch's rows must be there, so it belongs to the next stage's step. */
+static bool gathers_batch(const Node *node) { return node->op == IR_top_mask_over && node->exclusive; }
 
 static void find_users(Scheduler *s) {
   for (int i = 0; i < s->count; i++)
@@ -177,11 +182,12 @@ static void place_node(Scheduler *s, Info *info) {
       place_computed(s, info);
     } else {
       place_leaf(s, info,
-                 node->op == IR_parameter ? STORE_PARAMETER
-                 : node->op == IR_state   ? STORE_STATE
-                 : node->op == IR_setting ? STORE_SETTING
-                 : node->op == IR_table   ? STORE_TABLE
-                                          : STORE_DATA);
+                 node->op == IR_parameter   ? STORE_PARAMETER
+                 : node->op == IR_state     ? STORE_STATE
+                 : node->op == IR_row_state ? STORE_ROW_STATE
+                 : node->op == IR_setting   ? STORE_SETTING
+                 : node->op == IR_table     ? STORE_TABLE
+                                            : STORE_DATA);
     }
     return;
   case KIND_VIEW:
@@ -194,6 +200,7 @@ static void place_node(Scheduler *s, Info *info) {
   case KIND_MAP:
   case KIND_REDUCE:
   case KIND_OVER:
+  case KIND_LINE:
   case KIND_PRODUCT: place_computed(s, info); return;
   }
 }
@@ -209,7 +216,7 @@ static void analyse(Scheduler *s) {
       int stage = s->infos[node->operands[k]->id].stage;
       if (stage > info->stage) info->stage = stage;
     }
-    if (reduces_batch(node)) info->stage++;
+    if (reduces_batch(node) || gathers_batch(node)) info->stage++;
     if (info->stage >= s->stages) s->stages = info->stage + 1;
     place_node(s, info);
   }
@@ -270,6 +277,10 @@ static Phase *phase_at(Scheduler *s, int stage, PhaseKind kind) {
   return &s->plan->phases[stage * PHASES_A_STAGE + (int)kind];
 }
 
+StepList *row_list(Scheduler *s, const Node *operand) {
+  return &phase_at(s, s->infos[operand->id].stage, PHASE_ROWS)->body;
+}
+
 StepList *copy_list(Scheduler *s, const Node *operand, StepList *list) {
   if (operand->axes & AXIS_DATUM) return list;
   return &phase_at(s, s->infos[operand->id].stage, PHASE_STEP)->body;
@@ -290,18 +301,23 @@ static void add_statistic(Scheduler *s, Phase *phase, const Info *info) {
       (Statistic){.partial = info->partial, .result = info->tensor, .maximum = info->node->op == IR_max_over};
 }
 
+static void draw_step(Scheduler *s, const Node *node, StepList *list) {
+  Draw draw = {.noise = node->index, .to = result_access(s, node)};
+  if (node->op == IR_inner_noise) draw.inner = operand_access(s, node->operands[0]);
+  step_append(s->compilation, list, PLAN_DRAW, node)->draw = draw;
+}
+
 static void node_steps(Scheduler *s, const Node *node, StepList *list) {
   switch (op_table[node->op].kind) {
-  case KIND_LEAF: {
-    Draw draw = {.noise = node->index, .to = result_access(s, node)};
-    step_append(s->compilation, list, PLAN_DRAW, node)->draw = draw;
-    return;
-  }
+  case KIND_LEAF: draw_step(s, node, list); return;
   case KIND_PRODUCT: product_steps(s, node, list); return;
   case KIND_VIEW: layout_steps(s, node, list); return;
+  case KIND_LINE: line_steps(s, node, list); return;
   case KIND_REDUCE:
   case KIND_OVER:
-    if (reduced_dims(node) != 0)
+    if (node->op == IR_top_mask_over)
+      top_steps(s, node, list);
+    else if (reduced_dims(node) != 0)
       reduction_steps(s, node, list);
     else
       along_steps(s, node, list);
@@ -313,6 +329,8 @@ static void node_steps(Scheduler *s, const Node *node, StepList *list) {
       solve_steps(s, node, list);
     else if (node->stride != 0)
       convolve_steps(s, node, list);
+    else if (node->op == IR_inner_noise)
+      draw_step(s, node, list);
     else
       layout_steps(s, node, list);
     return;

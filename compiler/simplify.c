@@ -4,6 +4,8 @@
  * rule changes a value beyond rounding (where both sides are finite).
  *
  * A rule sees a node of the new graph, just built, and returns a better one with the same shape and axes, or NULL. */
+#include <string.h>
+
 #include "ir_parts.h"
 
 static const double safely_positive = 1e-30;
@@ -224,8 +226,9 @@ static Node *rewrite_contract(Pass *pass, Node *node) {
   case IR_stirling: case IR_exponential_integral: case IR_gamma_quantile: case IR_gamma_quantile_slope: \
   case OPS_TERNARY: case IR_expand: case IR_reshape: \
   case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: case IR_max_of: \
-  case IR_first_max_mask: case IR_cumsum: case IR_max_over: case IR_first_max_mask_over: case IR_diagonal: \
-  case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case IR_solve_triangular: case OP_COUNT
+  case IR_first_max_mask: case IR_cumsum: case IR_max_over: case IR_first_max_mask_over: case IR_top_mask_over: \
+  case IR_pick: case IR_place: case OPS_LINE: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: \
+  case IR_solve_triangular: case IR_inner_noise: case OP_COUNT
 /* clang-format on */
 
 /* One rewriting of a node just built in the new graph from `old`. */
@@ -248,6 +251,8 @@ static Node *rewrite(Pass *pass, const Node *old, Node *node) {
 static void count_users(Pass *pass) {
   const Graph *from = pass->from;
   for (int i = 0; i < from->output_count; i++) pass->users[from->outputs[i].value->id]++;
+  for (int v = 0; v < from->support_count; v++)
+    if (from->supports[v].weights != NULL) pass->users[from->supports[v].weights->id]++;
   for (int id = from->count - 1; id >= 0; id--)
     for (int k = 0; pass->users[id] > 0 && k < from->nodes[id]->operand_count; k++)
       pass->users[from->nodes[id]->operands[k]->id]++;
@@ -271,7 +276,7 @@ static Node *image_of(Pass *pass, const Node *old) {
 static Pass begin(const Graph *from) {
   Compilation *c = from->compilation;
   Pass pass = {.from = from,
-               .graph = graph_create(c, from->signature, from->name, from->samples),
+               .graph = graph_create_like(from),
                .users = arena_array(c, int, from->count),
                .images = arena_array(c, Node *, from->count)};
   count_users(&pass);
@@ -279,6 +284,9 @@ static Pass begin(const Graph *from) {
 }
 
 static Graph *finish(Pass *pass) {
+  for (int v = 0; v < pass->from->support_count; v++)
+    if (pass->from->supports[v].weights != NULL)
+      graph_support_weights(pass->graph, v, pass->images[pass->from->supports[v].weights->id]);
   for (int i = 0; i < pass->from->output_count; i++) {
     const Output *output = &pass->from->outputs[i];
     graph_output(pass->graph, output->role, output->name, output->index, pass->images[output->value->id]);
@@ -313,12 +321,27 @@ static Graph *without_dead_nodes(const Graph *from) {
   return finish(&pass);
 }
 
+/* The same ops on the same operands and the same numbers: a further pass would change nothing. */
+static bool is_settled(const Graph *before, const Graph *after) {
+  if (before->count != after->count) return false;
+  for (int i = 0; i < after->count; i++) {
+    const Node *a = before->nodes[i], *b = after->nodes[i];
+    if (a->op != b->op || a->operand_count != b->operand_count || a->index != b->index) return false;
+    if (memcmp(&a->number, &b->number, sizeof a->number) != 0) return false;
+    for (int k = 0; k < a->operand_count; k++)
+      if (a->operands[k]->id != b->operands[k]->id) return false;
+  }
+  return true;
+}
+
 Graph *simplify(const Graph *graph) {
   enum { MOST_ROUNDS = 6 };
   Graph *result = without_dead_nodes(rewrite_all(graph));
-  for (int round = 1, before = -1; round < MOST_ROUNDS && result->count != before; round++) {
-    before = result->count;
-    result = without_dead_nodes(rewrite_all(result));
+  bool settled = false;
+  for (int round = 1; round < MOST_ROUNDS && !settled; round++) {
+    Graph *next = without_dead_nodes(rewrite_all(result));
+    settled = is_settled(result, next);
+    result = next;
   }
   return result;
 }

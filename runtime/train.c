@@ -22,6 +22,7 @@ struct training {
   long batch, epoch_steps, total_steps;
   long *order; /* of the epoch's rows; NULL: as they stand */
   double *values, *means, *valid;
+  int broken_rows; /* the row state of which a gradient was not finite in this step, or -1 */
   double last_checkpoint;
 };
 
@@ -87,7 +88,9 @@ static void name_culprit(const struct training *t, const struct spm_outcome *out
       return;
     }
   snprintf(text, size, "the gradient of %s is not finite",
-           outcome->parameter >= 0 ? t->host->model->parameters[outcome->parameter].name : "a parameter");
+           outcome->parameter >= 0 ? t->host->model->parameters[outcome->parameter].name
+           : t->broken_rows >= 0   ? t->host->model->row_states[t->broken_rows].name
+                                   : "a parameter");
 }
 
 static void add_to_sums(struct training *t, long rows) {
@@ -141,6 +144,11 @@ static int run_step(struct training *t, struct spm_error *error) {
   t->optimizer.updates = t->state->updates;
   struct spm_outcome outcome = spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
   spm_columns_read(t->options->train_columns, &run, t->values);
+  t->broken_rows = -1;
+  if (outcome.status != SPM_STEP_SKIPPED)
+    t->broken_rows =
+        spm_host_update_rows(host, &run, t->order ? t->order + first : NULL, first, &t->optimizer, outcome.lr);
+  if (t->broken_rows >= 0) outcome.status = SPM_STEP_PARTLY;
   if (t->project && outcome.status != SPM_STEP_SKIPPED) {
     struct spm_run project = spm_host_run(host, t->project, 0);
     spm_run_project(&project, host->parameters);
