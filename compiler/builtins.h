@@ -16,6 +16,7 @@ typedef struct BuiltinRow {
 } BuiltinRow;
 
 extern const BuiltinRow image_functions[];     /* images.c */
+extern const BuiltinRow category_functions[];  /* categories.c */
 extern const BuiltinRow selection_functions[]; /* selections.c */
 
 typedef struct Over { /* what `over` names */

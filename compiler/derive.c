@@ -7,8 +7,9 @@
 
 const Expr *learning_rate(const Model *);
 
-const char *const program_names[PROGRAM_COUNT] = {
-    "initialise", "train", "evaluate", "encode", "reconstruct", "export", "project", "initialise_rows", "export_rows"};
+const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
+                                                  "reconstruct", "export", "project",  "initialise_rows",
+                                                  "export_rows", "fit",    "fit_new"};
 
 /* ---- outputs shared by train and evaluate
  * ---------------------------------------------------------------------------- */
@@ -75,41 +76,63 @@ static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
   return ok ? value_node(e, &objective) : NULL;
 }
 
-static Node *derive_objective(Elaborator *e) {
+/* The terms of the objective; where they are written. */
+static Span model_terms(Elaborator *e, Terms *terms) {
   const Item *item = objective_item(e->model);
-  Terms terms = {0};
   Span span = item ? item->expr->span : e->model->span;
-  e->describe = e->program == PROGRAM_TRAIN;
   if (!item)
-    elbo_terms(e, KL_BEST, value_number(1), span, &terms);
+    elbo_terms(e, KL_BEST, value_number(1), span, terms);
   else {
     e->path = "objective";
-    objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, &terms);
+    objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, terms);
   }
   e->path = "";
+  return span;
+}
+
+static Node *derive_objective(Elaborator *e) {
+  Terms terms = {0};
+  e->describe = e->program == PROGRAM_TRAIN;
+  Span span = model_terms(e, &terms);
   e->describe = false;
   Node *objective = output_terms(e, &terms, span);
-  if (!objective) return NULL;
+  if (!objective || !check_soft_indices(e, objective)) return NULL;
   graph_output(e->graph, OUTPUT_OBJECTIVE, intern(e->c, "objective"), -1, objective);
   return objective;
 }
 
-/* Unweighted, whatever the objective's weights are (rule 10). */
-static void output_elbo(Elaborator *e) {
-  if (!has_elbo(e->model) || e->c->error_count) return;
+/* Unweighted, whatever the objective's weights are (rule 10); NULL if there is none. Its terms are reported too. */
+static Node *elbo_of(Elaborator *e, bool report) {
+  if (!has_elbo(e->model) || e->c->error_count) return NULL;
   Terms terms = {0};
   elbo_terms(e, KL_BEST, value_number(1), e->model->span, &terms);
   Value sum = value_number(0);
   for (int i = 0; i < terms.count; i++) {
     Node *mean = batch_mean(e, terms.items[i].value, terms.items[i].name, e->model->span);
-    if (!mean) return;
-    if (!has_output(e->graph, terms.items[i].name))
+    if (!mean) return NULL;
+    if (report && !has_output(e->graph, terms.items[i].name))
       graph_output(e->graph, OUTPUT_METRIC, terms.items[i].name, -1, mean);
     sum = apply2(e, terms.items[i].sign < 0 ? IR_sub : IR_add, sum, value_tensor(mean, 0, e->model->span),
                  e->model->span);
   }
-  Node *elbo = value_node(e, &sum);
+  return value_node(e, &sum);
+}
+
+static Node *output_elbo(Elaborator *e) {
+  Node *elbo = elbo_of(e, true);
   if (elbo) graph_output(e->graph, OUTPUT_METRIC, intern(e->c, "elbo"), -1, elbo);
+  return elbo;
+}
+
+/* The ELBO of relaxed draws less that of the hard ones, which `elbo` is here: the same noise behind both. */
+static void output_relaxation_gap(Elaborator *e, Node *hard) {
+  Name name = intern(e->c, "relaxation_gap");
+  if (!hard || !has_relaxed(e->model) || model_find(e->model, ITEM_METRIC, name)) return;
+  Elaborator *other = elaborator_create(e->model, e->program, e->graph->samples);
+  other->graph = e->graph;
+  other->relaxing = true;
+  Node *soft = elbo_of(other, false);
+  if (soft) graph_output(e->graph, OUTPUT_METRIC, name, -1, build_map2(e->graph, IR_sub, soft, hard));
 }
 
 static void output_metrics(Elaborator *e) {
@@ -149,14 +172,14 @@ static bool depends_on_anything(const Node *n) {
   return !(n->op == IR_constant && n->number == 0);
 }
 
-void add_gradients(Graph *g, Span span) {
+void add_gradients(const Model *m, Graph *g) {
   Compilation *c = g->compilation;
   Node *objective = NULL;
   for (int i = 0; i < g->output_count; i++)
     if (g->outputs[i].role == OUTPUT_OBJECTIVE) objective = g->outputs[i].value;
   int count = g->signature->parameter_count, rows = g->signature->row_state_count;
   Node **leaves = arena_array(c, Node *, count + rows), **adjoints = arena_array(c, Node *, count + rows);
-  build_at(g, span);
+  build_at(g, m->span);
   for (int i = 0; i < count; i++) leaves[i] = build_parameter(g, i);
   for (int i = 0; i < rows; i++) leaves[count + i] = build_row_state(g, i);
   differentiate(g, build_map1(g, IR_neg, objective), leaves, count + rows, adjoints);
@@ -165,7 +188,7 @@ void add_gradients(Graph *g, Span span) {
     if (!p->fixed && depends_on_anything(adjoints[i])) graph_output(g, OUTPUT_GRADIENT, p->name, i, adjoints[i]);
   }
   for (int i = 0; i < rows; i++)
-    if (depends_on_anything(adjoints[count + i]))
+    if (depends_on_anything(adjoints[count + i]) && !is_inferred_local(m, g->signature->row_states[i].name))
       graph_output(g, OUTPUT_ROW_GRADIENT, g->signature->row_states[i].name, i, adjoints[count + i]);
 }
 
@@ -184,7 +207,7 @@ static void derive_train(Elaborator *e) {
 
 static void derive_evaluate(Elaborator *e) {
   derive_objective(e);
-  output_elbo(e);
+  output_relaxation_gap(e, output_elbo(e));
   output_metrics(e);
 }
 
@@ -192,15 +215,19 @@ static void derive_evaluate(Elaborator *e) {
 static Value mean_of(Elaborator *e, Item *statement, const Item *variable, Value otherwise) {
   Value d = model_value(e, statement, statement->span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
-  Support support;
+  if (statement->kind == ITEM_POSTERIOR && is_relaxed(e->model, variable->name)) return otherwise; /* the hard draw */
+  Support support = {0};
   Shape shape;
   bool missing;
   if (!variable->type)
     shape = visible_shape(&otherwise);
   else if (!read_support(e, variable->type, &support) || !read_shape(e, variable->type, &shape))
     return value_error();
+  Support number = support;
+  bool held = variable->type && hold_as_vector(e, &d, &support, &shape);
   Value mean = distribution_field(e, &d, "mean", NULL, &shape, d.span, &missing);
-  return missing ? otherwise : mean;
+  if (missing) return otherwise;
+  return held ? number_of_vector(e, mean, &number, d.span) : mean;
 }
 
 static void output_rows(Elaborator *e, Name name, Value v) {
@@ -277,15 +304,27 @@ static Graph *derive_with(Elaborator *e) {
   case PROGRAM_PROJECT: derive_parameters(e, OUTPUT_EXPORT, projected, projected_value); break;
   case PROGRAM_INITIALISE_ROWS: derive_rows(e, OUTPUT_ROW_INITIAL, raw_initial_row); break;
   case PROGRAM_EXPORT_ROWS: derive_rows(e, OUTPUT_ROWS, exported_row); break;
+  case PROGRAM_FIT:
+  case PROGRAM_FIT_NEW:
+    if (has_fit(e)) {
+      Terms terms = {0};
+      Span span = model_terms(e, &terms);
+      derive_fit(e, &terms, span);
+    }
+    break;
   case PROGRAM_COUNT: break;
   }
   return e->graph;
 }
 
+static bool has_samples(ProgramKind program) {
+  return program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE || program == PROGRAM_FIT ||
+         program == PROGRAM_FIT_NEW;
+}
+
 Graph *derive(Model *m, ProgramKind program) {
   if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
-  Elaborator *e =
-      elaborator_create(m, program, program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE ? m->samples : 1);
+  Elaborator *e = elaborator_create(m, program, has_samples(program) ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;
 }
@@ -339,7 +378,7 @@ void check(Model *m) {
   if (m->compilation->error_count == 0) declare_data(m);
   for (int program = PROGRAM_TRAIN; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++) {
     Graph *g = derive_with(elaborator_create(m, (ProgramKind)program, m->samples));
-    if (program == PROGRAM_TRAIN && m->compilation->error_count == 0) add_gradients(g, m->span);
+    if (program == PROGRAM_TRAIN && m->compilation->error_count == 0) add_gradients(m, g);
   }
   if (m->compilation->error_count == 0) derive_with(elaborator_create(m, PROGRAM_INITIALISE, 1));
   m->checked = m->compilation->error_count == 0;

@@ -316,13 +316,10 @@ static void refuse_unbuilt(Model *m) {
   Compilation *c = m->compilation;
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind == ITEM_INFER) refuse(c, item->span, "`infer`", "use an encoder and `posterior NAME ~ ...`");
-    if (item->kind == ITEM_EVALUATE) refuse(c, item->span, "`evaluate`", NULL);
+    if (item->kind == ITEM_INFER && !model_find(m, ITEM_LOCAL, item->names[0]))
+      refuse(c, item->span, "`infer`", "use an encoder and `posterior NAME ~ ...`");
     if (item->kind == ITEM_TRAIN && item->name)
       refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
-    if (item->kind == ITEM_POSTERIOR && item->by)
-      refuse(c, item->by->span, "a posterior `by` a method",
-             "without `by` it is drawn by the distribution's own sampler");
     if (item->type) refuse_type(c, item->type);
     refuse_block(c, &item->block);
   }
