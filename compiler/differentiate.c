@@ -379,7 +379,12 @@ static void pull(Pass *pass, Node *y, Node *g) {
 
   case IR_sum_over: contribute(pass, x, g); return; /* spread over the summed axes there */
   case IR_max_over: pull_max_over(pass, y, g); return;
-  case IR_first_max_mask_over: return;
+  case IR_first_max_mask_over:
+  case IR_top_mask_over: return;
+  case IR_pick: contribute(pass, x, build_place(graph, g, support_axis(y))); return;
+  case IR_place: contribute(pass, x, build_pick(graph, g, support_axis(y))); return;
+
+  case IR_top_mask: return;
 
   case IR_contract: pull_contract(pass, y, g); return;
 
@@ -387,6 +392,9 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_embed_diagonal: contribute(pass, x, build_diagonal(graph, g)); return;
   case IR_lower_part: contribute(pass, x, build_lower_part(graph, g)); return;
   case IR_solve_triangular: pull_solve(pass, y, g); return;
+  case IR_inner_noise:
+  case IR_repeat:
+  case IR_repeat_result: return;
   case OP_COUNT: break;
   }
   assert(false);

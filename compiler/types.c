@@ -95,6 +95,7 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
                dim_text(e->c, high));
       return false;
     }
+    s->count = dim_add(e->c, dim_subtract(e->c, high, low), dim_number(1));
     s->facts.low = low.size;
     s->facts.high = high.size;
   }

@@ -120,8 +120,19 @@ static Node *instance_view(Instance *t, Op op) {
   return build_pad(graph, x, dim, random_below(&t->random, 3), dim_number(6));
 }
 
+/* place: of a product, since place of a pick is what was picked */
+static Node *instance_members(Instance *t, Op op) {
+  const int sizes[] = {3, 2};
+  int v = graph_support(t->graph, intern(t->c, "v"), dim_number(3));
+  Node *first = build_pick(t->graph, operand(t, 0, shape_of(2, sizes)), v);
+  if (op == IR_pick) return first;
+  Node *second = build_pick(t->graph, operand(t, 1, shape_of(2, sizes)), v);
+  return build_place(t->graph, build_map2(t->graph, IR_mul, first, second), v);
+}
+
 static Node *instance_reduction(Instance *t, Op op) {
   Graph *graph = t->graph;
+  if (op == IR_pick || op == IR_place) return instance_members(t, op);
   if (op_table[op].kind == KIND_OVER) {
     const unsigned one_axis[] = {AXIS_DATUM, AXIS_SAMPLE};
     unsigned over = one_axis[random_below(&t->random, 2)];
@@ -179,6 +190,7 @@ static Node *instance(Instance *t, Op op) {
     return build_map3(t->graph, op, build_map2(t->graph, IR_less, number(t, 0.7, c), c), a, b);
   }
   switch (op_table[op].kind) {
+  case KIND_LOOP:
   case KIND_LEAF: return NULL;
   case KIND_MAP:
     if (op_table[op].operands == 1) return build_map1(t->graph, op, operand(t, 0, random_shape(t, 0)));
@@ -187,6 +199,7 @@ static Node *instance(Instance *t, Op op) {
   case KIND_REDUCE:
   case KIND_OVER: return instance_reduction(t, op);
   case KIND_PRODUCT: return instance_contract(t);
+  case KIND_LINE: return NULL;
   case KIND_OTHER: return instance_matrix(t, op);
   }
   return NULL;
