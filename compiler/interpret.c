@@ -489,6 +489,7 @@ static void interpret_round(Run *run, const Node *node, double **carried, double
   Evaluation inner = {.branches = run->evaluation->branches};
   Run body = {node->body, &bindings, &inner, node, carried, outside, round};
   bindings.held = NULL; /* the loop is held as a whole */
+  bindings.replay = false;
   evaluate(&body);
   for (int i = 0; i < node->body->output_count && inner.problem == NULL; i++) {
     const Node *next = node->body->outputs[i].value;

@@ -306,7 +306,8 @@ typedef struct Repeat {
   Node **next;    /* after a round, in terms of the placeholders; likewise */
 } Repeat;
 /* A placeholder for a value with these axes. `facts` must hold of the initial value and, wherever they hold of the
- * placeholder, of the next one; NULL: nothing is known. A leaf, so that inner gradients with respect to it need no
+ * placeholder, of the next one, its range provably; NULL: nothing is known (build_repeat finds out more by induction).
+ * A leaf, so that inner gradients with respect to it need no
  * build_variable. */
 Node *build_carried(Graph *, const Shape *, unsigned axes, const Facts *);
 Node *build_round(Graph *); /* 0, 1, 2, ... */
