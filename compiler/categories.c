@@ -40,8 +40,8 @@ void note_number(Elaborator *e, Node *number, Node *vector, const Support *suppo
 
 bool hold_as_vector(Elaborator *e, const Value *d, Support *support, Shape *shape) {
   Support own, extended;
-  if (strcmp(support->name, "integer") != 0 || d->kind != VALUE_DISTRIBUTION || !distribution_support(e, d, &own, &extended) ||
-      own.special != SPECIAL_CATEGORY || shape->rank == MAX_RANK)
+  if (strcmp(support->name, "integer") != 0 || d->kind != VALUE_DISTRIBUTION ||
+      !distribution_support(e, d, &own, &extended) || own.special != SPECIAL_CATEGORY || shape->rank == MAX_RANK)
     return false;
   shape->dims[shape->rank++] = support->count;
   support->special = SPECIAL_CATEGORY;

@@ -7,8 +7,9 @@
 
 const Expr *learning_rate(const Model *);
 
-const char *const program_names[PROGRAM_COUNT] = {
-    "initialise", "train", "evaluate", "encode", "reconstruct", "export", "project", "initialise_rows", "export_rows"};
+const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
+                                                  "reconstruct", "export", "project",  "initialise_rows",
+                                                  "export_rows", "fit",    "fit_new"};
 
 /* ---- outputs shared by train and evaluate
  * ---------------------------------------------------------------------------- */
@@ -77,18 +78,24 @@ static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
   return ok ? value_node(e, &objective) : NULL;
 }
 
-static Node *derive_objective(Elaborator *e) {
+/* The terms of the objective; where they are written. */
+static Span model_terms(Elaborator *e, Terms *terms) {
   const Item *item = objective_item(e->model);
-  Terms terms = {0};
   Span span = item ? item->expr->span : e->model->span;
-  e->describe = e->program == PROGRAM_TRAIN;
   if (!item) /* log_joint where every latent is a point (LANGUAGE rule 20) */
-    elbo_terms(e, KL_BEST, value_number(1), span, &terms);
+    elbo_terms(e, KL_BEST, value_number(1), span, terms);
   else {
     e->path = "objective";
-    objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, &terms);
+    objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, terms);
   }
   e->path = "";
+  return span;
+}
+
+static Node *derive_objective(Elaborator *e) {
+  Terms terms = {0};
+  e->describe = e->program == PROGRAM_TRAIN;
+  Span span = model_terms(e, &terms);
   e->describe = false;
   Node *objective = output_terms(e, &terms, span);
   if (!objective || !check_soft_indices(e, objective)) return NULL;
@@ -167,14 +174,14 @@ static bool depends_on_anything(const Node *n) {
   return !(n->op == IR_constant && n->number == 0);
 }
 
-void add_gradients(Graph *g, Span span) {
+void add_gradients(const Model *m, Graph *g) {
   Compilation *c = g->compilation;
   Node *objective = NULL;
   for (int i = 0; i < g->output_count; i++)
     if (g->outputs[i].role == OUTPUT_OBJECTIVE) objective = g->outputs[i].value;
   int count = g->signature->parameter_count, rows = g->signature->row_state_count;
   Node **leaves = arena_array(c, Node *, count + rows), **adjoints = arena_array(c, Node *, count + rows);
-  build_at(g, span);
+  build_at(g, m->span);
   for (int i = 0; i < count; i++) leaves[i] = build_parameter(g, i);
   for (int i = 0; i < rows; i++) leaves[count + i] = build_row_state(g, i);
   differentiate(g, build_map1(g, IR_neg, objective), leaves, count + rows, adjoints);
@@ -183,7 +190,7 @@ void add_gradients(Graph *g, Span span) {
     if (!p->fixed && depends_on_anything(adjoints[i])) graph_output(g, OUTPUT_GRADIENT, p->name, i, adjoints[i]);
   }
   for (int i = 0; i < rows; i++)
-    if (depends_on_anything(adjoints[count + i]))
+    if (depends_on_anything(adjoints[count + i]) && !is_inferred_local(m, g->signature->row_states[i].name))
       graph_output(g, OUTPUT_ROW_GRADIENT, g->signature->row_states[i].name, i, adjoints[count + i]);
 }
 
@@ -300,15 +307,27 @@ static Graph *derive_with(Elaborator *e) {
   case PROGRAM_PROJECT: derive_parameters(e, OUTPUT_EXPORT, projected, projected_value); break;
   case PROGRAM_INITIALISE_ROWS: derive_rows(e, OUTPUT_ROW_INITIAL, raw_initial_row); break;
   case PROGRAM_EXPORT_ROWS: derive_rows(e, OUTPUT_ROWS, exported_row); break;
+  case PROGRAM_FIT:
+  case PROGRAM_FIT_NEW:
+    if (has_fit(e)) {
+      Terms terms = {0};
+      Span span = model_terms(e, &terms);
+      derive_fit(e, &terms, span);
+    }
+    break;
   case PROGRAM_COUNT: break;
   }
   return e->graph;
 }
 
+static bool has_samples(ProgramKind program) {
+  return program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE || program == PROGRAM_FIT ||
+         program == PROGRAM_FIT_NEW;
+}
+
 Graph *derive(Model *m, ProgramKind program) {
   if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
-  Elaborator *e =
-      elaborator_create(m, program, program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE ? m->samples : 1);
+  Elaborator *e = elaborator_create(m, program, has_samples(program) ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;
 }
@@ -331,7 +350,7 @@ static void check_item(Elaborator *e, Item *item) {
   else if (item->kind == ITEM_LATENT || item->kind == ITEM_DATA || item->kind == ITEM_PARAM ||
            item->kind == ITEM_LOCAL || item->kind == ITEM_DRAW || item->kind == ITEM_LET ||
            item->kind == ITEM_SCHEDULE || item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR ||
-           item->kind == ITEM_LIKELIHOOD || item->kind == ITEM_INFER)
+           item->kind == ITEM_LIKELIHOOD || (item->kind == ITEM_INFER && !model_find(e->model, ITEM_LOCAL, item->name)))
     model_value(e, item, item->name ? item->name_span : item->span);
 }
 
@@ -362,7 +381,7 @@ void check(Model *m) {
   if (m->compilation->error_count == 0) declare_data(m);
   for (int program = PROGRAM_TRAIN; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++) {
     Graph *g = derive_with(elaborator_create(m, (ProgramKind)program, m->samples));
-    if (program == PROGRAM_TRAIN && m->compilation->error_count == 0) add_gradients(g, m->span);
+    if (program == PROGRAM_TRAIN && m->compilation->error_count == 0) add_gradients(m, g);
   }
   if (m->compilation->error_count == 0) derive_with(elaborator_create(m, PROGRAM_INITIALISE, 1));
   m->checked = m->compilation->error_count == 0;

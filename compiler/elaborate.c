@@ -14,8 +14,7 @@ Elaborator *elaborator_create(Model *m, ProgramKind program, int samples) {
   e->c = m->compilation;
   e->graph = graph_create(m->compilation, &m->signature, program_names[program], samples);
   e->program = program;
-  e->training = program == PROGRAM_TRAIN;
-  e->relaxing = program == PROGRAM_TRAIN;
+  e->training = e->relaxing = program == PROGRAM_TRAIN || program == PROGRAM_FIT;
   e->initialising = program == PROGRAM_INITIALISE;
   e->model_visible = true;
   e->path = "";

@@ -153,16 +153,20 @@ static bool plan_uses_rows(const Plan *plan) {
   return false;
 }
 
+static const char *fit_text(Emitter *e, const InnerFit *fit) {
+  return arena_printf(e->compilation, "{%ld, %ld, %d}", fit->steps, fit->history, fit->restart);
+}
+
 static void emit_trainings(Emitter *e, const Training *trainings, int count) {
   Text *out = &e->body;
   if (count == 0) return;
   put_line(out, 0, "\nstatic const struct spm_training model_trainings[] = {");
   for (int i = 0; i < count; i++) {
     const Training *t = &trainings[i];
-    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d},", quoted_text(e, t->name),
+    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d, %s, %ld},", quoted_text(e, t->name),
              quoted_text(e, t->optimizer), double_text(e, t->lr), double_text(e, t->beta1), double_text(e, t->beta2),
              double_text(e, t->epsilon), double_text(e, t->momentum), double_text(e, t->weight_decay), t->batch,
-             t->epochs, t->steps, t->shuffle);
+             t->epochs, t->steps, t->shuffle, fit_text(e, &t->fit), t->unchanged);
   }
   put_line(out, 0, "};");
 }
@@ -192,6 +196,7 @@ void emit_model(Emitter *e, const Signature *s, Plan *const *plans, int plan_cou
   put_line(out, 1, "model_programs, %s,", training_count > 0 ? "model_trainings" : "0");
   long row = 0;
   for (int i = 0; i < s->row_state_count; i++) row += shape_size(&s->row_states[i].shape);
-  put_line(out, 1, "%ld, %ld, %ld};", parameter_offsets(e->compilation, s)[s->parameter_count],
-           state_offsets(e->compilation, s)[s->state_count], row);
+  const Training none = {0}, *t = training_count > 0 ? trainings : &none;
+  put_line(out, 1, "%ld, %ld, %ld, %s, %s};", parameter_offsets(e->compilation, s)[s->parameter_count],
+           state_offsets(e->compilation, s)[s->state_count], row, fit_text(e, &t->inner), fit_text(e, &t->fit_new));
 }

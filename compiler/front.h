@@ -73,7 +73,7 @@ void check_generic(Model *);
 Graph *derive(Model *, ProgramKind);
 bool has_objective(const Model *);
 /* differentiate: appends the train program's adjoints of every parameter, as outputs. */
-void add_gradients(Graph *, Span);
+void add_gradients(const Model *, Graph *);
 /* Reads the train block into model->training. */
 void read_training(Model *);
 
@@ -194,6 +194,7 @@ typedef struct Elaborator {
   Graph *graph;
   ProgramKind program;
   bool training;
+  bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
   bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
@@ -211,11 +212,11 @@ typedef struct Elaborator {
   int call_count;
   StateUpdate *updates;
   int update_count;
+  const Item *inferring; /* the `infer` whose densities are being walked, or NULL */
   NumberNode *numbers;
   int number_count;
   SoftNode *soft;
   int soft_count;
-  const Item *inferring; /* the `infer` whose densities are being walked, or NULL */
   Span site;     /* the author's call around shipped library text being walked: what IR nodes are said to come from */
   bool describe; /* append to the model's notes how each KL is taken */
 } Elaborator;
@@ -417,7 +418,8 @@ Dim largest_number(Elaborator *, const Node *);
 bool depends_on_noise_of(Elaborator *, const Node *, Name latent);
 /* The posterior's mean of a latent's vector form; VALUE_ERROR if it has none (nothing is reported). */
 Value posterior_mean(Elaborator *, Name latent, Span);
-/* drawn_kl or relaxed_kl of a distribution: KL to another of its family along a draw (kl_drawn.c). One value an event. */
+/* drawn_kl or relaxed_kl of a distribution: KL to another of its family along a draw (kl_drawn.c). One value an event.
+ */
 Value distribution_number_at(Elaborator *, const Value *d, const Field *, Value *arguments, const Shape *, Span);
 bool is_relaxed_option(const Model *, Name latent, Name option, const Expr **value);
 
@@ -491,6 +493,18 @@ int count_samples(const Model *); /* samples = S of the train block or of elbo(.
 /* The values of an `infer`'s latents, as a list; the value of one. */
 Value infer_latents(Elaborator *, Item *statement);
 Value inferred_latent(Elaborator *, Item *latent, Span);
+
+/* ---- fit.c, settings.c ------------------------------------------------------------------------------------------- */
+
+/* The options of lbfgs(steps, history, restart). */
+void read_fit(Elaborator *, const Expr *, bool restarts, InnerFit *);
+/* fit.c: the `infer` statement about locals, or NULL; does one name this local? */
+Item *local_inference(const Model *);
+bool check_local_inference(Elaborator *, const Item *infer);
+bool is_inferred_local(const Model *, Name);
+bool has_fit(Elaborator *); /* the program it is for has something to fit */
+/* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */
+void derive_fit(Elaborator *, const Terms *, Span);
 
 /* ---- parameters.c ---------------------------------------------------------------------------------------------------
  */

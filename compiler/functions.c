@@ -528,7 +528,8 @@ static const BuiltinRow general_functions[] = {
     {0},
 };
 
-static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions, subset_functions};
+static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions,
+                                                   image_functions, subset_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
@@ -540,25 +541,8 @@ static const BuiltinRow *find_builtin(const char *name) {
 
 /* Words of LANGUAGE.md whose meaning is not built yet: refused by name. */
 static const char *const unbuilt_functions[] = {
-    "sparsemax",
-    "entmax",
-    "top_k_sparsemax",
-    "sparsemap",
-    "sparsemax_loss",
-    "argmin",
-    "observed",
-    "log_marginal",
-    "iwae",
-    "entropy_elbo",
-    "convolve",
-    "convolve_transpose",
-    "conv2d",
-    "conv2d_transpose",
-    "cholesky",
-    "median",
-    "rows",
-    "file",
-    "prox",
+    "sparsemax", "entmax",       "top_k_sparsemax", "sparsemap", "sparsemax_loss", "argmin", "observed", "log_marginal",
+    "iwae",      "entropy_elbo", "cholesky",        "median",    "rows",           "file",   "prox",
 };
 
 static bool has_word(const char *words, const char *word) {

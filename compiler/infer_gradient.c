@@ -96,7 +96,11 @@ bool infer_by_gradient(Inference *in, Value *values) {
   if (!count_option(in, "steps", strcmp(in->method->name, "langevin") == 0 ? 30 : 100, &steps)) return false;
   if (!read_climb(in, &climb) || !start_values(in, start)) return false;
   build_at(g, in->span);
-  for (int i = 0; i < in->count; i++) z[i] = build_carried(g, &in->shapes[i], in->axes, &in->supports[i].facts);
+  for (int i = 0; i < in->count; i++) {
+    Facts facts = in->supports[i].facts;
+    facts.finite = false; /* nothing keeps a chain from running away */
+    z[i] = build_carried(g, &in->shapes[i], in->axes, &facts);
+  }
   for (int i = 0; i < in->count; i++)
     if (!check_prior(in, i, z)) return false;
   if (!density_gradient(in, JOINT, z, gradients)) return false;

@@ -324,9 +324,6 @@ static void refuse_unbuilt(Model *m) {
   Compilation *c = m->compilation;
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind == ITEM_INFER && model_find(m, ITEM_LOCAL, item->name))
-      refuse(c, item->span, "`infer` of a `local`", "without it the optimiser of `train` fits the local");
-    if (item->kind == ITEM_EVALUATE) refuse(c, item->span, "`evaluate`", NULL);
     if (item->kind == ITEM_TRAIN && item->name)
       refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
     if (item->type) refuse_type(c, item->type);

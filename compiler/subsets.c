@@ -28,7 +28,7 @@ Dim largest_number(Elaborator *e, const Node *node) {
 static Node *reached(Elaborator *e, const NumberNode *known, Dim most) {
   Shape shape = {.rank = 2, .dims = {known->count, most}};
   long count = (long)known->count.size, columns = (long)most.size;
-  double *values = arena_array(e->c, double, count * columns);
+  double *values = arena_array(e->c, double, count *columns);
   for (long v = 0; v < count; v++)
     for (long l = 0; l < columns; l++) values[v * columns + l] = known->first + (double)v >= (double)(l + 1);
   return build_table(e->graph, values, &shape);
@@ -65,10 +65,10 @@ static Value gates(Elaborator *e, const Expr *call, Value *a, int count, bool ex
   if (!node) return value_error();
   Dim most = size.kind == VALUE_NUMBER ? size.dim : largest_number(e, node);
   if (!is_dim_size(most.size) || most.size > MOST_MEMBERS) {
-    Diagnostic *d =
-        error_at(e->c, "subset-size", size.span, "the number of members must have an upper bound that is known before "
-                                                 "training; this is %s",
-                 value_text(e->c, &size));
+    Diagnostic *d = error_at(e->c, "subset-size", size.span,
+                             "the number of members must have an upper bound that is known before "
+                             "training; this is %s",
+                             value_text(e->c, &size));
     help_with(d, "declare it integer(a, b)");
     return value_error();
   }
@@ -98,7 +98,8 @@ static Value call_expected_at_least(Elaborator *e, const Expr *call, Value *a, i
  */
 
 /* The lines of a call: vectors and, where wanted, numbers, made to have the same mapped dims. False after reporting. */
-static bool lines(Elaborator *e, const Expr *call, Value *a, const int *own, int count, Node **nodes, unsigned *mapped) {
+static bool lines(Elaborator *e, const Expr *call, Value *a, const int *own, int count, Node **nodes,
+                  unsigned *mapped) {
   *mapped = 0;
   for (int i = 0; i < count; i++) *mapped |= a[i].kind == VALUE_TENSOR ? a[i].mapped : 0;
   for (int i = 0; i < count; i++) {

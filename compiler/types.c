@@ -163,8 +163,8 @@ static bool is_invented(const Elaborator *e, const Expr *dim) {
 static bool check_subset(Elaborator *e, const TypeExpr *type, const Shape *shape) {
   Support support;
   if (!read_support(e, type, &support)) return false;
-  if (shape->rank > 0 && (support.count.size <= shape->dims[shape->rank - 1].size ||
-                          is_invented(e, type_dim(type, shape->rank - 1))))
+  if (shape->rank > 0 &&
+      (support.count.size <= shape->dims[shape->rank - 1].size || is_invented(e, type_dim(type, shape->rank - 1))))
     return true;
   Diagnostic *d = error_at(e->c, "shape", type->span, "a subset of at most %s members needs that many to choose from",
                            dim_text(e->c, support.count));
@@ -205,6 +205,7 @@ bool facts_within(const Facts *inner, const Facts *outer) {
 }
 
 bool facts_disjoint(const Facts *a, const Facts *b) {
+  if (a->low > a->high || b->low > b->high) return false; /* an interval that varies: read_interval */
   if (a->high < b->low || b->high < a->low) return true;
   if (a->high == b->low && (a->below_high || b->above_low)) return true;
   return b->high == a->low && (b->below_high || a->above_low);

@@ -1,5 +1,6 @@
 /* A descriptor -> memory of the right sizes, and programs run in it. See host.h. */
 #include "host.h"
+#include "fit.h"
 #include "pool.h"
 
 #include <errno.h>
@@ -117,12 +118,16 @@ int spm_host_create(struct spm_host *host, const struct spm_model *model, long c
   host->pool = pool_create(host->threads);
   if (host->pool) host->threads = pool_threads(host->pool); /* perhaps fewer could be started */
   int status = host->pool ? allocate(host, capacity > 0, error) : spm_fail(error, "%s: not enough memory", model->name);
+  if (status == 0)
+    status =
+        spm_fitter_create(host, capacity, capacity > 0 && model->training_count > 0 ? model->trainings : NULL, error);
   if (status != 0) spm_host_free(host);
   return status;
 }
 
 void spm_host_free(struct spm_host *host) {
   if (host->pool) pool_destroy(host->pool);
+  spm_fitter_free(host->fitter);
   free(host->batch);
   free(host->row_batch);
   free_blocks(host);
@@ -137,6 +142,10 @@ static void spread_over_pool(void *pool, long units, spm_unit_function run, void
 
 static struct spm_workers workers_of(struct spm_host *host) {
   return (struct spm_workers){host->threads, host->threads > 1 ? spread_over_pool : NULL, host->pool};
+}
+
+void spm_host_spread(struct spm_host *host, long units, spm_unit_function run, void *context) {
+  pool_run(host->pool, units, run, context);
 }
 
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows) {
@@ -279,12 +288,13 @@ int spm_host_open_rows(struct spm_host *host, long rows, struct spm_error *error
 }
 
 /* Rows that nobody has fitted yet, in the gathered batch. */
-static int begin_rows(struct spm_host *host, long first, long count, struct spm_error *error) {
+int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned step, struct spm_error *error) {
   const struct spm_model *model = host->model;
   const struct spm_program *program = spm_find_program(model, "initialise_rows");
   if (!program) return spm_fail(error, "%s: has no program \"initialise_rows\"", model->name);
   struct spm_run run = spm_host_run(host, program, count);
   run.call.first_row = first;
+  run.call.step = step;
   spm_run_program(&run);
   for (int i = 0; i < program->output_count; i++) {
     const struct spm_output *output = &program->outputs[i];
@@ -301,7 +311,8 @@ int spm_host_initialise_rows(struct spm_host *host, const struct spm_rows *rows,
   for (long first = 0; first < rows->count && host->model->row_state_count > 0; first += SPM_EVALUATION_ROWS) {
     long count = rows->count - first < SPM_EVALUATION_ROWS ? rows->count - first : SPM_EVALUATION_ROWS;
     struct spm_row_numbers numbers = {NULL, first, count};
-    if (gather_data(host, rows, NULL, first, count, error) != 0 || begin_rows(host, first, count, error) != 0)
+    if (gather_data(host, rows, NULL, first, count, error) != 0 ||
+        spm_host_begin_rows(host, first, count, 0, error) != 0)
       return -1;
     spm_rows_scatter(host->model, &host->rows, &numbers, (const real *const *)host->row_batch);
   }
@@ -324,13 +335,24 @@ int spm_host_export_rows(struct spm_host *host, int index, real *out, struct spm
   return 0;
 }
 
+/* Rows that own nothing yet. */
+static int fit_new_rows(struct spm_host *host, long first, long count, struct spm_error *error) {
+  const struct spm_program *program = spm_find_program(host->model, "fit_new");
+  if (spm_host_begin_rows(host, first, count, 0, error) != 0) return -1;
+  if (program) spm_fit_rows(host, program, &host->model->fit_new, count, first, 0);
+  return 0;
+}
+
+void spm_host_scatter(struct spm_host *host, const long *order, long first, long count) {
+  struct spm_row_numbers numbers = {order, first, count};
+  spm_rows_scatter(host->model, &host->rows, &numbers, (const real *const *)host->row_batch);
+}
+
 int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                     struct spm_error *error) {
   if (gather_data(host, rows, order, first, count, error) != 0) return -1;
   if (host->model->row_state_count == 0) return 0;
-  if (!rows->owned || host->rows.rows == 0)
-    return spm_fail(error, "%s: %s of rows that were not trained on cannot be fitted yet", host->model->name,
-                    host->model->row_states[0].name);
+  if (!rows->owned || host->rows.rows == 0) return fit_new_rows(host, first, count, error);
   struct spm_row_numbers numbers = {order, first, count};
   spm_rows_gather(host->model, &host->rows, &numbers, host->row_batch);
   return 0;

@@ -10,6 +10,7 @@
 
 struct pool;
 struct spm_block;
+struct spm_fitter;
 
 struct spm_host {
   const struct spm_model *model;
@@ -26,6 +27,7 @@ struct spm_host {
   real **batch;               /* by data declaration: capacity x size */
   struct spm_row_memory rows; /* what the training data's rows own */
   real **row_batch;           /* by row state: capacity x size */
+  struct spm_fitter *fitter;  /* fit.h; NULL: nothing is fitted by L-BFGS */
   long capacity;
   struct spm_block *blocks; /* what all of these lie in */
   int block_count;
@@ -63,6 +65,14 @@ int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const lo
  * or the first row state of which a gradient was not finite. */
 int spm_host_update_rows(struct spm_host *host, const struct spm_run *run, const long *order, long first,
                          const struct spm_optimizer *optimizer, double lr);
+
+/* Puts the gathered batch's row states where the rows are remembered. */
+void spm_host_scatter(struct spm_host *host, const long *order, long first, long count);
+/* The gathered batch's row states begin anew; `step` and `first` are for draws. */
+int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned step, struct spm_error *error);
+
+/* Work on the host's threads. */
+void spm_host_spread(struct spm_host *host, long units, spm_unit_function run, void *context);
 
 /* A run of the program on the gathered batch. */
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows);

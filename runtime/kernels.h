@@ -24,10 +24,14 @@
  * top_mask(n, out, in, count)  1 for the `count` largest of n, else 0
  * last_taken(rows, groups, n, out, in, count)  in [rows, groups, n], for each group over rows and n; out [groups, 3]
  * says how far mark_taken(rows, first, groups, n, out, in, last) is to take them, in any tile of rows from `first` on
+ *
+ * Convolution of images x [c, h, w] with filters w [m, c, k, l] to features y [m, p, q]; `sizes` and the length of
+ * `work` are convolve.h's. convolve and convolve_transpose set their result, convolve_filters adds to it.
 
  *
  * Subsets S of n members, P(S) proportional to exp(sum of a over S), for sizes 0 .. m - 1; `room` is memory to work in:
- * subset_moments(n, m, out, room, a, c)  out [2, m]: log of the sum over subsets of size j, and the mean sum of c there;
+ * subset_moments(n, m, out, room, a, c)  out [2, m]: log of the sum over subsets of size j, and the mean sum of c
+ there;
  * -1e30 and 0 where j > n.                                        5 m
  * subset_moments_slope(n, m, out, room, a, c, g)  out [2, n]: adjoints of a and c for those g [2, m]. (2 n + 7) m + 4
  * subset_inclusion(n, m, out, room, a, weight)  sum over j of weight[j] P(k in S | size j).    (n + 3) m + 2

@@ -126,13 +126,21 @@ struct spm_tensor { /* a parameter, a state, a row state or a data declaration *
   long categories; /* data: 0, or files hold labels 0 .. categories - 1, each read as a one-hot vector (the last dim) */
 };
 
+struct spm_fit { /* inner iterations of L-BFGS */
+  long steps;    /* at most; 0: there are none */
+  int history;   /* pairs that are kept */
+  int restart;   /* rows begin anew each time they are visited */
+};
+
 struct spm_training {    /* the train block; numbers not in the spec hold the defaults */
   const char *name;      /* of the stage, or "" */
-  const char *optimizer; /* "adam", "sgd" */
+  const char *optimizer; /* "adam", "sgd", "lbfgs" */
   double lr, beta1, beta2, epsilon, momentum,
       weight_decay;          /* an SPM_VALUE output "lr" of the train program overrides lr */
   long batch, epochs, steps; /* steps > 0 ends training early; batch 0: all rows */
   int shuffle;
+  struct spm_fit fit; /* lbfgs: iterations of one step */
+  int unchanged;      /* > 0: training ends when an epoch's objective equals that of so many epochs before */
 };
 
 struct spm_model {
@@ -144,6 +152,8 @@ struct spm_model {
   const struct spm_training *trainings;
   long parameter_size, state_size; /* of the raw parameters and the state, padding included */
   long row_state_size;             /* of all row states, a row */
+  struct spm_fit fit;              /* by "fit", of a batch's row states before each step of training */
+  struct spm_fit fit_new;          /* by "fit_new", of rows that were not trained on */
 };
 
 #endif

@@ -12,7 +12,7 @@
 
 static const enum spm_element real_element = sizeof(real) == sizeof(float) ? SPM_F32 : SPM_F64;
 static const char *const format_note = "spmc model 1";
-enum { NOTE_SIZE = 32, PROGRESS = 8 };
+enum { NOTE_SIZE = 32, COUNTERS = 8, PROGRESS = COUNTERS + TRAIN_UNCHANGED_MOST };
 
 /* ---- what is in a file: one list for writing and reading ------------------------------------------------------- */
 
@@ -149,10 +149,11 @@ static void note(struct notes *notes, const char *key, const char *format, unsig
 
 /* Where training stands, as one tensor: counters are exact in double up to 2^53. */
 static void pack_progress(const struct train_state *state, double *progress) {
-  const double head[PROGRESS] = {
+  const double head[COUNTERS] = {
       (double)state->epoch,   (double)state->batch,    (double)state->step, (double)state->updates,
-      (double)state->skipped, (double)state->in_a_row, state->rows,         0};
+      (double)state->skipped, (double)state->in_a_row, state->rows,         (double)state->unchanged};
   memcpy(progress, head, sizeof head);
+  memcpy(progress + COUNTERS, state->recent, sizeof state->recent);
   memcpy(progress + PROGRESS, state->sums, sizeof(double) * (size_t)state->count);
 }
 
@@ -164,6 +165,8 @@ static void unpack_progress(struct train_state *state, const double *progress) {
   state->skipped = (long)progress[4];
   state->in_a_row = (long)progress[5];
   state->rows = progress[6];
+  state->unchanged = (int)progress[7];
+  memcpy(state->recent, progress + COUNTERS, sizeof state->recent);
   memcpy(state->sums, progress + PROGRESS, sizeof(double) * (size_t)state->count);
 }
 

@@ -190,3 +190,98 @@ Test(locals, initial_values_may_be_drawn_and_may_read_the_data) {
   cr_expect(fabs(mean) < 0.15 && fabs(square - 1) < 0.2, "mean %g, square %g", mean, square);
   bench_close(&b);
 }
+
+/* ---- fits ---------------------------------------------------------------------------------------------------- */
+
+static const char fitted[] =
+    "model small;\n"
+    "dim D = 4;  dim K = 2;\n"
+    "data x : real[D];\n"
+    "param W : real[D, K] init normal(0, 1);\n"
+    "local nu : real[K] init 0;\n"
+    "local tau : positive[K] init 0.5;\n"
+    "objective -sum((x - W @ nu)^2) - sum(tau^2 * (1 + nu^2)) + sum(log(tau)) - 0.01 * sum(W^2);\n";
+
+static double objective_of(Bench *b, bool owned) {
+  struct spm_error error;
+  struct spm_columns columns;
+  double means[8] = {0};
+  struct spm_rows rows = b->options.data;
+  rows.owned = owned;
+  cr_assert(spm_columns_create(&columns, spm_find_program(b->host.model, "evaluate"), &error) == 0);
+  cr_assert(spm_host_evaluate(&b->host, &rows, &columns, means, &error) == 0, "%s", error.message);
+  double objective = NAN;
+  for (int i = 0; i < columns.count; i++)
+    if (columns.roles[i] == SPM_OBJECTIVE) objective = means[i];
+  spm_columns_free(&columns);
+  return objective;
+}
+
+/* All at once by one problem over parameters and rows; then each row anew by a problem of its own. */
+Test(locals, one_problem_and_one_a_row_find_the_same_optimum) {
+  Bench b;
+  char text[2048];
+  snprintf(text, sizeof text,
+           "%s train { optimizer = lbfgs(steps = 300, history = 20); batch = all; epochs = 40; "
+           "stop = unchanged(2); }",
+           fitted);
+  bench_open(&b, text, 2);
+  bench_train(&b, 40);
+  cr_expect(b.state.unchanged && b.state.epoch < 40, "%ld epochs", b.state.epoch);
+  double stored = objective_of(&b, true), anew = objective_of(&b, false);
+  cr_expect(fabs(stored - anew) < 1e-5 * fabs(stored), "stored %.8g, anew %.8g", stored, anew);
+  cr_expect(spm_find_output(spm_find_program(b.host.model, "fit_new"), SPM_ROWS, "objective") != NULL);
+  bench_close(&b);
+}
+
+/* What alternates: rows are fitted before each step, so that afterwards each is at its own optimum. */
+Test(locals, inferred_rows_stand_at_their_optimum) {
+  Bench b;
+  char text[2048];
+  snprintf(text, sizeof text,
+           "%s infer nu, tau by lbfgs(steps = 60, history = 10, restart = true);\n"
+           "train { optimizer = sgd(lr = 0.001); batch = 64; epochs = 2; }",
+           fitted);
+  bench_open(&b, text, 2);
+  cr_expect(!spm_find_output(spm_find_program(b.host.model, "train"), SPM_ROW_GRADIENT_OF, NULL), "rows are held");
+  bench_train(&b, 2);
+  double stored = objective_of(&b, true), anew = objective_of(&b, false);
+  cr_expect(fabs(stored - anew) < 2e-2 * fabs(stored), "the parameters have moved by less: %.8g, %.8g", stored, anew);
+  Bench rest;
+  struct spm_error error;
+  struct saved_run run;
+  const char *path = scratch_path("em.safetensors");
+  bench_open(&rest, text, 2);
+  rest.options.checkpoint = path;
+  bench_train(&rest, 1);
+  cr_assert(saved_read(path, &rest.host, &run, &rest.state, &error) == 0, "%s", error.message);
+  bench_train(&rest, 2);
+  cr_expect(memcmp(b.host.rows.values, rest.host.rows.values,
+                   sizeof(real) * (size_t)(N * b.host.model->row_state_size)) == 0);
+  bench_close(&b);
+  bench_close(&rest);
+}
+
+/* A statistic of the batch that depends on a local makes one problem of the batch; one of the data alone does not. */
+Test(locals, a_batch_statistic_makes_one_problem_of_the_batch) {
+  Bench together, apart;
+  bench_open(&together,
+             "model m;  data x : real[4];  local v : real[4] init 0.1;\n"
+             "let spread = mean((v - x)^2, over = batch);  objective -sum(log(spread + 0.1)) - sum(v^2);\n"
+             "train { optimizer = adam; batch = 64; epochs = 1; }",
+             1);
+  bench_open(&apart,
+             "model m;  data x : real[4];  local v : real[4] init 0.1;\n"
+             "let spread = mean(x^2, over = batch);  objective -sum((v - x)^2 / spread) - sum(v^2);\n"
+             "train { optimizer = adam; batch = 64; epochs = 1; }",
+             1);
+  const struct spm_program *one = spm_find_program(together.host.model, "fit_new"),
+                           *each = spm_find_program(apart.host.model, "fit_new");
+  cr_assert(one && each);
+  cr_expect(spm_find_output(one, SPM_OBJECTIVE, NULL) && !spm_find_output(one, SPM_ROWS, "objective"));
+  cr_expect(!spm_find_output(each, SPM_OBJECTIVE, NULL) && spm_find_output(each, SPM_ROWS, "objective"));
+  double before = objective_of(&together, true), after = objective_of(&together, false);
+  cr_expect(after > before + 0.01, "the fit of the batch: %g, %g", before, after);
+  bench_close(&together);
+  bench_close(&apart);
+}
