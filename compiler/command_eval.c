@@ -133,7 +133,7 @@ static int write_rows(Evaluating *e, const struct spm_program *program, const st
   char file[160];
   snprintf(file, sizeof file, "%.150s.npy", output->name);
   char *path = spm_path_join(a->out, file);
-  int status = path ? spm_npy_write(path, SPM_FLOAT32, rank, shape, values, &error) : spm_fail(&error, "out of memory");
+  int status = path ? spm_npy_write(path, SPM_F32, rank, shape, values, &error) : spm_fail(&error, "out of memory");
   if (status == 0 && !a->quiet)
     printf("%s  %s rows of %s numbers\n", path, spm_count(e->rows.count).text, spm_count(output->size).text);
   free(path);
