@@ -43,6 +43,12 @@ static double step_operations(const Step *step, const Range *range) {
   case PLAN_SOLVE:
     for (int l = 0; l < step->solve.loop_count; l++) count *= extent_length(step->solve.loops[l], range);
     return count * (double)step->solve.n * (double)step->solve.n;
+  case PLAN_CONVOLVE: {
+    const long *of = step->convolve.sizes;
+    for (int l = 0; l < step->convolve.loop_count; l++) count *= extent_length(step->convolve.loops[l], range);
+    count *= extent_length(step->convolve.images, range) * (double)spm_convolve_depth(of);
+    return 2 * count * (double)(of[SPM_FILTERS] * of[SPM_DOWN] * of[SPM_ACROSS]);
+  }
   case PLAN_LINE:
     for (int l = 0; l < step->line.loop_count; l++) count *= extent_length(step->line.loops[l], range);
     return count * line_operations(&step->line);
@@ -74,7 +80,8 @@ static void add_steps(Compilation *c, const StepList *list, const Range *range, 
       work->bytes += (double)step->rounds.count * round.bytes;
       continue;
     }
-    *(step->kind == PLAN_GEMM ? &work->products : &work->elementwise) += step_operations(step, range);
+    bool product = step->kind == PLAN_GEMM || step->kind == PLAN_CONVOLVE;
+    *(product ? &work->products : &work->elementwise) += step_operations(step, range);
     work->bytes += step_bytes(c, step, of_rows);
   }
 }

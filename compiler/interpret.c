@@ -473,6 +473,12 @@ static void interpret_contract(Run *run, const Node *node) {
   contract_values(run->graph, node, run->bindings->rows, values[a->id], values[b->id], values[node->id]);
 }
 
+static void interpret_convolution(Run *run, const Node *node) {
+  double **values = run->evaluation->values;
+  convolution_values(run->graph, node, run->bindings->rows, values[node->operands[0]->id],
+                     values[node->operands[1]->id], values[node->id]);
+}
+
 /* --- loops --- */
 
 static void evaluate(Run *run);
@@ -483,6 +489,7 @@ static void interpret_round(Run *run, const Node *node, double **carried, double
   Evaluation inner = {.branches = run->evaluation->branches};
   Run body = {node->body, &bindings, &inner, node, carried, outside, round};
   bindings.held = NULL; /* the loop is held as a whole */
+  bindings.replay = false;
   evaluate(&body);
   for (int i = 0; i < node->body->output_count && inner.problem == NULL; i++) {
     const Node *next = node->body->outputs[i].value;
@@ -545,6 +552,8 @@ static void interpret_node(Run *run, const Node *node) {
     ; /* its operand may not have been computed */
   else if (node->op == IR_sum_over)
     interpret_sum_over(run, node);
+  else if (node->stride != 0)
+    interpret_convolution(run, node);
   else if (node->op == IR_pick || node->op == IR_place)
     interpret_members(run, node);
   else if (node->op == IR_top_mask_over)

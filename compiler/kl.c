@@ -261,6 +261,13 @@ static void warn_of_draws(Elaborator *e, const KlPair *pair, const char *reason)
   help_with(d, "if that is meant, write kl = monte_carlo or `allow kl_monte_carlo;`");
 }
 
+static void warn_of_coarse(Elaborator *e, const KlPair *pair) {
+  if (!e->describe || e->model->checked || !pair->coarse) return;
+  Diagnostic *d = warning_at(e->c, "kl_coarse", pair->span, "%s by quadrature is only within %.1g nats%s%s",
+                             pair_text(e, pair), pair->error, *pair->coarse ? ", at " : "", pair->coarse);
+  help_with(d, "bound the posterior's parameters away from there (softplus(...) + 0.5), or `allow kl_coarse;`");
+}
+
 Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, const Shape *shape, KlMethod method,
                  Span span) {
   KlPair pair = {.latent = latent, .q = q, .p = p, .shape = *shape, .span = span, .method = method, .error = -1};
@@ -279,6 +286,7 @@ Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, con
     if (rule->take(e, &pair, &result)) {
       if (result.kind == VALUE_ERROR) return result;
       if (drawn && !forced) warn_of_draws(e, &pair, reason);
+      if (rule->rule == KL_RULE_QUADRATURE) warn_of_coarse(e, &pair);
       record(e, &pair, rule->rule, forced ? "as asked" : drawn ? reason : NULL);
       return average_samples(e, result);
     }
