@@ -111,7 +111,8 @@ static real *row_values(Evaluating *e, const struct spm_program *program, const 
     struct spm_run run = spm_host_run(&e->host, program, count);
     run.call.first_row = first;
     spm_run_program(&run);
-    memcpy(values + first * output->size, spm_output_values(&run, output), sizeof(real) * (size_t)(count * output->size));
+    memcpy(values + first * output->size, spm_output_values(&run, output),
+           sizeof(real) * (size_t)(count * output->size));
   }
   return values;
 }
@@ -153,7 +154,8 @@ static int write_outputs(Evaluating *e) {
   return code < 0 ? EXIT_FINE : code;
 }
 
-/* ---- the commands ------------------------------------------------------------------------------------------------- */
+/* ---- the commands -------------------------------------------------------------------------------------------------
+ */
 
 static int with_run(const Arguments *a, int (*finish)(Evaluating *)) {
   Evaluating *e = calloc(1, sizeof *e);
