@@ -587,7 +587,6 @@ static const char *const unbuilt_functions[] = {
     "observed",
     "log_marginal",
     "iwae",
-    "entropy_elbo",
     "convolve",
     "convolve_transpose",
     "conv2d",
