@@ -9,7 +9,7 @@ const Expr *learning_rate(const Model *);
 
 const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
                                                   "reconstruct", "export", "project",  "initialise_rows",
-                                                  "export_rows", "fit",    "fit_new", "solve"};
+                                                  "export_rows", "fit",    "fit_new",  "solve"};
 
 /* ---- outputs shared by train and evaluate
  * ---------------------------------------------------------------------------- */

@@ -13,11 +13,14 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- nodes -------------------------------------------------------------------------------------------------------- */
+/* ---- nodes --------------------------------------------------------------------------------------------------------
+ */
 
 static Node *two(Elaborator *e, Op op, Node *a, Node *b) { return build_map2(e->graph, op, a, b); }
 
-static Node *filled(Elaborator *e, double number, const Node *like) { return build_filled(e->graph, number, &like->shape); }
+static Node *filled(Elaborator *e, double number, const Node *like) {
+  return build_filled(e->graph, number, &like->shape);
+}
 
 static Node *times(Elaborator *e, double number, Node *x) { return two(e, IR_mul, filled(e, number, x), x); }
 
@@ -42,7 +45,8 @@ static Value library_call(Elaborator *e, const char *name, Value a, Value b, Spa
   Expr names[2] = {{.kind = EXPR_NAME, .span = span, .name = intern(e->c, "first value")},
                    {.kind = EXPR_NAME, .span = span, .name = intern(e->c, "second value")}};
   Argument arguments[2] = {{.value = &names[0]}, {.value = &names[1]}};
-  Expr call = {.kind = EXPR_CALL, .span = span, .name = intern(e->c, name), .arguments = arguments, .argument_count = 2};
+  Expr call = {
+      .kind = EXPR_CALL, .span = span, .name = intern(e->c, name), .arguments = arguments, .argument_count = 2};
   scope_bind(e, scope, names[0].name, a, span);
   scope_bind(e, scope, names[1].name, b, span);
   Frame frame = enter_callee(e, scope, false, e->path);
@@ -58,7 +62,8 @@ static const Value *parameter_named(const Value *d, const char *name) {
   return NULL;
 }
 
-/* ---- Gaussian posteriors -------------------------------------------------------------------------------------------- */
+/* ---- Gaussian posteriors --------------------------------------------------------------------------------------------
+ */
 
 typedef struct Factor { /* one latent */
   Item *latent;
@@ -151,7 +156,8 @@ static bool read_factors(Elaborator *e, Factors *f) {
   return false;
 }
 
-/* ---- the expected residual ------------------------------------------------------------------------------------------ */
+/* ---- the expected residual ------------------------------------------------------------------------------------------
+ */
 
 typedef struct World { /* what a program has evaluated so far */
   Memo *memos;
@@ -227,8 +233,8 @@ static Node *trace(Elaborator *e, const Factors *f, const Factor *factor, Node *
 }
 
 typedef struct Residual {
-  Shape shape;  /* of the datum */
-  Node *square; /* E sum (x - f(z))^2, each element over its variance if whitened: one a datum */
+  Shape shape;      /* of the datum */
+  Node *square;     /* E sum (x - f(z))^2, each element over its variance if whitened: one a datum */
   Node *log_volume; /* whitened: sum of log(2 pi variance) */
 } Residual;
 
@@ -259,9 +265,11 @@ static bool expected_residual(Elaborator *e, const Factors *f, Item *likelihood,
   }
   const Node *obstacle = affine_jacobians(e->graph, at, z, f->count, jacobians);
   if (obstacle) {
-    Diagnostic *x_is = refuse(e, f, obstacle->span, arena_printf(e->c, "a mean of `%s` that is affine in the latents, and this (%s) is not",
-                                              likelihood->name, op_table[obstacle->op].name));
-    help_with(x_is, "use weights alone, such as `W @ z + b`, or take the expectation at draws: elbo(log_lik = monte_carlo)");
+    Diagnostic *x_is = refuse(e, f, obstacle->span,
+                              arena_printf(e->c, "a mean of `%s` that is affine in the latents, and this (%s) is not",
+                                           likelihood->name, op_table[obstacle->op].name));
+    help_with(x_is,
+              "use weights alone, such as `W @ z + b`, or take the expectation at draws: elbo(log_lik = monte_carlo)");
     return false;
   }
   place(e, f->asked);
@@ -290,7 +298,8 @@ Value closed_log_lik(Elaborator *e, Item *likelihood, Span span) {
   return value_tensor(times(e, -0.5, two(e, IR_add, r.square, r.log_volume)), 0, span);
 }
 
-/* ---- solved params ---------------------------------------------------------------------------------------------------- */
+/* ---- solved params
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* What a solved param is: the second parameter of a statement's distribution. */
 typedef enum Role { ROLE_NONE, ROLE_NOISE, ROLE_LAPLACE_SCALE, ROLE_NORMAL_SCALE } Role;
@@ -374,7 +383,8 @@ bool check_solved(Elaborator *e, Name name, Span declared) {
     return false;
   }
   if (objective_says(e->model, says_entropy_elbo)) return true;
-  Diagnostic *d = error_at(e->c, "solved", declared, "`%s` is solved, and the objective does not insert its optimum", name);
+  Diagnostic *d =
+      error_at(e->c, "solved", declared, "`%s` is solved, and the objective does not insert its optimum", name);
   help_with(d, "`objective entropy_elbo;` does; without `solved` the optimiser fits it");
   return false;
 }
@@ -399,7 +409,8 @@ static Node *shared_mean(Elaborator *e, Node *x, const Shape *parameter, Span sp
 /* E |z| or E z^2 of each element. */
 static Node *prior_moment(Elaborator *e, const Factor *factor, Role role, Span span) {
   if (role == ROLE_NORMAL_SCALE) return two(e, IR_add, square(e, factor->mean), factor->variance);
-  Value v = library_call(e, "folded_mean", value_tensor(factor->mean, 0, span), value_tensor(factor->deviation, 0, span), span);
+  Value v = library_call(e, "folded_mean", value_tensor(factor->mean, 0, span),
+                         value_tensor(factor->deviation, 0, span), span);
   return v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
 }
 
@@ -418,7 +429,8 @@ Node *solved_statistic(Elaborator *e, Name name, const Shape *shape, Span span) 
     Residual r;
     bool solving = e->solving;
     if (shape->rank > 0) {
-      refuse(e, &f, statement->expr->span, arena_printf(e->c, "one noise for all elements, and `%s` is %s", name, shape_text(e->c, shape)));
+      refuse(e, &f, statement->expr->span,
+             arena_printf(e->c, "one noise for all elements, and `%s` is %s", name, shape_text(e->c, shape)));
       return NULL;
     }
     e->solving = true; /* the residual does not depend on the noise, which must not ask for it again */
@@ -442,7 +454,8 @@ Value statistic_from_solved(Elaborator *e, Name name, Value v, Span span) {
   return role_of(e->model, name, &statement) == ROLE_LAPLACE_SCALE ? v : apply2(e, IR_mul, v, v, span);
 }
 
-/* ---- entropy_elbo ----------------------------------------------------------------------------------------------------- */
+/* ---- entropy_elbo
+ * ----------------------------------------------------------------------------------------------------- */
 
 static bool solved_argument(Elaborator *e, const Item *statement) {
   for (int i = 0; i < statement->expr->argument_count; i++) {
@@ -466,8 +479,9 @@ static bool check_prior(Elaborator *e, const Factors *f, Item *latent, Item **pr
     centred = mean && mean->kind == VALUE_NUMBER && mean->dim.size == 0;
   }
   if (family && centred && solved_argument(e, *prior)) return true;
-  Diagnostic *d = refuse(e, f, *prior ? (*prior)->expr->span : latent->name_span,
-                         arena_printf(e->c, "a prior laplace(0, scale) or normal(0, scale) of `%s` with a solved scale", latent->name));
+  Diagnostic *d = refuse(
+      e, f, *prior ? (*prior)->expr->span : latent->name_span,
+      arena_printf(e->c, "a prior laplace(0, scale) or normal(0, scale) of `%s` with a solved scale", latent->name));
   help_with(d, "for example `param scale : positive[...] solved;  prior %s ~ laplace(0, scale);`", latent->name);
   return false;
 }
@@ -484,7 +498,8 @@ static Item *check_likelihood(Elaborator *e, const Factors *f) {
     found = item;
   }
   if (found && solved_argument(e, found)) return found;
-  Diagnostic *d = refuse(e, f, found ? found->expr->span : (Span){0}, "a likelihood normal(mean, noise) with a solved noise");
+  Diagnostic *d =
+      refuse(e, f, found ? found->expr->span : (Span){0}, "a likelihood normal(mean, noise) with a solved noise");
   help_with(d, "for example `param noise : positive solved;  likelihood x ~ normal(W @ z, noise);`");
   return NULL;
 }
@@ -527,8 +542,8 @@ static Value log_prior_at(Elaborator *e, const Factor *factor, Item *prior, Span
 static void put_term(Elaborator *e, Terms *terms, const char *word, Name name, Value value, Value weight, Span span) {
   value.span = span;
   terms->items = arena_grow(e->c, terms->items, terms->count, sizeof *terms->items);
-  terms->items[terms->count++] =
-      (Term){.name = intern(e->c, arena_printf(e->c, "%s(%s)", word, name)), .value = value, .weight = weight, .sign = 1};
+  terms->items[terms->count++] = (Term){
+      .name = intern(e->c, arena_printf(e->c, "%s(%s)", word, name)), .value = value, .weight = weight, .sign = 1};
 }
 
 typedef struct Weights {
@@ -545,8 +560,8 @@ static bool read_weights(Elaborator *e, const Expr *call, Weights *w) {
                     : strcmp(name, "posterior_weight") == 0  ? &w->posterior
                                                              : NULL;
     if (!weight) {
-      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "entropy_elbo has no option `%s`",
-                               a->name ? a->name : span_text(e->c, a->value->span));
+      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span,
+                               "entropy_elbo has no option `%s`", a->name ? a->name : span_text(e->c, a->value->span));
       help_with(d, "its options are prior_weight, likelihood_weight, posterior_weight");
       return false;
     }
@@ -570,7 +585,8 @@ bool entropy_terms(Elaborator *e, const Expr *call, Span span, Terms *terms) {
   Value log_lik = e->training ? log_at_optimum(e, likelihood, &shape, span) : closed_log_lik(e, likelihood, span);
   put_term(e, terms, "log_lik", likelihood->name, log_lik, w.likelihood, span);
   for (int i = 0; i < f.count; i++) {
-    Value v = e->training ? log_at_optimum(e, priors[i], &f.items[i].shape, span) : log_prior_at(e, &f.items[i], priors[i], span);
+    Value v = e->training ? log_at_optimum(e, priors[i], &f.items[i].shape, span)
+                          : log_prior_at(e, &f.items[i], priors[i], span);
     put_term(e, terms, "log_prior", f.items[i].latent->name, v, w.prior, span);
   }
   for (int i = 0; i < f.count; i++) {

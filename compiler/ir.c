@@ -17,9 +17,9 @@ const OpInfo op_table[OP_COUNT] = {
 
 const char *const setting_names[SETTING_COUNT] = {"epoch", "step", "rows_in_batch", "total_rows"};
 
-const char *const output_role_names[OUTPUT_ROLE_COUNT] = {"objective", "term",         "metric",   "value",
-                                                          "gradient",  "state",        "initial",  "export",
-                                                          "solved", "rows",      "row_gradient", "row_next", "row_initial"};
+const char *const output_role_names[OUTPUT_ROLE_COUNT] = {
+    "objective", "term",   "metric", "value",        "gradient", "state",      "initial",
+    "export",    "solved", "rows",   "row_gradient", "row_next", "row_initial"};
 
 const Shape scalar_shape = {0};
 
@@ -52,8 +52,7 @@ long axis_extent(const Graph *graph, int axis, long rows) {
 
 Graph *graph_create_like(const Graph *from) {
   Graph *graph = graph_create(from->compilation, from->signature, from->name, from->samples);
-  for (int v = 0; v < from->support_count; v++)
-    graph_support(graph, from->supports[v].name, from->supports[v].extent);
+  for (int v = 0; v < from->support_count; v++) graph_support(graph, from->supports[v].name, from->supports[v].extent);
   return graph;
 }
 

@@ -131,7 +131,8 @@ static const char *verify_reduce(const Node *node) {
 static const char *verify_members(const Graph *graph, const Node *node, const Node *x, const Node *y) {
   unsigned axis = node->axes_attribute;
   REQUIRE((axis & AXES_SUPPORT) == axis && axis != 0 && (axis & (axis - 1)) == 0, "members along no one support axis");
-  REQUIRE(x->shape.rank >= 1 && (y->axes & axis) && !(x->axes & axis), "members that are an axis on both sides, or none");
+  REQUIRE(x->shape.rank >= 1 && (y->axes & axis) && !(x->axes & axis),
+          "members that are an axis on both sides, or none");
   REQUIRE(x->shape.dims[0].size == graph->supports[support_axis(node)].extent.size, "another number of members");
   Shape rest = shape_without(&x->shape, 1);
   REQUIRE(shapes_match(&rest, &y->shape), "pick or place changes what a member sees");

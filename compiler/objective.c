@@ -17,7 +17,7 @@ typedef enum Word {
   WORD_ENTROPY_ELBO
 } Word;
 static const char *const word_names[] = {"log_lik",  "kl",        "kl_each",    "entropy", "log_prior",
-                                         "log_post", "log_joint", "log_weight", "elbo", "entropy_elbo"};
+                                         "log_post", "log_joint", "log_weight", "elbo",    "entropy_elbo"};
 enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
 
 static int find_word(Name name) {

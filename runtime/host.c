@@ -485,7 +485,8 @@ int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct sp
   for (int i = 0; i < program->output_count && status == 0; i++) {
     const struct spm_output *output = &program->outputs[i];
     long offset = model->parameters[output->index].offset;
-    for (long k = 0; k < output->size; k++) host->parameters[offset + k] = (real)(sums[offset + k] / (double)rows->count);
+    for (long k = 0; k < output->size; k++)
+      host->parameters[offset + k] = (real)(sums[offset + k] / (double)rows->count);
     if (!spm_all_finite(host->parameters + offset, output->size))
       status = spm_fail(error, "%s: the optimum of %s is not finite", model->name, output->name);
   }
