@@ -279,6 +279,13 @@ static Value field_at(Elaborator *e, const Value *d, const Field *field, const F
 
 const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
 
+const Field *next_relaxed(const Item *family, const Field *after) {
+  for (int i = 0; i < family->field_count; i++)
+    if (strcmp(family->fields[i].name, "relaxed") == 0 && (!after || &family->fields[i] > after))
+      return &family->fields[i];
+  return NULL;
+}
+
 bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape,
                                  Support *support, Shape *own) {
   static const Support any = {.facts = {.low = -__builtin_inf(), .high = __builtin_inf(), .finite = true}};

@@ -348,6 +348,8 @@ Item *pattern_family(const Model *, const Expr *pattern, int *slots);
 /* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument
  * may be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
 const Field *distribution_find_field(const Item *family, const char *name);
+/* The first `relaxed` field, or the next: they are told apart by their options. */
+const Field *next_relaxed(const Item *family, const Field *after);
 bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *,
                                  Shape *own);
 Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
