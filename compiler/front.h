@@ -190,6 +190,7 @@ typedef struct Elaborator {
   Graph *graph;
   ProgramKind program;
   bool training;
+  bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
   bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
