@@ -552,7 +552,6 @@ static const char *const unbuilt_functions[] = {
     "iwae",
     "entropy_elbo",
     "cholesky",
-    "lipschitz",
     "median",
     "rows",
     "file",

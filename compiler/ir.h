@@ -306,7 +306,8 @@ typedef struct Repeat {
   Node **next;    /* after a round, in terms of the placeholders; likewise */
 } Repeat;
 /* A placeholder for a value with these axes. `facts` must hold of the initial value and, wherever they hold of the
- * placeholder, of the next one; NULL: nothing is known. A leaf, so that inner gradients with respect to it need no
+ * placeholder, of the next one, its range provably; NULL: nothing is known (build_repeat finds out more by induction).
+ * A leaf, so that inner gradients with respect to it need no
  * build_variable. */
 Node *build_carried(Graph *, const Shape *, unsigned axes, const Facts *);
 Node *build_round(Graph *); /* 0, 1, 2, ... */
@@ -348,7 +349,8 @@ typedef struct Bindings {
   uint64_t seed;
   uint32_t step;
   /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop and repeat,
-   * replay uses them. NULL: neither. held has graph->count entries; those that are NULL are made with malloc and are
+   * replay uses them, and computes what the outputs need alone. NULL: neither. held has graph->count entries; those
+   * that are NULL are made with malloc and are
    * the caller's to free. */
   double **held;
   bool replay;
