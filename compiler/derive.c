@@ -20,6 +20,8 @@ static const Item *objective_item(const Model *m) {
   return NULL;
 }
 
+bool has_objective(const Model *m) { return objective_item(m) != NULL; }
+
 /* There is an ELBO to report: a likelihood, and a prior for each latent. */
 static bool has_elbo(const Model *m) {
   bool likelihood = false, priors = true;
@@ -81,7 +83,7 @@ static Span model_terms(Elaborator *e, Terms *terms) {
   ElboOptions options = elbo_defaults(e->model);
   const Item *item = objective_item(e->model);
   Span span = item ? item->expr->span : e->model->span;
-  if (!item)
+  if (!item) /* log_joint where every latent is a point (LANGUAGE rule 20) */
     elbo_terms(e, &options, span, terms);
   else {
     e->path = "objective";
@@ -97,28 +99,44 @@ static Node *derive_objective(Elaborator *e) {
   Span span = model_terms(e, &terms);
   e->describe = false;
   Node *objective = output_terms(e, &terms, span);
-  if (!objective) return NULL;
+  if (!objective || !check_soft_indices(e, objective)) return NULL;
   graph_output(e->graph, OUTPUT_OBJECTIVE, intern(e->c, "objective"), -1, objective);
   return objective;
 }
 
-/* Unweighted, whatever the objective's weights are (rule 10). */
-static void output_elbo(Elaborator *e) {
-  if (!has_elbo(e->model) || e->c->error_count) return;
+/* Unweighted, whatever the objective's weights are (rule 10); NULL if there is none. Its terms are reported too. */
+static Node *elbo_of(Elaborator *e, bool report) {
+  if (!has_elbo(e->model) || e->c->error_count) return NULL;
   Terms terms = {0};
   ElboOptions options = elbo_defaults(e->model);
   elbo_terms(e, &options, e->model->span, &terms);
   Value sum = value_number(0);
   for (int i = 0; i < terms.count; i++) {
     Node *mean = batch_mean(e, terms.items[i].value, terms.items[i].name, e->model->span);
-    if (!mean) return;
-    if (!has_output(e->graph, terms.items[i].name))
+    if (!mean) return NULL;
+    if (report && !has_output(e->graph, terms.items[i].name))
       graph_output(e->graph, OUTPUT_METRIC, terms.items[i].name, -1, mean);
     sum = apply2(e, terms.items[i].sign < 0 ? IR_sub : IR_add, sum, value_tensor(mean, 0, e->model->span),
                  e->model->span);
   }
-  Node *elbo = value_node(e, &sum);
+  return value_node(e, &sum);
+}
+
+static Node *output_elbo(Elaborator *e) {
+  Node *elbo = elbo_of(e, true);
   if (elbo) graph_output(e->graph, OUTPUT_METRIC, intern(e->c, "elbo"), -1, elbo);
+  return elbo;
+}
+
+/* The ELBO of relaxed draws less that of the hard ones, which `elbo` is here: the same noise behind both. */
+static void output_relaxation_gap(Elaborator *e, Node *hard) {
+  Name name = intern(e->c, "relaxation_gap");
+  if (!hard || !has_relaxed(e->model) || model_find(e->model, ITEM_METRIC, name)) return;
+  Elaborator *other = elaborator_create(e->model, e->program, e->graph->samples);
+  other->graph = e->graph;
+  other->relaxing = true;
+  Node *soft = elbo_of(other, false);
+  if (soft) graph_output(e->graph, OUTPUT_METRIC, name, -1, build_map2(e->graph, IR_sub, soft, hard));
 }
 
 static void output_metrics(Elaborator *e) {
@@ -193,7 +211,7 @@ static void derive_train(Elaborator *e) {
 
 static void derive_evaluate(Elaborator *e) {
   derive_objective(e);
-  output_elbo(e);
+  output_relaxation_gap(e, output_elbo(e));
   output_metrics(e);
 }
 
@@ -201,15 +219,19 @@ static void derive_evaluate(Elaborator *e) {
 static Value mean_of(Elaborator *e, Item *statement, const Item *variable, Value otherwise) {
   Value d = model_value(e, statement, statement->span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
-  Support support;
+  if (statement->kind == ITEM_POSTERIOR && is_relaxed(e->model, variable->name)) return otherwise; /* the hard draw */
+  Support support = {0};
   Shape shape;
   bool missing;
   if (!variable->type)
     shape = visible_shape(&otherwise);
   else if (!read_support(e, variable->type, &support) || !read_shape(e, variable->type, &shape))
     return value_error();
+  Support number = support;
+  bool held = variable->type && hold_as_vector(e, &d, &support, &shape);
   Value mean = distribution_field(e, &d, "mean", NULL, &shape, d.span, &missing);
-  return missing ? otherwise : mean;
+  if (missing) return otherwise;
+  return held ? number_of_vector(e, mean, &number, d.span) : mean;
 }
 
 static void output_rows(Elaborator *e, Name name, Value v) {
@@ -224,10 +246,11 @@ static void derive_encode(Elaborator *e) {
   const Model *m = e->model;
   for (int i = 0; i < m->items.count; i++) {
     Item *latent = m->items.items[i];
-    Item *posterior = latent->kind == ITEM_LATENT ? model_find(m, ITEM_POSTERIOR, latent->name) : NULL;
-    if (!posterior) continue;
+    if (latent->kind != ITEM_LATENT) continue;
+    Item *posterior = model_find(m, ITEM_POSTERIOR, latent->name);
+    if (!posterior && !model_inference(m, latent->name)) continue;
     Value draw = model_value(e, latent, latent->name_span);
-    output_rows(e, latent->name, mean_of(e, posterior, latent, draw));
+    output_rows(e, latent->name, posterior ? mean_of(e, posterior, latent, draw) : draw);
   }
 }
 
@@ -345,7 +368,7 @@ static void check_item(Elaborator *e, Item *item) {
   else if (item->kind == ITEM_LATENT || item->kind == ITEM_DATA || item->kind == ITEM_PARAM ||
            item->kind == ITEM_LOCAL || item->kind == ITEM_DRAW || item->kind == ITEM_LET ||
            item->kind == ITEM_SCHEDULE || item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR ||
-           item->kind == ITEM_LIKELIHOOD)
+           item->kind == ITEM_LIKELIHOOD || (item->kind == ITEM_INFER && !model_find(e->model, ITEM_LOCAL, item->name)))
     model_value(e, item, item->name ? item->name_span : item->span);
 }
 

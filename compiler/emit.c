@@ -165,6 +165,19 @@ static void emit_solve(Emitter *e, Text *text, const Solve *s) {
            address_text(e, &s->b, s->loop_count, ""));
 }
 
+static void emit_convolve(Emitter *e, Text *text, const Convolve *v) {
+  int indent = 2;
+  Text sizes = {.compilation = e->compilation};
+  for (int i = 0; i < SPM_CONVOLVE_SIZES; i++) text_append(&sizes, i == 0 ? "%ld" : ", %ld", v->sizes[i]);
+  put_line(text, 1, "{");
+  put_line(text, 2, "static const long sizes[] = {%s};", sizes.bytes);
+  open_loops(e, text, &indent, v->loops, v->loop_count);
+  put_line(text, indent, "%s(sizes, %s, %s, %s, %s, %s);", kernel_name(e, op_table[v->op].name),
+           extent_text(e, v->images), address_text(e, &v->to, v->loop_count, ""),
+           address_text(e, &v->a, v->loop_count, ""), address_text(e, &v->b, v->loop_count, ""), v->work.tensor->name);
+  put_line(text, 1, "}");
+}
+
 static void emit_line(Emitter *e, Text *text, const Line *l) {
   int indent = 1;
   open_loops(e, text, &indent, l->loops, l->loop_count);
@@ -219,6 +232,7 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
   case PLAN_GEMM: emit_gemm(e, text, &step->gemm); return;
   case PLAN_ALONG: emit_along(e, text, &step->along); return;
   case PLAN_SOLVE: emit_solve(e, text, &step->solve); return;
+  case PLAN_CONVOLVE: emit_convolve(e, text, &step->convolve); return;
   case PLAN_LINE: emit_line(e, text, &step->line); return;
   case PLAN_TOP: emit_top(e, text, &step->top); return;
   case PLAN_DRAW: emit_draw(e, text, &step->draw); return;
@@ -226,6 +240,7 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
     put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size),
              step->clear.to.tensor->name, number_address(e, 0));
     return;
+  case PLAN_ROUNDS:
   case PLAN_LOOP: return; /* not here */
   }
 }
@@ -343,12 +358,28 @@ static void start_function(Emitter *e, const char *name) {
   e->functions = (Text){.compilation = e->compilation};
 }
 
+static void emit_steps(Emitter *, Text *, const StepList *);
+
+/* Loops within loops have variables of their own. */
+static void emit_rounds(Emitter *e, Text *text, const Rounds *rounds) {
+  const char *variable = arena_printf(e->compilation, "round%d", e->round_depth++);
+  Text inside = {.compilation = e->compilation};
+  put_line(text, 1, "for (int %s = 0; %s < %ld; %s++) {", variable, variable, rounds->count, variable);
+  if (rounds->number.tensor != NULL) put_line(&inside, 1, "*%s = (real)%s;", rounds->number.tensor->name, variable);
+  emit_steps(e, &inside, rounds->body);
+  text_indent(text, inside.bytes, 2);
+  put_line(text, 1, "}");
+  e->round_depth--;
+}
+
 static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
     bool in_function = step->kind == PLAN_LOOP && e->rendering == RENDER_LOOPS; /* which has the comment */
     if (!in_function) put_comment(e, text, 1, step->node);
-    if (step->kind != PLAN_LOOP)
+    if (step->kind == PLAN_ROUNDS)
+      emit_rounds(e, text, &step->rounds);
+    else if (step->kind != PLAN_LOOP)
       emit_other(e, text, step);
     else if (e->rendering == RENDER_STRIPS)
       emit_loop_strips(e, text, step);

@@ -60,6 +60,8 @@ Model *resolve(Compilation *, const char *path, const CompileOptions *);
 void bind_dim(Model *, const Item *);
 Item *model_find(const Model *, ItemKind, Name);
 Item *model_find_declaration(const Model *, Name); /* data latent param local draw let schedule */
+Item *model_inference(const Model *, Name latent); /* the `infer` that names it, or NULL: infer.c */
+bool is_point(const Model *, Name latent);         /* inferred, or its posterior is a value */
 Item *library_find(const Model *, ItemKind, Name);
 bool is_network(ItemKind);
 const Override *find_override(const Model *, Name);
@@ -69,6 +71,7 @@ void check(Model *);
 void check_generic(Model *);
 /* Requires a checked model without errors. */
 Graph *derive(Model *, ProgramKind);
+bool has_objective(const Model *);
 /* differentiate: appends the train program's adjoints of every parameter, as outputs. */
 void add_gradients(const Model *, Graph *);
 /* Reads the train block into model->training. */
@@ -163,6 +166,22 @@ typedef struct StateUpdate {
   Node *next;
 } StateUpdate;
 
+/* A latent or data of the type integer(a, b): where a distribution over categories or one_hot(n) wants it, it is its
+ * one-hot vector, relaxed or not (categories.c). */
+typedef struct NumberNode {
+  Node *number, *vector; /* vector: NULL until it is wanted (data) */
+  double first;
+  Dim count;
+} NumberNode;
+
+/* A relaxed draw, or index() of one: no place for a gradient to pass, so an objective may not be made of it. */
+typedef struct SoftNode {
+  Node *node;
+  Name latent;
+  bool is_index;
+  Span span;
+} SoftNode;
+
 typedef struct Callee { /* functions and layers being called */
   const Item *item;
   const struct Callee *caller;
@@ -174,6 +193,8 @@ typedef struct Elaborator {
   Graph *graph;
   ProgramKind program;
   bool training;
+  bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
+  bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
   bool solving;      /* inside a solved param's own statistic: it stands for its stored value */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
@@ -191,6 +212,11 @@ typedef struct Elaborator {
   int call_count;
   StateUpdate *updates;
   int update_count;
+  const Item *inferring; /* the `infer` whose densities are being walked, or NULL */
+  NumberNode *numbers;
+  int number_count;
+  SoftNode *soft;
+  int soft_count;
   Span site;     /* the author's call around shipped library text being walked: what IR nodes are said to come from */
   bool describe; /* append to the model's notes how each KL is taken */
 } Elaborator;
@@ -223,6 +249,7 @@ typedef struct Support {
   Facts facts;
   Special special;
   Name name; /* "positive" */
+  Dim count; /* of integer(a, b): how many values */
 } Support;
 bool read_support(Elaborator *, const TypeExpr *, Support *);
 bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
@@ -272,7 +299,11 @@ Value call_network(Elaborator *, Item *, Value *arguments, int count, Span);
 Value call_network_by_name(Elaborator *, Item *, const Expr *call);
 Value network_of_names(Elaborator *, Item *,
                        Span); /* q as in q.mu: arguments are the variables named like its formals */
-Value run_block(Elaborator *, const Block *, bool *returned);
+/* blocks.c: a block's statements; the value of its `return`. The path of the next layer of this name, and a network's
+ * layers counted from the start again. */
+Value run_block(Elaborator *, const Block *);
+const char *layer_path(Elaborator *, Name layer);
+void restart_layer_counts(Elaborator *, const char *network);
 Value model_value(Elaborator *, Item *, Span use); /* a model-level name: data, latent, param, let, ... */
 Value make_parameter(Elaborator *, Name, const char *full_name, const TypeExpr *, const Expr *init, Span);
 Value lookup(Elaborator *, Name, Span);
@@ -327,11 +358,16 @@ Item *pattern_family(const Model *, const Expr *pattern, int *slots);
 /* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument
  * may be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
 const Field *distribution_find_field(const Item *family, const char *name);
+/* The first `relaxed` field, or the next: they are told apart by their options. */
+const Field *next_relaxed(const Item *family, const Field *after);
 bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *,
                                  Shape *own);
 Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
 /* A draw of the given shape; its noise is named after `variable` and has the given axes. */
 Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
+/* The values of a sampler's noise, named after `variable`. */
+bool distribution_noise(Elaborator *, const Value *d, const Field *, Name variable, const Shape *, unsigned axes,
+                        Value *out);
 /* log q - log p, one value for each of the larger events: a joint density is one number for several of the other's. */
 Value log_ratio(Elaborator *, const Value *q, Value log_q, const Value *p, Value log_p, Span);
 /* The sampler's function of given noise (one value for each of its formals). */
@@ -351,6 +387,29 @@ bool distribution_support(Elaborator *, const Value *d, Support *, Support *exte
 int event_rank(const Value *d);
 int family_event_rank(const Item *family);
 int noise_index(Elaborator *, const char *name, NoiseKind, const Shape *, unsigned axes);
+
+/* ---- methods.c: posterior z ~ d by METHOD --------------------------------------------------------------------- */
+
+/* What a latent's name means, for a posterior that fits its variable. */
+Value posterior_draw(Elaborator *, const Item *posterior, const Item *latent, const Value *d, const Shape *,
+                     unsigned axes, Span);
+/* A discrete posterior and one with atoms say how they are differentiated. */
+bool check_method(Elaborator *, const Item *posterior, const Value *d);
+bool is_relaxed(const Model *, Name latent);
+bool has_relaxed(const Model *); /* some latent is */
+/* The objective may not depend on index() of a relaxed draw. */
+bool check_soft_indices(Elaborator *, const Node *objective);
+
+/* ---- categories.c ---------------------------------------------------------------------------------------------- */
+
+/* Under a distribution over categories an integer(a, b) stands for its one-hot vector: true, and support and shape
+ * become that vector's. */
+bool hold_as_vector(Elaborator *, const Value *d, Support *, Shape *);
+/* The number that a one-hot vector (or the mean of one) stands for, remembered with its vector. */
+Value number_of_vector(Elaborator *, Value vector, const Support *, Span);
+void note_number(Elaborator *, Node *number, Node *vector, const Support *);
+/* The vector of a number; VALUE_ERROR after reporting. */
+Value vector_of_number(Elaborator *, Value number, Span);
 
 /* ---- mixtures.c ------------------------------------------------------------------------------------------------ */
 
@@ -385,6 +444,8 @@ typedef struct KlRecord { /* what was done, for explain */
 } KlRecord;
 /* KL(q || p) of a variable of this shape, one value an event, samples averaged; latent NULL: no Monte Carlo. */
 Value resolve_kl(Elaborator *, Name latent, const Value *q, const Value *p, const Shape *, KlMethod, Span);
+/* Exact over a finite support; *missing if it is not finite. */
+Value entropy_by_sum(Elaborator *, const Value *q, const Shape *, Span, bool *missing);
 const char *kl_rule_name(KlRule);
 bool read_kl_method(Elaborator *, const Argument *, KlMethod *);
 void report_no_density(Elaborator *, const Value *d);
@@ -404,6 +465,10 @@ bool is_objective_word(Name);
 /* `call` is NULL for a bare name. */
 Value call_objective_word(Elaborator *, Name, const Expr *call, Span);
 Value latent_draw(Elaborator *, Item *latent, Span);
+/* The statement about a variable, evaluated; an error that says what is missing. */
+Value statement_of(Elaborator *, ItemKind, Name, Span);
+/* Sum over statements of a kind of their log densities, one value for each row and sample. */
+Value sum_densities(Elaborator *, ItemKind, Span);
 /* The distribution (or point) of a prior, posterior or likelihood statement, checked against its variable. */
 Value statement_value(Elaborator *, Item *statement);
 void objective_terms(Elaborator *, const Expr *, double sign, Terms *);
@@ -416,6 +481,12 @@ typedef struct ElboOptions {
 ElboOptions elbo_defaults(const Model *);
 void elbo_terms(Elaborator *, const ElboOptions *, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
+
+/* ---- infer.c ----------------------------------------------------------------------------------------------------- */
+
+/* The values of an `infer`'s latents, as a list; the value of one. */
+Value infer_latents(Elaborator *, Item *statement);
+Value inferred_latent(Elaborator *, Item *latent, Span);
 
 /* ---- fit.c, settings.c ------------------------------------------------------------------------------------------- */
 

@@ -211,40 +211,6 @@ static Value call_cumsum(Elaborator *e, const Expr *call, Value *a, int count) {
                       call->span);
 }
 
-/* A vector along the last dim of v, repeated along the others. */
-static Value expand_last(Elaborator *e, Node *vector, const Value *v) {
-  int map[1] = {v->node->shape.rank - 1};
-  return value_tensor(build_expand(e->graph, vector, &v->node->shape, map), v->mapped, v->span);
-}
-
-/* hardmax(x): one-hot of the first maximum along the last dim. No gradient. */
-static Value call_hardmax(Elaborator *e, const Expr *call, Value *a, int count) {
-  (void)count;
-  Over over;
-  Value v = as_tensor(e, a[0]);
-  if (!over_of(e, call, &v, false, &over)) return value_error();
-  Shape shape = visible_shape(&v);
-  if (over.axes || shape.rank == 0 || over.dims != 1u << (shape.rank - 1)) {
-    Diagnostic *d = error_at(e->c, "over", call->span, "%s runs along the last dim of its value, which is %s",
-                             call->name, value_text(e->c, &v));
-    help_with(d, "leave `over` out, or move the dim to the end first");
-    return value_error();
-  }
-  return value_tensor(build_first_max_mask(e->graph, v.node, node_mask(&v, over.dims)), v.mapped, call->span);
-}
-
-/* argmax(x), index(y): the number, from 0, of the first maximum (of the one in a one-hot vector). */
-static Value call_argmax(Elaborator *e, const Expr *call, Value *a, int count) {
-  Value hot = call_hardmax(e, call, a, count);
-  if (hot.kind == VALUE_ERROR) return hot;
-  Shape shape = visible_shape(&hot);
-  Shape last = {.rank = 1, .dims = {shape.dims[shape.rank - 1]}};
-  Node *numbers = build_cumsum(e->graph, build_filled(e->graph, 1, &last), 0, false, true);
-  Value product = apply2(e, IR_mul, hot, expand_last(e, numbers, &hot), call->span);
-  return value_tensor(build_sum(e->graph, product.node, 1u << (product.node->shape.rank - 1)), product.mapped,
-                      call->span);
-}
-
 /* ---- shapes ------------------------------------------------------------------------------------------------------ */
 
 static Value reshaped(Elaborator *e, const Expr *call, Value v, const Shape *visible) {
@@ -538,9 +504,6 @@ static const BuiltinRow general_functions[] = {
     {"clip_norm", call_clip_norm, 2, 2, "over", true},
     {"cumsum", call_cumsum, 1, 1, "over", true},
     {"tail_sum", call_cumsum, 1, 1, "over", true},
-    {"hardmax", call_hardmax, 1, 1, "over", true},
-    {"argmax", call_argmax, 1, 1, "over", true},
-    {"index", call_argmax, 1, 1, "over", true},
     {"flatten", call_flatten, 1, 1, "", true},
     {"reshape", call_reshape, 2, 2, "", true},
     {"expand", call_expand, 2, MAX_RANK, "", true},
@@ -565,7 +528,8 @@ static const BuiltinRow general_functions[] = {
     {0},
 };
 
-static const BuiltinRow *const builtin_tables[] = {general_functions, selection_functions};
+static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions,
+                                                   image_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
@@ -583,16 +547,10 @@ static const char *const unbuilt_functions[] = {
     "sparsemap",
     "sparsemax_loss",
     "argmin",
-    "one_hot",
     "observed",
     "log_marginal",
     "iwae",
-    "convolve",
-    "convolve_transpose",
-    "conv2d",
-    "conv2d_transpose",
     "cholesky",
-    "lipschitz",
     "median",
     "rows",
     "file",
