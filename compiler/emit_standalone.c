@@ -31,6 +31,13 @@ enum {
   DRIVER_FILES = sizeof driver_files / sizeof *driver_files
 };
 
+/* Without the promise that they leave errno alone no compiler makes vector instructions of them; -fno-math-errno would
+ * say it of all functions, and no pragma does. */
+static const char pure_roots[] = "\n#ifdef __GNUC__ /* they leave errno alone: else no compiler makes vectors of them */\n"
+                                 "extern float sqrtf(float) __attribute__((const));\n"
+                                 "extern double sqrt(double) __attribute__((const));\n"
+                                 "#endif\n";
+
 /* Products and sums are not to be contracted to fused ones, so that compilers agree; `cc -O3` alone would. */
 static const char preamble[] = "#if defined __clang__\n"
                                "#pragma STDC FP_CONTRACT OFF\n"
@@ -183,8 +190,9 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
               "/* Model %s as one C99 file that needs nothing else. Written by spmc %s from its spec.\n"
               " * -DSPM_NO_BLAS: products in plain loops; -DSPM_REAL=double: double precision. */\n\n%s\n",
               m->name, SPM_VERSION, preamble);
-  text_append(out, "%s\n%s%s%s", includes.length ? includes.bytes : "", embedded("runtime/model.h"), kernels.bytes,
-              model);
+  text_append(out, "%s%s\n%s%s%s", includes.length ? includes.bytes : "",
+              includes.length && strstr(includes.bytes, "<math.h>") ? pure_roots : "", embedded("runtime/model.h"),
+              kernels.bytes, model);
   if (sizes.length) text_append(out, "%s", sizes.bytes);
   if (around.length) text_append(out, "\n/* ---- the driver ---- */\n\n%s", around.bytes);
   return c->error_count == 0;
