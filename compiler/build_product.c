@@ -8,9 +8,12 @@
 
 /* --- along axes --- */
 
-/* x multiplied by how many rows and samples the axes hold. */
-static Node *times(Graph *graph, Node *x, unsigned axes) {
-  Node *count = build_constant(graph, axes & AXIS_SAMPLE ? graph->samples : 1);
+/* x multiplied by how many rows, samples and members the axes hold. */
+Node *build_repeated(Graph *graph, Node *x, unsigned axes) {
+  double members = 1;
+  for (int axis = 0; axis < AXIS_COUNT; axis++)
+    if (axes & ~(unsigned)AXIS_DATUM & 1u << axis) members *= (double)axis_extent(graph, axis, 0);
+  Node *count = build_constant(graph, members);
   if (axes & AXIS_DATUM) count = build_map2(graph, IR_mul, count, build_setting(graph, SETTING_ROWS_IN_BATCH));
   return build_map2(graph, IR_mul, x, build_scalar_expand(graph, count, &x->shape));
 }
@@ -21,7 +24,7 @@ Node *build_sum_over(Graph *graph, Node *x, unsigned axes) {
   if (node_is_spread(x)) {
     unsigned spread = x->axes_attribute;
     Node *inner = build_sum_over(graph, x->operands[0], axes & ~spread);
-    if (axes & spread) inner = times(graph, inner, axes & spread);
+    if (axes & spread) inner = build_repeated(graph, inner, axes & spread);
     return build_spread(graph, inner, spread & ~axes);
   }
   if (x->op == IR_sum_over) return build_sum_over(graph, x->operands[0], axes | x->axes_attribute);
@@ -51,6 +54,42 @@ Node *build_first_max_mask_over(Graph *graph, Node *x, unsigned axis) {
   Node draft = draft_node(IR_first_max_mask_over, &x, 1);
   draft.shape = x->shape;
   draft.axes_attribute = axis;
+  return node_intern(graph, &draft);
+}
+
+Node *build_pick(Graph *graph, Node *x, int v) {
+  unsigned axis = (unsigned)AXIS_SUPPORT << v;
+  assert(v < graph->support_count && !(x->axes & axis));
+  assert(x->shape.rank >= 1 && x->shape.dims[0].size == graph->supports[v].extent.size);
+  if (node_is_spread(x)) return build_spread(graph, build_pick(graph, x->operands[0], v), x->axes_attribute);
+  Node draft = draft_node(IR_pick, &x, 1);
+  draft.shape = shape_without(&x->shape, 1);
+  draft.axes_attribute = axis;
+  if (node_is_scalar_expand(x))
+    return build_spread(graph, build_scalar_expand(graph, x->operands[0], &draft.shape), axis);
+  return node_intern(graph, &draft);
+}
+
+Node *build_place(Graph *graph, Node *x, int v) {
+  unsigned axis = (unsigned)AXIS_SUPPORT << v;
+  assert(v < graph->support_count && x->axes & axis && x->shape.rank < MAX_RANK);
+  Node draft = draft_node(IR_place, &x, 1);
+  draft.shape = (Shape){.rank = 1, .dims = {graph->supports[v].extent}};
+  for (int d = 0; d < x->shape.rank; d++) draft.shape.dims[draft.shape.rank++] = x->shape.dims[d];
+  draft.axes_attribute = axis;
+  return node_intern(graph, &draft);
+}
+
+Node *build_top_mask_over(Graph *graph, Node *x, Node *k, unsigned dims_mask) {
+  Shape rest = shape_without(&x->shape, dims_mask);
+  assert((x->axes & AXIS_DATUM) && !(k->axes & AXIS_DATUM) && shapes_match(&rest, &k->shape));
+  (void)rest;
+  x = build_with_axes(graph, x, k->axes);
+  k = build_with_axes(graph, k, x->axes & ~(unsigned)AXIS_DATUM);
+  Node draft = draft_node(IR_top_mask_over, (Node *[]){x, k}, 2);
+  draft.shape = x->shape;
+  draft.dims_mask = dims_mask;
+  draft.axes_attribute = AXIS_DATUM;
   return node_intern(graph, &draft);
 }
 
@@ -141,7 +180,7 @@ Node *build_contract(Graph *graph, Node *a, const int *labels_a, Node *b, const 
   draft.operands = operands;
   number_labels(&draft);
   Node *product = node_intern(graph, &draft);
-  if (of_none != 0) product = times(graph, product, of_none);
+  if (of_none != 0) product = build_repeated(graph, product, of_none);
   return build_with_axes(graph, product, axes);
 }
 

@@ -126,9 +126,11 @@ void check_generic(Model *m) {
   for (int i = 0; i < m->library.count; i++) {
     const Item *item = m->library.items[i];
     if (m->compilation->sources[item->span.source].library) continue;
+    Elaborator *e = elaborator_create(&scratch, PROGRAM_TRAIN, 1);
+    e->generic = true;
     if (item->kind == ITEM_RULE)
-      check_rule(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
+      check_rule(e, item);
     else
-      check_one(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
+      check_one(e, item);
   }
 }

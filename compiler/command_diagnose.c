@@ -135,10 +135,11 @@ static int run(const Arguments *a, Loaded *l) {
   if (setjmp(c->failure)) return fail_user(a, "%s: out of memory", a->target);
   c->failure_set = true;
   Graph *train = model_graph(l->model, PROGRAM_TRAIN), *initialise = model_graph(l->model, PROGRAM_INITIALISE);
+  Graph *initialise_rows = model_graph(l->model, PROGRAM_INITIALISE_ROWS);
   if (c->error_count > 0) return fail_diagnostics(a, c);
   if (!train) return fail_internal(a, "the model has no program to train");
-  const Diagnosis *d =
-      diagnose(c, train, initialise, l->descriptor, seed, a->elements > 0 ? (int)a->elements : DEFAULT_ELEMENTS);
+  const Diagnosis *d = diagnose(c, train, initialise, initialise_rows, l->descriptor, seed,
+                                a->elements > 0 ? (int)a->elements : DEFAULT_ELEMENTS);
   if (d->problem) return fail_user(a, "%s: %s", a->target, d->problem);
   if (a->json) {
     code = print_json(c, d, seed);

@@ -74,6 +74,7 @@ static void list_settings(const Run *run, Settings *s) {
   const Model *model = run->loaded.model;
   const struct spm_training *t = &run->training;
   bool adam = strcmp(t->optimizer, "adam") == 0, optimizer = !spec_sets(model, "optimizer");
+  bool lbfgs = strcmp(t->optimizer, "lbfgs") == 0;
   bool schedule = spm_find_output(run->train_columns.program, SPM_VALUE, "lr") != NULL;
   setting_text(s, "spec", a->target, false);
   setting_text(s, "model", run->loaded.descriptor->name, false);
@@ -90,15 +91,18 @@ static void list_settings(const Run *run, Settings *s) {
     }
   settings_model(s, a, &run->data, run->loaded.descriptor->data[0].name);
   setting_text(s, "optimizer", t->optimizer, optimizer);
-  if (schedule)
+  if (lbfgs) {
+    setting_whole(s, "iterations", t->fit.steps, optimizer);
+    setting_whole(s, "history", t->fit.history, optimizer);
+  } else if (schedule)
     setting_text(s, "lr", "a schedule of the spec", false);
   else
     setting_number(s, "lr", t->lr, optimizer);
   if (adam) setting_number(s, "beta1", t->beta1, optimizer);
   if (adam) setting_number(s, "beta2", t->beta2, optimizer);
   if (adam) setting_number(s, "epsilon", t->epsilon, optimizer);
-  if (!adam) setting_number(s, "momentum", t->momentum, optimizer);
-  setting_number(s, "weight_decay", t->weight_decay, optimizer);
+  if (!adam && !lbfgs) setting_number(s, "momentum", t->momentum, optimizer);
+  if (!lbfgs) setting_number(s, "weight_decay", t->weight_decay, optimizer);
   setting_whole(s, "batch", train_batch_rows(t, run->data_rows.count), a->batch < 0 && !spec_sets(model, "batch"));
   setting_whole(s, "epochs", t->epochs, a->epochs < 0 && !spec_sets(model, "epochs"));
   if (t->steps > 0) setting_whole(s, "steps", t->steps, false);
@@ -292,8 +296,11 @@ static int create_host(Run *run, unsigned long long seed) {
                       (int)(a->threads > 0 ? a->threads : available_threads()), seed, &error) != 0)
     return fail_user(a, "%s", error.message);
   run->host.total_rows = run->data_rows.count;
-  int status = run->resumed ? saved_read(run->checkpoint, &run->host, &saved, &run->state, &error)
-                            : spm_host_initialise(&run->host, &error);
+  run->data_rows.owned = true;
+  int status = spm_host_open_rows(&run->host, run->data_rows.count, &error);
+  if (status == 0 && run->resumed) status = saved_read(run->checkpoint, &run->host, &saved, &run->state, &error);
+  if (status == 0 && !run->resumed) status = spm_host_initialise(&run->host, &error);
+  if (status == 0 && !run->resumed) status = spm_host_initialise_rows(&run->host, &run->data_rows, &error);
   return status == 0 ? -1 : fail_user(a, "%s", error.message);
 }
 
@@ -387,6 +394,9 @@ static int finish(Run *run) {
   int status = path ? saved_write(path, &run->host, &saved, NULL, &error) : spm_fail(&error, "out of memory");
   free(path);
   if (status != 0) return fail_user(a, "%s", error.message);
+  if (run->state.unchanged && !a->quiet)
+    printf("ended after epoch %ld: the objective is that of %d epoch%s before\n", run->state.epoch,
+           run->training.unchanged, run->training.unchanged == 1 ? "" : "s");
   if (run->state.skipped > 0)
     fprintf(stderr, "spmc: warning: %ld of %ld steps were skipped\n", run->state.skipped, run->state.step);
   const struct spm_rows *shown = run->test_rows.count > 0    ? &run->test_rows

@@ -69,7 +69,7 @@ Graph *model_graph(Model *m, ProgramKind program) {
   if (m->graphs[program]) return m->graphs[program];
   Graph *g = derive(m, program);
   if (!g || m->compilation->error_count || !verified(m, g, "derive")) return NULL;
-  if (program == PROGRAM_TRAIN) add_gradients(g, m->span);
+  if (program == PROGRAM_TRAIN) add_gradients(m, g);
   if (m->compilation->error_count || !verified(m, g, "differentiate")) return NULL;
   g = simplify(g);
   if (!verified(m, g, "simplify")) return NULL;
@@ -123,7 +123,7 @@ Jit *compile_jit(Model *m, bool use_double, char *message, size_t message_size) 
 static void dump_graphs(Model *m, const char *stage, Text *out) {
   for (int program = 0; program < PROGRAM_COUNT; program++) {
     Graph *g = strcmp(stage, "simplify") == 0 ? model_graph(m, (ProgramKind)program) : derive(m, (ProgramKind)program);
-    if (g && program == PROGRAM_TRAIN && strcmp(stage, "differentiate") == 0) add_gradients(g, m->span);
+    if (g && program == PROGRAM_TRAIN && strcmp(stage, "differentiate") == 0) add_gradients(m, g);
     if (g) ir_print(out, g);
   }
 }

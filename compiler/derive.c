@@ -8,7 +8,8 @@
 const Expr *learning_rate(const Model *);
 
 const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
-                                                  "reconstruct", "export", "project"};
+                                                  "reconstruct", "export", "project",  "initialise_rows",
+                                                  "export_rows", "fit",    "fit_new"};
 
 /* ---- outputs shared by train and evaluate
  * ---------------------------------------------------------------------------- */
@@ -75,41 +76,63 @@ static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
   return ok ? value_node(e, &objective) : NULL;
 }
 
-static Node *derive_objective(Elaborator *e) {
+/* The terms of the objective; where they are written. */
+static Span model_terms(Elaborator *e, Terms *terms) {
   const Item *item = objective_item(e->model);
-  Terms terms = {0};
   Span span = item ? item->expr->span : e->model->span;
-  e->describe = e->program == PROGRAM_TRAIN;
   if (!item)
-    elbo_terms(e, KL_BEST, value_number(1), span, &terms);
+    elbo_terms(e, KL_BEST, value_number(1), span, terms);
   else {
     e->path = "objective";
-    objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, &terms);
+    objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, terms);
   }
   e->path = "";
+  return span;
+}
+
+static Node *derive_objective(Elaborator *e) {
+  Terms terms = {0};
+  e->describe = e->program == PROGRAM_TRAIN;
+  Span span = model_terms(e, &terms);
   e->describe = false;
   Node *objective = output_terms(e, &terms, span);
-  if (!objective) return NULL;
+  if (!objective || !check_soft_indices(e, objective)) return NULL;
   graph_output(e->graph, OUTPUT_OBJECTIVE, intern(e->c, "objective"), -1, objective);
   return objective;
 }
 
-/* Unweighted, whatever the objective's weights are (rule 10). */
-static void output_elbo(Elaborator *e) {
-  if (!has_elbo(e->model) || e->c->error_count) return;
+/* Unweighted, whatever the objective's weights are (rule 10); NULL if there is none. Its terms are reported too. */
+static Node *elbo_of(Elaborator *e, bool report) {
+  if (!has_elbo(e->model) || e->c->error_count) return NULL;
   Terms terms = {0};
   elbo_terms(e, KL_BEST, value_number(1), e->model->span, &terms);
   Value sum = value_number(0);
   for (int i = 0; i < terms.count; i++) {
     Node *mean = batch_mean(e, terms.items[i].value, terms.items[i].name, e->model->span);
-    if (!mean) return;
-    if (!has_output(e->graph, terms.items[i].name))
+    if (!mean) return NULL;
+    if (report && !has_output(e->graph, terms.items[i].name))
       graph_output(e->graph, OUTPUT_METRIC, terms.items[i].name, -1, mean);
     sum = apply2(e, terms.items[i].sign < 0 ? IR_sub : IR_add, sum, value_tensor(mean, 0, e->model->span),
                  e->model->span);
   }
-  Node *elbo = value_node(e, &sum);
+  return value_node(e, &sum);
+}
+
+static Node *output_elbo(Elaborator *e) {
+  Node *elbo = elbo_of(e, true);
   if (elbo) graph_output(e->graph, OUTPUT_METRIC, intern(e->c, "elbo"), -1, elbo);
+  return elbo;
+}
+
+/* The ELBO of relaxed draws less that of the hard ones, which `elbo` is here: the same noise behind both. */
+static void output_relaxation_gap(Elaborator *e, Node *hard) {
+  Name name = intern(e->c, "relaxation_gap");
+  if (!hard || !has_relaxed(e->model) || model_find(e->model, ITEM_METRIC, name)) return;
+  Elaborator *other = elaborator_create(e->model, e->program, e->graph->samples);
+  other->graph = e->graph;
+  other->relaxing = true;
+  Node *soft = elbo_of(other, false);
+  if (soft) graph_output(e->graph, OUTPUT_METRIC, name, -1, build_map2(e->graph, IR_sub, soft, hard));
 }
 
 static void output_metrics(Elaborator *e) {
@@ -149,20 +172,24 @@ static bool depends_on_anything(const Node *n) {
   return !(n->op == IR_constant && n->number == 0);
 }
 
-void add_gradients(Graph *g, Span span) {
+void add_gradients(const Model *m, Graph *g) {
   Compilation *c = g->compilation;
   Node *objective = NULL;
   for (int i = 0; i < g->output_count; i++)
     if (g->outputs[i].role == OUTPUT_OBJECTIVE) objective = g->outputs[i].value;
-  int count = g->signature->parameter_count;
-  Node **leaves = arena_array(c, Node *, count), **adjoints = arena_array(c, Node *, count);
-  build_at(g, span);
+  int count = g->signature->parameter_count, rows = g->signature->row_state_count;
+  Node **leaves = arena_array(c, Node *, count + rows), **adjoints = arena_array(c, Node *, count + rows);
+  build_at(g, m->span);
   for (int i = 0; i < count; i++) leaves[i] = build_parameter(g, i);
-  differentiate(g, build_map1(g, IR_neg, objective), leaves, count, adjoints);
+  for (int i = 0; i < rows; i++) leaves[count + i] = build_row_state(g, i);
+  differentiate(g, build_map1(g, IR_neg, objective), leaves, count + rows, adjoints);
   for (int i = 0; i < count; i++) {
     const Parameter *p = &g->signature->parameters[i];
     if (!p->fixed && depends_on_anything(adjoints[i])) graph_output(g, OUTPUT_GRADIENT, p->name, i, adjoints[i]);
   }
+  for (int i = 0; i < rows; i++)
+    if (depends_on_anything(adjoints[count + i]) && !is_inferred_local(m, g->signature->row_states[i].name))
+      graph_output(g, OUTPUT_ROW_GRADIENT, g->signature->row_states[i].name, i, adjoints[count + i]);
 }
 
 static void derive_train(Elaborator *e) {
@@ -180,7 +207,7 @@ static void derive_train(Elaborator *e) {
 
 static void derive_evaluate(Elaborator *e) {
   derive_objective(e);
-  output_elbo(e);
+  output_relaxation_gap(e, output_elbo(e));
   output_metrics(e);
 }
 
@@ -188,15 +215,19 @@ static void derive_evaluate(Elaborator *e) {
 static Value mean_of(Elaborator *e, Item *statement, const Item *variable, Value otherwise) {
   Value d = model_value(e, statement, statement->span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
-  Support support;
+  if (statement->kind == ITEM_POSTERIOR && is_relaxed(e->model, variable->name)) return otherwise; /* the hard draw */
+  Support support = {0};
   Shape shape;
   bool missing;
   if (!variable->type)
     shape = visible_shape(&otherwise);
   else if (!read_support(e, variable->type, &support) || !read_shape(e, variable->type, &shape))
     return value_error();
+  Support number = support;
+  bool held = variable->type && hold_as_vector(e, &d, &support, &shape);
   Value mean = distribution_field(e, &d, "mean", NULL, &shape, d.span, &missing);
-  return missing ? otherwise : mean;
+  if (missing) return otherwise;
+  return held ? number_of_vector(e, mean, &number, d.span) : mean;
 }
 
 static void output_rows(Elaborator *e, Name name, Value v) {
@@ -246,6 +277,18 @@ static void derive_parameters(Elaborator *e, OutputRole role, bool (*wanted)(con
   }
 }
 
+static void derive_rows(Elaborator *e, OutputRole role, Value (*value)(Elaborator *, int)) {
+  const Signature *s = e->graph->signature;
+  for (int i = 0; i < s->row_state_count; i++) {
+    if (role == OUTPUT_ROWS && !s->row_states[i].constrained) continue;
+    Value v = value(e, i);
+    Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+    if (!node) continue;
+    if (!(node->axes & AXIS_DATUM)) node = build_spread(e->graph, node, AXIS_DATUM);
+    graph_output(e->graph, role, s->row_states[i].name, i, node);
+  }
+}
+
 static bool every(const Parameter *p) { return p != NULL; }
 static bool constrained(const Parameter *p) { return p->constrained; }
 static bool projected(const Parameter *p) { return p->projected && !p->fixed; }
@@ -259,15 +302,29 @@ static Graph *derive_with(Elaborator *e) {
   case PROGRAM_RECONSTRUCT: derive_reconstruct(e); break;
   case PROGRAM_EXPORT: derive_parameters(e, OUTPUT_EXPORT, constrained, exported_value); break;
   case PROGRAM_PROJECT: derive_parameters(e, OUTPUT_EXPORT, projected, projected_value); break;
+  case PROGRAM_INITIALISE_ROWS: derive_rows(e, OUTPUT_ROW_INITIAL, raw_initial_row); break;
+  case PROGRAM_EXPORT_ROWS: derive_rows(e, OUTPUT_ROWS, exported_row); break;
+  case PROGRAM_FIT:
+  case PROGRAM_FIT_NEW:
+    if (has_fit(e)) {
+      Terms terms = {0};
+      Span span = model_terms(e, &terms);
+      derive_fit(e, &terms, span);
+    }
+    break;
   case PROGRAM_COUNT: break;
   }
   return e->graph;
 }
 
+static bool has_samples(ProgramKind program) {
+  return program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE || program == PROGRAM_FIT ||
+         program == PROGRAM_FIT_NEW;
+}
+
 Graph *derive(Model *m, ProgramKind program) {
   if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
-  Elaborator *e =
-      elaborator_create(m, program, program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE ? m->samples : 1);
+  Elaborator *e = elaborator_create(m, program, has_samples(program) ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;
 }
@@ -288,8 +345,9 @@ static void check_item(Elaborator *e, Item *item) {
   if (is_network(item->kind))
     check_network(e, item);
   else if (item->kind == ITEM_LATENT || item->kind == ITEM_DATA || item->kind == ITEM_PARAM ||
-           item->kind == ITEM_DRAW || item->kind == ITEM_LET || item->kind == ITEM_SCHEDULE ||
-           item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR || item->kind == ITEM_LIKELIHOOD)
+           item->kind == ITEM_LOCAL || item->kind == ITEM_DRAW || item->kind == ITEM_LET ||
+           item->kind == ITEM_SCHEDULE || item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR ||
+           item->kind == ITEM_LIKELIHOOD)
     model_value(e, item, item->name ? item->name_span : item->span);
 }
 
@@ -297,7 +355,7 @@ static void check_item(Elaborator *e, Item *item) {
 static void check_declarations(const Model *m) {
   Model copy = *m;
   copy.signature = (Signature){0};
-  copy.sources = NULL;
+  copy.sources = copy.row_sources = NULL;
   Elaborator *e = elaborator_create(&copy, PROGRAM_TRAIN, m->samples);
   for (int i = 0; i < m->items.count; i++) check_item(e, m->items.items[i]);
   derive_with(e);
@@ -320,7 +378,7 @@ void check(Model *m) {
   if (m->compilation->error_count == 0) declare_data(m);
   for (int program = PROGRAM_TRAIN; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++) {
     Graph *g = derive_with(elaborator_create(m, (ProgramKind)program, m->samples));
-    if (program == PROGRAM_TRAIN && m->compilation->error_count == 0) add_gradients(g, m->span);
+    if (program == PROGRAM_TRAIN && m->compilation->error_count == 0) add_gradients(m, g);
   }
   if (m->compilation->error_count == 0) derive_with(elaborator_create(m, PROGRAM_INITIALISE, 1));
   m->checked = m->compilation->error_count == 0;

@@ -15,7 +15,7 @@ typedef struct Prober {
   const Graph *train, *objective; /* objective: train without its adjoints */
   const Node *value;              /* of the objective in `objective` */
   Bindings bindings;
-  double **parameters, **data, **states, **held;
+  double **parameters, **data, **states, **row_states, **held;
   uint64_t random, branches;
 } Prober;
 
@@ -93,6 +93,24 @@ static void make_states(Prober *p, const Signature *s) {
     p->states[i] = arena_array(p->c, double, size);
     for (long k = 0; k < size; k++) p->states[i][k] = s->states[i].start;
   }
+}
+
+/* Where a fresh row begins, shaken like parameters. */
+static const char *make_row_states(Prober *p, const Signature *s, const Graph *initialise) {
+  p->row_states = arena_array(p->c, double *, s->row_state_count);
+  if (s->row_state_count == 0) return NULL;
+  Evaluation *e = initialise ? interpret(initialise, &p->bindings) : NULL;
+  if (!e) return "the model has no initial values of its locals";
+  const char *problem = e->problem;
+  for (int i = 0; i < s->row_state_count; i++) {
+    const Output *output = find_output(initialise, OUTPUT_ROW_INITIAL, i);
+    long count = ROWS * shape_size(&s->row_states[i].shape);
+    p->row_states[i] = arena_array(p->c, double, count);
+    if (output && !problem) memcpy(p->row_states[i], e->values[output->value->id], sizeof(double) * (size_t)count);
+    for (long k = 0; k < count; k++) p->row_states[i][k] += 0.05 * normal(p);
+  }
+  evaluation_free(e, initialise);
+  return problem;
 }
 
 /* ---- differences --------------------------------------------------------------------------------------------- */
@@ -238,7 +256,7 @@ static void compare_compiled(Prober *p, Diagnosis *d, const struct spm_model *co
 
 /* ---- all ----------------------------------------------------------------------------------------------------- */
 
-static const char *prepare(Prober *p, const Graph *initialise) {
+static const char *prepare(Prober *p, const Graph *initialise, const Graph *initialise_rows) {
   const Signature *s = p->train->signature;
   p->bindings.rows = ROWS;
   p->bindings.settings[SETTING_EPOCH] = 1;
@@ -251,6 +269,8 @@ static const char *prepare(Prober *p, const Graph *initialise) {
   p->bindings.states = (const double *const *)p->states;
   const char *problem = make_parameters(p, s, initialise);
   p->bindings.parameters = (const double *const *)p->parameters;
+  if (!problem) problem = make_row_states(p, s, initialise_rows);
+  p->bindings.row_states = (const double *const *)p->row_states;
   return problem;
 }
 
@@ -268,15 +288,37 @@ static bool cut_objective(Prober *p) {
   return true;
 }
 
+/* A local is one tensor of all rows. */
+static const Parameter *tensor_of(Prober *p, const Signature *s, int index) {
+  if (index < s->parameter_count) return &s->parameters[index];
+  const RowState *local = &s->row_states[index - s->parameter_count];
+  Parameter *all = arena_new(p->c, Parameter);
+  *all = (Parameter){.name = local->name, .shape = local->shape, .span = local->span};
+  for (int d = all->shape.rank++; d > 0; d--) all->shape.dims[d] = all->shape.dims[d - 1];
+  all->shape.dims[0] = dim_name(p->c, intern(p->c, "rows"), ROWS);
+  return all;
+}
+
+static const Output *gradient_output(const Graph *g, int index) {
+  int parameters = g->signature->parameter_count;
+  return index < parameters ? find_output(g, OUTPUT_GRADIENT, index)
+                            : find_output(g, OUTPUT_ROW_GRADIENT, index - parameters);
+}
+
+static double *tensor_values(Prober *p, int index) {
+  int parameters = p->train->signature->parameter_count;
+  return index < parameters ? p->parameters[index] : p->row_states[index - parameters];
+}
+
 static const char *gradients_of(Prober *p, Diagnosis *d, double **gradients) {
   const Signature *s = p->train->signature;
   Evaluation *e = interpret(p->train, &p->bindings);
   if (!e || e->problem) return e ? e->problem : "out of memory";
-  for (int i = 0; i < s->parameter_count; i++) {
+  for (int i = 0; i < d->count; i++) {
     TensorReport *report = &d->tensors[i];
-    const Output *output = find_output(p->train, OUTPUT_GRADIENT, i);
-    *report = (TensorReport){
-        .parameter = &s->parameters[i], .size = shape_size(&s->parameters[i].shape), .worst_element = -1};
+    const Output *output = gradient_output(p->train, i);
+    *report = (TensorReport){.parameter = tensor_of(p, s, i), .worst_element = -1};
+    report->size = shape_size(&report->parameter->shape);
     gradients[i] = arena_array(p->c, double, report->size);
     if (!output) continue;
     report->has_gradient = true;
@@ -287,15 +329,15 @@ static const char *gradients_of(Prober *p, Diagnosis *d, double **gradients) {
   return NULL;
 }
 
-Diagnosis *diagnose(Compilation *c, const Graph *train, const Graph *initialise, const struct spm_model *compiled,
-                    uint64_t seed, int elements) {
+Diagnosis *diagnose(Compilation *c, const Graph *train, const Graph *initialise, const Graph *initialise_rows,
+                    const struct spm_model *compiled, uint64_t seed, int elements) {
   Prober p = {.c = c, .train = train, .random = seed ^ 0x5deece66du, .bindings = {.seed = seed, .step = 10}};
   Diagnosis *d = arena_new(c, Diagnosis);
   d->rows = ROWS;
-  d->count = train->signature->parameter_count;
+  d->count = train->signature->parameter_count + train->signature->row_state_count;
   d->tensors = arena_array(c, TensorReport, d->count);
   double **gradients = arena_array(c, double *, d->count);
-  d->problem = prepare(&p, initialise);
+  d->problem = prepare(&p, initialise, initialise_rows);
   if (!d->problem && !cut_objective(&p)) d->problem = "the model has no objective";
   if (!d->problem) d->problem = gradients_of(&p, d, gradients);
   if (!d->problem && !evaluate(&p, false, &d->objective, &p.branches)) d->problem = "out of memory";
@@ -303,7 +345,7 @@ Diagnosis *diagnose(Compilation *c, const Graph *train, const Graph *initialise,
     d->problem = "the objective is not finite near the initial values (they are moved by about 0.05)";
   for (int i = 0; i < d->count && !d->problem; i++)
     if (d->tensors[i].has_gradient &&
-        !test_tensor(&p, &d->tensors[i], p.parameters[i], gradients[i], elements, d->objective))
+        !test_tensor(&p, &d->tensors[i], tensor_values(&p, i), gradients[i], elements, d->objective))
       d->problem = "out of memory";
   if (!d->problem && compiled) compare_compiled(&p, d, compiled, gradients);
   for (int i = 0; p.objective && i < p.objective->count; i++) free(p.held[i]);

@@ -322,8 +322,8 @@ int noise_index(Elaborator *e, const char *name, NoiseKind kind, const Shape *sh
   return s->noise_count++;
 }
 
-static bool make_noise(Elaborator *e, const Value *d, const Field *field, Name variable, const Shape *shape,
-                       unsigned axes, Value *out) {
+bool distribution_noise(Elaborator *e, const Value *d, const Field *field, Name variable, const Shape *shape,
+                        unsigned axes, Value *out) {
   Scope *scope = scope_new(e, NULL);
   int context = e->context_count;
   bool ok = enter_family(e, d, NULL, NULL, NULL, shape, scope, field->span);
@@ -393,7 +393,7 @@ Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Sh
     return value_error();
   }
   Value *noise = arena_array(e->c, Value, field->head.count);
-  if (!make_noise(e, d, field, variable, shape, axes, noise)) return value_error();
+  if (!distribution_noise(e, d, field, variable, shape, axes, noise)) return value_error();
   return distribution_transform(e, d, noise, shape, span);
 }
 
@@ -595,21 +595,12 @@ static bool check_parameter_shapes(Elaborator *e, const Value *d, const Item *va
   return true;
 }
 
-static bool check_atoms(Elaborator *e, const Value *d, const Item *variable) {
-  for (int i = 0; d->combinator != COMBINE_NONE && i < d->count; i++)
-    if (d->elements[i].kind == VALUE_DISTRIBUTION && !check_atoms(e, &d->elements[i], variable)) return false;
-  if (d->combinator != COMBINE_NONE) return true;
-  const TypeExpr *type = event_formal(d->family)->type;
-  for (int i = 0; type && i < type->attribute_count; i++) {
-    if (strcmp(type->attributes[i].name, "atoms") != 0) continue;
-    Diagnostic *x =
-        error_at(e->c, "not-supported", d->span, "`%s` has atoms; as the posterior of %s it is not supported yet",
-                 d->family->name, variable->name);
-    if (strcmp(d->family->name, "spike_slab") == 0)
-      help_with(x, "with a continuous spike it is: spike_slab(weight, mean, sd, spike_sd = ...)");
-    return false;
-  }
-  return true;
+/* The dims of an event's parameters are the variable's own. */
+static bool check_event(Elaborator *e, const Value *d, const Shape *shape) {
+  int context = e->context_count;
+  bool fits = enter_family(e, d, NULL, NULL, NULL, shape, scope_new(e, NULL), d->span);
+  e->context_count = context;
+  return fits;
 }
 
 /* A simplex or a one-hot vector is more than its elements' range. */
@@ -626,16 +617,11 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
   const Facts *domain = strcmp(role, "likelihood") == 0 ? &extended.facts : &support.facts;
   bool inside = facts_within(&declared->facts, domain);
   /* A posterior (or draw) must stay inside the variable's type; a prior and a likelihood must be densities over it. */
-  if (strcmp(role, "posterior") == 0 && !check_atoms(e, d, variable)) return false;
   bool produced = strcmp(role, "posterior") == 0 || strcmp(role, "draw") == 0;
   bool equal = inside && facts_within(&support.facts, &declared->facts);
   bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;
   if (support.special != declared->special && (is_vector(support.special) || is_vector(declared->special)))
     fits = false;
-  if (support.special == SPECIAL_CATEGORY && strcmp(declared->name, "integer") == 0) {
-    error_at(e->c, "not-supported", d->span, "`%s` over integers is not supported yet", distribution_name(d));
-    return false;
-  }
   if (!fits) {
     Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s%s, but %s is a distribution over %s values%s",
                              variable->name, declared->name, range_text(e->c, declared, &declared->facts),
@@ -653,5 +639,6 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
     return false;
   }
   if (d->combinator != COMBINE_NONE) return combinator_fits(e, d, shape, d->span, variable->name);
-  return check_parameter_shapes(e, d, variable, shape) && check_sharing(e, d, variable, shape);
+  return check_parameter_shapes(e, d, variable, shape) && check_sharing(e, d, variable, shape) &&
+         (rank == 0 || check_event(e, d, shape));
 }

@@ -14,7 +14,7 @@ Elaborator *elaborator_create(Model *m, ProgramKind program, int samples) {
   e->c = m->compilation;
   e->graph = graph_create(m->compilation, &m->signature, program_names[program], samples);
   e->program = program;
-  e->training = program == PROGRAM_TRAIN;
+  e->training = e->relaxing = program == PROGRAM_TRAIN || program == PROGRAM_FIT;
   e->initialising = program == PROGRAM_INITIALISE;
   e->model_visible = true;
   e->path = "";
@@ -215,8 +215,16 @@ static Value draw_value(Elaborator *e, const Item *item) {
   return distribution_sample(e, &d, item->name, &shape, AXIS_DATUM, item->span);
 }
 
+static Value data_value(Elaborator *e, const Item *item) {
+  Support support;
+  int index = data_index(e, item);
+  if (index < 0 || !read_support(e, item->type, &support)) return value_error();
+  Node *node = build_data(e->graph, index);
+  if (support.count.size > 0) note_number(e, node, NULL, &support);
+  return value_tensor(node, 0, item->name_span);
+}
+
 static Value evaluate_item(Elaborator *e, Item *item, Span use) {
-  int index;
   switch ((int)item->kind) {
   case ITEM_DATA:
     if (e->initialising) {
@@ -224,8 +232,12 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
                item->name);
       return value_error();
     }
-    index = data_index(e, item);
-    return index < 0 ? value_error() : value_tensor(build_data(e->graph, index), 0, item->name_span);
+    return data_value(e, item);
+  case ITEM_LOCAL:
+    if (!e->initialising) return make_local(e, item);
+    error_at(e->c, "init", use, "the initial value of a param cannot depend on the local `%s`: there is one a datum",
+             item->name);
+    return value_error();
   case ITEM_LATENT: return latent_draw(e, item, use);
   case ITEM_PARAM:
     if (model_find(e->model, ITEM_POSTERIOR, item->name)) return latent_draw(e, item, use); /* a global latent */

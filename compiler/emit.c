@@ -165,6 +165,41 @@ static void emit_solve(Emitter *e, Text *text, const Solve *s) {
            address_text(e, &s->b, s->loop_count, ""));
 }
 
+static void emit_convolve(Emitter *e, Text *text, const Convolve *v) {
+  int indent = 2;
+  Text sizes = {.compilation = e->compilation};
+  for (int i = 0; i < SPM_CONVOLVE_SIZES; i++) text_append(&sizes, i == 0 ? "%ld" : ", %ld", v->sizes[i]);
+  put_line(text, 1, "{");
+  put_line(text, 2, "static const long sizes[] = {%s};", sizes.bytes);
+  open_loops(e, text, &indent, v->loops, v->loop_count);
+  put_line(text, indent, "%s(sizes, %s, %s, %s, %s, %s);", kernel_name(e, op_table[v->op].name),
+           extent_text(e, v->images), address_text(e, &v->to, v->loop_count, ""),
+           address_text(e, &v->a, v->loop_count, ""), address_text(e, &v->b, v->loop_count, ""), v->work.tensor->name);
+  put_line(text, 1, "}");
+}
+
+static void emit_line(Emitter *e, Text *text, const Line *l) {
+  int indent = 1;
+  open_loops(e, text, &indent, l->loops, l->loop_count);
+  Text operands = {.compilation = e->compilation};
+  for (int k = 0; k < l->operand_count; k++)
+    text_append(&operands, ", %s", address_text(e, &l->operands[k], l->loop_count, ""));
+  const char *lengths = arena_printf(e->compilation, "%ld", l->n), *room = "";
+  if (l->room.tensor != NULL) {
+    lengths = arena_printf(e->compilation, "%ld, %ld", l->n, l->m);
+    room = arena_printf(e->compilation, ", %s", l->room.tensor->name);
+  }
+  put_line(text, indent, "%s(%s, %s%s%s);", kernel_name(e, op_table[l->op].name), lengths,
+           address_text(e, &l->to, l->loop_count, ""), room, operands.bytes);
+}
+
+static void emit_top(Emitter *e, Text *text, const Top *t) {
+  const char *kernel = kernel_name(e, t->search ? "last_taken" : "mark_taken");
+  e->first_used = e->first_used || !t->search;
+  put_line(text, 1, "%s(%s, %ld, %ld, %s, %s, %s);", kernel, t->search ? "call->rows" : "rows, first", t->groups, t->n,
+           t->to.tensor->name, t->x.tensor->name, t->other.tensor->name);
+}
+
 static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   const Tensor *to = draw->to.tensor;
   if (draw->noise < 0) {
@@ -179,14 +214,17 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   long size = shape_size(&noise->shape);
   const char *where = rows ? "call->first_row + first, rows" : "0, 1";
   e->first_used = e->first_used || rows;
+  const char *inner = draw->inner.tensor == NULL
+                          ? arena_printf(e->compilation, "%d", (int)draw->inner.number)
+                          : arena_printf(e->compilation, "(unsigned)(int)*(%s)", address_text(e, &draw->inner, 0, ""));
   if (samples == 1) {
-    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, 0, %ld, %s, %ld);", name, noise->stream, where, size,
-             to->name, size);
+    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, %s, %ld, %s, %ld);", name, noise->stream, where, inner,
+             size, to->name, size);
     return;
   }
   put_line(text, 1, "for (int i0 = 0; i0 < %d; i0++)", samples);
-  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, 0, %ld, %s + i0 * %ld, %ld);", name,
-           noise->stream, where, size, to->name, size, samples * size);
+  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, %s, %ld, %s + i0 * %ld, %ld);", name,
+           noise->stream, where, inner, size, to->name, size, samples * size);
 }
 
 void emit_other(Emitter *e, Text *text, const Step *step) {
@@ -194,11 +232,15 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
   case PLAN_GEMM: emit_gemm(e, text, &step->gemm); return;
   case PLAN_ALONG: emit_along(e, text, &step->along); return;
   case PLAN_SOLVE: emit_solve(e, text, &step->solve); return;
+  case PLAN_CONVOLVE: emit_convolve(e, text, &step->convolve); return;
+  case PLAN_LINE: emit_line(e, text, &step->line); return;
+  case PLAN_TOP: emit_top(e, text, &step->top); return;
   case PLAN_DRAW: emit_draw(e, text, &step->draw); return;
   case PLAN_CLEAR:
     put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size),
              step->clear.to.tensor->name, number_address(e, 0));
     return;
+  case PLAN_ROUNDS:
   case PLAN_LOOP: return; /* not here */
   }
 }
@@ -253,6 +295,8 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
   case STORE_PARAMETER: return sum_text(e, "call->parameters", t->offset, "", 0, 0);
   case STORE_DATA: return sum_text(e, arena_printf(e->compilation, "call->data[%d]", t->index), 0, "", 0, row);
   case STORE_STATE: return sum_text(e, "call->state", t->offset, "", 0, 0);
+  case STORE_ROW_STATE:
+    return sum_text(e, arena_printf(e->compilation, "call->row_state[%d]", t->index), 0, "", 0, row);
   case STORE_SETTING: return sum_text(e, "call->settings", t->index, "", 0, 0);
   case STORE_TABLE: return table_name(e, t->node);
   case STORE_VALUES: return sum_text(e, "call->values", t->offset, "", 0, 0);
@@ -270,7 +314,7 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
 
 static bool is_read_only(const Tensor *t) {
   return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE ||
-         t->storage == STORE_SETTING || t->storage == STORE_TABLE;
+         t->storage == STORE_ROW_STATE || t->storage == STORE_SETTING || t->storage == STORE_TABLE;
 }
 
 /* "[rows, 2 samples, D, H]" */
@@ -314,12 +358,28 @@ static void start_function(Emitter *e, const char *name) {
   e->functions = (Text){.compilation = e->compilation};
 }
 
+static void emit_steps(Emitter *, Text *, const StepList *);
+
+/* Loops within loops have variables of their own. */
+static void emit_rounds(Emitter *e, Text *text, const Rounds *rounds) {
+  const char *variable = arena_printf(e->compilation, "round%d", e->round_depth++);
+  Text inside = {.compilation = e->compilation};
+  put_line(text, 1, "for (int %s = 0; %s < %ld; %s++) {", variable, variable, rounds->count, variable);
+  if (rounds->number.tensor != NULL) put_line(&inside, 1, "*%s = (real)%s;", rounds->number.tensor->name, variable);
+  emit_steps(e, &inside, rounds->body);
+  text_indent(text, inside.bytes, 2);
+  put_line(text, 1, "}");
+  e->round_depth--;
+}
+
 static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
     bool in_function = step->kind == PLAN_LOOP && e->rendering == RENDER_LOOPS; /* which has the comment */
     if (!in_function) put_comment(e, text, 1, step->node);
-    if (step->kind != PLAN_LOOP)
+    if (step->kind == PLAN_ROUNDS)
+      emit_rounds(e, text, &step->rounds);
+    else if (step->kind != PLAN_LOOP)
       emit_other(e, text, step);
     else if (e->rendering == RENDER_STRIPS)
       emit_loop_strips(e, text, step);

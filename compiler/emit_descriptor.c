@@ -71,6 +71,12 @@ void emit_signature(Emitter *e, const Signature *s) {
     emit_tensor(e, s->states[i].name, &s->states[i].shape, states[i],
                 arena_printf(e->compilation, "0, 0, 0, %s, 0, 0, 0, 0, 0", double_text(e, s->states[i].start)));
   if (s->state_count > 0) put_line(out, 0, "};");
+  if (s->row_state_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_row_states[] = {");
+  long row = 0;
+  for (int i = 0; i < s->row_state_count; row += shape_size(&s->row_states[i].shape), i++)
+    emit_tensor(e, s->row_states[i].name, &s->row_states[i].shape, row,
+                arena_printf(e->compilation, "0, 0, %d, 0, 0, 0, 0, 0, 0", s->row_states[i].constrained));
+  if (s->row_state_count > 0) put_line(out, 0, "};");
 }
 
 /* --- programs --- */
@@ -105,15 +111,15 @@ static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
 }
 
 static void emit_outputs(Emitter *e, const Plan *plan) {
-  static const char *const roles[OUTPUT_ROWS + 1] = {"SPM_OBJECTIVE",  "SPM_TERM",        "SPM_METRIC",
-                                                     "SPM_VALUE",      "SPM_GRADIENT_OF", "SPM_STATE_OF",
-                                                     "SPM_INITIAL_OF", "SPM_EXPORT_OF",   "SPM_ROWS"};
+  static const char *const roles[OUTPUT_ROLE_COUNT] = {
+      "SPM_OBJECTIVE",  "SPM_TERM",      "SPM_METRIC", "SPM_VALUE",           "SPM_GRADIENT_OF", "SPM_STATE_OF",
+      "SPM_INITIAL_OF", "SPM_EXPORT_OF", "SPM_ROWS",   "SPM_ROW_GRADIENT_OF", "SPM_ROW_NEXT_OF", "SPM_ROW_INITIAL_OF"};
   if (plan->output_count == 0) return;
   put_line(&e->body, 0, "static const struct spm_output %s_outputs[] = {", plan->name);
   for (int i = 0; i < plan->output_count; i++) {
     const PlanOutput *o = &plan->outputs[i];
-    bool indexed =
-        o->role == OUTPUT_GRADIENT || o->role == OUTPUT_STATE || o->role == OUTPUT_INITIAL || o->role == OUTPUT_EXPORT;
+    bool indexed = o->role == OUTPUT_GRADIENT || o->role == OUTPUT_STATE || o->role == OUTPUT_INITIAL ||
+                   o->role == OUTPUT_EXPORT || o->role > OUTPUT_ROWS;
     put_line(&e->body, 1, "{%s, %s, %d, %s, %ld, %ld},", quoted_text(e, o->name), roles[o->role],
              indexed ? o->index : -1, place_text(o->tensor), o->tensor->offset, o->tensor->size);
   }
@@ -147,16 +153,20 @@ static bool plan_uses_rows(const Plan *plan) {
   return false;
 }
 
+static const char *fit_text(Emitter *e, const InnerFit *fit) {
+  return arena_printf(e->compilation, "{%ld, %ld, %d}", fit->steps, fit->history, fit->restart);
+}
+
 static void emit_trainings(Emitter *e, const Training *trainings, int count) {
   Text *out = &e->body;
   if (count == 0) return;
   put_line(out, 0, "\nstatic const struct spm_training model_trainings[] = {");
   for (int i = 0; i < count; i++) {
     const Training *t = &trainings[i];
-    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d},", quoted_text(e, t->name),
+    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d, %s, %ld},", quoted_text(e, t->name),
              quoted_text(e, t->optimizer), double_text(e, t->lr), double_text(e, t->beta1), double_text(e, t->beta2),
              double_text(e, t->epsilon), double_text(e, t->momentum), double_text(e, t->weight_decay), t->batch,
-             t->epochs, t->steps, t->shuffle);
+             t->epochs, t->steps, t->shuffle, fit_text(e, &t->fit), t->unchanged);
   }
   put_line(out, 0, "};");
 }
@@ -178,11 +188,15 @@ void emit_model(Emitter *e, const Signature *s, Plan *const *plans, int plan_cou
   put_line(out, 0, "\nextern const struct spm_model spm_model_%s;", e->model);
   put_line(out, 0, "const struct spm_model spm_model_%s = {", e->model);
   put_line(out, 1, "SPM_ABI, (int)sizeof(real), %s,", quoted_text(e, e->model));
-  put_line(out, 1, "%d, %d, %d, %d, %d,", s->parameter_count, s->data_count, s->state_count, plan_count,
-           training_count);
-  put_line(out, 1, "%s, %s, %s,", s->parameter_count > 0 ? "model_parameters" : "0",
-           s->data_count > 0 ? "model_data" : "0", s->state_count > 0 ? "model_states" : "0");
+  put_line(out, 1, "%d, %d, %d, %d, %d, %d,", s->parameter_count, s->data_count, s->state_count, s->row_state_count,
+           plan_count, training_count);
+  put_line(out, 1, "%s, %s, %s, %s,", s->parameter_count > 0 ? "model_parameters" : "0",
+           s->data_count > 0 ? "model_data" : "0", s->state_count > 0 ? "model_states" : "0",
+           s->row_state_count > 0 ? "model_row_states" : "0");
   put_line(out, 1, "model_programs, %s,", training_count > 0 ? "model_trainings" : "0");
-  put_line(out, 1, "%ld, %ld};", parameter_offsets(e->compilation, s)[s->parameter_count],
-           state_offsets(e->compilation, s)[s->state_count]);
+  long row = 0;
+  for (int i = 0; i < s->row_state_count; i++) row += shape_size(&s->row_states[i].shape);
+  const Training none = {0}, *t = training_count > 0 ? trainings : &none;
+  put_line(out, 1, "%ld, %ld, %ld, %s, %s};", parameter_offsets(e->compilation, s)[s->parameter_count],
+           state_offsets(e->compilation, s)[s->state_count], row, fit_text(e, &t->inner), fit_text(e, &t->fit_new));
 }

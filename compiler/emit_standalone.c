@@ -17,9 +17,9 @@ static const char *embedded(const char *path) {
 
 /* In the order they are pasted in. */
 static const char *const kernel_files[] = {
-    "runtime/vmath.h",         "runtime/special.h",        "runtime/kernels_reduce.c",
-    "runtime/kernels_fill.c",  "runtime/kernels_layout.c", "runtime/philox.h",
-    "runtime/kernels_noise.c", "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c"};
+    "runtime/vmath.h",          "runtime/special.h",         "runtime/kernels_reduce.c", "runtime/kernels_fill.c",
+    "runtime/kernels_layout.c", "runtime/kernels_select.c",  "runtime/philox.h",         "runtime/kernels_noise.c",
+    "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c", "runtime/convolve.h",       "runtime/kernels_convolve.c"};
 static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/optim.c",
                                            "runtime/driver.h",
@@ -174,8 +174,25 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
 /* --- whole files ---------------------------------------------------------------------------------------------------
  */
 
+/* The pasted drivers have no memory for what rows own, and no L-BFGS. */
+static bool refuse_unpasted(Model *m) {
+  const Signature *s = &m->signature;
+  if (strcmp(m->training.optimizer, "lbfgs") == 0) {
+    Diagnostic *d = error_at(m->compilation, "not-supported", m->training.span,
+                             "a trainer or a library that trains by lbfgs is not emitted yet");
+    help_with(d, "emit it with another optimizer, or without --main and --lib");
+    return true;
+  }
+  if (s->row_state_count == 0) return false;
+  Diagnostic *d = error_at(m->compilation, "not-supported", s->row_states[0].span,
+                           "a trainer or a library of a model with `local` parameters is not emitted yet");
+  help_with(d, "`spmc emit` without --main and --lib writes the model itself");
+  return true;
+}
+
 bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   Compilation *c = m->compilation;
+  if ((options->main || options->library) && refuse_unpasted(m)) return false;
   Text body = {.compilation = c}, around = body, kernels = body, includes = body, sizes = body;
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);

@@ -43,13 +43,24 @@ static double step_operations(const Step *step, const Range *range) {
   case PLAN_SOLVE:
     for (int l = 0; l < step->solve.loop_count; l++) count *= extent_length(step->solve.loops[l], range);
     return count * (double)step->solve.n * (double)step->solve.n;
+  case PLAN_CONVOLVE: {
+    const long *of = step->convolve.sizes;
+    for (int l = 0; l < step->convolve.loop_count; l++) count *= extent_length(step->convolve.loops[l], range);
+    count *= extent_length(step->convolve.images, range) * (double)spm_convolve_depth(of);
+    return 2 * count * (double)(of[SPM_FILTERS] * of[SPM_DOWN] * of[SPM_ACROSS]);
+  }
+  case PLAN_LINE:
+    for (int l = 0; l < step->line.loop_count; l++) count *= extent_length(step->line.loops[l], range);
+    return count * line_operations(&step->line);
+  case PLAN_TOP: return (double)step->top.x.tensor->size * (step->top.search ? 32 : 1);
   case PLAN_DRAW: return (double)step->draw.to.tensor->size;
-  case PLAN_CLEAR: return 0;
+  case PLAN_CLEAR:
+  case PLAN_ROUNDS: return 0; /* its steps are counted one by one */
   }
   return 0;
 }
 
-static double step_bytes(Compilation *c, const Step *step, bool of_rows) {
+static double step_bytes(Compilation *c, Step *step, bool of_rows) {
   Use *uses;
   int count = step_uses(c, step, &uses);
   double bytes = 0;
@@ -60,8 +71,17 @@ static double step_bytes(Compilation *c, const Step *step, bool of_rows) {
 
 static void add_steps(Compilation *c, const StepList *list, const Range *range, bool of_rows, Work *work) {
   for (int i = 0; i < list->count; i++) {
-    const Step *step = &list->steps[i];
-    *(step->kind == PLAN_GEMM ? &work->products : &work->elementwise) += step_operations(step, range);
+    Step *step = &list->steps[i];
+    if (step->kind == PLAN_ROUNDS) {
+      Work round = {0};
+      add_steps(c, step->rounds.body, range, of_rows, &round);
+      work->products += (double)step->rounds.count * round.products;
+      work->elementwise += (double)step->rounds.count * round.elementwise;
+      work->bytes += (double)step->rounds.count * round.bytes;
+      continue;
+    }
+    bool product = step->kind == PLAN_GEMM || step->kind == PLAN_CONVOLVE;
+    *(product ? &work->products : &work->elementwise) += step_operations(step, range);
     work->bytes += step_bytes(c, step, of_rows);
   }
 }
@@ -234,8 +254,9 @@ static const char *statement_text(const Model *m, ItemKind kind, Name name) {
   const Item *item = model_find(m, kind, name);
   const char *word = kind == ITEM_PRIOR ? "prior" : "posterior";
   if (!item || !item->expr) return arena_printf(m->compilation, "no %s", word);
-  return arena_printf(m->compilation, "%s %s %s", word, item->is_point ? "=" : "~",
-                      one_line(m->compilation, item->expr->span));
+  const char *by = item->by ? arena_printf(m->compilation, " by %s", one_line(m->compilation, item->by->span)) : "";
+  return arena_printf(m->compilation, "%s %s %s%s", word, item->is_point ? "=" : "~",
+                      one_line(m->compilation, item->expr->span), by);
 }
 
 static void print_variables(Text *out, const Model *m) {
@@ -309,6 +330,22 @@ static void print_programs(Text *out, Model *m) {
   print_rows(out, table.rows, table.count, 0);
 }
 
+/* Values of which all rows must be there at once: the k largest of the batch. */
+static void print_gathered(Text *out, const Model *m, const Plan *plan) {
+  Compilation *c = m->compilation;
+  Rows table = {0};
+  for (int p = 0; p < plan->phase_count; p++)
+    for (int i = 0; i < plan->phases[p].body.count; i++) {
+      const Step *step = &plan->phases[p].body.steps[i];
+      if (step->kind != PLAN_TOP || !step->top.search) continue;
+      double bytes = (double)sizeof(float) * (double)step->top.x.tensor->size;
+      add_row(c, &table, one_line(c, step->node->span), byte_text(c, bytes), "a datum", NULL);
+    }
+  if (table.count > 0)
+    text_append(out, "\ngathered over the batch in training, before any row is told what is taken\n");
+  print_rows(out, table.rows, table.count, 2);
+}
+
 static void print_cost(Text *out, const Model *m, const Plan *plan, long batch) {
   Compilation *c = m->compilation;
   Work datum = {0}, step = {0};
@@ -320,6 +357,7 @@ static void print_cost(Text *out, const Model *m, const Plan *plan, long batch) 
   add_row(c, &work, "row values read and written", grouped(c, datum.bytes), "bytes", NULL);
   if (step.elementwise + step.products > 0)
     add_row(c, &work, "once a step besides", grouped(c, step.elementwise + step.products), "FLOP", NULL);
+  print_gathered(out, m, plan);
   text_append(out, "\nwork of training, forward and backward, a datum\n");
   print_rows(out, work.rows, work.count, 2);
   const struct {

@@ -123,6 +123,8 @@ static double softplus_of(double x) { return elementwise_value(IR_softplus, (dou
 
 /* --- one rule an op --- */
 
+static bool is_placeholder(Op op) { return op == IR_carried || op == IR_round || op == IR_captured; }
+
 static Facts facts_of_leaf(const Graph *graph, const Node *node) {
   const Signature *s = graph->signature;
   if (node->op == IR_constant) {
@@ -148,15 +150,17 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     f.finite = !s->data[node->index].missing_ok; /* missing entries are NaN */
     return f;
   }
-  if (node->op == IR_noise && s->noises[node->index].kind == NOISE_UNIFORM)
+  bool noise = node->op == IR_noise || node->op == IR_inner_noise;
+  if (noise && s->noises[node->index].kind == NOISE_UNIFORM)
     return between(0x1p-24, 1 - 0x1p-24, true); /* its smallest and its largest value */
+  if (is_placeholder(node->op)) return node->facts;
   if (node->op == IR_setting) {
     bool counts_rows = node->index == SETTING_ROWS_IN_BATCH || node->index == SETTING_TOTAL_ROWS;
     Facts f = between(counts_rows ? 1 : 0, most_rows, true);
     f.integer = true;
     return f;
   }
-  return anything(true); /* parameters, state, normal noise */
+  return anything(true); /* parameters, states, normal noise */
 }
 
 static Facts facts_of_abs(Facts a) {
@@ -327,10 +331,14 @@ static Facts repeated_sum(Facts a, double count) {
   return f;
 }
 
+/* How many elements the axes have; infinite where that is known only at run time. */
+static double elements_along(const Graph *graph, unsigned axes) {
+  if (axes & ~(unsigned)AXIS_SAMPLE) return INFINITY;
+  return axes & AXIS_SAMPLE ? graph->samples : 1;
+}
+
 static Facts facts_of_sum_over(const Graph *graph, const Node *node) {
-  unsigned axes = node->axes_attribute;
-  double count = axes & ~(unsigned)AXIS_SAMPLE ? INFINITY : graph->samples;
-  return repeated_sum(node->operands[0]->facts, count);
+  return repeated_sum(node->operands[0]->facts, elements_along(graph, node->axes_attribute));
 }
 
 static Facts facts_of_contract(const Graph *graph, const Node *node) {
@@ -343,8 +351,7 @@ static Facts facts_of_contract(const Graph *graph, const Node *node) {
     if (!kept) count *= a->shape.dims[d].size;
     same = same && node->labels_a[d] == node->labels_b[d];
   }
-  if (node->axes_attribute & ~(unsigned)AXIS_SAMPLE) count = INFINITY;
-  if (node->axes_attribute & AXIS_SAMPLE) count *= graph->samples;
+  count *= elements_along(graph, node->axes_attribute);
   return repeated_sum(same ? square_of(a->facts) : product_of(a->facts, b->facts), count);
 }
 
@@ -355,6 +362,16 @@ static Facts facts_of_concat(const Node *node) {
   Facts f = node->operands[0]->facts;
   for (int i = 1; i < node->operand_count; i++) f = hull(f, node->operands[i]->facts);
   return f;
+}
+
+/* At most so many products; at an edge there are fewer. */
+static Facts facts_of_convolution(const Graph *graph, const Node *node) {
+  Convolution v = convolution_of(node);
+  double count = (double)(v.rows * v.columns) * (double)(node->op == IR_convolve ? v.channels : v.count);
+  if (node->op == IR_convolve_filters) {
+    count = (double)v.leading * (double)(v.down * v.across) * elements_along(graph, node->axes_attribute);
+  }
+  return repeated_sum(with_zeros(product_of(node->operands[0]->facts, node->operands[1]->facts)), count);
 }
 
 static Facts facts_of_cumsum(const Node *node) {
@@ -368,6 +385,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   if (op_table[node->op].kind == KIND_MAP) return facts_of_map(node);
   Facts a = node->operand_count > 0 ? node->operands[0]->facts : anything(false);
   switch (node->op) {
+  case IR_inner_noise:
   case OPS_LEAF: return facts_of_leaf(graph, node);
   case IR_expand:
   case IR_reshape:
@@ -377,8 +395,10 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_stop:
   case IR_max_of:
   case IR_max_over:
+  case IR_pick:
   case IR_diagonal: return a;
   case IR_pad:
+  case IR_place:
   case IR_embed_diagonal:
   case IR_lower_part: return with_zeros(a);
   case IR_concat: return facts_of_concat(node);
@@ -386,8 +406,13 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_cumsum: return facts_of_cumsum(node);
   case IR_sum_over: return facts_of_sum_over(graph, node);
   case IR_first_max_mask:
-  case IR_first_max_mask_over: return boolean;
+  case IR_first_max_mask_over:
+  case IR_top_mask_over:
+  case IR_top_mask: return boolean;
   case IR_contract: return facts_of_contract(graph, node);
+  case OPS_CONVOLUTION: return facts_of_convolution(graph, node);
+  case IR_repeat_result: return node->operands[0]->body->outputs[node->index].value->facts;
+  case IR_repeat:
   case IR_solve_triangular: return anything(false); /* a diagonal may hold zeros */
   case OPS_UNARY:
   case OPS_BINARY:
@@ -402,14 +427,15 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   IR_sqrt: case IR_log: case IR_log1p: case IR_tan: case IR_lgamma: case IR_digamma: case IR_div: case IR_pow: \
   case IR_mod: case IR_polygamma: case IR_stirling: case IR_exponential_integral: case IR_gamma_quantile: \
   case IR_gamma_quantile_slope: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b: \
-  case IR_solve_triangular
+  case IR_solve_triangular: case IR_repeat: case IR_repeat_result
 #define OPS_WITHOUT_POLES \
   IR_neg: case IR_abs: case IR_sign: case IR_exp: case IR_expm1: case IR_sin: case IR_cos: case IR_tanh: \
   case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: case IR_not: case IR_add: case IR_sub: \
   case IR_mul: case IR_max: case IR_min: case OPS_COMPARISON: case IR_adjoint_times: case IR_select: case IR_expand: \
   case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: \
   case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: case IR_max_over: \
-  case IR_first_max_mask_over: case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part
+  case IR_first_max_mask_over: case IR_top_mask_over: case IR_pick: case IR_place: case OPS_LINE: case IR_contract: \
+  case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case IR_inner_noise
 /* clang-format on */
 
 /* Is the op defined and finite wherever its operands are, but for overflow? */
@@ -425,6 +451,10 @@ static bool has_no_pole(Op op) {
 
 Facts facts_of(const Graph *graph, const Node *node) {
   Facts facts = facts_but_poles(graph, node);
+  if (is_placeholder(node->op) || node->op == IR_repeat_result) { /* as it was said or found elsewhere */
+    facts.pole_free = facts.pole_free || facts.finite;
+    return facts;
+  }
   facts.pole_free = has_no_pole(node->op);
   for (int k = node->op == IR_select ? 1 : 0; k < node->operand_count; k++)
     facts.pole_free = facts.pole_free && node->operands[k]->facts.pole_free;

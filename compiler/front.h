@@ -36,7 +36,7 @@ struct Model {
   DimBinding *dims;
   int dim_count, dim_depth;
   Signature signature;
-  struct ParameterSource *sources;
+  struct ParameterSource *sources, *row_sources; /* parallel to the parameters, to the row states */
   Training training;
   int samples;
   struct KlRecord *kl_records; /* filled with the notes */
@@ -70,7 +70,7 @@ void check_generic(Model *);
 /* Requires a checked model without errors. */
 Graph *derive(Model *, ProgramKind);
 /* differentiate: appends the train program's adjoints of every parameter, as outputs. */
-void add_gradients(Graph *, Span);
+void add_gradients(const Model *, Graph *);
 /* Reads the train block into model->training. */
 void read_training(Model *);
 
@@ -151,8 +151,7 @@ typedef struct LayerCount {
   int count;
 } LayerCount;
 
-typedef struct ParameterSource { /* where a parameter was declared: for its initial value; parallel to the signature's
-                                  */
+typedef struct ParameterSource { /* where a parameter or a local was declared: for its initial value */
   const TypeExpr *type;
   const Expr *init;
   Scope *scope; /* numbers bound where it stands in a layer */
@@ -163,6 +162,22 @@ typedef struct StateUpdate {
   int index;
   Node *next;
 } StateUpdate;
+
+/* A latent or data of the type integer(a, b): where a distribution over categories or one_hot(n) wants it, it is its
+ * one-hot vector, relaxed or not (categories.c). */
+typedef struct NumberNode {
+  Node *number, *vector; /* vector: NULL until it is wanted (data) */
+  double first;
+  Dim count;
+} NumberNode;
+
+/* A relaxed draw, or index() of one: no place for a gradient to pass, so an objective may not be made of it. */
+typedef struct SoftNode {
+  Node *node;
+  Name latent;
+  bool is_index;
+  Span span;
+} SoftNode;
 
 typedef struct Callee { /* functions and layers being called */
   const Item *item;
@@ -175,6 +190,8 @@ typedef struct Elaborator {
   Graph *graph;
   ProgramKind program;
   bool training;
+  bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
+  bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
   LayerCount *layers;
@@ -191,6 +208,10 @@ typedef struct Elaborator {
   int call_count;
   StateUpdate *updates;
   int update_count;
+  NumberNode *numbers;
+  int number_count;
+  SoftNode *soft;
+  int soft_count;
   Span site;     /* the author's call around shipped library text being walked: what IR nodes are said to come from */
   bool describe; /* append to the model's notes how each KL is taken */
 } Elaborator;
@@ -223,6 +244,7 @@ typedef struct Support {
   Facts facts;
   Special special;
   Name name; /* "positive" */
+  Dim count; /* of integer(a, b): how many values */
 } Support;
 bool read_support(Elaborator *, const TypeExpr *, Support *);
 bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
@@ -332,6 +354,9 @@ bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *ar
 Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
 /* A draw of the given shape; its noise is named after `variable` and has the given axes. */
 Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
+/* The values of a sampler's noise, named after `variable`. */
+bool distribution_noise(Elaborator *, const Value *d, const Field *, Name variable, const Shape *, unsigned axes,
+                        Value *out);
 /* log q - log p, one value for each of the larger events: a joint density is one number for several of the other's. */
 Value log_ratio(Elaborator *, const Value *q, Value log_q, const Value *p, Value log_p, Span);
 /* The sampler's function of given noise (one value for each of its formals). */
@@ -351,6 +376,29 @@ bool distribution_support(Elaborator *, const Value *d, Support *, Support *exte
 int event_rank(const Value *d);
 int family_event_rank(const Item *family);
 int noise_index(Elaborator *, const char *name, NoiseKind, const Shape *, unsigned axes);
+
+/* ---- methods.c: posterior z ~ d by METHOD --------------------------------------------------------------------- */
+
+/* What a latent's name means, for a posterior that fits its variable. */
+Value posterior_draw(Elaborator *, const Item *posterior, const Item *latent, const Value *d, const Shape *,
+                     unsigned axes, Span);
+/* A discrete posterior and one with atoms say how they are differentiated. */
+bool check_method(Elaborator *, const Item *posterior, const Value *d);
+bool is_relaxed(const Model *, Name latent);
+bool has_relaxed(const Model *); /* some latent is */
+/* The objective may not depend on index() of a relaxed draw. */
+bool check_soft_indices(Elaborator *, const Node *objective);
+
+/* ---- categories.c ---------------------------------------------------------------------------------------------- */
+
+/* Under a distribution over categories an integer(a, b) stands for its one-hot vector: true, and support and shape
+ * become that vector's. */
+bool hold_as_vector(Elaborator *, const Value *d, Support *, Shape *);
+/* The number that a one-hot vector (or the mean of one) stands for, remembered with its vector. */
+Value number_of_vector(Elaborator *, Value vector, const Support *, Span);
+void note_number(Elaborator *, Node *number, Node *vector, const Support *);
+/* The vector of a number; VALUE_ERROR after reporting. */
+Value vector_of_number(Elaborator *, Value number, Span);
 
 /* ---- mixtures.c ------------------------------------------------------------------------------------------------ */
 
@@ -385,6 +433,8 @@ typedef struct KlRecord { /* what was done, for explain */
 } KlRecord;
 /* KL(q || p) of a variable of this shape, one value an event, samples averaged; latent NULL: no Monte Carlo. */
 Value resolve_kl(Elaborator *, Name latent, const Value *q, const Value *p, const Shape *, KlMethod, Span);
+/* Exact over a finite support; *missing if it is not finite. */
+Value entropy_by_sum(Elaborator *, const Value *q, const Shape *, Span, bool *missing);
 const char *kl_rule_name(KlRule);
 bool read_kl_method(Elaborator *, const Argument *, KlMethod *);
 void report_no_density(Elaborator *, const Value *d);
@@ -411,10 +461,26 @@ void objective_terms(Elaborator *, const Expr *, double sign, Terms *);
 void elbo_terms(Elaborator *, KlMethod, Value kl_weight, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
 
+/* ---- fit.c, settings.c ------------------------------------------------------------------------------------------- */
+
+/* The options of lbfgs(steps, history, restart). */
+void read_fit(Elaborator *, const Expr *, bool restarts, InnerFit *);
+/* fit.c: the `infer` statement about locals, or NULL; does one name this local? */
+Item *local_inference(const Model *);
+bool check_local_inference(Elaborator *, const Item *infer);
+bool is_inferred_local(const Model *, Name);
+bool has_fit(Elaborator *); /* the program it is for has something to fit */
+/* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */
+void derive_fit(Elaborator *, const Terms *, Span);
+
 /* ---- parameters.c ---------------------------------------------------------------------------------------------------
  */
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);
 Value exported_value(Elaborator *, int index);
+/* The same of `local` parameters: one value a datum, held by a row state. */
+Value make_local(Elaborator *, Item *);
+Value raw_initial_row(Elaborator *, int index);
+Value exported_row(Elaborator *, int index);
 
 #endif

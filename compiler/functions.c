@@ -1,6 +1,6 @@
 /* functions: a call -> a Value. Who is called is looked up among networks, declarations of the language's own text
- * (functions, layers), distributions, objective words and the built-ins of the two tables below. */
-#include "front.h"
+ * (functions, layers), distributions, objective words and the built-ins of the tables (builtins.h). */
+#include "builtins.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,11 +18,6 @@ static const OpName unary_functions[] = {
 };
 
 /* ---- over = ---------------------------------------------------------------------------------------------------- */
-
-typedef struct Over {
-  unsigned dims; /* of the visible shape */
-  unsigned axes;
-} Over;
 
 static bool over_name(Elaborator *e, const Expr *x, const Shape *shape, Over *over) {
   if (x->kind == EXPR_NAME && strcmp(x->name, "batch") == 0 && !scope_find(e->scope, x->name)) {
@@ -58,7 +53,7 @@ static bool read_over(Elaborator *e, const Expr *x, const Shape *shape, Over *ov
   return ok;
 }
 
-static bool over_of(Elaborator *e, const Expr *call, const Value *v, bool all_by_default, Over *over) {
+bool over_of(Elaborator *e, const Expr *call, const Value *v, bool all_by_default, Over *over) {
   Shape shape = visible_shape(v);
   const Argument *a = find_argument(call, "over");
   if (a) return read_over(e, a->value, &shape, over);
@@ -70,11 +65,11 @@ static bool over_of(Elaborator *e, const Expr *call, const Value *v, bool all_by
   return true;
 }
 
-static unsigned node_mask(const Value *v, unsigned visible) { return visible << __builtin_popcount(v->mapped); }
+unsigned node_mask(const Value *v, unsigned visible) { return visible << __builtin_popcount(v->mapped); }
 
 /* ---- reductions -------------------------------------------------------------------------------------------------- */
 
-static Value as_tensor(Elaborator *e, Value v) {
+Value as_tensor(Elaborator *e, Value v) {
   if (v.kind != VALUE_NUMBER) return v;
   return value_tensor(build_constant(e->graph, v.dim.size), 0, v.span);
 }
@@ -157,8 +152,6 @@ static Value reduce(Elaborator *e, const char *name, Value v, Over over) {
                 v.span); /* logmeanexp */
 }
 
-typedef Value (*Builtin)(Elaborator *, const Expr *call, Value *arguments, int count);
-
 static Value call_reduction(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
   Over over;
@@ -215,40 +208,6 @@ static Value call_cumsum(Elaborator *e, const Expr *call, Value *a, int count) {
   }
   int dim = __builtin_ctz(node_mask(&v, over.dims));
   return value_tensor(build_cumsum(e->graph, v.node, dim, strcmp(call->name, "tail_sum") == 0, false), v.mapped,
-                      call->span);
-}
-
-/* A vector along the last dim of v, repeated along the others. */
-static Value expand_last(Elaborator *e, Node *vector, const Value *v) {
-  int map[1] = {v->node->shape.rank - 1};
-  return value_tensor(build_expand(e->graph, vector, &v->node->shape, map), v->mapped, v->span);
-}
-
-/* hardmax(x): one-hot of the first maximum along the last dim. No gradient. */
-static Value call_hardmax(Elaborator *e, const Expr *call, Value *a, int count) {
-  (void)count;
-  Over over;
-  Value v = as_tensor(e, a[0]);
-  if (!over_of(e, call, &v, false, &over)) return value_error();
-  Shape shape = visible_shape(&v);
-  if (over.axes || shape.rank == 0 || over.dims != 1u << (shape.rank - 1)) {
-    Diagnostic *d = error_at(e->c, "over", call->span, "%s runs along the last dim of its value, which is %s",
-                             call->name, value_text(e->c, &v));
-    help_with(d, "leave `over` out, or move the dim to the end first");
-    return value_error();
-  }
-  return value_tensor(build_first_max_mask(e->graph, v.node, node_mask(&v, over.dims)), v.mapped, call->span);
-}
-
-/* argmax(x), index(y): the number, from 0, of the first maximum (of the one in a one-hot vector). */
-static Value call_argmax(Elaborator *e, const Expr *call, Value *a, int count) {
-  Value hot = call_hardmax(e, call, a, count);
-  if (hot.kind == VALUE_ERROR) return hot;
-  Shape shape = visible_shape(&hot);
-  Shape last = {.rank = 1, .dims = {shape.dims[shape.rank - 1]}};
-  Node *numbers = build_cumsum(e->graph, build_filled(e->graph, 1, &last), 0, false, true);
-  Value product = apply2(e, IR_mul, hot, expand_last(e, numbers, &hot), call->span);
-  return value_tensor(build_sum(e->graph, product.node, 1u << (product.node->shape.rank - 1)), product.mapped,
                       call->span);
 }
 
@@ -531,15 +490,7 @@ static Value call_running_mean(Elaborator *e, const Expr *call, Value *a, int co
   return state;
 }
 
-typedef struct BuiltinRow {
-  const char *name;
-  Builtin function;
-  int least, most;     /* positional arguments */
-  const char *options; /* names of options, space-separated */
-  bool evaluated;      /* arguments are values (false: the function reads dims itself) */
-} BuiltinRow;
-
-static const BuiltinRow builtins[] = {
+static const BuiltinRow general_functions[] = {
     {"sum", call_reduction, 1, 1, "over", true},
     {"mean", call_reduction, 1, 1, "over", true},
     {"max", call_max_min, 1, 2, "over", true},
@@ -553,9 +504,6 @@ static const BuiltinRow builtins[] = {
     {"clip_norm", call_clip_norm, 2, 2, "over", true},
     {"cumsum", call_cumsum, 1, 1, "over", true},
     {"tail_sum", call_cumsum, 1, 1, "over", true},
-    {"hardmax", call_hardmax, 1, 1, "over", true},
-    {"argmax", call_argmax, 1, 1, "over", true},
-    {"index", call_argmax, 1, 1, "over", true},
     {"flatten", call_flatten, 1, 1, "", true},
     {"reshape", call_reshape, 2, 2, "", true},
     {"expand", call_expand, 2, MAX_RANK, "", true},
@@ -577,26 +525,32 @@ static const BuiltinRow builtins[] = {
     {"beta_quantile", call_several, 3, 3, "", true},
     {"log_pdf", call_log_pdf, 2, 2, "", true},
     {"running_mean", call_running_mean, 1, 1, "decay start", true},
+    {0},
 };
+
+static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions,
+                                                   image_functions};
+enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
+
+static const BuiltinRow *find_builtin(const char *name) {
+  for (int t = 0; t < BUILTIN_TABLES; t++)
+    for (const BuiltinRow *row = builtin_tables[t]; row->name; row++)
+      if (strcmp(row->name, name) == 0) return row;
+  return NULL;
+}
 
 /* Words of LANGUAGE.md whose meaning is not built yet: refused by name. */
 static const char *const unbuilt_functions[] = {
     "sparsemax",
     "entmax",
-    "top_k",
     "top_k_sparsemax",
     "sparsemap",
     "sparsemax_loss",
     "argmin",
-    "one_hot",
     "observed",
     "log_marginal",
     "iwae",
     "entropy_elbo",
-    "convolve",
-    "convolve_transpose",
-    "conv2d",
-    "conv2d_transpose",
     "cholesky",
     "lipschitz",
     "median",
@@ -663,10 +617,9 @@ Value call_builtin(Elaborator *e, const Expr *call, bool *found) {
     }
     return apply1(e, unary_functions[i].op, elaborate(e, call->arguments[0].value), call->span);
   }
-  for (size_t i = 0; i < sizeof builtins / sizeof *builtins; i++)
-    if (strcmp(builtins[i].name, call->name) == 0) return run_builtin(e, &builtins[i], call);
-  *found = false;
-  return value_error();
+  const BuiltinRow *row = find_builtin(call->name);
+  *found = row != NULL;
+  return row ? run_builtin(e, row, call) : value_error();
 }
 
 static Value report_unknown_call(Elaborator *e, const Expr *call) {
@@ -680,7 +633,8 @@ static Value report_unknown_call(Elaborator *e, const Expr *call) {
   Suggestion near = {.name = call->name};
   for (size_t i = 0; i < sizeof unary_functions / sizeof *unary_functions; i++)
     suggestion_consider(&near, unary_functions[i].name);
-  for (size_t i = 0; i < sizeof builtins / sizeof *builtins; i++) suggestion_consider(&near, builtins[i].name);
+  for (int t = 0; t < BUILTIN_TABLES; t++)
+    for (const BuiltinRow *row = builtin_tables[t]; row->name; row++) suggestion_consider(&near, row->name);
   for (int i = 0; i < e->model->library.count; i++)
     if (e->model->library.items[i]->name) suggestion_consider(&near, e->model->library.items[i]->name);
   for (int i = 0; i < e->model->items.count; i++)

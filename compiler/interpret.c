@@ -1,6 +1,7 @@
 /* The interpreter: the meaning of the IR, in double, straight from the definitions. Slow and obviously right; what
  * every back end is compared with. Requires a verified graph and bindings for all its leaves; leaves every node's
- * value, laid out [datum][sample][shape] without the axes a node lacks. */
+ * value, laid out [datum][sample][members][shape] without the axes a node
+ * lacks. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,28 +13,54 @@ typedef struct Run {
   const Graph *graph;
   const Bindings *bindings;
   Evaluation *evaluation;
+  /* of a loop's body: what its leaves are, laid out like any other value */
+  const Node *loop;
+  double **carried; /* by index */
+  double **outside; /* the values of the loop's operands */
+  double round;
 } Run;
 
 long node_extent(const Graph *graph, const Node *node, long rows) {
   long extent = shape_size(&node->shape);
-  if (node->axes & AXIS_DATUM) extent *= rows;
-  if (node->axes & AXIS_SAMPLE) extent *= graph->samples;
+  for (int axis = 0; axis < AXIS_COUNT; axis++)
+    if (node->axes >> axis & 1) extent *= axis_extent(graph, axis, rows);
   return extent;
 }
 
-/* One (row, sample) of the loop over a node's axes. */
+/* An index along each axis: row, sample, member of each support; 0 along those that a node lacks. */
+enum { ROW, SAMPLE, MEMBER };
 typedef struct Place {
-  long row, sample;
+  long at[AXIS_COUNT];
 } Place;
 
-static long rows_of(const Run *run, const Node *node) { return node->axes & AXIS_DATUM ? run->bindings->rows : 1; }
+static long length_along(const Run *run, int axis) { return axis_extent(run->graph, axis, run->bindings->rows); }
 
-static long samples_of(const Run *run, const Node *node) { return node->axes & AXIS_SAMPLE ? run->graph->samples : 1; }
+/* Where the elements of one place of a node begin; axes it lacks do not move it. */
+static long block_start(const Run *run, const Node *node, Place place) {
+  long index = 0;
+  for (int axis = 0; axis < AXIS_COUNT; axis++)
+    if (node->axes >> axis & 1) index = index * length_along(run, axis) + place.at[axis];
+  return index * shape_size(&node->shape);
+}
 
-/* The elements of one datum and sample of a node; axes it lacks do not move it. */
 static double *block(const Run *run, const Node *node, Place place) {
-  long row = node->axes & AXIS_DATUM ? place.row : 0, sample = node->axes & AXIS_SAMPLE ? place.sample : 0;
-  return run->evaluation->values[node->id] + (row * samples_of(run, node) + sample) * shape_size(&node->shape);
+  return run->evaluation->values[node->id] + block_start(run, node, place);
+}
+
+/* The first place along these axes; false if there is none, in a batch without rows. */
+static bool first_place(const Run *run, unsigned axes, Place *place) {
+  *place = (Place){{0}};
+  return !(axes & AXIS_DATUM) || run->bindings->rows > 0;
+}
+
+/* The next place along these axes; false after the last. */
+static bool next_place(const Run *run, unsigned axes, Place *place) {
+  for (int axis = AXIS_COUNT - 1; axis >= 0; axis--) {
+    if (!(axes >> axis & 1)) continue;
+    if (++place->at[axis] < length_along(run, axis)) return true;
+    place->at[axis] = 0;
+  }
+  return false;
 }
 
 /* Takes a decision at an element of a node into the hash of all decisions. */
@@ -48,14 +75,34 @@ static void note_branch(Run *run, const Node *node, const double *element, doubl
 /* --- leaves --- */
 
 /* Noise of one row and sample, exactly as compiled programs draw it; noise without rows is that of row 0. */
-static void fill_noise(const Run *run, const Noise *noise, Place place, double *out, long size) {
+static void fill_noise(const Run *run, const Noise *noise, Place place, unsigned inner, double *out, long size) {
   const Bindings *at = run->bindings;
-  long row = noise->axes & AXIS_DATUM ? at->first_row + place.row : 0;
-  unsigned sample = (unsigned)place.sample;
+  long row = noise->axes & AXIS_DATUM ? at->first_row + place.at[ROW] : 0;
+  unsigned sample = (unsigned)place.at[SAMPLE];
+  for (int axis = MEMBER; axis < AXIS_COUNT; axis++) /* members draw as further samples do */
+    if (noise->axes >> axis & 1) sample = sample * (unsigned)length_along(run, axis) + (unsigned)place.at[axis];
   switch (noise->kind) {
-  case NOISE_UNIFORM: spm_noise_uniform_d(at->seed, noise->stream, at->step, row, 1, sample, 0, size, out, size); break;
-  case NOISE_NORMAL: spm_noise_normal_d(at->seed, noise->stream, at->step, row, 1, sample, 0, size, out, size); break;
+  case NOISE_UNIFORM:
+    spm_noise_uniform_d(at->seed, noise->stream, at->step, row, 1, sample, inner, size, out, size);
+    break;
+  case NOISE_NORMAL:
+    spm_noise_normal_d(at->seed, noise->stream, at->step, row, 1, sample, inner, size, out, size);
+    break;
   }
+}
+
+static void interpret_inner_noise(Run *run, const Node *node, Place place) {
+  const double *inner = block(run, node->operands[0], place);
+  fill_noise(run, &run->graph->signature->noises[node->index], place, (unsigned)*inner, block(run, node, place),
+             shape_size(&node->shape));
+}
+
+/* A leaf of a loop's body; outside of all loops nothing that is wanted depends on one, and it is 0. */
+static const double *placeholder_values(const Run *run, const Node *node, Place place) {
+  if (run->loop == NULL) return NULL;
+  if (node->op == IR_round) return &run->round;
+  if (node->op == IR_carried) return run->carried[node->index] + block_start(run, node, place);
+  return run->outside[run->loop->body->output_count + node->index] + block_start(run, node, place);
 }
 
 static void interpret_leaf(Run *run, const Node *node, Place place) {
@@ -68,11 +115,16 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
   if (node->op == IR_setting) from = &bindings->settings[node->index];
   if (node->op == IR_parameter) from = bindings->parameters[node->index];
   if (node->op == IR_state) from = bindings->states[node->index];
-  if (node->op == IR_data) from = bindings->data[node->index] + place.row * size;
+  if (node->op == IR_data) from = bindings->data[node->index] + place.at[ROW] * size;
+  if (node->op == IR_row_state) from = bindings->row_states[node->index] + place.at[ROW] * size;
+  if (node->op == IR_carried || node->op == IR_captured || node->op == IR_round)
+    from = placeholder_values(run, node, place);
   if (from != NULL)
     memcpy(out, from, sizeof(double) * (size_t)size);
+  else if (node->op == IR_noise)
+    fill_noise(run, &run->graph->signature->noises[node->index], place, 0, out, size);
   else
-    fill_noise(run, &run->graph->signature->noises[node->index], place, out, size);
+    memset(out, 0, sizeof(double) * (size_t)size);
 }
 
 /* --- elementwise --- */
@@ -257,6 +309,26 @@ static void interpret_cumsum(Run *run, const Node *node, Place place) {
   }
 }
 
+/* --- a kernel's line --- */
+
+static void interpret_line(Run *run, const Node *node, Place place) {
+  const LineOp *line = line_op(node->op);
+  const double *from[LINE_OPERANDS] = {0}, *start[LINE_OPERANDS] = {0};
+  long own[LINE_OPERANDS] = {0}, size = shape_size(&node->shape), length = 1;
+  double *out = block(run, node, place);
+  for (int d = 0; d < line->result_own_dims; d++) length *= (long)node->shape.dims[node->shape.rank - 1 - d].size;
+  for (int k = 0; k < node->operand_count; k++) {
+    start[k] = block(run, node->operands[k], place);
+    own[k] = shape_size(&node->operands[k]->shape) / (size / length);
+  }
+  for (long l = 0; l < size / length; l++) {
+    for (int k = 0; k < node->operand_count; k++) from[k] = start[k] + l * own[k];
+    line_values(node, from, out + l * length);
+    for (long i = l * length; i < (l + 1) * length && op_table[node->op].derivative == DERIVATIVE_ZERO; i++)
+      if (out[i] != 0) note_branch(run, node, &out[i], out[i]);
+  }
+}
+
 /* --- along axes: loops over the operand's places; out accumulates --- */
 
 static void interpret_sum_over(Run *run, const Node *node) {
@@ -264,42 +336,84 @@ static void interpret_sum_over(Run *run, const Node *node) {
   long size = shape_size(&node->shape);
   double *all = run->evaluation->values[node->id];
   memset(all, 0, sizeof(double) * (size_t)node_extent(run->graph, node, run->bindings->rows));
-  for (long r = 0; r < rows_of(run, operand); r++)
-    for (long s = 0; s < samples_of(run, operand); s++) {
-      const double *x = block(run, operand, (Place){r, s});
-      double *out = block(run, node, (Place){r, s});
-      for (long i = 0; i < size; i++) out[i] += x[i];
-    }
+  Place place;
+  for (bool more = first_place(run, operand->axes, &place); more; more = next_place(run, operand->axes, &place)) {
+    const double *x = block(run, operand, place);
+    double *out = block(run, node, place);
+    for (long i = 0; i < size; i++) out[i] += x[i];
+  }
+}
+
+/* pick and place: element m of the first dim is the value at member m. */
+static void interpret_members(Run *run, const Node *node) {
+  const Node *operand = node->operands[0], *with_axis = node->op == IR_pick ? node : operand;
+  const Node *with_dim = node->op == IR_pick ? operand : node;
+  long size = shape_size(&with_axis->shape);
+  Place place;
+  for (bool more = first_place(run, with_axis->axes, &place); more; more = next_place(run, with_axis->axes, &place)) {
+    double *member = block(run, with_dim, place) + place.at[MEMBER + support_axis(node)] * size;
+    double *value = block(run, with_axis, place);
+    memcpy(node->op == IR_pick ? value : member, node->op == IR_pick ? member : value, sizeof(double) * (size_t)size);
+  }
 }
 
 /* Maximum along one axis for one place off that axis, or a mask of the first one. */
 static void interpret_max_along(Run *run, const Node *node, Place place) {
   const Node *operand = node->operands[0];
-  bool datum = node->axes_attribute == AXIS_DATUM;
-  long length = datum ? run->bindings->rows : run->graph->samples, size = shape_size(&node->shape);
+  int axis = __builtin_ctz(node->axes_attribute);
+  long length = length_along(run, axis), size = shape_size(&node->shape);
   for (long i = 0; i < size; i++) {
     Place best = place, at = place;
     for (long k = 0; k < length; k++) {
-      *(datum ? &at.row : &at.sample) = k;
+      at.at[axis] = k;
       if (k == 0 || block(run, operand, at)[i] > block(run, operand, best)[i]) best = at;
     }
-    note_branch(run, node, block(run, node, place) + i, (double)(datum ? best.row : best.sample));
+    note_branch(run, node, block(run, node, place) + i, (double)best.at[axis]);
     if (node->op == IR_max_over)
       block(run, node, place)[i] = block(run, operand, best)[i];
     else
       for (long k = 0; k < length; k++) {
-        *(datum ? &at.row : &at.sample) = k;
-        block(run, node, at)[i] = at.row == best.row && at.sample == best.sample;
+        at.at[axis] = k;
+        block(run, node, at)[i] = k == best.at[axis];
       }
   }
 }
 
 static void interpret_max_over(Run *run, const Node *node) {
-  const Node *operand = node->operands[0];
-  bool datum = node->axes_attribute == AXIS_DATUM;
-  long rows = datum ? 1 : rows_of(run, operand), samples = datum ? samples_of(run, operand) : 1;
-  for (long r = 0; r < rows; r++)
-    for (long s = 0; s < samples; s++) interpret_max_along(run, node, (Place){r, s});
+  unsigned others = node->operands[0]->axes & ~node->axes_attribute;
+  Place place;
+  for (bool more = first_place(run, others, &place); more; more = next_place(run, others, &place))
+    interpret_max_along(run, node, place);
+}
+
+/* The k largest of all rows, in each group of leading indices; among equals the first row's first. */
+static void interpret_top_at(Run *run, const Node *node, Place place, double *gathered) {
+  const Node *x = node->operands[0], *k = node->operands[1];
+  Shape lead = shape_without(&x->shape, node->dims_mask);
+  long rows = run->bindings->rows, groups = shape_size(&lead), n = shape_size(&x->shape) / groups;
+  double *mask = gathered + rows * n;
+  for (long g = 0; g < groups; g++) {
+    for (place.at[ROW] = 0; place.at[ROW] < rows; place.at[ROW]++)
+      memcpy(gathered + place.at[ROW] * n, block(run, x, place) + g * n, sizeof(double) * (size_t)n);
+    mark_largest(rows * n, gathered, block(run, k, place)[g], mask);
+    for (place.at[ROW] = 0; place.at[ROW] < rows; place.at[ROW]++)
+      for (long i = 0; i < n; i++) {
+        double *out = block(run, node, place) + g * n + i;
+        *out = mask[place.at[ROW] * n + i];
+        if (*out != 0) note_branch(run, node, out, 1);
+      }
+  }
+}
+
+static void interpret_top_over(Run *run, const Node *node) {
+  unsigned others = node->axes & ~(unsigned)AXIS_DATUM;
+  size_t size = (size_t)(run->bindings->rows * shape_size(&node->operands[0]->shape));
+  double *gathered = malloc(sizeof(double) * (2 * size + 1));
+  if (gathered == NULL) run->evaluation->problem = "out of memory";
+  Place place;
+  for (bool more = gathered != NULL && first_place(run, others, &place); more; more = next_place(run, others, &place))
+    interpret_top_at(run, node, place, gathered);
+  free(gathered);
 }
 
 /* --- stop: held while differences are taken --- */
@@ -318,7 +432,7 @@ static void hold(Run *run, const Node *node) {
     memcpy(held[node->id], value, bytes);
 }
 
-/* --- all of it --- */
+/* --- place by place --- */
 
 static void interpret_place(Run *run, const Node *node, Place place) {
   switch (op_table[node->op].kind) {
@@ -330,9 +444,12 @@ static void interpret_place(Run *run, const Node *node, Place place) {
     else
       interpret_view(run, node, place);
     break;
+  case KIND_LINE: interpret_line(run, node, place); break;
   case KIND_OTHER:
     if (node->op == IR_solve_triangular)
       interpret_solve(run, node, place);
+    else if (node->op == IR_inner_noise)
+      interpret_inner_noise(run, node, place);
     else
       interpret_view(run, node, place);
     break;
@@ -345,6 +462,7 @@ static void interpret_place(Run *run, const Node *node, Place place) {
       interpret_max(run, node, place);
     break;
   case KIND_OVER:
+  case KIND_LOOP:
   case KIND_PRODUCT: break; /* not place by place */
   }
 }
@@ -355,34 +473,121 @@ static void interpret_contract(Run *run, const Node *node) {
   contract_values(run->graph, node, run->bindings->rows, values[a->id], values[b->id], values[node->id]);
 }
 
+static void interpret_convolution(Run *run, const Node *node) {
+  double **values = run->evaluation->values;
+  convolution_values(run->graph, node, run->bindings->rows, values[node->operands[0]->id],
+                     values[node->operands[1]->id], values[node->id]);
+}
+
+/* --- loops --- */
+
+static void evaluate(Run *run);
+
+/* One round: the next values of what is carried, in place of the old ones. */
+static void interpret_round(Run *run, const Node *node, double **carried, double **outside, double round) {
+  Bindings bindings = *run->bindings;
+  Evaluation inner = {.branches = run->evaluation->branches};
+  Run body = {node->body, &bindings, &inner, node, carried, outside, round};
+  bindings.held = NULL; /* the loop is held as a whole */
+  evaluate(&body);
+  for (int i = 0; i < node->body->output_count && inner.problem == NULL; i++) {
+    const Node *next = node->body->outputs[i].value;
+    size_t bytes = sizeof(double) * (size_t)node_extent(body.graph, next, bindings.rows);
+    memcpy(carried[i], inner.values[next->id], bytes);
+  }
+  run->evaluation->branches = inner.branches;
+  run->evaluation->problem = inner.problem;
+  for (int i = 0; inner.values != NULL && i < node->body->count; i++) free(inner.values[i]);
+  free(inner.values);
+}
+
+/* The carried values' elements end to end, for each place of the loop; `into`: into the loop's value, or out of it. */
+static void move_carried(Run *run, const Node *node, const Node *like, int index, double *value, bool into) {
+  long start = 0, size = shape_size(&like->shape);
+  for (int i = 0; i < index; i++) start += shape_size(&node->body->outputs[i].value->shape);
+  unsigned axes = into ? node->axes : like->axes;
+  Place place;
+  for (bool more = first_place(run, axes, &place); more; more = next_place(run, axes, &place)) {
+    double *whole = block(run, node, place) + start, *part = value + block_start(run, like, place);
+    memcpy(into ? whole : part, into ? part : whole, sizeof(double) * (size_t)size);
+  }
+}
+
+static void interpret_repeat(Run *run, const Node *node) {
+  int carried_count = node->body->output_count;
+  double **outside = calloc((size_t)node->operand_count, sizeof *outside);
+  double **carried = calloc((size_t)carried_count, sizeof *carried);
+  bool memory = outside != NULL && carried != NULL;
+  for (int i = 0; memory && i < node->operand_count; i++) outside[i] = run->evaluation->values[node->operands[i]->id];
+  for (int i = 0; memory && i < carried_count; i++) {
+    size_t bytes = sizeof(double) * (size_t)node_extent(run->graph, node->operands[i], run->bindings->rows);
+    carried[i] = malloc(bytes > 0 ? bytes : 1);
+    if (carried[i] != NULL) memcpy(carried[i], outside[i], bytes);
+    memory = carried[i] != NULL;
+  }
+  if (!memory) run->evaluation->problem = "out of memory";
+  for (long round = 0; round < node->rounds && run->evaluation->problem == NULL; round++)
+    interpret_round(run, node, carried, outside, (double)round);
+  for (int i = 0; memory && i < carried_count; i++)
+    move_carried(run, node, node->body->outputs[i].value, i, carried[i], true);
+  for (int i = 0; carried != NULL && i < carried_count; i++) free(carried[i]);
+  free(carried);
+  free(outside);
+}
+
+static void interpret_loop(Run *run, const Node *node) {
+  if (node->op == IR_repeat_result)
+    move_carried(run, node->operands[0], node, node->index, run->evaluation->values[node->id], false);
+  else if (run->bindings->held == NULL || !run->bindings->replay)
+    interpret_repeat(run, node);
+}
+
+/* --- all of it --- */
+
 static void interpret_node(Run *run, const Node *node) {
+  Place place;
   if (node->op == IR_sum_over)
     interpret_sum_over(run, node);
+  else if (node->stride != 0)
+    interpret_convolution(run, node);
+  else if (node->op == IR_pick || node->op == IR_place)
+    interpret_members(run, node);
+  else if (node->op == IR_top_mask_over)
+    interpret_top_over(run, node);
   else if (op_table[node->op].kind == KIND_OVER)
     interpret_max_over(run, node);
   else if (node->op == IR_contract)
     interpret_contract(run, node);
+  else if (op_table[node->op].kind == KIND_LOOP)
+    interpret_loop(run, node);
   else
-    for (long r = 0; r < rows_of(run, node); r++)
-      for (long s = 0; s < samples_of(run, node); s++) interpret_place(run, node, (Place){r, s});
-  if (node->op == IR_stop) hold(run, node);
+    for (bool more = first_place(run, node->axes, &place); more; more = next_place(run, node->axes, &place))
+      interpret_place(run, node, place);
+  if (node->op == IR_stop || node->op == IR_repeat) hold(run, node);
+}
+
+/* Every node in order; what it finds wrong stands in the evaluation. */
+static void evaluate(Run *run) {
+  const Graph *graph = run->graph;
+  Evaluation *evaluation = run->evaluation;
+  evaluation->values = calloc((size_t)graph->count + 1, sizeof *evaluation->values);
+  for (int i = 0; i < graph->count && evaluation->values != NULL && evaluation->problem == NULL; i++) {
+    long extent = node_extent(graph, graph->nodes[i], run->bindings->rows);
+    evaluation->values[i] = malloc(sizeof(double) * (size_t)(extent > 0 ? extent : 1));
+    if (evaluation->values[i] == NULL)
+      evaluation->problem = "out of memory";
+    else
+      interpret_node(run, graph->nodes[i]);
+  }
+  if (evaluation->values == NULL) evaluation->problem = "out of memory";
 }
 
 Evaluation *interpret(const Graph *graph, const Bindings *bindings) {
   Evaluation *evaluation = calloc(1, sizeof *evaluation);
   if (evaluation == NULL) return NULL;
   evaluation->branches = 0xcbf29ce484222325u;
-  evaluation->values = calloc((size_t)graph->count + 1, sizeof *evaluation->values);
-  Run run = {graph, bindings, evaluation};
-  for (int i = 0; i < graph->count && evaluation->values != NULL && evaluation->problem == NULL; i++) {
-    long extent = node_extent(graph, graph->nodes[i], bindings->rows);
-    evaluation->values[i] = malloc(sizeof(double) * (size_t)(extent > 0 ? extent : 1));
-    if (evaluation->values[i] == NULL)
-      evaluation->problem = "out of memory";
-    else
-      interpret_node(&run, graph->nodes[i]);
-  }
-  if (evaluation->values == NULL) evaluation->problem = "out of memory";
+  Run run = {.graph = graph, .bindings = bindings, .evaluation = evaluation};
+  evaluate(&run);
   return evaluation;
 }
 

@@ -8,7 +8,7 @@ typedef struct Loop {
   long extent, stride_a, stride_b, stride_out;
 } Loop;
 
-enum { MAX_LOOPS = 2 * MAX_RANK + 2 };
+enum { MAX_LOOPS = 2 * MAX_RANK + AXIS_COUNT };
 
 typedef struct Nest {
   int count;
@@ -22,10 +22,12 @@ static long dim_stride(const Shape *shape, int d) {
   return stride;
 }
 
-static long axis_stride(const Graph *graph, const Node *node, unsigned axis) {
-  if (!(node->axes & axis)) return 0;
+static long axis_stride(const Graph *graph, const Node *node, int axis) {
+  if (!(node->axes >> axis & 1)) return 0;
   long stride = shape_size(&node->shape);
-  return axis == AXIS_DATUM && node->axes & AXIS_SAMPLE ? stride * graph->samples : stride;
+  for (int inner = axis + 1; inner < AXIS_COUNT; inner++)
+    if (node->axes >> inner & 1) stride *= axis_extent(graph, inner, 0); /* rows are outermost */
+  return stride;
 }
 
 static long label_stride(const Node *x, const int *labels, int label) {
@@ -97,9 +99,9 @@ void contract_values(const Graph *graph, const Node *node, long rows, const doub
   const Node *left = node->operands[0], *right = node->operands[1];
   Nest nest = {0};
   unsigned axes = left->axes | right->axes;
-  for (unsigned axis = AXIS_DATUM; axis <= AXIS_SAMPLE; axis <<= 1)
-    if (axes & axis)
-      add_loop(&nest, (Loop){axis == AXIS_DATUM ? rows : graph->samples, axis_stride(graph, left, axis),
+  for (int axis = 0; axis < AXIS_COUNT; axis++)
+    if (axes >> axis & 1)
+      add_loop(&nest, (Loop){axis_extent(graph, axis, rows), axis_stride(graph, left, axis),
                              axis_stride(graph, right, axis), axis_stride(graph, node, axis)});
   for (int d = 0; d < left->shape.rank; d++) add_label(&nest, node, node->labels_a[d], (long)left->shape.dims[d].size);
   for (int d = 0; d < right->shape.rank; d++)

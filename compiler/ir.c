@@ -17,8 +17,9 @@ const OpInfo op_table[OP_COUNT] = {
 
 const char *const setting_names[SETTING_COUNT] = {"epoch", "step", "rows_in_batch", "total_rows"};
 
-const char *const output_role_names[OUTPUT_ROWS + 1] = {"objective", "term",    "metric", "value", "gradient",
-                                                        "state",     "initial", "export", "rows"};
+const char *const output_role_names[OUTPUT_ROLE_COUNT] = {"objective", "term",        "metric", "value", "gradient",
+                                                          "state",     "initial",     "export", "rows",  "row_gradient",
+                                                          "row_next",  "row_initial", "next"};
 
 const Shape scalar_shape = {0};
 
@@ -29,6 +30,29 @@ Graph *graph_create(Compilation *c, Signature *signature, const char *name, int 
   graph->signature = signature;
   graph->name = intern(c, name);
   graph->samples = samples;
+  return graph;
+}
+
+int graph_support(Graph *graph, Name name, Dim extent) {
+  assert(graph->support_count < MAX_SUPPORTS);
+  graph->supports[graph->support_count] = (SupportAxis){.name = name, .extent = extent};
+  return graph->support_count++;
+}
+
+void graph_support_weights(Graph *graph, int v, Node *weights) {
+  assert(weights->axes == AXIS_DATUM && weights->shape.rank == 1);
+  assert(weights->shape.dims[0].size == graph->supports[v].extent.size);
+  graph->supports[v].weights = weights;
+}
+
+long axis_extent(const Graph *graph, int axis, long rows) {
+  if (1 << axis == AXIS_DATUM) return rows;
+  return 1 << axis == AXIS_SAMPLE ? graph->samples : (long)graph->supports[axis - 2].extent.size;
+}
+
+Graph *graph_create_like(const Graph *from) {
+  Graph *graph = graph_create(from->compilation, from->signature, from->name, from->samples);
+  for (int v = 0; v < from->support_count; v++) graph_support(graph, from->supports[v].name, from->supports[v].extent);
   return graph;
 }
 
@@ -100,6 +124,8 @@ static uint64_t node_hash(const Node *node) {
   hash = mix(hash, (uint64_t)node->index << 32 | (uint64_t)node->dim);
   hash = mix(hash, (uint64_t)node->start << 2 | (uint64_t)node->reverse << 1 | (uint64_t)node->exclusive);
   hash = mix(hash, (uint64_t)node->dims_mask << 32 | node->axes_attribute);
+  hash = mix(hash, (uint64_t)node->stride << 32 | (uint64_t)node->padding);
+  hash = mix(hash, (uint64_t)node->rounds);
   for (int d = 0; d < MAX_RANK; d++)
     hash = mix(hash, (uint64_t)(node->map[d] | node->labels_a[d] << 8 | node->labels_b[d] << 16) |
                          (uint64_t)node->labels_out[d] << 32);
@@ -109,7 +135,8 @@ static uint64_t node_hash(const Node *node) {
 static bool nodes_equal(const Node *a, const Node *b) {
   if (a->op != b->op || a->operand_count != b->operand_count || a->index != b->index || a->dim != b->dim ||
       a->start != b->start || a->reverse != b->reverse || a->exclusive != b->exclusive ||
-      a->dims_mask != b->dims_mask || a->axes_attribute != b->axes_attribute ||
+      a->dims_mask != b->dims_mask || a->axes_attribute != b->axes_attribute || a->rounds != b->rounds ||
+      a->stride != b->stride || a->padding != b->padding || a->body != b->body ||
       number_bits(a->number) != number_bits(b->number) || !shapes_same(&a->shape, &b->shape))
     return false;
   for (int i = 0; i < a->operand_count; i++)
@@ -137,12 +164,19 @@ static void table_make_room(Graph *graph) {
 }
 
 unsigned node_axes(const Graph *graph, const Node *node) {
-  if (node->op == IR_data) return AXIS_DATUM;
-  if (node->op == IR_noise) return graph->signature->noises[node->index].axes;
+  if (node->op == IR_data || node->op == IR_row_state) return AXIS_DATUM;
+  if (node->op == IR_noise || node->op == IR_inner_noise) return graph->signature->noises[node->index].axes;
+  if (node->op == IR_carried || node->op == IR_captured) return node->axes_attribute;
+  if (node->op == IR_repeat_result) return node->operands[0]->body->outputs[node->index].value->axes;
   unsigned axes = 0;
+  if (node->op == IR_repeat) {
+    for (int i = 0; i < node->body->output_count; i++) axes |= node->body->outputs[i].value->axes;
+    return axes;
+  }
   for (int i = 0; i < node->operand_count; i++) axes |= node->operands[i]->axes;
-  if (node->op == IR_spread) return axes | node->axes_attribute;
-  if (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract)
+  if (node->op == IR_spread || node->op == IR_pick) return axes | node->axes_attribute;
+  if (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract || node->op == IR_place ||
+      node->op == IR_convolve_filters)
     return axes & ~node->axes_attribute;
   return axes;
 }
@@ -227,6 +261,11 @@ Node *build_state(Graph *graph, int index) {
   return build_leaf(graph, IR_state, index, s->state_count, &s->states[index].shape);
 }
 
+Node *build_row_state(Graph *graph, int index) {
+  Signature *s = graph->signature;
+  return build_leaf(graph, IR_row_state, index, s->row_state_count, &s->row_states[index].shape);
+}
+
 /* --- what a node is --- */
 
 bool node_is_spread(const Node *node) { return node->op == IR_spread && node->axes_attribute != 0; }
@@ -244,6 +283,8 @@ bool node_is(const Node *node, double value) {
   double number;
   return node_filled(node, &number) && number == value;
 }
+
+int support_axis(const Node *node) { return __builtin_ctz(node->axes_attribute / AXIS_SUPPORT); }
 
 /* --- rebuilding --- */
 
@@ -269,17 +310,23 @@ static Node *build_like_leaf(Graph *graph, const Node *node) {
   if (node->op == IR_data) return build_data(graph, node->index);
   if (node->op == IR_noise) return build_noise(graph, node->index);
   if (node->op == IR_setting) return build_setting(graph, (SettingKind)node->index);
-  assert(node->op == IR_state);
-  return build_state(graph, node->index);
+  if (node->op == IR_state) return build_state(graph, node->index);
+  if (node->op == IR_row_state) return build_row_state(graph, node->index);
+  assert(node->op == IR_carried || node->op == IR_round || node->op == IR_captured);
+  return build_placeholder(graph, node);
 }
 
-static Node *build_like_reduction(Graph *graph, const Node *node, Node *x) {
+static Node *build_like_reduction(Graph *graph, const Node *node, Node **operands) {
+  Node *x = operands[0];
+  if (node->op == IR_pick) return build_pick(graph, x, support_axis(node));
+  if (node->op == IR_place) return build_place(graph, x, support_axis(node));
   if (node->op == IR_sum) return build_sum(graph, x, node->dims_mask);
   if (node->op == IR_max_of) return build_max_of(graph, x, node->dims_mask);
   if (node->op == IR_first_max_mask) return build_first_max_mask(graph, x, node->dims_mask);
   if (node->op == IR_cumsum) return build_cumsum(graph, x, node->dim, node->reverse, node->exclusive);
   if (node->op == IR_sum_over) return build_sum_over(graph, x, node->axes_attribute);
   if (node->op == IR_max_over) return build_max_over(graph, x, node->axes_attribute);
+  if (node->op == IR_top_mask_over) return build_top_mask_over(graph, x, operands[1], node->dims_mask);
   assert(node->op == IR_first_max_mask_over);
   return build_first_max_mask_over(graph, x, node->axes_attribute);
 }
@@ -293,15 +340,26 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
     return build_map3(graph, node->op, operands[0], operands[1], operands[2]);
   case KIND_VIEW: return build_like_view(graph, node, operands);
   case KIND_REDUCE:
-  case KIND_OVER: return build_like_reduction(graph, node, operands[0]);
+  case KIND_OVER: return build_like_reduction(graph, node, operands);
   case KIND_PRODUCT:
     return build_contract(graph, operands[0], node->labels_a, operands[1], node->labels_b, node->shape.rank,
                           node->labels_out, node->axes_attribute);
+  case KIND_LOOP:
+    if (node->op == IR_repeat) return build_same_repeat(graph, node, operands);
+    return build_repeat_result(graph, operands[0], node->index);
+  case KIND_LINE: return build_line(graph, node->op, operands);
   case KIND_OTHER: break;
   }
+  if (node->op == IR_inner_noise) return build_inner_noise(graph, node->index, operands[0]);
   if (node->op == IR_diagonal) return build_diagonal(graph, operands[0]);
   if (node->op == IR_embed_diagonal) return build_embed_diagonal(graph, operands[0]);
   if (node->op == IR_solve_triangular) return build_solve_triangular(graph, operands[0], operands[1], node->reverse);
+  if (node->op == IR_convolve) return build_convolve(graph, operands[0], operands[1], node->stride, node->padding);
+  if (node->op == IR_convolve_transpose)
+    return build_convolve_transpose(graph, operands[0], operands[1], node->stride, node->padding);
+  if (node->op == IR_convolve_filters)
+    return build_convolve_filters(graph, operands[0], operands[1], &node->shape, node->stride, node->padding,
+                                  node->axes_attribute);
   assert(node->op == IR_lower_part);
   return build_lower_part(graph, operands[0]);
 }

@@ -10,7 +10,7 @@
 
 #include "dims.h"
 
-enum { MAX_RANK = 8 };
+enum { MAX_RANK = 8, MOST_INNER_STEPS = 65536 };
 
 typedef enum Op {
 #define OP(name, operands, kind, derivative) IR_##name,
@@ -19,7 +19,17 @@ typedef enum Op {
   OP_COUNT
 } Op;
 
-typedef enum OpKind { KIND_LEAF, KIND_MAP, KIND_VIEW, KIND_REDUCE, KIND_OVER, KIND_PRODUCT, KIND_OTHER } OpKind;
+typedef enum OpKind {
+  KIND_LEAF,
+  KIND_MAP,
+  KIND_VIEW,
+  KIND_REDUCE,
+  KIND_OVER,
+  KIND_PRODUCT,
+  KIND_LOOP,
+  KIND_LINE,
+  KIND_OTHER
+} OpKind;
 typedef enum OpDerivative {
   DERIVATIVE_LEAF,
   DERIVATIVE_CLOSED,
@@ -35,8 +45,10 @@ typedef struct OpInfo {
 } OpInfo;
 extern const OpInfo op_table[OP_COUNT];
 
-/* Implicit axes, as bits. */
+/* Implicit axes, as bits; bit i is axis number i. */
 enum { AXIS_DATUM = 1, AXIS_SAMPLE = 2, AXIS_SUPPORT = 4 /* << number of the summed-out latent */ };
+enum { MAX_SUPPORTS = 4, AXIS_COUNT = 2 + MAX_SUPPORTS };
+enum { AXES_SUPPORT = ((1 << MAX_SUPPORTS) - 1) * AXIS_SUPPORT };
 
 typedef struct Shape {
   int rank;
@@ -54,6 +66,7 @@ typedef struct Facts {
   bool pole_free; /* finite unless arithmetic or an exponential overflows; set by facts_of, for leaves too */
 } Facts;
 
+typedef struct Graph Graph;
 typedef struct Node Node;
 struct Node {
   int id; /* position in graph->nodes */
@@ -65,18 +78,22 @@ struct Node {
   Facts facts;
   double number;           /* constant */
   const double *table;     /* table: its values, row-major */
-  int index;               /* parameter, data, noise, setting, state */
+  int index;               /* parameter, data, noise, setting, state, carried, captured, inner_noise, repeat_result */
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
   long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
-  unsigned dims_mask;      /* sum, max_of, first_max_mask */
-  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, spread, contract */
+  unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
+  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried,
+                              captured, convolve_filters */
+  long stride, padding;    /* convolve and its two transposes: positions between places, zeros around an image */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
   int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
-  Span span; /* the spec text it came from */
-  Name name; /* the author's name for it, or NULL */
+  long rounds; /* repeat; at least 1 */
+  Graph *body; /* repeat: its outputs are the next values; their shapes and axes are those of what is carried */
+  Span span;   /* the spec text it came from */
+  Name name;   /* the author's name for it, or NULL */
 };
 
 typedef enum SettingKind {
@@ -107,7 +124,8 @@ typedef struct DataInput {
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
-typedef struct Noise { /* drawn inside a phase as a pure function of (seed, stream; step, row, sample, element) */
+typedef struct Noise { /* drawn inside a phase, a pure function of (seed, stream; step, row, sample, inner step,
+                          element) */
   Name name;           /* "z.e" */
   NoiseKind kind;
   unsigned stream; /* distinct for each draw; the same in every program */
@@ -121,6 +139,18 @@ typedef struct State {
   double start;
 } State;
 
+/* A value that each row of the training data owns and keeps from one visit to the next: a `local` parameter (raw), the
+ * position of a persistent chain. A program reads it by build_row_state; what becomes of it is said by the train
+ * program's outputs: OUTPUT_ROW_GRADIENT, the optimiser updates it with moments of the row's own; OUTPUT_ROW_NEXT, the
+ * program computes its next value itself; neither, the step holds it and a fit (training.h) moves it. Its first value
+ * is an OUTPUT_ROW_INITIAL of the program "initialise_rows"; rows that were not trained on begin there, too. */
+typedef struct RowState {
+  Name name;
+  Shape shape;
+  Span span;
+  bool constrained; /* the raw value differs from the constrained one */
+} RowState;
+
 /* What all programs of one model share. */
 typedef struct Signature {
   Parameter *parameters;
@@ -131,6 +161,8 @@ typedef struct Signature {
   int noise_count;
   State *states;
   int state_count;
+  RowState *row_states;
+  int row_state_count;
 } Signature;
 
 typedef enum OutputRole {
@@ -142,9 +174,15 @@ typedef enum OutputRole {
   OUTPUT_STATE,     /* index: the state's next value */
   OUTPUT_INITIAL,   /* index: raw initial value of a parameter */
   OUTPUT_EXPORT,    /* index: constrained value of a parameter */
-  OUTPUT_ROWS       /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
+  OUTPUT_ROWS,      /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
+  /* row values (axes datum) of row state `index`: */
+  OUTPUT_ROW_GRADIENT, /* adjoint of MINUS the objective */
+  OUTPUT_ROW_NEXT,     /* its value from this step on */
+  OUTPUT_ROW_INITIAL,  /* raw initial value */
+  OUTPUT_NEXT,         /* in the body of a loop alone: the next value of what is carried */
+  OUTPUT_ROLE_COUNT
 } OutputRole;
-extern const char *const output_role_names[OUTPUT_ROWS + 1];
+extern const char *const output_role_names[OUTPUT_ROLE_COUNT];
 
 typedef struct Output {
   OutputRole role;
@@ -153,21 +191,39 @@ typedef struct Output {
   Node *value;
 } Output;
 
-typedef struct Graph {
+/* The values that a summed-out latent may take. Whoever builds a sum over them sees to it that every addend carries the
+ * member's weight, so that compiled programs may leave out, and do not compute, values with the axes datum and
+ * support(v) where the weight is exactly 0: off the support. */
+typedef struct SupportAxis {
+  Name name;     /* of the latent */
+  Dim extent;    /* members, on and off the support */
+  Node *weights; /* [extent] with axes {datum}; NULL: every member is on the support of every datum */
+} SupportAxis;
+
+struct Graph {
   Compilation *compilation;
   Signature *signature;
   Name name;   /* of the program: "train", "evaluate", ... */
   int samples; /* extent of the sample axis, >= 1 */
+  SupportAxis supports[MAX_SUPPORTS];
+  int support_count;
   Node **nodes;
   int count;
   Output *outputs;
   int output_count;
   struct NodeTable *table; /* finds equal nodes */
   Span current;            /* given to new nodes: build_at */
-} Graph;
+};
 
 Graph *graph_create(Compilation *, Signature *, const char *name, int samples);
+/* An empty graph with the same signature and axes; weights of supports are not taken over. */
+Graph *graph_create_like(const Graph *);
 void graph_output(Graph *, OutputRole, Name, int index, Node *);
+/* A new support axis; returns its number v. The weights are said when they are known, before anything has both axes. */
+int graph_support(Graph *, Name, Dim extent);
+void graph_support_weights(Graph *, int v, Node *weights);
+/* Elements along axis number `axis` (of a batch of so many rows). */
+long axis_extent(const Graph *, int axis, long rows);
 
 /* Builders: each appends one node (or returns an existing or simpler one: equal nodes are shared, constants folded,
  * x + 0, x * 1, expand of nothing ... vanish) and computes shape, axes and facts. Operands must already agree
@@ -181,6 +237,7 @@ Node *build_data(Graph *, int index);
 Node *build_noise(Graph *, int index);
 Node *build_setting(Graph *, SettingKind);
 Node *build_state(Graph *, int index);
+Node *build_row_state(Graph *, int index);
 Node *build_map1(Graph *, Op, Node *);
 Node *build_map2(Graph *, Op, Node *, Node *);
 Node *build_map3(Graph *, Op, Node *, Node *, Node *);
@@ -203,16 +260,67 @@ Node *build_first_max_mask(Graph *, Node *, unsigned dims_mask); /* dims must be
 Node *build_cumsum(Graph *, Node *, int dim, bool reverse, bool exclusive);
 Node *build_sum_over(Graph *, Node *, unsigned axes); /* axes the operand does not have are an internal error */
 Node *build_max_over(Graph *, Node *, unsigned axis);
+/* [n, ..] -> [..] with support axis v, of n members: what member m sees is element m of the first dim. */
+Node *build_pick(Graph *, Node *, int v);
+/* The reverse. Compiled programs leave 0 for what is off the support. */
+Node *build_place(Graph *, Node *, int v);
 Node *build_first_max_mask_over(Graph *, Node *, unsigned axis);
+Node *build_top_mask_over(Graph *, Node *x, Node *k,
+                          unsigned dims_mask);  /* dims trailing; k: of the dims before them */
+Node *build_line(Graph *, Op, Node **operands); /* a LINE op */
 Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
                      const int *labels_out, unsigned summed_axes);
 Node *build_diagonal(Graph *, Node *);
 Node *build_embed_diagonal(Graph *, Node *);
 Node *build_lower_part(Graph *, Node *);
+/* Images are [.., channel, row, column]. What the filters do not cover exactly is an internal error. */
+Node *build_convolve(Graph *, Node *images, Node *filters, long stride, long padding);
+Node *build_convolve_transpose(Graph *, Node *features, Node *filters, long stride, long padding);
+/* Sums over leading dims and these axes; `shape` is that of the filters. */
+Node *build_convolve_filters(Graph *, Node *images, Node *features, const Shape *shape, long stride, long padding,
+                             unsigned summed_axes);
 Node *build_solve_triangular(Graph *, Node *l, Node *b,
                              bool transposed); /* the same dims before l's last two and b's last */
+/* Images, filters and features of a convolution or one of its transposes: three of operands and result. */
+typedef struct Convolution {
+  const Node *images, *filters, *features;
+  long leading; /* images a datum and sample */
+  long channels, height, width;
+  long count, rows, columns; /* filters */
+  long down, across;         /* features */
+} Convolution;
+Convolution convolution_of(const Node *);
 /* The same op and attributes on other operands: how passes rebuild a node (also into another graph). */
 Node *build_like(Graph *, const Node *, Node **operands);
+
+/* Loops. The body is built like anything else, differentiate included, on placeholders: one for each value that goes
+ * from round to round, and one for the round's number if it is asked for. What the body uses that depends on no
+ * placeholder stays outside: it is computed once, before the loop. Plain noise in a body is such a value, the same in
+ * every round; build_inner_noise(graph, noise, round) is drawn anew in each. */
+typedef struct Repeat {
+  long rounds; /* none: the results are the initial values */
+  Node *round; /* build_round's, or NULL */
+  int count;
+  Node **carried; /* build_carried's */
+  Node **initial; /* before the first round; of the placeholder's shape, its axes or fewer */
+  Node **next;    /* after a round, in terms of the placeholders; likewise */
+} Repeat;
+/* A placeholder for a value with these axes. `facts` must hold of the initial value and, wherever they hold of the
+ * placeholder, of the next one; NULL: nothing is known. A leaf, so that inner gradients with respect to it need no
+ * build_variable. */
+Node *build_carried(Graph *, const Shape *, unsigned axes, const Facts *);
+Node *build_round(Graph *); /* 0, 1, 2, ... */
+/* Noise of the signature, drawn anew in each inner step: a step value, whole, at least 0 and below 2^16, such as
+ * build_round's. build_noise draws that of inner step 0. */
+Node *build_inner_noise(Graph *, int index, Node *inner_step);
+/* NULL, or why there can be no such loop, for people: a body that reduces over the batch would need a pass over the
+ * batch each round. Ask before build_repeat, which requires a loop without a problem. */
+const char *repeat_problem(Graph *, const Repeat *);
+/* results[i]: carried value i after the last round. A stopped value: no gradient passes. */
+void build_repeat(Graph *, const Repeat *, Node **results);
+/* The same by substitution, round after round: as much code as there are rounds, but it may reduce over the batch and
+ * gradients pass. */
+void build_unrolled(Graph *, const Repeat *, Node **results);
 
 /* Prints "%12 q.mu [K] {datum} = contract(%3, %9) ..." a line a node, with the spec line it came from, then outputs. */
 void ir_print(Text *, const Graph *);
@@ -235,10 +343,11 @@ typedef struct Bindings {
   const double *const *parameters; /* raw, by index */
   const double *const *data;       /* rows x size, by index */
   const double *const *states;
-  double settings[SETTING_COUNT]; /* SETTING_ROWS_IN_BATCH must be rows */
+  const double *const *row_states; /* rows x size, by index */
+  double settings[SETTING_COUNT];  /* SETTING_ROWS_IN_BATCH must be rows */
   uint64_t seed;
   uint32_t step;
-  /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop node,
+  /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop and repeat,
    * replay uses them. NULL: neither. held has graph->count entries; those that are NULL are made with malloc and are
    * the caller's to free. */
   double **held;

@@ -9,14 +9,19 @@
 /* ---- which rules are sound
  * -------------------------------------------------------------------------------------------- */
 
+static bool is_noise_of(Elaborator *e, const Node *node, Name latent) {
+  if (node->op != IR_noise && node->op != IR_inner_noise) return false;
+  const char *name = e->graph->signature->noises[node->index].name;
+  size_t n = strlen(latent);
+  return strncmp(name, latent, n) == 0 && name[n] == '.';
+}
+
 static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
   if (seen[node->id]) return false;
   seen[node->id] = true;
-  if (node->op == IR_noise) {
-    const char *name = e->graph->signature->noises[node->index].name;
-    size_t n = strlen(latent);
-    return strncmp(name, latent, n) == 0 && name[n] == '.';
-  }
+  if (is_noise_of(e, node, latent)) return true;
+  for (int i = 0; node->op == IR_repeat && i < node->body->count; i++)
+    if (is_noise_of(e, node->body->nodes[i], latent)) return true;
   for (int i = 0; i < node->operand_count; i++)
     if (depends_on_noise_of(e, node->operands[i], latent, seen)) return true;
   return false;
@@ -76,38 +81,60 @@ static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
 
 enum { MOST_VALUES = 256 };
 
-/* sum over z of q(z) (log q(z) - log p(z)), a value of probability 0 contributing nothing. */
-bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
+/* All values of a finite support, along a dim of their own. */
+static bool support_nodes(Elaborator *e, const Value *d, const Shape *shape, Span span, NodeDim *nodes, Value *z) {
   Support support, extended;
-  NodeDim nodes;
   double values[MOST_VALUES];
-  pair->why = "the support is not finite";
-  if (event_rank(pair->q) != 0 || event_rank(pair->p) != 0 || !distribution_support(e, pair->q, &support, &extended))
-    return false;
+  if (event_rank(d) != 0 || !distribution_support(e, d, &support, &extended)) return false;
   const Facts *f = &support.facts;
   double count = f->high - f->low + 1;
   if (support.special != SPECIAL_NONE || !f->integer || !(count <= MOST_VALUES) ||
-      !node_dim(e, &pair->shape, (int)count, &nodes))
+      !node_dim(e, shape, (int)count, nodes))
     return false;
   for (int i = 0; i < (int)count; i++) values[i] = f->low + i;
-  Value z = node_table(e, &nodes, values, pair->span);
+  *z = node_table(e, nodes, values, span);
+  return true;
+}
+
+/* sum over z of exp(log_q) v, a value of probability 0 contributing nothing. */
+static Value sum_weighted(Elaborator *e, const NodeDim *nodes, Value log_q, Value v, Span span) {
+  Value probability = apply1(e, IR_exp, log_q, span);
+  Value possible = apply2(e, IR_less, value_number(0), probability, span);
+  Value term = apply3(e, IR_select, possible, apply2(e, IR_mul, probability, v, span), value_number(0), span);
+  return sum_nodes(e, nodes, term, span);
+}
+
+/* sum over z of q(z) (log q(z) - log p(z)) */
+bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
+  NodeDim nodes;
+  Value z;
+  Span span = pair->span;
+  pair->why = "the support is not finite";
+  if (event_rank(pair->p) != 0 || !support_nodes(e, pair->q, &pair->shape, span, &nodes, &z)) return false;
   bool missing_q, missing_p;
-  Value log_q = distribution_field(e, pair->q, "log_pdf", &z, &nodes.shape, pair->span, &missing_q);
-  Value log_p = distribution_field(e, pair->p, "log_pdf", &z, &nodes.shape, pair->span, &missing_p);
+  Value log_q = distribution_field(e, pair->q, "log_pdf", &z, &nodes.shape, span, &missing_q);
+  Value log_p = distribution_field(e, pair->p, "log_pdf", &z, &nodes.shape, span, &missing_p);
   pair->why = arena_printf(e->c, "%s declares no log_pdf", distribution_name(missing_q ? pair->q : pair->p));
   if (missing_q || missing_p) return false;
-  Span span = pair->span;
-  Value probability = apply1(e, IR_exp, log_q, span);
-  Value term = apply2(e, IR_mul, probability, apply2(e, IR_sub, log_q, log_p, span), span);
-  Value possible = apply2(e, IR_less, value_number(0), probability, span);
-  *result = sum_nodes(e, &nodes, apply3(e, IR_select, possible, term, value_number(0), span), span);
-  pair->nodes = (int)count;
+  *result = sum_weighted(e, &nodes, log_q, apply2(e, IR_sub, log_q, log_p, span), span);
+  pair->nodes = (int)nodes.dim.size;
   return true;
+}
+
+Value entropy_by_sum(Elaborator *e, const Value *q, const Shape *shape, Span span, bool *missing) {
+  NodeDim nodes;
+  Value z;
+  *missing = !support_nodes(e, q, shape, span, &nodes, &z);
+  if (*missing) return value_error();
+  Value log_q = distribution_field(e, q, "log_pdf", &z, &nodes.shape, span, missing);
+  return *missing ? value_error() : apply1(e, IR_neg, sum_weighted(e, &nodes, log_q, log_q, span), span);
 }
 
 static bool kl_by_draw(Elaborator *e, KlPair *pair, Value *result) {
   pair->why = "two distributions are not drawn here";
   if (!pair->latent) return false;
+  pair->why = "its draw is relaxed, and the KL is that of the distribution itself";
+  if (is_relaxed(e->model, pair->latent)) return false;
   *result = value_error();
   Value z = model_value(e, model_find_declaration(e->model, pair->latent), pair->span);
   if (z.kind == VALUE_ERROR) return true;
@@ -234,6 +261,13 @@ static void warn_of_draws(Elaborator *e, const KlPair *pair, const char *reason)
   help_with(d, "if that is meant, write kl = monte_carlo or `allow kl_monte_carlo;`");
 }
 
+static void warn_of_coarse(Elaborator *e, const KlPair *pair) {
+  if (!e->describe || e->model->checked || !pair->coarse) return;
+  Diagnostic *d = warning_at(e->c, "kl_coarse", pair->span, "%s by quadrature is only within %.1g nats%s%s",
+                             pair_text(e, pair), pair->error, *pair->coarse ? ", at " : "", pair->coarse);
+  help_with(d, "bound the posterior's parameters away from there (softplus(...) + 0.5), or `allow kl_coarse;`");
+}
+
 Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, const Shape *shape, KlMethod method,
                  Span span) {
   KlPair pair = {.latent = latent, .q = q, .p = p, .shape = *shape, .span = span, .method = method, .error = -1};
@@ -252,6 +286,7 @@ Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, con
     if (rule->take(e, &pair, &result)) {
       if (result.kind == VALUE_ERROR) return result;
       if (drawn && !forced) warn_of_draws(e, &pair, reason);
+      if (rule->rule == KL_RULE_QUADRATURE) warn_of_coarse(e, &pair);
       record(e, &pair, rule->rule, forced ? "as asked" : drawn ? reason : NULL);
       return average_samples(e, result);
     }

@@ -1,6 +1,7 @@
 /* Lower: a graph -> the scheduler's own list of nodes, operands before users. Values nobody wants are left out, stops
  * are taken off, a permutation of a product becomes the product's own order of dims, and the mask of a maximum along
- * the batch is spelt out as two maxima. Requires a verified graph; leaves it as it was. */
+ * the batch is spelt out as two maxima, that of the k largest as a search and a comparison with what it found. Requires
+ * a verified graph; leaves it as it was. */
 #include <math.h>
 #include <string.h>
 
@@ -52,6 +53,19 @@ static Node *lower_mask_over_rows(Scheduler *s, const Node *node, Node *x) {
   return made(s, node, IR_equal, x->axes, 2, (Node *[]){key, first});
 }
 
+/* The k largest of the batch: first, in a step of its own over all rows, which is the last one taken; then in each row
+ * what comes before it. `exclusive` tells the first of these from the second. */
+static Node *lower_top_mask(Scheduler *s, const Node *node, Node *x, Node *k) {
+  Node *last = made(s, node, IR_top_mask_over, x->axes & ~(unsigned)AXIS_DATUM, 2, (Node *[]){x, k});
+  last->exclusive = true;
+  last->shape = k->shape;
+  last->shape.dims[last->shape.rank++] = dim_number(3); /* its order, its row, its place */
+  last->dims_mask = node->dims_mask;
+  Node *mask = made(s, node, IR_top_mask_over, x->axes, 2, (Node *[]){x, last});
+  mask->dims_mask = node->dims_mask;
+  return mask;
+}
+
 /* permute(contract): the same product with its result's labels in another order. */
 static Node *lower_permuted_product(Scheduler *s, const Node *permute, const Node *product) {
   Node *node = append(s, product);
@@ -68,6 +82,7 @@ static Node *lower_node(Scheduler *s, const Node *node, Node **lowered, const in
     return lower_permuted_product(s, node, first);
   if (node->op == IR_first_max_mask_over && node->axes_attribute == AXIS_DATUM)
     return lower_mask_over_rows(s, node, first);
+  if (node->op == IR_top_mask_over) return lower_top_mask(s, node, first, lowered[node->operands[1]->id]);
   Node *copy = append(s, node);
   copy->operands = arena_array(s->compilation, Node *, node->operand_count);
   for (int i = 0; i < node->operand_count; i++) copy->operands[i] = lowered[node->operands[i]->id];

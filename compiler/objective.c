@@ -66,12 +66,9 @@ static bool variable_type(Elaborator *e, const Item *variable, Support *support,
 }
 
 static bool latent_type_built(Elaborator *e, const Item *latent, const Support *support) {
-  const TypeExpr *type = latent->type;
-  if (support->special != SPECIAL_NONE)
-    error_at(e->c, "not-supported", type->span, "a latent of the type `%s` is not supported yet", support->name);
-  else if (support->facts.integer)
-    error_at(e->c, "not-supported", type->span, "a discrete latent (`%s`) is not supported yet", support->name);
-  return support->special == SPECIAL_NONE && !support->facts.integer;
+  if (support->special == SPECIAL_NONE || support->special == SPECIAL_CATEGORY) return true;
+  error_at(e->c, "not-supported", latent->type->span, "a latent of the type `%s` is not supported yet", support->name);
+  return false;
 }
 
 /* What is said of a param is said once for all data. */
@@ -115,7 +112,9 @@ Value statement_value(Elaborator *e, Item *statement) {
              item_keyword(statement->kind), statement->name, value_text(e->c, &d));
     return value_error();
   }
+  hold_as_vector(e, &d, &support, &shape);
   bool fits = check_distribution_for(e, &d, variable, &support, &shape, item_keyword(statement->kind));
+  if (fits && statement->kind == ITEM_POSTERIOR) fits = check_method(e, statement, &d);
   if (fits && variable->kind == ITEM_PARAM) fits = check_global(e, &d, variable, statement);
   return fits ? d : value_error();
 }
@@ -159,20 +158,40 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   if (d.kind != VALUE_DISTRIBUTION) return d;
   unsigned axes =
       (latent->kind == ITEM_LATENT ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
-  return distribution_sample(e, &d, latent->name, &shape, axes, d.span);
+  Support number = support;
+  bool held = hold_as_vector(e, &d, &support, &shape);
+  Value z = posterior_draw(e, model_find(e->model, ITEM_POSTERIOR, latent->name), latent, &d, &shape, axes, d.span);
+  return held ? number_of_vector(e, z, &number, span) : z;
 }
 
 /* ---- one expectation each -------------------------------------------------------------------------------------------
  */
 
-static bool latent_shape(Elaborator *e, Name name, Span span, Shape *shape) {
+static Item *find_latent(Elaborator *e, Name name, Span span) {
   Item *latent = model_find_declaration(e->model, name);
   bool global = latent && latent->kind == ITEM_PARAM && model_find(e->model, ITEM_POSTERIOR, name);
-  if (!latent || (latent->kind != ITEM_LATENT && !global)) {
-    error_at(e->c, "not-a-latent", span, "`%s` is not a latent", name);
-    return false;
-  }
-  return read_shape(e, latent->type, shape);
+  if (latent && (latent->kind == ITEM_LATENT || global)) return latent;
+  error_at(e->c, "not-a-latent", span, "`%s` is not a latent", name);
+  return NULL;
+}
+
+/* The shape of a latent as its distribution d sees it. */
+static bool latent_shape(Elaborator *e, Name name, const Value *d, Shape *shape) {
+  const Item *latent = model_find_declaration(e->model, name);
+  Support support;
+  if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, shape)) return false;
+  hold_as_vector(e, d, &support, shape);
+  return true;
+}
+
+/* The value of a variable as d sees it. */
+static Value value_for(Elaborator *e, Item *variable, const Value *d, Span span) {
+  Support support;
+  Shape shape;
+  Value z = model_value(e, variable, span);
+  if (z.kind == VALUE_ERROR || !variable->type) return z;
+  if (!read_support(e, variable->type, &support) || !read_shape(e, variable->type, &shape)) return value_error();
+  return hold_as_vector(e, d, &support, &shape) ? vector_of_number(e, z, span) : z;
 }
 
 void report_no_density(Elaborator *e, const Value *d) {
@@ -191,7 +210,14 @@ static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
     help_with(x, "`elbo` has log_prior(%s) in place of kl(%s)", name, name);
     return value_error();
   }
-  Value z = model_value(e, variable, span);
+  if (kind != ITEM_LIKELIHOOD && has_atoms(&d) && is_relaxed(e->model, name)) {
+    Diagnostic *x =
+        error_at(e->c, "relaxed-density", span, "`%s` is relaxed, and between the atoms of %s its density says nothing",
+                 name, distribution_name(&d));
+    help_with(x, "kl(%s) is that of the distribution itself", name);
+    return value_error();
+  }
+  Value z = value_for(e, variable, &d, span);
   if (z.kind == VALUE_ERROR) return z;
   Shape shape = visible_shape(&z);
   bool missing;
@@ -203,7 +229,7 @@ static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
 /* KL of a latent, one value an event, samples averaged. */
 static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
   Shape shape;
-  if (!latent_shape(e, name, span, &shape)) return value_error();
+  if (!find_latent(e, name, span)) return value_error();
   Value q = statement_of(e, ITEM_POSTERIOR, name, span), p = statement_of(e, ITEM_PRIOR, name, span);
   if (q.kind == VALUE_ERROR || p.kind == VALUE_ERROR) return value_error();
   if (q.kind != VALUE_DISTRIBUTION) {
@@ -211,17 +237,25 @@ static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
     help_with(d, "log_prior(%s) stands in its place", name);
     return value_error();
   }
+  if (!latent_shape(e, name, &q, &shape)) return value_error();
   return resolve_kl(e, name, &q, &p, &shape, method, span);
 }
 
 static Value entropy_of(Elaborator *e, Name name, Span span) {
   Shape shape;
-  if (!latent_shape(e, name, span, &shape)) return value_error();
+  if (!find_latent(e, name, span)) return value_error();
   Value q = statement_of(e, ITEM_POSTERIOR, name, span);
-  if (q.kind == VALUE_ERROR) return q;
+  if (q.kind == VALUE_ERROR || !latent_shape(e, name, &q, &shape)) return value_error();
   bool missing = true;
   Value v = value_error();
   if (q.kind == VALUE_DISTRIBUTION) v = distribution_field(e, &q, "entropy", NULL, &shape, span, &missing);
+  if (missing && is_relaxed(e->model, name)) {
+    v = entropy_by_sum(e, &q, &shape, span, &missing);
+    if (missing) {
+      error_at(e->c, "kl-rule", span, "there is no closed form of entropy(%s), whose draws are relaxed", name);
+      return value_error();
+    }
+  }
   if (q.kind != VALUE_DISTRIBUTION || missing) {
     /* No closed form: minus the log density at the draw. */
     return average_samples(e, apply1(e, IR_neg, log_density(e, ITEM_POSTERIOR, name, span), span));
@@ -290,6 +324,13 @@ static Value log_weight(Elaborator *e, Span span) {
     const Item *item = e->model->items.items[i];
     if (item->kind == ITEM_LATENT && is_point(e->model, item->name)) {
       error_at(e->c, "point-posterior", span, "log_weight: the posterior of `%s` is a point", item->name);
+      return value_error();
+    }
+    if (item->kind == ITEM_LATENT && is_relaxed(e->model, item->name)) {
+      Diagnostic *d =
+          error_at(e->c, "relaxed-weight", span,
+                   "log_weight: `%s` is relaxed in training, where its draws are none of its posterior", item->name);
+      help_with(d, "an ELBO of relaxed draws is `elbo`, whose kl is that of the distribution itself");
       return value_error();
     }
     if (item->kind == ITEM_PARAM && model_find(e->model, ITEM_POSTERIOR, item->name)) {

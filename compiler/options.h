@@ -37,9 +37,19 @@ typedef enum ProgramKind {
   PROGRAM_RECONSTRUCT,
   PROGRAM_EXPORT,
   PROGRAM_PROJECT,
+  PROGRAM_INITIALISE_ROWS, /* of row states */
+  PROGRAM_EXPORT_ROWS,
+  PROGRAM_FIT,     /* of the batch's locals before a step of training: the objective and its gradient in them */
+  PROGRAM_FIT_NEW, /* of rows that were not trained on */
   PROGRAM_COUNT
 } ProgramKind;
 extern const char *const program_names[PROGRAM_COUNT];
+
+/* Iterations of L-BFGS: lbfgs(steps, history, restart). */
+typedef struct InnerFit {
+  long steps, history; /* steps 0: none */
+  bool restart;
+} InnerFit;
 
 /* Settings of a train block, as read by the front end. */
 typedef struct Training {
@@ -47,6 +57,9 @@ typedef struct Training {
   double lr, beta1, beta2, epsilon, momentum, weight_decay;
   long batch, epochs, steps;
   bool shuffle;
+  InnerFit fit;            /* of the optimizer lbfgs */
+  long unchanged;          /* stop = unchanged(n); 0: not */
+  InnerFit inner, fit_new; /* of the row states of a batch; of rows that were not trained on */
   Span span;
 } Training;
 

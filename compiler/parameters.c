@@ -1,6 +1,7 @@
-/* parameters: a declared param -> its raw storage in the signature and the constrained value made from it. Types and
- * norms are transforms that are differentiated through; `projected` ones are stored constrained and set back after each
- * step (LANGUAGE rule 28). The transforms are library text: constrain_TYPE and its inverse unconstrain_TYPE. */
+/* parameters: a declared param or local -> its raw storage in the signature (a parameter, a row state) and the
+ * constrained value made from it. Types and norms are transforms that are differentiated through; `projected` ones are
+ * stored constrained and set back after each step (LANGUAGE rule 28). The transforms are library text: constrain_TYPE
+ * and its inverse unconstrain_TYPE. */
 #include "front.h"
 
 #include <string.h>
@@ -87,16 +88,19 @@ static Scope *numbers_of(Elaborator *e, const Scope *scope) {
   return copy;
 }
 
+static bool is_transformed(Elaborator *e, const TypeExpr *type) {
+  Name constrain = intern(e->c, arena_printf(e->c, "constrain_%s", type->name));
+  return library_find(e->model, ITEM_FUNCTION, constrain) != NULL || attribute(type, "unit_norm") ||
+         attribute(type, "max_norm");
+}
+
 static int add_parameter(Elaborator *e, const char *full_name, const TypeExpr *type, const Shape *shape,
                          const Expr *init, Span span) {
   Signature *s = e->graph->signature;
   Parameter p = {.name = intern(e->c, full_name), .shape = *shape, .span = span};
   p.fixed = attribute(type, "fixed") != NULL;
   p.projected = attribute(type, "projected") != NULL;
-  bool transformed =
-      library_find(e->model, ITEM_FUNCTION, intern(e->c, arena_printf(e->c, "constrain_%s", type->name))) != NULL ||
-      attribute(type, "unit_norm") || attribute(type, "max_norm");
-  p.constrained = transformed && !p.projected && !p.fixed;
+  p.constrained = is_transformed(e, type) && !p.projected && !p.fixed;
   s->parameters = arena_grow(e->c, s->parameters, s->parameter_count, sizeof *s->parameters);
   s->parameters[s->parameter_count] = p;
   Model *m = e->model;
@@ -106,12 +110,11 @@ static int add_parameter(Elaborator *e, const char *full_name, const TypeExpr *t
   return s->parameter_count++;
 }
 
-/* The starting value, put onto the constraint. */
-static Value initial_value(Elaborator *e, int index) {
-  const Parameter *p = &e->graph->signature->parameters[index];
-  const ParameterSource *source = &e->model->sources[index];
+/* The starting value, put onto the constraint; a draw has the given axes. */
+static Value initial_value_at(Elaborator *e, const ParameterSource *source, Name name, const Shape *shape,
+                              unsigned axes, Span declared) {
   Scope *scope = scope_new(e, source->scope);
-  Frame frame = enter_callee(e, scope, source->model_visible, arena_printf(e->c, "init.%s", p->name));
+  Frame frame = enter_callee(e, scope, source->model_visible, arena_printf(e->c, "init.%s", name));
   Value v = value_number(0);
   bool positive = strcmp(source->type->name, "positive") == 0;
   if (source->init)
@@ -121,30 +124,35 @@ static Value initial_value(Elaborator *e, int index) {
   else if (strcmp(source->type->name, "unit") == 0)
     v = value_number(0.5);
   else if (strcmp(source->type->name, "simplex") == 0)
-    v = value_number(1 / p->shape.dims[p->shape.rank - 1].size);
-  if (v.kind == VALUE_DISTRIBUTION) v = distribution_sample(e, &v, e->path, &p->shape, 0, source->init->span);
-  Span span = source->init ? source->init->span : p->span;
+    v = value_number(1 / shape->dims[shape->rank - 1].size);
+  if (v.kind == VALUE_DISTRIBUTION) v = distribution_sample(e, &v, e->path, shape, axes, source->init->span);
+  Span span = source->init ? source->init->span : declared;
   if (v.kind == VALUE_ERROR) {
   } else if (!value_is_numeric(&v)) {
-    error_at(e->c, "init", span, "a param starts at a value, a distribution or another param; this is %s",
-             value_text(e->c, &v));
+    error_at(e->c, "init", span, "a %s starts at a value, a distribution or another param; this is %s",
+             axes ? "local" : "param", value_text(e->c, &v));
     v = value_error();
   } else {
     Support support;
     Node *node = value_node(e, &v);
     bool normed = attribute(source->type, "unit_norm") || attribute(source->type, "max_norm");
     if (read_support(e, source->type, &support) && facts_disjoint(&node->facts, &support.facts) && !normed) {
-      error_at(e->c, "support", span, "%s is %s, but its initial value %s", p->name, support.name,
+      error_at(e->c, "support", span, "%s is %s, but its initial value %s", name, support.name,
                lies_text(e->c, &node->facts));
       v = value_error();
     } else
-      v = expand_to(e, v, &p->shape, span);
+      v = expand_to(e, v, shape, span);
   }
   if (attribute(source->type, "unit_norm") || attribute(source->type, "max_norm") ||
       strcmp(source->type->name, "lower_triangular") == 0)
     v = constrain(e, source->type, v, "project");
   leave_callee(e, frame);
   return v;
+}
+
+static Value initial_value(Elaborator *e, int index) {
+  const Parameter *p = &e->graph->signature->parameters[index];
+  return initial_value_at(e, &e->model->sources[index], p->name, &p->shape, 0, p->span);
 }
 
 Value make_parameter(Elaborator *e, Name name, const char *full_name, const TypeExpr *type, const Expr *init,
@@ -210,4 +218,51 @@ Value exported_value(Elaborator *e, int index) {
   Value v = constrain(e, source->type, raw, "constrain");
   leave_callee(e, frame);
   return v;
+}
+
+/* ---- locals ------------------------------------------------------------------------------------------------------
+ */
+
+static int local_index(Elaborator *e, const Item *item) {
+  Signature *s = e->graph->signature;
+  for (int i = 0; i < s->row_state_count; i++)
+    if (s->row_states[i].name == item->name) return i;
+  Support support;
+  RowState local = {.name = item->name, .span = item->name_span};
+  if (!read_support(e, item->type, &support) || !read_shape(e, item->type, &local.shape)) return -1;
+  const Attribute *projected = attribute(item->type, "projected");
+  if (projected) {
+    Diagnostic *d = error_at(e->c, "attribute", projected->span, "a `local` cannot be projected");
+    help_with(d, "without `projected` its constraint is a transform, which inner steps see as well");
+    return -1;
+  }
+  local.constrained = is_transformed(e, item->type);
+  s->row_states = arena_grow(e->c, s->row_states, s->row_state_count, sizeof *s->row_states);
+  s->row_states[s->row_state_count] = local;
+  Model *m = e->model;
+  m->row_sources = arena_grow(e->c, m->row_sources, s->row_state_count, sizeof *m->row_sources);
+  m->row_sources[s->row_state_count] =
+      (ParameterSource){.type = item->type, .init = item->expr, .scope = NULL, .model_visible = true};
+  return s->row_state_count++;
+}
+
+Value make_local(Elaborator *e, Item *item) {
+  int index = local_index(e, item);
+  if (index < 0) return value_error();
+  place(e, item->name_span);
+  Value raw = value_tensor(build_row_state(e->graph, index), 0, item->name_span);
+  return e->graph->signature->row_states[index].constrained ? constrain(e, item->type, raw, "constrain") : raw;
+}
+
+Value raw_initial_row(Elaborator *e, int index) {
+  const RowState *local = &e->graph->signature->row_states[index];
+  const ParameterSource *source = &e->model->row_sources[index];
+  Value v = initial_value_at(e, source, local->name, &local->shape, AXIS_DATUM, local->span);
+  return local->constrained ? transform(e, "unconstrain", source->type->name, v, local->span) : v;
+}
+
+Value exported_row(Elaborator *e, int index) {
+  const RowState *local = &e->graph->signature->row_states[index];
+  Value raw = value_tensor(build_row_state(e->graph, index), 0, local->span);
+  return constrain(e, e->model->row_sources[index].type, raw, "constrain");
 }

@@ -7,6 +7,7 @@
 #ifndef SPM_PLAN_INTERNAL_H
 #define SPM_PLAN_INTERNAL_H
 
+#include "../runtime/convolve.h"
 #include "plan.h"
 
 /* Dims of an iteration space: datum and sample, then a shape's, or the labels of a contraction. */
@@ -19,6 +20,7 @@ typedef enum Storage {
   STORE_PARAMETER,  /* index; read only */
   STORE_DATA,       /* index; read only, rows */
   STORE_STATE,      /* index; read only, before this step */
+  STORE_ROW_STATE,  /* index; read only, rows, before this step */
   STORE_SETTING,    /* index; read only */
   STORE_TABLE,      /* a constant array of the text; read only */
   STORE_VALUES,     /* offset in call->values */
@@ -123,9 +125,37 @@ typedef struct Solve {
   Access l, b, to; /* strides: of the loops */
 } Solve;
 
+/* A convolution or one of its transposes, for `images` that run on in memory. */
+typedef struct Convolve {
+  Op op;
+  int loop_count;
+  Extent loops[PLAN_DIMS];
+  Extent images;
+  long sizes[SPM_CONVOLVE_SIZES];
+  Access to, a, b; /* strides: of the loops */
+  Access work;     /* of one strip */
+} Convolve;
+
+/* A LINE op's kernel on [loops] lines: to of its operands; `room` is memory for it, or NULL. */
+typedef struct Line {
+  Op op;
+  int loop_count, operand_count;
+  Extent loops[PLAN_DIMS];
+  long n, m;                    /* lengths the kernel is told */
+  Access to, room, operands[3]; /* strides: of the loops */
+} Line;
+
+/* The k largest of the batch, x [rows][groups][n]: a search over all rows, or the mask of a tile's. */
+typedef struct Top {
+  bool search;
+  long groups, n;
+  Access x, other, to; /* other: how many; of the mask, what the search found */
+} Top;
+
 typedef struct Draw {
   int noise; /* -1: the row's number within the batch */
   Access to;
+  Access inner; /* the inner step: a tensor of one element, or a number */
 } Draw;
 
 typedef struct Clear { /* zeros, before something is written into a part of it */
@@ -133,7 +163,25 @@ typedef struct Clear { /* zeros, before something is written into a part of it *
   Extent size;
 } Clear;
 
-typedef enum StepKind { PLAN_LOOP, PLAN_GEMM, PLAN_ALONG, PLAN_SOLVE, PLAN_DRAW, PLAN_CLEAR } StepKind;
+/* for (number = 0; number < count; number++) { body } */
+typedef struct Rounds {
+  long count;
+  Access number; /* where each round's number is put; without a tensor if nobody asks */
+  struct StepList *body;
+} Rounds;
+
+typedef enum StepKind {
+  PLAN_LOOP,
+  PLAN_GEMM,
+  PLAN_ALONG,
+  PLAN_SOLVE,
+  PLAN_CONVOLVE,
+  PLAN_LINE,
+  PLAN_TOP,
+  PLAN_DRAW,
+  PLAN_CLEAR,
+  PLAN_ROUNDS
+} StepKind;
 typedef struct Step {
   StepKind kind;
   const Node *node; /* for the comment above it */
@@ -142,8 +190,12 @@ typedef struct Step {
     Gemm gemm;
     Along along;
     Solve solve;
+    Convolve convolve;
+    Line line;
+    Top top;
     Draw draw;
     Clear clear;
+    Rounds rounds;
   };
 } Step;
 
@@ -240,6 +292,7 @@ typedef struct Info {
   bool visited;
   Node **terms; /* of a range */
   int term_count;
+  Tensor **carried; /* of a repeat: by index */
 } Info;
 
 struct Group {
@@ -266,6 +319,12 @@ typedef struct Scheduler {
   int *marks; /* for searches; [node] */
   int mark;
   long *parameter_offset, *state_offset;
+  /* of a loop's body, which has a scheduler of its own that writes the same plan */
+  struct Scheduler *outer;
+  const Node *loop;     /* lowered, of outer */
+  Tensor *round_number; /* NULL: nobody asks for it */
+  StepList *list;       /* all steps of the body */
+  StepList *outer_list; /* where the loop will stand */
 } Scheduler;
 
 /* lower.c: graph -> s->nodes: dead nodes dropped, stops and permuted products folded, masks along the batch spelt out.
@@ -298,7 +357,12 @@ void group_steps(Scheduler *, const Group *, StepList *);
 void reduction_steps(Scheduler *, const Node *, StepList *);
 void along_steps(Scheduler *, const Node *, StepList *); /* cumsum, masks of maxima, lower_part */
 void solve_steps(Scheduler *, const Node *, StepList *);
+/* lines.c */
+double line_operations(const Line *); /* of one line */
+void line_steps(Scheduler *, const Node *, StepList *);
+void top_steps(Scheduler *, const Node *, StepList *);    /* top_mask_over, lowered */
 void layout_steps(Scheduler *, const Node *, StepList *); /* pad, concat, embed_diagonal, and views that are copied */
+void clear_step(Scheduler *, const Node *, StepList *);   /* zeros in the node's own memory */
 void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);
 /* to = sum of a * b over the space; `sums`: some dims have stride 0 in `to`. */
 void product_loop(Scheduler *, const Node *, Access a, Access b, Access to, bool sums, const Extent *extents,
@@ -307,9 +371,15 @@ void product_loop(Scheduler *, const Node *, Access a, Access b, Access to, bool
 Access whole_operand(Scheduler *, const Node *operand, StepList *);
 /* Where the copy of an operand is made for a step of this list: once a step, not once a tile, if it has no rows. */
 StepList *copy_list(Scheduler *, const Node *operand, StepList *list);
+/* The steps of the row phase that makes an operand. */
+StepList *row_list(Scheduler *, const Node *operand);
 /* Where a node's own value is written: its tensor, or a tile's partial of it. */
 Access result_access(Scheduler *, const Node *);
 Extent result_extent(const Tensor *);
+
+/* convolutions.c */
+void convolve_steps(Scheduler *, const Node *, StepList *);
+void choose_strip(long *sizes); /* the last two of runtime/convolve.h, from the others */
 
 /* products.c */
 /* Over the batch, with a result that is worth cutting into ranges of its leading dim, and with operands that a matrix
@@ -321,18 +391,33 @@ long product_leading(const Scheduler *, const Node *);
 long product_part(long leading); /* how much of it a unit covers */
 void product_part_step(Scheduler *, const Node *, Tensor *to, bool adds, StepList *);
 
+/* repeats.c */
+void repeat_steps(Scheduler *, const Node *, StepList *);
+/* Memory for what a repeat carries. */
+void place_repeat(Scheduler *, Info *);
+/* The leaves of a body. */
+void place_loop_leaf(Scheduler *, Info *);
+
 /* schedule.c */
+/* Nodes, groups and steps of a scheduler whose graph and list are set: a loop's body. */
+void schedule_body(Scheduler *);
+/* The tensor of its own that holds exactly this value, or NULL. */
+Tensor *tensor_of_own(Scheduler *, const Node *);
 Tensor *tensor_create(Scheduler *, const Node *, Storage, int index, bool rows, long size, const char *role);
 Step *step_append(Compilation *, StepList *, StepKind, const Node *);
 Access operand_access(Scheduler *, const Node *);
 
+/* May the store write where the operand is read? Only if all is read exactly where it is written, and by no instruction
+ * after the one whose value is stored. */
+bool may_replace(const Loop *, const Store *, const Tensor *operand);
+
 /* memory.c: uses of tensors -> storage lifetimes -> offsets. */
 void place_memory(Scheduler *);
-/* Every access of a step. Returns how many; `writes` says which are written. */
+/* Every access of a step, those of a loop's body included. Returns how many; `writes` says which are written. */
 typedef struct Use {
-  const Access *access;
+  Access *access;
   bool writes;
 } Use;
-int step_uses(Compilation *, const Step *, Use **uses);
+int step_uses(Compilation *, Step *, Use **uses);
 
 #endif

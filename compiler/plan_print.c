@@ -67,6 +67,17 @@ static void print_gemm(Text *text, const Gemm *g) {
   text_append(text, ")\n");
 }
 
+static void print_steps(Text *, const StepList *);
+
+static void print_rounds(Text *text, const Rounds *rounds) {
+  Text body = {.compilation = text->compilation};
+  text_append(text, "    %ld rounds", rounds->count);
+  if (rounds->number.tensor != NULL) text_append(text, " of number %s", rounds->number.tensor->name);
+  text_append(text, "\n");
+  print_steps(&body, rounds->body);
+  text_indent(text, body.bytes, 2);
+}
+
 static void print_steps(Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
@@ -88,8 +99,34 @@ static void print_steps(Text *text, const StepList *list) {
       print_access(text, &step->solve.b, step->solve.loop_count);
       text_append(text, "\n");
       break;
+    case PLAN_CONVOLVE:
+      text_append(text, "    ");
+      print_access(text, &step->convolve.to, step->convolve.loop_count);
+      text_append(text, " = %s of ", op_table[step->convolve.op].name);
+      print_access(text, &step->convolve.a, step->convolve.loop_count);
+      text_append(text, ", ");
+      print_access(text, &step->convolve.b, step->convolve.loop_count);
+      text_append(text, ", strips of %ld images, %ld lines\n", step->convolve.sizes[SPM_GROUP],
+                  step->convolve.sizes[SPM_LINES]);
+      break;
+    case PLAN_LINE:
+      text_append(text, "    ");
+      print_access(text, &step->line.to, step->line.loop_count);
+      text_append(text, " = %s of", op_table[step->line.op].name);
+      for (int k = 0; k < step->line.operand_count; k++) {
+        text_append(text, k > 0 ? ", " : " ");
+        print_access(text, &step->line.operands[k], step->line.loop_count);
+      }
+      text_append(text, "\n");
+      break;
+    case PLAN_TOP:
+      text_append(text, "    %s = %s of %s, %s\n", step->top.to.tensor->name,
+                  step->top.search ? "last of the largest in all rows" : "mask of the largest",
+                  step->top.x.tensor->name, step->top.other.tensor->name);
+      break;
     case PLAN_DRAW: text_append(text, "    draw %s\n", step->draw.to.tensor->name); break;
     case PLAN_CLEAR: text_append(text, "    clear %s\n", step->clear.to.tensor->name); break;
+    case PLAN_ROUNDS: print_rounds(text, &step->rounds); break;
     }
   }
 }
@@ -140,8 +177,8 @@ void plan_print(Text *text, const Plan *plan) {
 /* --- checks --- */
 
 static bool readable_before_written(Storage storage) {
-  return storage == STORE_PARAMETER || storage == STORE_DATA || storage == STORE_STATE || storage == STORE_SETTING ||
-         storage == STORE_TABLE;
+  return storage == STORE_PARAMETER || storage == STORE_DATA || storage == STORE_STATE || storage == STORE_ROW_STATE ||
+         storage == STORE_SETTING || storage == STORE_TABLE;
 }
 
 typedef struct Check {
@@ -151,9 +188,22 @@ typedef struct Check {
   const char *problem;
 } Check;
 
+static void check_steps(Check *, const StepList *);
+
+/* Twice: what a round leaves behind must do for the next one. */
+static void check_rounds(Check *check, const Rounds *rounds) {
+  if (rounds->number.tensor != NULL) check->written[rounds->number.tensor->id] = true;
+  check_steps(check, rounds->body);
+  check_steps(check, rounds->body);
+}
+
 static void check_steps(Check *check, const StepList *list) {
   Compilation *c = check->plan->compilation;
   for (int i = 0; i < list->count; i++) {
+    if (list->steps[i].kind == PLAN_ROUNDS) {
+      check_rounds(check, &list->steps[i].rounds);
+      continue;
+    }
     Use *uses;
     int count = step_uses(c, &list->steps[i], &uses);
     for (int u = 0; u < count && check->problem == NULL; u++) {
@@ -169,6 +219,7 @@ static void check_steps(Check *check, const StepList *list) {
       const Tensor *t = uses[u].access->tensor;
       if (!uses[u].writes) continue;
       check->written[t->id] = true;
+      check->taken_over[t->id] = false;
       for (int o = 0; o < check->plan->tensor_count; o++) {
         const Tensor *other = check->plan->tensors[o];
         bool meets = other != t && other->storage == t->storage && check->written[o] &&

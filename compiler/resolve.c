@@ -306,7 +306,8 @@ static void refuse_block(Compilation *c, const Block *block) {
   for (int i = 0; i < block->count; i++) {
     const Stmt *s = block->items[i];
     if (s->kind == STMT_REPEAT) refuse(c, s->span, "`repeat`", "write the rounds out, one after the other");
-    if (s->kind == STMT_PARAM && s->is_local) refuse(c, s->span, "`local`", NULL);
+    if (s->kind == STMT_PARAM && s->is_local)
+      refuse(c, s->span, "a `local` inside a block", "declare it among the statements of the model");
     if (s->kind == STMT_PARAM) refuse_type(c, s->type);
   }
 }
@@ -315,14 +316,10 @@ static void refuse_unbuilt(Model *m) {
   Compilation *c = m->compilation;
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind == ITEM_LOCAL) refuse(c, item->span, "`local`", "use an encoder and `posterior NAME ~ ...`");
-    if (item->kind == ITEM_INFER) refuse(c, item->span, "`infer`", "use an encoder and `posterior NAME ~ ...`");
-    if (item->kind == ITEM_EVALUATE) refuse(c, item->span, "`evaluate`", NULL);
+    if (item->kind == ITEM_INFER && !model_find(m, ITEM_LOCAL, item->names[0]))
+      refuse(c, item->span, "`infer`", "use an encoder and `posterior NAME ~ ...`");
     if (item->kind == ITEM_TRAIN && item->name)
       refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
-    if (item->kind == ITEM_POSTERIOR && item->by)
-      refuse(c, item->by->span, "a posterior `by` a method",
-             "without `by` it is drawn by the distribution's own sampler");
     if (item->type) refuse_type(c, item->type);
     refuse_block(c, &item->block);
   }

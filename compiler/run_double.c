@@ -61,6 +61,7 @@ bool run_double(const struct spm_model *model, const Bindings *b, double *object
   run.call = (struct spm_call){.parameters = m.parameters,
                                .data = b->data,
                                .state = m.state,
+                               .row_state = b->row_states,
                                .state_next = m.state_next,
                                .values = m.values,
                                .kept = m.kept,
@@ -79,6 +80,9 @@ bool run_double(const struct spm_model *model, const Bindings *b, double *object
     if (output->role == SPM_OBJECTIVE) *objective = *values;
     if (output->role == SPM_GRADIENT_OF && gradients[output->index])
       memcpy(gradients[output->index], values, sizeof(real) * (size_t)output->size);
+    int row_state = model->parameter_count + output->index;
+    if (output->role == SPM_ROW_GRADIENT_OF && gradients[row_state])
+      memcpy(gradients[row_state], values, sizeof(real) * (size_t)(output->size * b->rows));
   }
   release(&m);
   return true;

@@ -6,8 +6,9 @@
 #include "ir.h"
 struct spm_model;
 
-/* Runs program "train" without updates on the bindings of the interpreter. gradients[p] has room for parameter p, and
- * is NULL where none is wanted. False when memory is out or there is no such program. */
+/* Runs program "train" without updates on the bindings of the interpreter. gradients[p] has room for parameter p, those
+ * behind them for row states, and is NULL where none is wanted. False when memory is out or there is no such program.
+ */
 bool run_double(const struct spm_model *, const Bindings *, double *objective, double *const *gradients);
 
 #endif

@@ -5,7 +5,13 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const later_settings[] = {"rows", "balance", "valid", "keep", "hide", "stop", "fit", "shards"};
+static const char *const later_settings[] = {"rows", "balance", "valid", "keep", "hide", "shards"};
+
+static const Item *evaluate_block(const Model *m) {
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_EVALUATE) return m->items.items[i];
+  return NULL;
+}
 
 static const Item *train_block(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
@@ -40,6 +46,13 @@ static bool setting_number(Elaborator *e, const Expr *x, const char *name, doubl
   }
   *out = v.dim.size;
   return true;
+}
+
+static bool read_flag(Elaborator *e, const Expr *x, const char *name) {
+  bool yes = x->kind == EXPR_NAME && strcmp(x->name, "true") == 0,
+       no = x->kind == EXPR_NAME && strcmp(x->name, "false") == 0;
+  if (!yes && !no) error_at(e->c, "setting", x->span, "%s is true or false", name);
+  return !no;
 }
 
 static void read_whole(Elaborator *e, const Expr *x, const char *name, long *out) {
@@ -95,6 +108,28 @@ static void read_option(Elaborator *e, const Argument *a, Training *t) {
                                                  : "sgd has lr, momentum, weight_decay");
 }
 
+/* lbfgs(steps, history), and restart = true where rows are visited again and again. */
+void read_fit(Elaborator *e, const Expr *x, bool restarts, InnerFit *fit) {
+  static const char *const known[] = {"steps", "history", "restart", NULL};
+  for (int i = 0; i < x->argument_count; i++) {
+    const Argument *a = &x->arguments[i];
+    if (a->name && strcmp(a->name, "steps") == 0)
+      read_whole(e, a->value, "steps", &fit->steps);
+    else if (a->name && strcmp(a->name, "history") == 0) {
+      double pairs = (double)fit->history;
+      if (!setting_number(e, a->value, "history", 1, 10000, &pairs)) continue;
+      fit->history = (long)pairs;
+    } else if (a->name && strcmp(a->name, "restart") == 0 && restarts)
+      fit->restart = read_flag(e, a->value, "restart");
+    else {
+      Diagnostic *d = error_at(e->c, "setting", a->name ? a->name_span : a->value->span, "lbfgs has no setting `%s`",
+                               a->name ? a->name : span_text(e->c, a->value->span));
+      suggest(d, a->name ? a->name : "", known,
+              restarts ? "lbfgs has steps, history, restart" : "lbfgs has steps, history");
+    }
+  }
+}
+
 static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
   bool named = x->kind == EXPR_CALL || x->kind == EXPR_NAME;
   if (named && (strcmp(x->name, "adam") == 0 || strcmp(x->name, "sgd") == 0)) {
@@ -104,21 +139,28 @@ static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
     return;
   }
   if (named && strcmp(x->name, "lbfgs") == 0) {
-    error_at(e->c, "not-supported", x->span, "the optimizer `lbfgs` is not supported yet");
+    t->optimizer = x->name;
+    t->fit = (InnerFit){.steps = 20, .history = 20};
+    read_fit(e, x, false, &t->fit);
     return;
   }
-  static const char *const known[] = {"adam", "sgd", NULL};
+  static const char *const known[] = {"adam", "sgd", "lbfgs", NULL};
   const char *name = named ? x->name : span_text(e->c, x->span);
   Diagnostic *d =
       error_at(e->c, "setting", x->kind == EXPR_CALL ? x->name_span : x->span, "`%s` is no optimizer", name);
-  suggest(d, name, known, "optimizers are adam(lr = 1e-3) and sgd(lr = 0.1)");
+  suggest(d, name, known, "optimizers are adam(lr = 1e-3), sgd(lr = 0.1) and lbfgs(steps = 20)");
 }
 
-static void read_shuffle(Elaborator *e, const Expr *x, Training *t) {
-  bool yes = x->kind == EXPR_NAME && strcmp(x->name, "true") == 0,
-       no = x->kind == EXPR_NAME && strcmp(x->name, "false") == 0;
-  if (!yes && !no) error_at(e->c, "setting", x->span, "shuffle is true or false");
-  t->shuffle = !no;
+/* stop = unchanged(n) */
+static void read_stop(Elaborator *e, const Expr *x, Training *t) {
+  if (x->kind != EXPR_CALL || strcmp(x->name, "unchanged") != 0 || x->argument_count != 1 || x->arguments[0].name) {
+    Diagnostic *d =
+        error_at(e->c, "setting", x->span, "`stop` is unchanged(n): the objective equals that of n epochs before");
+    help_with(d, "for example stop = unchanged(2)");
+    return;
+  }
+  double epochs;
+  if (setting_number(e, x->arguments[0].value, "unchanged", 1, 16, &epochs)) t->unchanged = (long)epochs;
 }
 
 static void read_setting(Elaborator *e, const Setting *s, Training *t) {
@@ -129,7 +171,9 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
   else if (strcmp(s->name, "steps") == 0)
     read_whole(e, s->value, s->name, &t->steps);
   else if (strcmp(s->name, "shuffle") == 0)
-    read_shuffle(e, s->value, t);
+    t->shuffle = read_flag(e, s->value, "shuffle");
+  else if (strcmp(s->name, "stop") == 0)
+    read_stop(e, s->value, t);
   else if (strcmp(s->name, "samples") == 0)
     return; /* count_samples */
   else if (strcmp(s->name, "batch") == 0) {
@@ -143,9 +187,36 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
         error_at(e->c, "not-supported", s->name_span, "the setting `%s` is not supported yet", s->name);
         return;
       }
-    static const char *const known[] = {"optimizer", "batch", "epochs", "steps", "samples", "shuffle", NULL};
+    static const char *const known[] = {"optimizer", "batch", "epochs", "steps", "samples", "shuffle", "stop", NULL};
     Diagnostic *d = error_at(e->c, "setting", s->name_span, "`train` has no setting `%s`", s->name);
-    suggest(d, s->name, known, "its settings are optimizer, batch, epochs, steps, samples, shuffle");
+    suggest(d, s->name, known, "its settings are optimizer, batch, epochs, steps, samples, shuffle, stop");
+  }
+}
+
+/* The `infer` of locals, and how rows that were not trained on are fitted: by `evaluate { fit = ... }`, else likewise.
+ */
+static void read_inner_fits(Elaborator *e, const Item *evaluate, Training *t) {
+  const Model *m = e->model;
+  const Item *infer = local_inference(m);
+  t->fit_new = (InnerFit){.steps = 100, .history = 20};
+  if (infer && check_local_inference(e, infer)) {
+    t->inner = t->fit_new;
+    read_fit(e, infer->expr, true, &t->inner);
+    t->fit_new = t->inner;
+  }
+  for (int i = 0; evaluate && i < evaluate->setting_count; i++) {
+    const Setting *s = &evaluate->settings[i];
+    if (strcmp(s->name, "fit") != 0) {
+      error_at(e->c, "not-supported", s->name_span, "the setting `%s` of `evaluate` is not supported yet", s->name);
+      continue;
+    }
+    bool lbfgs = (s->value->kind == EXPR_CALL || s->value->kind == EXPR_NAME) && strcmp(s->value->name, "lbfgs") == 0;
+    if (!lbfgs) {
+      Diagnostic *d = error_at(e->c, "setting", s->value->span, "new rows are fitted by lbfgs");
+      help_with(d, "for example fit = lbfgs(steps = 100, history = 20)");
+      continue;
+    }
+    read_fit(e, s->value, false, &t->fit_new);
   }
 }
 
@@ -160,10 +231,22 @@ void read_training(Model *m) {
                            .batch = 128,
                            .epochs = 20,
                            .shuffle = true};
-  if (!block) return;
-  m->training.span = block->span;
+  Training *t = &m->training;
   Elaborator *e = elaborator_create(m, PROGRAM_TRAIN, m->samples);
-  for (int i = 0; i < block->setting_count; i++) read_setting(e, &block->settings[i], &m->training);
+  bool batch = false;
+  if (block) t->span = block->span;
+  for (int i = 0; block && i < block->setting_count; i++) {
+    read_setting(e, &block->settings[i], t);
+    batch |= strcmp(block->settings[i].name, "batch") == 0 && t->batch > 0;
+  }
+  if (strcmp(t->optimizer, "lbfgs") == 0) {
+    if (batch) {
+      Diagnostic *d = error_at(e->c, "setting", t->span, "lbfgs takes all rows in each step");
+      help_with(d, "write `batch = all;`; batches are for adam and sgd");
+    }
+    t->batch = 0;
+  }
+  read_inner_fits(e, evaluate_block(m), t);
 }
 
 /* The expression of a learning rate that is a schedule, or NULL. */

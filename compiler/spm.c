@@ -197,7 +197,7 @@ static int rows_open(const spm_session *s, const float *const *data, long count,
     r->tables[d].byte_count = sizeof(float) * (size_t)count * (size_t)size;
     r->list[d] = &r->tables[d];
   }
-  r->rows = (struct spm_rows){r->list, count};
+  r->rows = (struct spm_rows){.tables = r->list, .count = count};
   return 0;
 }
 
@@ -253,6 +253,17 @@ static int after_epoch(void *context, const struct train_state *state, const dou
   return 0;
 }
 
+/* What rows own begins with the first training, and belongs to these rows from then on. */
+static int own_rows(spm_session *s, Rows *r, struct spm_error *e) {
+  r->rows.owned = s->model->row_state_count > 0;
+  if (!r->rows.owned || s->host.rows.rows == r->rows.count) return 0;
+  if (s->host.rows.rows > 0)
+    return spm_fail(e, "%s: %s has values for %ld rows, and these are %ld", s->model->name,
+                    s->model->row_states[0].name, s->host.rows.rows, r->rows.count);
+  if (spm_host_open_rows(&s->host, r->rows.count, e) != 0) return -1;
+  return spm_host_initialise_rows(&s->host, &r->rows, e);
+}
+
 int spm_session_train(spm_session *s, const float *const *data, long rows, long epochs, spm_progress told,
                       void *context, char *error, size_t error_size) {
   struct spm_error e;
@@ -266,9 +277,10 @@ int spm_session_train(spm_session *s, const float *const *data, long rows, long 
   options.training.batch = s->rows;
   options.training.epochs = s->state.epoch + (epochs > 0 ? epochs : options.training.epochs);
   int status = rows_open(s, data, rows, &r, &e);
-  options.data = r.rows;
   s->host.total_rows = rows;
   s->run.program = NULL;
+  if (status == 0) status = own_rows(s, &r, &e);
+  options.data = r.rows;
   if (status == 0) status = train_run(&s->host, &options, &s->state, &events, &e);
   rows_close(&r);
   return status == TRAIN_FAILED ? say(error, error_size, e.message) : 0;

@@ -276,7 +276,10 @@ static void check_distribution(Compilation *c, const Item *item) {
     const Field *field = &item->fields[i];
     check_formals(c, field->head, field->extra, false);
     check_expr(c, field->value);
-    say_once(c, &said, field->name, field->name_span, "the field");
+    bool relaxed = strcmp(field->name, "relaxed") == 0; /* several, told apart by their options */
+    const char *options = relaxed && field->extra.count ? field->extra.items[0].name : "";
+    say_once(c, &said, relaxed ? intern(c, arena_printf(c, "relaxed(%s)", options)) : field->name, field->name_span,
+             "the field");
   }
 }
 

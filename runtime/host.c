@@ -1,14 +1,17 @@
 /* A descriptor -> memory of the right sizes, and programs run in it. See host.h. */
 #include "host.h"
+#include "fit.h"
 #include "pool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 10, STAGGER = 5 * 1024 };
+enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 11, STAGGER = 5 * 1024 };
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
@@ -70,7 +73,7 @@ static bool has_gradients(const struct spm_program *program) {
 static int allocate(struct spm_host *host, bool training, struct spm_error *error) {
   const struct spm_model *model = host->model;
   const struct spm_sizes *sizes = &host->sizes;
-  host->blocks = calloc((size_t)(HOST_BLOCKS + model->data_count), sizeof *host->blocks);
+  host->blocks = calloc((size_t)(HOST_BLOCKS + model->data_count + model->row_state_count), sizeof *host->blocks);
   bool sound = host->blocks && (host->parameters = reals(host, model->parameter_size)) &&
                (host->state = reals(host, model->state_size)) && (host->state_next = reals(host, model->state_size)) &&
                (host->values = reals(host, sizes->values)) && (host->kept = reals(host, sizes->kept)) &&
@@ -83,6 +86,10 @@ static int allocate(struct spm_host *host, bool training, struct spm_error *erro
   sound = sound && host->batch;
   for (int d = 0; sound && d < model->data_count; d++)
     sound = (host->batch[d] = reals(host, host->capacity * model->data[d].size)) != NULL;
+  host->row_batch = calloc((size_t)model->row_state_count + 1, sizeof *host->row_batch);
+  sound = sound && host->row_batch;
+  for (int s = 0; sound && s < model->row_state_count; s++)
+    sound = (host->row_batch[s] = reals(host, host->capacity * model->row_states[s].size)) != NULL;
   if (sound) return 0;
   double bytes =
       (double)sizeof(real) * ((double)sizes->kept + (double)sizes->partials + 4.0 * (double)model->parameter_size);
@@ -100,19 +107,29 @@ int spm_host_create(struct spm_host *host, const struct spm_model *model, long c
     struct spm_sizes sizes;
     bool trains = has_gradients(program);
     if (trains && capacity == 0) continue;
-    spm_program_sizes(model, program, !program->uses_rows ? 0 : trains ? capacity : SPM_EVALUATION_ROWS, &sizes);
+    bool training = trains || model->row_state_count > 0; /* training batches begin anew, and are fitted */
+    spm_program_sizes(model, program,
+                      !program->uses_rows ? 0
+                      : training          ? host->capacity
+                                          : SPM_EVALUATION_ROWS,
+                      &sizes);
     add_sizes(&host->sizes, &sizes);
   }
   host->pool = pool_create(host->threads);
   if (host->pool) host->threads = pool_threads(host->pool); /* perhaps fewer could be started */
   int status = host->pool ? allocate(host, capacity > 0, error) : spm_fail(error, "%s: not enough memory", model->name);
+  if (status == 0)
+    status =
+        spm_fitter_create(host, capacity, capacity > 0 && model->training_count > 0 ? model->trainings : NULL, error);
   if (status != 0) spm_host_free(host);
   return status;
 }
 
 void spm_host_free(struct spm_host *host) {
   if (host->pool) pool_destroy(host->pool);
+  spm_fitter_free(host->fitter);
   free(host->batch);
+  free(host->row_batch);
   free_blocks(host);
   memset(host, 0, sizeof *host);
 }
@@ -127,11 +144,16 @@ static struct spm_workers workers_of(struct spm_host *host) {
   return (struct spm_workers){host->threads, host->threads > 1 ? spread_over_pool : NULL, host->pool};
 }
 
+void spm_host_spread(struct spm_host *host, long units, spm_unit_function run, void *context) {
+  pool_run(host->pool, units, run, context);
+}
+
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows) {
   struct spm_run run = {.model = host->model, .program = program};
   run.call = (struct spm_call){.parameters = host->parameters,
                                .data = (const real *const *)host->batch,
                                .state = host->state,
+                               .row_state = (const real *const *)host->row_batch,
                                .state_next = host->state_next,
                                .values = host->values,
                                .kept = host->kept,
@@ -212,8 +234,8 @@ static void gather_unit(void *context, long unit, int thread) {
   }
 }
 
-int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
-                    struct spm_error *error) {
+static int gather_data(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
+                       struct spm_error *error) {
   struct gather_context context = {.host = host, .rows = rows, .order = order, .first = first, .count = count};
   long units = (count + GATHER_ROWS - 1) / GATHER_ROWS;
   if (host->threads > 1 && units > 1)
@@ -224,6 +246,143 @@ int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const lo
     if (context.failed[thread])
       return spm_fail(error, "%s: a row beyond the end of its file was asked for", host->model->name);
   return 0;
+}
+
+/* ---- row states ---------------------------------------------------------------------------------------------- */
+
+enum { ROWS_ON_DISK = 1 << 30, UPDATE_ROWS = 64 };
+
+/* A file without a name: the kernel keeps in memory what is in use. */
+static void *map_file(size_t bytes) {
+  const char *folder = getenv("TMPDIR");
+  char path[512];
+  snprintf(path, sizeof path, "%s/spmc-rows-XXXXXX", folder && folder[0] ? folder : "/var/tmp");
+  int file = mkstemp(path);
+  if (file < 0) return NULL;
+  unlink(path);
+  void *memory =
+      ftruncate(file, (off_t)bytes) == 0 ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
+  close(file);
+  return memory == MAP_FAILED ? NULL : memory;
+}
+
+int spm_host_open_rows(struct spm_host *host, long rows, struct spm_error *error) {
+  const struct spm_model *model = host->model;
+  if (model->row_state_count == 0) return 0;
+  bool moments = host->first && spm_rows_have_gradients(model);
+  size_t count = (size_t)rows * (size_t)model->row_state_size, bytes = sizeof(real) * count * (moments ? 3 : 1);
+  if (moments) bytes += sizeof(real) * (size_t)rows;
+  real *memory = NULL;
+  if (bytes >= ROWS_ON_DISK && (memory = map_file(bytes)) != NULL)
+    host->blocks[host->block_count++] = (struct spm_block){memory, bytes};
+  if (!memory) memory = reals(host, (long)(bytes / sizeof(real)));
+  if (!memory)
+    return spm_fail(error, "%s: not enough memory for what %ld rows own (about %.0f MB)", model->name, rows,
+                    (double)bytes / 1e6);
+  host->rows = (struct spm_row_memory){.rows = rows, .values = memory};
+  if (!moments) return 0;
+  host->rows.first = memory + count;
+  host->rows.second = memory + 2 * count;
+  host->rows.updates = memory + 3 * count;
+  return 0;
+}
+
+/* Rows that nobody has fitted yet, in the gathered batch. */
+int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned step, struct spm_error *error) {
+  const struct spm_model *model = host->model;
+  const struct spm_program *program = spm_find_program(model, "initialise_rows");
+  if (!program) return spm_fail(error, "%s: has no program \"initialise_rows\"", model->name);
+  struct spm_run run = spm_host_run(host, program, count);
+  run.call.first_row = first;
+  run.call.step = step;
+  spm_run_program(&run);
+  for (int i = 0; i < program->output_count; i++) {
+    const struct spm_output *output = &program->outputs[i];
+    if (output->role != SPM_ROW_INITIAL_OF) continue;
+    const real *values = spm_output_values(&run, output);
+    if (!spm_all_finite(values, count * output->size))
+      return spm_fail(error, "%s: the initial value of %s is not finite", model->name, output->name);
+    memcpy(host->row_batch[output->index], values, sizeof(real) * (size_t)(count * output->size));
+  }
+  return 0;
+}
+
+int spm_host_initialise_rows(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error) {
+  for (long first = 0; first < rows->count && host->model->row_state_count > 0; first += SPM_EVALUATION_ROWS) {
+    long count = rows->count - first < SPM_EVALUATION_ROWS ? rows->count - first : SPM_EVALUATION_ROWS;
+    struct spm_row_numbers numbers = {NULL, first, count};
+    if (gather_data(host, rows, NULL, first, count, error) != 0 ||
+        spm_host_begin_rows(host, first, count, 0, error) != 0)
+      return -1;
+    spm_rows_scatter(host->model, &host->rows, &numbers, (const real *const *)host->row_batch);
+  }
+  return 0;
+}
+
+int spm_host_export_rows(struct spm_host *host, int index, real *out, struct spm_error *error) {
+  const struct spm_tensor *state = &host->model->row_states[index];
+  const struct spm_program *program = spm_find_program(host->model, "export_rows");
+  const struct spm_output *output = program ? spm_find_output(program, SPM_ROWS, state->name) : NULL;
+  if (!output) return spm_fail(error, "%s: has no program \"export_rows\" with %s", host->model->name, state->name);
+  for (long first = 0; first < host->rows.rows; first += SPM_EVALUATION_ROWS) {
+    long count = host->rows.rows - first < SPM_EVALUATION_ROWS ? host->rows.rows - first : SPM_EVALUATION_ROWS;
+    struct spm_row_numbers numbers = {NULL, first, count};
+    spm_rows_gather(host->model, &host->rows, &numbers, host->row_batch);
+    struct spm_run run = spm_host_run(host, program, count);
+    spm_run_program(&run);
+    memcpy(out + first * state->size, spm_output_values(&run, output), sizeof(real) * (size_t)(count * state->size));
+  }
+  return 0;
+}
+
+/* Rows that own nothing yet. */
+static int fit_new_rows(struct spm_host *host, long first, long count, struct spm_error *error) {
+  const struct spm_program *program = spm_find_program(host->model, "fit_new");
+  if (spm_host_begin_rows(host, first, count, 0, error) != 0) return -1;
+  if (program) spm_fit_rows(host, program, &host->model->fit_new, count, first, 0);
+  return 0;
+}
+
+void spm_host_scatter(struct spm_host *host, const long *order, long first, long count) {
+  struct spm_row_numbers numbers = {order, first, count};
+  spm_rows_scatter(host->model, &host->rows, &numbers, (const real *const *)host->row_batch);
+}
+
+int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
+                    struct spm_error *error) {
+  if (gather_data(host, rows, order, first, count, error) != 0) return -1;
+  if (host->model->row_state_count == 0) return 0;
+  if (!rows->owned || host->rows.rows == 0) return fit_new_rows(host, first, count, error);
+  struct spm_row_numbers numbers = {order, first, count};
+  spm_rows_gather(host->model, &host->rows, &numbers, host->row_batch);
+  return 0;
+}
+
+struct row_update {
+  const struct spm_host *host;
+  const struct spm_run *run;
+  struct spm_row_numbers rows;
+  const struct spm_optimizer *optimizer;
+  double lr;
+  int broken[SPM_MAX_THREADS]; /* 1 + row state; 0: none */
+};
+
+static void update_unit(void *context, long unit, int thread) {
+  struct row_update *u = context;
+  long from = unit * UPDATE_ROWS, count = u->rows.count - from < UPDATE_ROWS ? u->rows.count - from : UPDATE_ROWS;
+  int broken = spm_rows_update(u->run, &u->host->rows, &u->rows, from, count, u->optimizer, u->lr);
+  if (broken >= 0 && (u->broken[thread] == 0 || broken < u->broken[thread] - 1)) u->broken[thread] = broken + 1;
+}
+
+int spm_host_update_rows(struct spm_host *host, const struct spm_run *run, const long *order, long first,
+                         const struct spm_optimizer *optimizer, double lr) {
+  struct row_update u = {host, run, {order, first, run->call.rows}, optimizer, lr, {0}};
+  int broken = -1;
+  if (host->model->row_state_count == 0) return -1;
+  pool_run(host->pool, (run->call.rows + UPDATE_ROWS - 1) / UPDATE_ROWS, update_unit, &u);
+  for (int thread = 0; thread < host->threads; thread++)
+    if (u.broken[thread] > 0 && (broken < 0 || u.broken[thread] - 1 < broken)) broken = u.broken[thread] - 1;
+  return broken;
 }
 
 /* ---- columns ------------------------------------------------------------------------------------------------- */

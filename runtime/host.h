@@ -6,9 +6,11 @@
 #include "data.h"
 #include "driver.h"
 #include "error.h"
+#include "row_state.h"
 
 struct pool;
 struct spm_block;
+struct spm_fitter;
 
 struct spm_host {
   const struct spm_model *model;
@@ -22,7 +24,10 @@ struct spm_host {
   /* work space, shared by all programs: whatever one leaves is gone when the next runs */
   real *values, *kept, *partials, *scratch;
   struct spm_sizes sizes;
-  real **batch; /* by data declaration: capacity x size */
+  real **batch;               /* by data declaration: capacity x size */
+  struct spm_row_memory rows; /* what the training data's rows own */
+  real **row_batch;           /* by row state: capacity x size */
+  struct spm_fitter *fitter;  /* fit.h; NULL: nothing is fitted by L-BFGS */
   long capacity;
   struct spm_block *blocks; /* what all of these lie in */
   int block_count;
@@ -34,6 +39,7 @@ enum { SPM_EVALUATION_ROWS = 512 };
 struct spm_rows {
   const struct spm_table *const *tables; /* NULL entries: not given */
   long count;                            /* rows of each */
+  bool owned;                            /* the training data, whose rows own the host's row states */
 };
 
 /* Room for training batches of `capacity` rows (0: no training) and evaluation. */
@@ -44,9 +50,29 @@ void spm_host_free(struct spm_host *host);
 /* Parameters and state as a new run has them. */
 int spm_host_initialise(struct spm_host *host, struct spm_error *error);
 
+/* Memory for what `rows` rows own, of which nothing is set yet; a file without a name holds it where it is large.
+ * Nothing is done for a model without row states. */
+int spm_host_open_rows(struct spm_host *host, long rows, struct spm_error *error);
+/* Their values as a new run has them. */
+int spm_host_initialise_rows(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error);
+/* Constrained values of row state `index` for every row: rows x size. */
+int spm_host_export_rows(struct spm_host *host, int index, real *out, struct spm_error *error);
+
 /* Fills the batch with `count` rows of the tables: order[0], order[1], ... or first, first + 1, ... */
 int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                     struct spm_error *error);
+/* After a step of training on the gathered batch that was not skipped: what it leaves of its rows' states. Returns -1,
+ * or the first row state of which a gradient was not finite. */
+int spm_host_update_rows(struct spm_host *host, const struct spm_run *run, const long *order, long first,
+                         const struct spm_optimizer *optimizer, double lr);
+
+/* Puts the gathered batch's row states where the rows are remembered. */
+void spm_host_scatter(struct spm_host *host, const long *order, long first, long count);
+/* The gathered batch's row states begin anew; `step` and `first` are for draws. */
+int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned step, struct spm_error *error);
+
+/* Work on the host's threads. */
+void spm_host_spread(struct spm_host *host, long units, spm_unit_function run, void *context);
 
 /* A run of the program on the gathered batch. */
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows);

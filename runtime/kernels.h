@@ -18,7 +18,15 @@
  * summed. The slow fallback for products that no gemm fits; fastest with the summed dim, or one contiguous in out and
  * b, last. Matrices [n, n]: cholesky(n, out, a)              the lower factor, zeros above; NaN from the first pivot
  * that is not positive on. Reads the lower part of a; may be in place solve_triangular(n, m, transpose, out, l, b)  out
- * [n, m] of l out = b, or of l' out = b. Reads the lower part of l; may be in place (out = b) */
+ * [n, m] of l out = b, or of l' out = b. Reads the lower part of l; may be in place (out = b)
+ *
+ * The largest of a line, or of a batch; *count is rounded, NaN counts as the largest, among equals the first are taken:
+ * top_mask(n, out, in, count)  1 for the `count` largest of n, else 0
+ * last_taken(rows, groups, n, out, in, count)  in [rows, groups, n], for each group over rows and n; out [groups, 3]
+ * says how far mark_taken(rows, first, groups, n, out, in, last) is to take them, in any tile of rows from `first` on
+ *
+ * Convolution of images x [c, h, w] with filters w [m, c, k, l] to features y [m, p, q]; `sizes` and the length of
+ * `work` are convolve.h's. convolve and convolve_transpose set their result, convolve_filters adds to it. */
 #ifndef SPM_KERNELS_H
 #define SPM_KERNELS_H
 

@@ -17,7 +17,7 @@ typedef double real;
 typedef float real;
 #endif
 
-enum { SPM_ABI = 1 };
+enum { SPM_ABI = 2 };
 enum { SPM_MAX_RANK = 8 };
 enum { SPM_STEP_PHASE, SPM_ROW_PHASE, SPM_GRADIENT_PHASE };
 enum { SPM_SUM, SPM_MAX }; /* combiner of a statistic over tiles */
@@ -36,23 +36,27 @@ enum { /* what a program's output is; the order is that of OutputRole in the com
        SPM_STATE_OF,
        SPM_INITIAL_OF,
        SPM_EXPORT_OF,
-       SPM_ROWS
+       SPM_ROWS,
+       SPM_ROW_GRADIENT_OF, /* these three are of a row state, rows x size */
+       SPM_ROW_NEXT_OF,
+       SPM_ROW_INITIAL_OF
 };
 
 /* What one call of a phase sees. Filled by the driver. */
 struct spm_call {
-  const real *parameters;  /* raw parameters */
-  const real *const *data; /* by data declaration: rows x size */
-  const real *state;       /* before this step */
-  real *state_next;        /* written by step phases of programs that advance state */
-  real *values;            /* step values */
-  real *kept;              /* row values alive between phases: capacity x kept_row */
-  real *partials;          /* partials of statistics: tiles x partial_size */
-  real *gradient;          /* same layout as parameters; for programs with gradients */
-  long rows;               /* rows in this batch */
-  long capacity;           /* rows the kept buffer has room for */
-  long tile;               /* rows in a tile (the last may be shorter) */
-  long first_row;          /* number of the batch's first row, for noise */
+  const real *parameters;       /* raw parameters */
+  const real *const *data;      /* by data declaration: rows x size */
+  const real *state;            /* before this step */
+  const real *const *row_state; /* by row state: what each row of the batch owns, rows x size, before this step */
+  real *state_next;             /* written by step phases of programs that advance state */
+  real *values;                 /* step values */
+  real *kept;                   /* row values alive between phases: capacity x kept_row */
+  real *partials;               /* partials of statistics: tiles x partial_size */
+  real *gradient;               /* same layout as parameters; for programs with gradients */
+  long rows;                    /* rows in this batch */
+  long capacity;                /* rows the kept buffer has room for */
+  long tile;                    /* rows in a tile (the last may be shorter) */
+  long first_row;               /* number of the batch's first row, for noise */
   unsigned long long seed;
   unsigned step;    /* counter of noise */
   real settings[4]; /* epoch, step, rows in batch, total rows */
@@ -91,7 +95,7 @@ struct spm_phase {
 struct spm_output {
   const char *name; /* "elbo", "kl(z)", "q.mu.dense.W" */
   int role;
-  int index; /* of the parameter or state, else -1 */
+  int index; /* of the parameter, state or row state, else -1 */
   int place;
   long offset, size;
 };
@@ -109,36 +113,47 @@ struct spm_program {
   int uses_rows;                   /* 0: no row phases, needs no data */
 };
 
-struct spm_tensor { /* a parameter, a state or a data declaration */
+struct spm_tensor { /* a parameter, a state, a row state or a data declaration */
   const char *name;
   const char *dims; /* "[K, H]" in the author's names, "" for a scalar */
   int rank;
   long shape[SPM_MAX_RANK];
   long size;
-  long offset;                       /* in parameters or state; 0 for data */
-  int fixed, projected, constrained; /* parameters */
+  long offset;                       /* in parameters or state; of row states: before it in a row; 0 for data */
+  int fixed, projected, constrained; /* parameters; row states: constrained */
   double low, high;                  /* data: declared bounds; state: low is the start value */
   int integer, unit, missing_ok;     /* data; unit: a file of bytes is read as byte / 255 */
   long categories; /* data: 0, or files hold labels 0 .. categories - 1, each read as a one-hot vector (the last dim) */
 };
 
+struct spm_fit { /* inner iterations of L-BFGS */
+  long steps;    /* at most; 0: there are none */
+  int history;   /* pairs that are kept */
+  int restart;   /* rows begin anew each time they are visited */
+};
+
 struct spm_training {    /* the train block; numbers not in the spec hold the defaults */
   const char *name;      /* of the stage, or "" */
-  const char *optimizer; /* "adam", "sgd" */
+  const char *optimizer; /* "adam", "sgd", "lbfgs" */
   double lr, beta1, beta2, epsilon, momentum,
       weight_decay;          /* an SPM_VALUE output "lr" of the train program overrides lr */
   long batch, epochs, steps; /* steps > 0 ends training early; batch 0: all rows */
   int shuffle;
+  struct spm_fit fit; /* lbfgs: iterations of one step */
+  int unchanged;      /* > 0: training ends when an epoch's objective equals that of so many epochs before */
 };
 
 struct spm_model {
   int abi, real_size;
   const char *name;
-  int parameter_count, data_count, state_count, program_count, training_count;
-  const struct spm_tensor *parameters, *data, *states;
+  int parameter_count, data_count, state_count, row_state_count, program_count, training_count;
+  const struct spm_tensor *parameters, *data, *states, *row_states;
   const struct spm_program *programs;
   const struct spm_training *trainings;
   long parameter_size, state_size; /* of the raw parameters and the state, padding included */
+  long row_state_size;             /* of all row states, a row */
+  struct spm_fit fit;              /* by "fit", of a batch's row states before each step of training */
+  struct spm_fit fit_new;          /* by "fit_new", of rows that were not trained on */
 };
 
 #endif

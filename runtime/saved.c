@@ -12,7 +12,7 @@
 
 static const enum spm_element real_element = sizeof(real) == sizeof(float) ? SPM_F32 : SPM_F64;
 static const char *const format_note = "spmc model 1";
-enum { NOTE_SIZE = 32, PROGRESS = 8 };
+enum { NOTE_SIZE = 32, COUNTERS = 8, PROGRESS = COUNTERS + TRAIN_UNCHANGED_MOST };
 
 /* ---- what is in a file: one list for writing and reading ------------------------------------------------------- */
 
@@ -20,6 +20,8 @@ struct listing {
   struct checkpoint_tensor *tensors;
   real **places; /* where each is read to; NULL: derived, only written */
   int count, capacity;
+  real **made; /* values that only the list holds */
+  int made_count;
   bool failed;
 };
 
@@ -41,6 +43,8 @@ static void list(struct listing *l, const char *prefix, const struct spm_tensor 
 
 static void listing_free(struct listing *l) {
   for (int i = 0; i < l->count; i++) free((char *)l->tensors[i].name);
+  for (int i = 0; i < l->made_count; i++) free(l->made[i]);
+  free(l->made);
   free(l->tensors);
   free(l->places);
 }
@@ -58,18 +62,61 @@ static bool has_moments(const struct spm_host *host, int parameter) {
   return host->first && !host->model->parameters[parameter].fixed;
 }
 
-/* `export` may have no program: then no constrained values are listed beside raw ones (for reading). */
-static int listing_create(struct listing *l, struct spm_host *host, const struct spm_run *export, bool training,
+/* A row state as one tensor of all rows. */
+static void list_rows(struct listing *l, const char *prefix, const struct spm_host *host, int state, const real *values,
+                      real *place) {
+  struct spm_tensor all = host->model->row_states[state];
+  memmove(all.shape + 1, all.shape, sizeof(long) * (size_t)all.rank);
+  all.shape[0] = host->rows.rows;
+  all.rank++;
+  list(l, prefix, &all, values, place);
+}
+
+/* Constrained values are made for writing alone, in memory of their own. */
+static int list_row_states(struct listing *l, struct spm_host *host, bool writing, bool training,
+                           struct spm_error *error) {
+  const struct spm_model *model = host->model;
+  for (int s = 0; s < model->row_state_count && host->rows.rows > 0 && !l->failed; s++) {
+    const struct spm_tensor *state = &model->row_states[s];
+    size_t at = (size_t)host->rows.rows * (size_t)state->offset;
+    real *raw = host->rows.values + at;
+    if (state->constrained && writing) {
+      real *value = malloc(sizeof(real) * (size_t)(host->rows.rows * state->size));
+      l->made[l->made_count++] = value;
+      if (!value) return spm_fail_system(error, model->name, "save", ENOMEM);
+      if (spm_host_export_rows(host, s, value, error) != 0) return -1;
+      list_rows(l, "", host, s, value, NULL);
+    }
+    list_rows(l, state->constrained ? "raw." : "", host, s, raw, raw);
+    if (!training || !host->rows.first) continue;
+    list_rows(l, "optimizer.first.", host, s, host->rows.first + at, host->rows.first + at);
+    list_rows(l, "optimizer.second.", host, s, host->rows.second + at, host->rows.second + at);
+  }
+  static const struct spm_tensor updates = {.name = "row_updates", .rank = 1, .size = 1};
+  struct spm_tensor all = updates;
+  all.shape[0] = host->rows.rows;
+  if (training && host->rows.updates && !l->failed) list(l, "optimizer.", &all, host->rows.updates, host->rows.updates);
+  return 0;
+}
+
+/* For writing, constrained values stand beside raw ones; those of rows are made first, since all programs share their
+ * work space and what "export" left is read when the file is written. */
+static int listing_create(struct listing *l, struct spm_host *host, bool writing, bool training,
                           struct spm_error *error) {
   const struct spm_model *model = host->model;
-  *l = (struct listing){.capacity = 4 * model->parameter_count + model->state_count + 2};
+  *l = (struct listing){.capacity = 4 * (model->parameter_count + model->row_state_count) + model->state_count + 3};
   l->tensors = calloc((size_t)l->capacity, sizeof *l->tensors);
   l->places = calloc((size_t)l->capacity, sizeof *l->places);
-  l->failed = !l->tensors || !l->places;
+  l->made = calloc((size_t)model->row_state_count + 1, sizeof *l->made);
+  l->failed = !l->tensors || !l->places || !l->made;
+  int status = l->failed ? 0 : list_row_states(l, host, writing, training, error);
+  const struct spm_program *program = writing && status == 0 ? spm_find_program(model, "export") : NULL;
+  struct spm_run export = spm_host_run(host, program, 0);
+  if (program) spm_run_program(&export);
   for (int p = 0; p < model->parameter_count && !l->failed; p++) {
     const struct spm_tensor *parameter = &model->parameters[p];
     real *raw = host->parameters + parameter->offset;
-    const real *value = exported(export, p);
+    const real *value = exported(&export, p);
     if (value && parameter->constrained) list(l, "", parameter, value, NULL);
     list(l, parameter->constrained ? "raw." : "", parameter, raw, raw);
   }
@@ -81,9 +128,9 @@ static int listing_create(struct listing *l, struct spm_host *host, const struct
     list(l, "optimizer.first.", parameter, host->first + parameter->offset, host->first + parameter->offset);
     list(l, "optimizer.second.", parameter, host->second + parameter->offset, host->second + parameter->offset);
   }
-  if (!l->failed) return 0;
+  if (!l->failed && status == 0) return 0;
   listing_free(l);
-  return spm_fail_system(error, model->name, "save", ENOMEM);
+  return status == 0 ? spm_fail_system(error, model->name, "save", ENOMEM) : -1;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */
@@ -102,10 +149,11 @@ static void note(struct notes *notes, const char *key, const char *format, unsig
 
 /* Where training stands, as one tensor: counters are exact in double up to 2^53. */
 static void pack_progress(const struct train_state *state, double *progress) {
-  const double head[PROGRESS] = {
+  const double head[COUNTERS] = {
       (double)state->epoch,   (double)state->batch,    (double)state->step, (double)state->updates,
-      (double)state->skipped, (double)state->in_a_row, state->rows,         0};
+      (double)state->skipped, (double)state->in_a_row, state->rows,         (double)state->unchanged};
   memcpy(progress, head, sizeof head);
+  memcpy(progress + COUNTERS, state->recent, sizeof state->recent);
   memcpy(progress + PROGRESS, state->sums, sizeof(double) * (size_t)state->count);
 }
 
@@ -117,19 +165,15 @@ static void unpack_progress(struct train_state *state, const double *progress) {
   state->skipped = (long)progress[4];
   state->in_a_row = (long)progress[5];
   state->rows = progress[6];
+  state->unchanged = (int)progress[7];
+  memcpy(state->recent, progress + COUNTERS, sizeof state->recent);
   memcpy(state->sums, progress + PROGRESS, sizeof(double) * (size_t)state->count);
 }
 
 int saved_write(const char *path, struct spm_host *host, const struct saved_run *run, const struct train_state *state,
                 struct spm_error *error) {
-  const struct spm_program *program = spm_find_program(host->model, "export");
-  struct spm_run export = {.program = NULL};
-  if (program) {
-    export = spm_host_run(host, program, 0);
-    spm_run_program(&export);
-  }
   struct listing l;
-  if (listing_create(&l, host, &export, state != NULL, error) != 0) return -1;
+  if (listing_create(&l, host, true, state != NULL, error) != 0) return -1;
   double *progress = NULL;
   if (state) {
     progress = calloc((size_t)(PROGRESS + state->count), sizeof *progress);
@@ -225,10 +269,9 @@ int saved_read(const char *path, struct spm_host *host, struct saved_run *run, s
                struct spm_error *error) {
   struct checkpoint file;
   struct listing l;
-  struct spm_run none = {.program = NULL};
   if (checkpoint_read(&file, path, error) != 0) return -1;
   int status = read_notes(&file, path, run, error);
-  if (status == 0) status = listing_create(&l, host, &none, state != NULL, error);
+  if (status == 0) status = listing_create(&l, host, false, state != NULL, error);
   if (status == 0) {
     status = read_tensors(&file, path, &l, error);
     listing_free(&l);

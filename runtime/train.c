@@ -1,5 +1,6 @@
 /* Training: epochs of minibatches through program "train", checkpoints, and what to do when a number is not finite. */
 #include "train.h"
+#include "fit.h"
 #include "saved.h"
 
 #include <errno.h>
@@ -18,10 +19,13 @@ struct training {
   struct train_state *state;
   const struct train_events *events;
   const struct spm_program *train, *project; /* project: NULL unless a parameter is projected */
+  const struct spm_program *fit;             /* of row states before each step, or NULL */
+  bool lbfgs;                                /* steps are those of fit.h */
   struct spm_optimizer optimizer;
   long batch, epoch_steps, total_steps;
   long *order; /* of the epoch's rows; NULL: as they stand */
   double *values, *means, *valid;
+  int broken_rows; /* the row state of which a gradient was not finite in this step, or -1 */
   double last_checkpoint;
 };
 
@@ -87,7 +91,9 @@ static void name_culprit(const struct training *t, const struct spm_outcome *out
       return;
     }
   snprintf(text, size, "the gradient of %s is not finite",
-           outcome->parameter >= 0 ? t->host->model->parameters[outcome->parameter].name : "a parameter");
+           outcome->parameter >= 0 ? t->host->model->parameters[outcome->parameter].name
+           : t->broken_rows >= 0   ? t->host->model->row_states[t->broken_rows].name
+                                   : "a parameter");
 }
 
 static void add_to_sums(struct training *t, long rows) {
@@ -129,6 +135,19 @@ static int after_outcome(struct training *t, const struct spm_outcome *outcome, 
                   state->step, culprit, SKIPS_ALLOWED);
 }
 
+/* The batch's row states, moved with the parameters held, and remembered. */
+static int fit_batch(struct training *t, const long *order, long first, long rows, struct spm_error *error) {
+  struct spm_host *host = t->host;
+  const struct spm_fit *fit = &host->model->fit;
+  unsigned step = (unsigned)t->state->step;
+  host->epoch = t->state->epoch;
+  host->step = t->state->step;
+  if (fit->restart && spm_host_begin_rows(host, 0, rows, step, error) != 0) return -1;
+  spm_fit_rows(host, t->fit, fit, rows, 0, step);
+  spm_host_scatter(host, order, first, rows);
+  return 0;
+}
+
 static int run_step(struct training *t, struct spm_error *error) {
   struct spm_host *host = t->host;
   const struct spm_rows *data = &t->options->data;
@@ -136,11 +155,20 @@ static int run_step(struct training *t, struct spm_error *error) {
   if (spm_host_gather(host, data, t->order ? t->order + first : NULL, first, rows, error) != 0) return -1;
   host->epoch = t->state->epoch;
   host->step = t->state->step;
+  const long *order = t->order ? t->order + first : NULL;
+  if (t->fit && fit_batch(t, order, first, rows, error) != 0) return -1;
   struct spm_run run = spm_host_run(host, t->train, rows);
   run.call.step = (unsigned)t->state->step;
   t->optimizer.updates = t->state->updates;
-  struct spm_outcome outcome = spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
+  struct spm_outcome outcome =
+      t->lbfgs ? spm_fit_step(host, &run) : spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
   spm_columns_read(t->options->train_columns, &run, t->values);
+  t->broken_rows = -1;
+  if (t->lbfgs)
+    spm_host_scatter(host, order, first, rows);
+  else if (outcome.status != SPM_STEP_SKIPPED)
+    t->broken_rows = spm_host_update_rows(host, &run, order, first, &t->optimizer, outcome.lr);
+  if (t->broken_rows >= 0) outcome.status = SPM_STEP_PARTLY;
   if (t->project && outcome.status != SPM_STEP_SKIPPED) {
     struct spm_run project = spm_host_run(host, t->project, 0);
     spm_run_project(&project, host->parameters);
@@ -178,9 +206,22 @@ static void take_means(struct training *t) {
   state->rows = 0;
 }
 
+/* stop = unchanged(n): the objective is again what it was n epochs ago. */
+static void note_objective(struct training *t) {
+  struct train_state *state = t->state;
+  const struct spm_columns *columns = t->options->train_columns;
+  int n = t->options->training.unchanged, column = 0;
+  while (column < columns->count && columns->roles[column] != SPM_OBJECTIVE) column++;
+  if (n < 1 || n > TRAIN_UNCHANGED_MOST || column == columns->count) return;
+  state->unchanged = state->epoch >= n && (float)state->recent[n - 1] == (float)t->means[column];
+  memmove(state->recent + 1, state->recent, sizeof(double) * (TRAIN_UNCHANGED_MOST - 1));
+  state->recent[0] = t->means[column];
+}
+
 static int finish_epoch(struct training *t, struct spm_error *error) {
   struct train_state *state = t->state;
   take_means(t);
+  note_objective(t);
   t->host->epoch = ++state->epoch;
   t->host->step = state->step;
   state->batch = 0;
@@ -190,7 +231,7 @@ static int finish_epoch(struct training *t, struct spm_error *error) {
     if (spm_host_evaluate(t->host, &t->options->valid, t->options->valid_columns, valid, error) != 0) return -1;
   }
   if (t->events->epoch && t->events->epoch(t->events->context, state, t->means, valid, error) != 0) return -1;
-  return write_checkpoint(t, state->step >= t->total_steps, error);
+  return write_checkpoint(t, state->unchanged || state->step >= t->total_steps, error);
 }
 
 static bool should_stop(const struct training *t) { return t->options->stop && *t->options->stop; }
@@ -206,7 +247,7 @@ static int run_epoch(struct training *t, struct spm_error *error) {
       return write_checkpoint(t, true, error) == 0 ? TRAIN_INTERRUPTED : TRAIN_FAILED;
   }
   if (finish_epoch(t, error) != 0) return TRAIN_FAILED;
-  if (!should_stop(t) || state->step >= t->total_steps) return TRAIN_FINISHED;
+  if (!should_stop(t) || state->unchanged || state->step >= t->total_steps) return TRAIN_FINISHED;
   return write_checkpoint(t, true, error) == 0 ? TRAIN_INTERRUPTED : TRAIN_FAILED;
 }
 
@@ -226,6 +267,8 @@ static int prepare_optimizer(struct training *t, struct spm_error *error) {
     t->optimizer.kind = SPM_ADAM;
   else if (strcmp(s->optimizer, "sgd") == 0)
     t->optimizer.kind = SPM_SGD;
+  else if (strcmp(s->optimizer, "lbfgs") == 0)
+    t->lbfgs = true;
   else
     return spm_fail(error, "%s: there is no optimizer called '%s'", t->host->model->name, s->optimizer);
   return 0;
@@ -239,9 +282,13 @@ static int prepare(struct training *t, struct spm_error *error) {
   if (!t->train) return spm_fail(error, "%s: has no program \"train\"", model->name);
   for (int p = 0; p < model->parameter_count; p++)
     if (model->parameters[p].projected && !model->parameters[p].fixed) t->project = spm_find_program(model, "project");
+  if (model->fit.steps > 0) t->fit = spm_find_program(model, "fit");
   t->batch = train_batch_rows(&options->training, rows);
   t->epoch_steps = train_epoch_steps(&options->training, rows);
   t->total_steps = train_total_steps(&options->training, rows);
+  if (strcmp(options->training.optimizer, "lbfgs") == 0 && t->epoch_steps > 1)
+    return spm_fail(error, "%s: lbfgs takes all %ld rows in each step, and a batch has %ld", model->name, rows,
+                    t->batch);
   t->values = calloc((size_t)t->state->count + 1, sizeof *t->values);
   t->means = calloc((size_t)t->state->count + 1, sizeof *t->means);
   t->valid = calloc((size_t)(options->valid_columns ? options->valid_columns->count : 0) + 1, sizeof *t->valid);
@@ -256,7 +303,7 @@ int train_run(struct spm_host *host, const struct train_options *options, struct
               const struct train_events *events, struct spm_error *error) {
   struct training t = {.host = host, .options = options, .state = state, .events = events};
   int status = prepare(&t, error);
-  while (status == TRAIN_FINISHED && state->step < t.total_steps) status = run_epoch(&t, error);
+  while (status == TRAIN_FINISHED && state->step < t.total_steps && !state->unchanged) status = run_epoch(&t, error);
   host->epoch = state->epoch;
   host->step = state->step;
   free(t.order);

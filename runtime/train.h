@@ -8,6 +8,8 @@
 #include <signal.h>
 
 /* Where training stands: with parameters, moments and states, all that a checkpoint has to hold. */
+enum { TRAIN_UNCHANGED_MOST = 16 }; /* of stop = unchanged(n) */
+
 struct train_state {
   long epoch;    /* completed ones */
   long batch;    /* completed in this epoch */
@@ -18,6 +20,8 @@ struct train_state {
   double rows;   /* behind `sums` */
   double *sums;  /* by column: over this epoch's rows so far; for plain values (a learning rate) the last one */
   int count;     /* columns */
+  double recent[TRAIN_UNCHANGED_MOST]; /* objectives of the last epochs, the latest first */
+  int unchanged;                       /* nonzero: training ended because the objective no longer changed */
 };
 
 struct train_events { /* each may be NULL */

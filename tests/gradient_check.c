@@ -16,7 +16,7 @@ const double *value_of(const Graph *graph, const Node *node, const RandomInputs 
 
 /* What `of` needs and nothing else: differences evaluate it often. */
 static Graph *part_for(Graph *graph, Node *of) {
-  Graph *part = graph_create(graph->compilation, graph->signature, "part", graph->samples);
+  Graph *part = graph_create_like(graph);
   Node **images = arena_array(graph->compilation, Node *, graph->count);
   bool *needed = arena_array(graph->compilation, bool, graph->count);
   needed[of->id] = true;

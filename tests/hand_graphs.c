@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-const char *const hand_graph_names[HAND_COUNT] = {"vae", "batch_norm", "free_bits", "unit_norm", "tied", "max"};
+const char *const hand_graph_names[HAND_COUNT] = {"vae", "batch_norm", "free_bits", "unit_norm", "tied",
+                                                  "max", "langevin",   "power",     "nested",    "convolution"};
 
 enum { MAX_PARAMETERS = 12 };
 
@@ -14,6 +15,8 @@ typedef struct Builder {
   Dim D, H, K;
   Shape code; /* [K] */
 } Builder;
+
+static const Shape scalar_shape = {0};
 
 static Shape vector(Dim a) { return (Shape){.rank = 1, .dims = {a}}; }
 
@@ -164,6 +167,120 @@ static Node *max_over_rows(Builder *b) {
   return mean_over_axes(b, bernoulli(b, a.x, decode(b, cut)));
 }
 
+/* Images of three channels, ten pixels wide: encoded and decoded with the same filters, and the inner gradient of an
+ * energy in the image, so that the gradients of this are of the second order. */
+static Node *convolution(Builder *b) {
+  int height = (int)b->D.size / 30;
+  Shape image = {.rank = 3, .dims = {dim_number(3), dim_number(height), dim_number(10)}};
+  Shape filters = {.rank = 4, .dims = {dim_number(4), image.dims[0], dim_number(3), dim_number(4)}};
+  Node *x = build_variable(b->graph, build_reshape(b->graph, build_data(b->graph, 0), &image)), *inner;
+  Node *w = parameter(b, "W", filters);
+  Node *features = build_map1(b->graph, IR_tanh, build_convolve(b->graph, x, w, 2, 1));
+  Node *back = build_convolve_transpose(b->graph, features, w, 2, 1);
+  Node *error = two(b, IR_sub, x, back);
+  Node *energy = total(b, two(b, IR_mul, features, features));
+  differentiate(b->graph, build_sum_over(b->graph, energy, AXIS_DATUM), &x, 1, &inner);
+  graph_output(b->graph, OUTPUT_ROWS, intern(b->c, "force"), -1, inner);
+  Node *both = two(b, IR_add, total(b, two(b, IR_mul, error, error)), total(b, two(b, IR_mul, inner, inner)));
+  return build_map1(b->graph, IR_neg, mean_over_axes(b, both));
+}
+
+/* A decoder of weights that a loop's body and what follows the loop share. */
+typedef struct Decoder {
+  Node *hidden, *hidden_bias, *logits, *logits_bias;
+} Decoder;
+
+static Decoder make_decoder(Builder *b) {
+  Decoder p = {.hidden = parameter(b, "p.h.W", matrix(b->K, b->H)), .hidden_bias = parameter(b, "p.h.b", vector(b->H))};
+  p.logits = parameter(b, "p.logits.W", matrix(b->H, b->D));
+  p.logits_bias = parameter(b, "p.logits.b", vector(b->D));
+  return p;
+}
+
+static Node *log_joint(Builder *b, const Decoder *p, Node *x, Node *z) {
+  Node *hidden = build_map1(b->graph, IR_relu, two(b, IR_add, product(b, z, p->hidden, false), p->hidden_bias));
+  Node *logits = two(b, IR_add, product(b, hidden, p->logits, false), p->logits_bias);
+  return two(b, IR_sub, bernoulli(b, x, logits), total(b, build_map1(b->graph, IR_abs, z)));
+}
+
+/* z + a (1 + round) / 2 * gradient + b * noise of the round, beside a running mean of z and a step size that decays. */
+static Node *langevin(Builder *b) {
+  enum { ROUNDS = 4 };
+  Graph *graph = b->graph;
+  Decoder p = make_decoder(b);
+  Node *x = build_data(graph, 0), *round = build_round(graph), *start = build_noise(graph, 0), *gradient;
+  Node *z = build_carried(graph, &start->shape, start->axes, NULL);
+  Node *mean = build_carried(graph, &start->shape, start->axes, NULL);
+  Node *size = build_carried(graph, &scalar_shape, 0, &(Facts){.low = 0, .high = 1, .finite = true});
+  Node *joint = log_joint(b, &p, x, z);
+  differentiate(graph, build_sum_over(graph, joint, joint->axes), &z, 1, &gradient);
+  Node *step = wide(b, two(b, IR_mul, size, by_number(b, IR_add, by_number(b, IR_mul, round, 0.01), 0.02)), z);
+  Node *noise = by_number(b, IR_mul, build_inner_noise(graph, 0, by_number(b, IR_add, round, 1)), 0.2);
+  Node *next = two(b, IR_add, two(b, IR_add, z, two(b, IR_mul, gradient, step)), noise);
+  Node *smooth = two(b, IR_add, by_number(b, IR_mul, mean, 0.5), by_number(b, IR_mul, z, 0.5));
+  Node *results[3], *none = build_filled(graph, 0, &z->shape);
+  Repeat loop = {.rounds = ROUNDS,
+                 .round = round,
+                 .count = 3,
+                 .carried = (Node *[]){z, mean, size},
+                 .initial = (Node *[]){start, none, build_constant(graph, 1)},
+                 .next = (Node *[]){next, smooth, by_number(b, IR_mul, size, 0.9)}};
+  build_repeat(graph, &loop, results);
+  graph_output(graph, OUTPUT_METRIC, intern(b->c, "size"), -1, results[2]);
+  if (results[1]->axes == AXIS_DATUM) graph_output(graph, OUTPUT_ROWS, intern(b->c, "codes"), -1, results[0]);
+  return mean_over_axes(b, two(b, IR_add, log_joint(b, &p, x, results[0]), total(b, results[1])));
+}
+
+/* The decoder's columns are divided by the largest eigenvalue of W'W, found by power iterations. */
+static Node *power(Builder *b) {
+  enum { ROUNDS = 6 };
+  Graph *graph = b->graph;
+  Autoencoder a = encode(b);
+  Node *w = parameter(b, "p.W", matrix(b->D, b->K)), *results[2];
+  Shape line = vector(b->K);
+  Node *u = build_carried(graph, &line, 0, NULL), *largest = build_carried(graph, &scalar_shape, 0, NULL);
+  Node *v = product(b, product(b, u, w, true), w, false);
+  Node *length = build_map1(graph, IR_sqrt, total(b, two(b, IR_mul, v, v)));
+  Repeat loop = {.rounds = ROUNDS,
+                 .count = 2,
+                 .carried = (Node *[]){u, largest},
+                 .initial = (Node *[]){build_filled(graph, 1, &line), build_constant(graph, 0)},
+                 .next = (Node *[]){two(b, IR_div, v, wide(b, length, v)), length}};
+  build_repeat(graph, &loop, results);
+  Node *scaled = two(b, IR_div, w, wide(b, by_number(b, IR_add, results[1], 1), w));
+  graph_output(graph, OUTPUT_METRIC, intern(b->c, "direction"), -1, results[0]);
+  return two(b, IR_sub, mean_over_axes(b, bernoulli(b, a.x, product(b, a.z, scaled, true))),
+             mean_over_axes(b, total(b, a.divergence)));
+}
+
+/* Outer rounds of two inner ones, between which u and v change places and one is divided by its length. What the loops
+ * read from outside was kept of an earlier phase, is a statistic of the batch, or is transposed. */
+static Node *nested(Builder *b) {
+  enum { ROUNDS = 3, INNER = 2 };
+  Graph *graph = b->graph;
+  Node *x = build_data(graph, 0), *code = dense(b, x, "q.z", b->K), *inner_result, *results[2];
+  Node *centred = two(b, IR_sub, code, mean_over_axes(b, code)), *w = parameter(b, "W", matrix(b->K, b->K));
+  const Shape *shape = &centred->shape;
+  Node *u = build_carried(graph, shape, AXIS_DATUM, NULL), *v = build_carried(graph, shape, AXIS_DATUM, NULL);
+  Node *inner = build_carried(graph, shape, AXIS_DATUM, NULL), *round = build_round(graph);
+  Node *pull = build_map1(graph, IR_tanh, two(b, IR_sub, product(b, centred, w, true), inner));
+  Node *size = by_number(b, IR_mul, by_number(b, IR_add, round, 1), 0.25);
+  Node *moved = two(b, IR_add, two(b, IR_add, inner, two(b, IR_mul, pull, wide(b, size, pull))),
+                    product(b, by_number(b, IR_mul, v, 0.1), w, false));
+  build_repeat(graph, &(Repeat){INNER, round, 1, &inner, &u, &moved}, &inner_result);
+  Node *length = build_map1(graph, IR_sqrt, by_number(b, IR_add, total(b, two(b, IR_mul, v, v)), 1));
+  Repeat loop = {.rounds = ROUNDS,
+                 .count = 2,
+                 .carried = (Node *[]){u, v},
+                 .initial = (Node *[]){centred, build_filled(graph, 0.5, shape)},
+                 .next = (Node *[]){two(b, IR_div, v, wide(b, length, v)), inner_result}};
+  build_repeat(graph, &loop, results);
+  graph_output(graph, OUTPUT_ROWS, intern(b->c, "codes"), -1, results[1]);
+  Node *square = mean_over_axes(b, two(b, IR_mul, results[0], results[0])); /* so that the rest is of a later phase */
+  Node *mixed = two(b, IR_add, results[0], two(b, IR_mul, two(b, IR_add, results[1], code), square));
+  return mean_over_axes(b, bernoulli(b, x, dense(b, mixed, "p", b->D)));
+}
+
 static void add_gradients(Builder *b, Node *objective) {
   int count = b->signature->parameter_count;
   Node *leaves[MAX_PARAMETERS], *adjoints[MAX_PARAMETERS];
@@ -189,7 +306,8 @@ Graph *hand_graph(Compilation *c, HandGraph which, int D, int H, int K, int samp
   s->states = arena_array(c, State, 1);
   s->states[s->state_count++] = (State){.name = intern(c, "seen"), .start = 0.5};
   b.graph = graph_create(c, s, "train", samples);
-  Node *(*const makers[HAND_COUNT])(Builder *) = {vae, batch_norm, free_bits, unit_norm, tied, max_over_rows};
+  Node *(*const makers[HAND_COUNT])(Builder *) = {vae,           batch_norm, free_bits, unit_norm, tied,
+                                                  max_over_rows, langevin,   power,     nested,    convolution};
   Node *objective = makers[which](&b);
   graph_output(b.graph, OUTPUT_OBJECTIVE, intern(c, "objective"), -1, objective);
   add_gradients(&b, objective);

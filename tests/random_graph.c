@@ -65,6 +65,9 @@ static Signature *random_signature(Generator *g) {
   s->state_count = 1;
   s->states = arena_array(g->c, State, 1);
   s->states[0] = (State){.name = intern(g->c, "mean"), .shape = random_shape(g, 1), .start = 0.5};
+  s->row_state_count = 1;
+  s->row_states = arena_array(g->c, RowState, 1);
+  s->row_states[0] = (RowState){.name = intern(g->c, "own"), .shape = random_shape(g, 1)};
   return s;
 }
 
@@ -253,6 +256,31 @@ static void grow_over(Generator *g, Op op) {
     add(g, build_first_max_mask_over(g->graph, x, axes), 1);
 }
 
+/* How many to take of a line: a number, or one computed. */
+static Node *random_count(Generator *g, const Shape *shape) {
+  if (random_below(&g->random, 2)) return build_filled(g->graph, random_below(&g->random, 5), shape);
+  Node *x = pick_shaped(g, shape);
+  return build_map1(g->graph, IR_floor, two(g, IR_mul, build_map1(g->graph, IR_sigmoid, x), filled(g, 5, x)));
+}
+
+static void grow_line(Generator *g, Op op) {
+  Node *x = pick(g);
+  if (x->shape.rank == 0) return;
+  Shape lead = x->shape;
+  lead.rank--;
+  if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}), 1);
+}
+
+static void grow_top_mask_over(Generator *g) {
+  Node *x = pick(g);
+  int rest = random_below(&g->random, x->shape.rank + 1);
+  Shape lead = x->shape;
+  lead.rank = rest;
+  Node *count = random_count(g, &lead);
+  if (!(x->axes & AXIS_DATUM) || count->axes & AXIS_DATUM) return;
+  add(g, build_top_mask_over(g->graph, x, count, (1u << x->shape.rank) - (1u << rest)), 1);
+}
+
 static void grow_contract(Generator *g) {
   Node *a = pick(g), *b = pick(g);
   int labels_a[MAX_RANK], labels_b[MAX_RANK], all[2 * MAX_RANK], order[2 * MAX_RANK], out[MAX_RANK];
@@ -289,6 +317,37 @@ static void grow_contract(Generator *g) {
   add(g, build_contract(g->graph, a, labels_a, b, labels_b, rank, out, summed), 200);
 }
 
+/* Two members as images and filters, as features and filters, or as images and features. */
+static void grow_convolution(Generator *g, Op op) {
+  Random *random = &g->random;
+  int stride = 1 + random_below(random, 2), padding = random_below(random, 2);
+  int sizes[2][3], channels = 1 + random_below(random, 3), count = 1 + random_below(random, 3);
+  for (int d = 0; d < 2; d++) { /* filter, features, image */
+    sizes[d][0] = 1 + random_below(random, 3) + padding;
+    sizes[d][1] = 1 + random_below(random, 3);
+    sizes[d][2] = (sizes[d][1] - 1) * stride + sizes[d][0] - 2 * padding;
+    if (sizes[d][2] < 1) return;
+  }
+  Shape filters = {.rank = 4}, images = {.rank = 3 + random_below(random, 2)}, features;
+  filters.dims[0] = dim_number(count), filters.dims[1] = dim_number(channels);
+  images.dims[0] = g->dims[0];
+  features = images;
+  images.dims[images.rank - 3] = dim_number(channels);
+  features.dims[images.rank - 3] = dim_number(count);
+  for (int d = 0; d < 2; d++) {
+    filters.dims[2 + d] = dim_number(sizes[d][0]);
+    features.dims[images.rank - 2 + d] = dim_number(sizes[d][1]);
+    images.dims[images.rank - 2 + d] = dim_number(sizes[d][2]);
+  }
+  if (shape_size(&filters) > MAX_ELEMENTS || shape_size(&images) > MAX_ELEMENTS) return;
+  Node *a = pick_shaped(g, op == IR_convolve_transpose ? &features : &images);
+  Node *b = pick_shaped(g, op == IR_convolve_filters ? &features : &filters);
+  if (op == IR_convolve) add(g, build_convolve(g->graph, a, b, stride, padding), 200);
+  if (op == IR_convolve_transpose) add(g, build_convolve_transpose(g->graph, a, b, stride, padding), 200);
+  if (op == IR_convolve_filters)
+    add(g, build_convolve_filters(g->graph, a, b, &filters, stride, padding, random_axes(g, a->axes | b->axes)), 200);
+}
+
 static void grow_matrix(Generator *g, Op op) {
   Node *x = pick(g);
   if (x->shape.rank == 0 || x->shape.rank > 2) return;
@@ -309,6 +368,39 @@ static void grow_matrix(Generator *g, Op op) {
   add(g, op == IR_diagonal ? build_diagonal(g->graph, outer) : build_lower_part(g->graph, outer), 16);
 }
 
+/* A few rounds of x = tame(x * y + its own gradient + noise) from a member of the pool, and of a sum of what it was. */
+static void grow_repeat(Generator *g, bool unrolled) {
+  Graph *graph = g->graph;
+  Node *start = pick(g), *other = pick_shaped(g, &start->shape), *round = build_round(graph), *gradient, *results[2];
+  unsigned axes = start->axes | other->axes;
+  Node *x = build_carried(graph, &start->shape, axes, NULL), *sum = build_carried(graph, &start->shape, axes, NULL);
+  Node *energy = build_map1(graph, IR_sin, two(g, IR_mul, x, other));
+  Node *all = build_sum(graph, energy, (1u << energy->shape.rank) - 1);
+  differentiate(graph, build_sum_over(graph, all, all->axes), &x, 1, &gradient);
+  Node *next = two(g, IR_add, x, two(g, IR_mul, gradient, filled(g, 0.3, x)));
+  for (int i = 0; i < graph->signature->noise_count; i++) {
+    const Noise *noise = &graph->signature->noises[i];
+    Shape shape = noise->shape;
+    if (shape.rank != 0 || (noise->axes & ~axes) != 0 || random_below(&g->random, 2)) continue;
+    Node *drawn = build_scalar_expand(graph, build_inner_noise(graph, i, round), &x->shape);
+    next = two(g, IR_add, next, two(g, IR_mul, drawn, filled(g, 0.2, drawn)));
+  }
+  next = tame(g, two(g, IR_add, next, two(g, IR_mul, build_scalar_expand(graph, round, &x->shape), filled(g, 0.1, x))));
+  bool swap = random_below(&g->random, 4) == 0;
+  Repeat loop = {.rounds = random_below(&g->random, 4),
+                 .round = round,
+                 .count = 2,
+                 .carried = (Node *[]){x, sum},
+                 .initial = (Node *[]){start, filled(g, 0.5, start)},
+                 .next = (Node *[]){next, swap ? x : two(g, IR_add, sum, two(g, IR_mul, x, filled(g, 0.25, x)))}};
+  if (unrolled)
+    build_unrolled(graph, &loop, results);
+  else
+    build_repeat(graph, &loop, results);
+  add(g, results[0], 4);
+  add(g, results[1], 8);
+}
+
 static void grow(Generator *g) {
   Op op = (Op)random_below(&g->random, OP_COUNT);
   int more = random_below(&g->random, 10);
@@ -324,9 +416,19 @@ static void grow(Generator *g) {
   if (op == IR_spread) add(g, build_spread(g->graph, pick(g), random_axes(g, AXIS_DATUM | AXIS_SAMPLE)), 4);
   if (op == IR_stop) add(g, build_stop(g->graph, pick(g)), 4);
   if (op == IR_sum || op == IR_max_of || op == IR_first_max_mask) grow_reduction(g, op);
-  if (kind == KIND_OVER) grow_over(g, op);
+  if (op == IR_top_mask_over)
+    grow_top_mask_over(g);
+  else if (kind == KIND_OVER)
+    grow_over(g, op);
+  if (kind == KIND_LINE) grow_line(g, op);
   if (kind == KIND_PRODUCT) grow_contract(g);
-  if (kind == KIND_OTHER) grow_matrix(g, op);
+  bool convolution = op == IR_convolve || op == IR_convolve_transpose || op == IR_convolve_filters;
+  if (convolution) grow_convolution(g, op);
+  if (op == IR_inner_noise)
+    add(g, build_inner_noise(g->graph, random_below(&g->random, 3), build_constant(g->graph, 3)), 4);
+  if (op == IR_carried) grow_repeat(g, true);
+  if (op == IR_round) grow_repeat(g, false);
+  if (kind == KIND_OTHER && !convolution && op != IR_inner_noise) grow_matrix(g, op);
 }
 
 /* --- outputs --- */
@@ -370,6 +472,7 @@ Graph *random_forward_graph(Compilation *c, uint64_t seed) {
   g.graph = graph_create(c, s, "train", 1 + random_below(&g.random, 3));
   for (int i = 0; i < s->parameter_count; i++) add(&g, build_parameter(g.graph, i), 2);
   for (int i = 0; i < s->data_count; i++) add(&g, build_data(g.graph, i), 2);
+  add(&g, build_row_state(g.graph, 0), 2);
   for (int i = 0; i < s->noise_count; i++) add(&g, build_noise(g.graph, i), 4);
   add(&g, build_state(g.graph, 0), 2);
   double values[MAX_ELEMENTS];
@@ -385,13 +488,15 @@ Graph *random_forward_graph(Compilation *c, uint64_t seed) {
 
 Graph *random_graph(Compilation *c, uint64_t seed) {
   Graph *graph = random_forward_graph(c, seed);
-  Node *parameters[MAX_PARAMETERS], *adjoints[MAX_PARAMETERS];
+  Node *leaves[MAX_PARAMETERS + 1], *adjoints[MAX_PARAMETERS + 1];
   const Signature *s = graph->signature;
-  for (int i = 0; i < s->parameter_count; i++) parameters[i] = build_parameter(graph, i);
+  for (int i = 0; i < s->parameter_count; i++) leaves[i] = build_parameter(graph, i);
+  leaves[s->parameter_count] = build_row_state(graph, 0);
   Node *loss = build_map1(graph, IR_neg, graph->outputs[0].value);
-  differentiate(graph, loss, parameters, s->parameter_count, adjoints);
+  differentiate(graph, loss, leaves, s->parameter_count + 1, adjoints);
   for (int i = 0; i < s->parameter_count; i++)
     graph_output(graph, OUTPUT_GRADIENT, s->parameters[i].name, i, adjoints[i]);
+  graph_output(graph, OUTPUT_ROW_GRADIENT, s->row_states[0].name, 0, adjoints[s->parameter_count]);
   return graph;
 }
 
@@ -409,6 +514,7 @@ RandomInputs *random_inputs(Compilation *c, const Signature *s, uint64_t seed, l
   inputs->parameters = arena_array(c, double *, s->parameter_count);
   inputs->data = arena_array(c, double *, s->data_count);
   inputs->states = arena_array(c, double *, s->state_count);
+  inputs->row_states = arena_array(c, double *, s->row_state_count);
   for (int i = 0; i < s->parameter_count; i++)
     inputs->parameters[i] = random_values(c, &random, shape_size(&s->parameters[i].shape), -1.5, 1.5);
   for (int i = 0; i < s->data_count; i++) {
@@ -417,11 +523,14 @@ RandomInputs *random_inputs(Compilation *c, const Signature *s, uint64_t seed, l
   }
   for (int i = 0; i < s->state_count; i++)
     inputs->states[i] = random_values(c, &random, shape_size(&s->states[i].shape), -1.5, 1.5);
+  for (int i = 0; i < s->row_state_count; i++)
+    inputs->row_states[i] = random_values(c, &random, rows * shape_size(&s->row_states[i].shape), -1.5, 1.5);
   inputs->bindings = (Bindings){.rows = rows,
                                 .first_row = 3,
                                 .parameters = (const double *const *)inputs->parameters,
                                 .data = (const double *const *)inputs->data,
                                 .states = (const double *const *)inputs->states,
+                                .row_states = (const double *const *)inputs->row_states,
                                 .settings = {2, 7, (double)rows, 100},
                                 .seed = seed,
                                 .step = 5};

@@ -1,5 +1,5 @@
-/* Random programs for property tests: a seed makes a graph of all ops over a signature with parameters, data, noise and
- * a state; its outputs are the objective, one term, every parameter's gradient, a row value and the next state. */
+/* Random programs for property tests: a seed makes a graph of all ops over a signature with parameters, data, noise, a
+ * state and a row state; its outputs are the objective, one term, every gradient, a row value and the next state. */
 #ifndef SPM_RANDOM_GRAPH_H
 #define SPM_RANDOM_GRAPH_H
 
@@ -20,7 +20,7 @@ Graph *random_forward_graph(Compilation *, uint64_t seed);
 /* Inputs for any signature: parameters and states in [-1.5, 1.5], data within their facts; all in the arena. */
 typedef struct RandomInputs {
   Bindings bindings;
-  double **parameters, **data, **states; /* what the bindings point to; may be changed */
+  double **parameters, **data, **states, **row_states; /* what the bindings point to; may be changed */
 } RandomInputs;
 RandomInputs *random_inputs(Compilation *, const Signature *, uint64_t seed, long rows);
 

@@ -117,11 +117,15 @@ Outputs REFERENCE(reference_run)(const struct spm_model *model, const char *name
     for (long k = 0; k < model->states[i].size; k++) state[model->states[i].offset + k] = (real)b->states[i][k];
   for (int i = 0; i < model->data_count; i++)
     data[i] = converted(b->data[i], b->rows * shape_size(&signature->data[i].shape));
+  real **row_states = calloc((size_t)model->row_state_count + 1, sizeof *row_states);
+  for (int i = 0; i < model->row_state_count; i++)
+    row_states[i] = converted(b->row_states[i], b->rows * shape_size(&signature->row_states[i].shape));
   long capacity = b->rows + 3, tiles = (b->rows + tile - 1) / tile;
   long scratch_size = program->scratch_fixed + tile * program->scratch_row;
   struct spm_call call = {.parameters = parameters,
                           .data = (const real *const *)data,
                           .state = state,
+                          .row_state = (const real *const *)row_states,
                           .state_next = next,
                           .values = buffer(program->value_size),
                           .kept = buffer(capacity * program->kept_row),
@@ -141,6 +145,8 @@ Outputs REFERENCE(reference_run)(const struct spm_model *model, const char *name
   check_guard(gradient, model->parameter_size, "gradient");
   Outputs outputs = read_outputs(program, &call);
   for (int i = 0; i < model->data_count; i++) free(data[i]);
+  for (int i = 0; i < model->row_state_count; i++) free(row_states[i]);
+  free(row_states);
   free(parameters), free(state), free(next), free(gradient), free(data);
   free(call.values), free(call.kept), free(call.partials);
   return outputs;

@@ -92,6 +92,13 @@ const double *spec_initial(Spec *s, const char *name) {
   return evaluate(s, model_graph(s->model, PROGRAM_INITIALISE), o->value, &b);
 }
 
+/* Raw initial values of a local, for rows of these data. */
+static const double *initial_rows(Spec *s, const char *name, const Bindings *b) {
+  const Output *o = spec_find_output(s, PROGRAM_INITIALISE_ROWS, OUTPUT_ROW_INITIAL, name);
+  cr_assert(o != NULL, "no initial value of %s", name);
+  return evaluate(s, model_graph(s->model, PROGRAM_INITIALISE_ROWS), o->value, b);
+}
+
 const double *spec_values(Spec *s, const Graph *g, const Node *node, const Run *run) {
   const Signature *signature = g->signature;
   const double **parameters = arena_array(s->c, const double *, signature->parameter_count);
@@ -119,6 +126,12 @@ const double *spec_values(Spec *s, const Graph *g, const Node *node, const Run *
   b.settings[SETTING_STEP] = run ? run->step : 0;
   b.settings[SETTING_ROWS_IN_BATCH] = (double)rows;
   b.settings[SETTING_TOTAL_ROWS] = (double)rows;
+  const double **row_states = arena_array(s->c, const double *, signature->row_state_count);
+  for (int i = 0; i < signature->row_state_count; i++) {
+    row_states[i] = given(run, signature->row_states[i].name);
+    if (!row_states[i]) row_states[i] = initial_rows(s, signature->row_states[i].name, &b);
+  }
+  b.row_states = row_states;
   return evaluate(s, g, node, &b);
 }
 

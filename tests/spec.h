@@ -6,7 +6,7 @@
 #include "compiler/compiler.h"
 #include "compiler/front.h"
 
-typedef struct Input { /* values of a data declaration, a raw param or a state */
+typedef struct Input { /* values of a data declaration, a raw param, a state or a raw local (rows x size) */
   const char *name;
   const double *values;
 } Input;

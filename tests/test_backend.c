@@ -65,6 +65,9 @@ static RandomInputs *inputs_for(Compilation *c, const Graph *graph, uint64_t see
     for (long i = 0; i < rows * shape_size(&s->data[d].shape); i++) in->data[d][i] = (float)in->data[d][i];
   for (int t = 0; t < s->state_count; t++)
     for (long i = 0; i < shape_size(&s->states[t].shape); i++) in->states[t][i] = (float)in->states[t][i];
+  for (int r = 0; r < s->row_state_count; r++)
+    for (long i = 0; i < rows * shape_size(&s->row_states[r].shape); i++)
+      in->row_states[r][i] = (float)in->row_states[r][i];
   return in;
 }
 

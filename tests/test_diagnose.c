@@ -50,7 +50,7 @@ static TensorReport *report_of(Diagnosis *d, const char *name) {
 Test(diagnose, a_sound_gradient_passes) {
   compile(model);
   for (uint64_t seed = 0; seed < 10; seed++) {
-    Diagnosis *d = diagnose(c, train, initialise, NULL, seed, 12);
+    Diagnosis *d = diagnose(c, train, initialise, NULL, NULL, seed, 12);
     cr_assert(d->problem == NULL);
     for (int i = 0; i < d->count; i++)
       cr_assert(d->tensors[i].worst < 1e-7, "%s: %g", d->tensors[i].parameter->name, d->tensors[i].worst);
@@ -64,7 +64,7 @@ Test(diagnose, a_small_mistake_is_found_in_its_tensor) {
   Output *output = gradient_of("b");
   Node *factor = build_scalar_expand(train, build_constant(train, 1.0001), &output->value->shape);
   output->value = build_map2(train, IR_mul, output->value, factor);
-  Diagnosis *d = diagnose(c, train, initialise, NULL, 1, 12);
+  Diagnosis *d = diagnose(c, train, initialise, NULL, NULL, 1, 12);
   cr_assert(report_of(d, "b")->worst > 5e-5 && report_of(d, "b")->worst < 2e-4, "%g", report_of(d, "b")->worst);
   cr_assert(report_of(d, "W")->worst < 1e-7);
   cr_assert(fabs(report_of(d, "b")->found / report_of(d, "b")->expected - 1.0001) < 1e-6);
@@ -79,7 +79,7 @@ Test(diagnose, a_mistake_in_one_element_is_named) {
   Node *bump = build_reshape(train, build_pad(train, build_filled(train, 0.5, &one), 0, at, dim_number(12)),
                              &output->value->shape);
   output->value = build_map2(train, IR_add, output->value, bump);
-  Diagnosis *d = diagnose(c, train, initialise, NULL, 1, 12);
+  Diagnosis *d = diagnose(c, train, initialise, NULL, NULL, 1, 12);
   cr_assert(report_of(d, "W")->worst_element == at && report_of(d, "W")->worst > 1e-3);
   compilation_destroy(c);
 }
@@ -90,7 +90,7 @@ Test(diagnose, kinks_are_counted_and_are_no_mistakes) {
           "param w : real[4] init normal(0, 1);\n"
           "minimize sum(floor(w * 1e12) * 1e-30 + w * x);\n"
           "train { optimizer = adam(lr = 0.01); batch = 8; epochs = 1; }\n");
-  Diagnosis *d = diagnose(c, train, initialise, NULL, 1, 12);
+  Diagnosis *d = diagnose(c, train, initialise, NULL, NULL, 1, 12);
   cr_assert(d->problem == NULL && report_of(d, "w")->kinks == 4 && report_of(d, "w")->worst == 0);
   compilation_destroy(c);
 }
@@ -101,7 +101,7 @@ Test(diagnose, an_objective_that_is_not_finite_is_told) {
           "param w : real[4] init normal(0, 1);\n"
           "minimize sum(w * x) + log(0 - 1 - sum(w^2));\n"
           "train { optimizer = adam(lr = 0.01); batch = 8; epochs = 1; }\n");
-  Diagnosis *d = diagnose(c, train, initialise, NULL, 1, 12);
+  Diagnosis *d = diagnose(c, train, initialise, NULL, NULL, 1, 12);
   cr_assert(d->problem && strstr(d->problem, "not finite"));
   compilation_destroy(c);
 }

@@ -42,7 +42,7 @@ static void start(struct spm_host *host, long capacity, int threads, unsigned lo
 static void gather(struct spm_host *host, const struct spm_table *table, long rows) {
   struct spm_error error;
   const struct spm_table *tables[] = {table};
-  struct spm_rows all = {tables, table->rows};
+  struct spm_rows all = {.tables = tables, .count = table->rows};
   cr_assert(spm_host_gather(host, &all, NULL, 0, rows, &error) == 0);
 }
 
@@ -356,7 +356,7 @@ Test(train, evaluation_weighs_rows) {
   struct spm_host host;
   struct spm_table table = make_table(1300); /* 512 + 512 + 276 */
   const struct spm_table *tables[] = {&table};
-  struct spm_rows rows = {tables, 1300};
+  struct spm_rows rows = {.tables = tables, .count = 1300};
   struct spm_columns columns;
   struct spm_error error;
   double mean, exact = 0;

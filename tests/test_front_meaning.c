@@ -101,6 +101,19 @@ Test(meaning, along_one_dim) {
          {"tail_sum(A, over = D)[0, 0]", 9});
 }
 
+/* x: 1 2 3 | -1 0 4 */
+Test(meaning, the_largest) {
+  EXPECT({"top_k(v, 1)[2]", 3}, {"sum(top_k(v, 2))", 4}, {"top_k(v, 0)[2]", 0}, {"sum(top_k(v, 9))", 2},
+         {"sum(top_k(x, 2))", 4.5}, {"top_k(x, 1)[2]", 3.5}, {"sum(top_k(A, 1))", 12},
+         {"top_k(A, 1, over = D)[2, 0]", 5}, {"sum(top_k(A, 1, over = D))", 11},
+         {"top_k(A, 2, over = [D, K])[2, 0]", 5}, {"sum(top_k(A, 2, over = [D, K]))", 11},
+         {"top_mask(ones(D), 2)[1]", 1}, {"top_mask(ones(D), 2)[2]", 0},
+         {"sum(top_k(x, 3, over = [batch, D]))", 0.5 * (4 + 3 + 2)},
+         {"sum(top_k(x, 1, over = batch))", 0.5 * (1 + 2 + 4)}, {"top_k(x, 1, over = batch)[1]", 1},
+         {"sum(top_mask(x * 0, 4, over = [batch, D]))", 2}, {"top_mask(x * 0, 4, over = [batch, D])[1]", 0.5},
+         {"sum(top_k(x, 2 * rows_in_batch, over = [batch, D]))", 5}, {"sum(top_mask(x, max(x)))", 3});
+}
+
 Test(meaning, shapes) {
   EXPECT({"concat(v, w)[4]", -1}, {"concat(A, A)[1, 2]", 3}, {"concat(x, v)[5]", 3}, {"reshape(A, [2, 3])[1, 0]", 4},
          {"reshape(A, 6)[4]", 5}, {"flatten(A)[4]", 5}, {"A[1 .. 3, 0][1]", 5}, {"A[2][1]", 6}, {"v[1 .. 3][0]", -2},

@@ -90,6 +90,7 @@ typedef struct Bench {
   DataInput data[2];       /* x [B] real, y [A] with missing entries */
   Noise noises[2];         /* uniform [A] {datum, sample}, normal {} */
   State states[1];
+  RowState row_states[1];
   Graph *graph;
   Dim A, B;
 } Bench;
@@ -109,7 +110,8 @@ static void set_up(Bench *t) {
   t->noises[0] = (Noise){.name = "e", .kind = NOISE_UNIFORM, .stream = 1, .shape = a, .axes = AXIS_DATUM | AXIS_SAMPLE};
   t->noises[1] = (Noise){.name = "f", .kind = NOISE_NORMAL, .stream = 2};
   t->states[0] = (State){.name = "mean", .shape = a};
-  t->signature = (Signature){t->parameters, 3, t->data, 2, t->noises, 2, t->states, 1};
+  t->row_states[0] = (RowState){.name = "own", .shape = b};
+  t->signature = (Signature){t->parameters, 3, t->data, 2, t->noises, 2, t->states, 1, t->row_states, 1};
   t->graph = graph_create(t->c, &t->signature, "test", 2);
 }
 

@@ -402,6 +402,50 @@ KERNEL_TEST(solve_triangular) {
   }
 }
 
+static bool comes_before(real y, long at_y, real x, long at_x) { return y > x || (y == x && at_y < at_x); }
+
+/* Few different values, so that there are ties, some of them zeros of both signs. */
+static void fill_tied(long n, real *x) {
+  fill_tame(n, x);
+  for (long i = 0; i < n; i++) x[i] = (real)(int)(2 * x[i]) * (i % 3 ? 1 : -1);
+}
+
+KERNEL_TEST(top_mask) {
+  real in[70], out[70];
+  for (long n = 1; n <= 65; n += 4)
+    for (long k = 0; k <= n + 1; k++) {
+      const real count = (real)k + (real)0.25;
+      fill_tied(n, in);
+      SPM_K(top_mask)(n, out, in, &count);
+      for (long i = 0; i < n; i++) {
+        long rank = 0;
+        for (long j = 0; j < n; j++) rank += comes_before(in[j], j, in[i], i);
+        cr_assert(out[i] == (rank < k), "n = %ld, k = %ld, i = %ld", n, k, i);
+      }
+    }
+  const real two = 2, wild[4] = {1, NAN, -INFINITY, INFINITY};
+  SPM_K(top_mask)(4, out, wild, &two);
+  cr_assert(out[0] == 0 && out[1] == 1 && out[2] == 0 && out[3] == 1);
+}
+
+KERNEL_TEST(the_largest_of_a_batch) {
+  enum { ROWS = 7, GROUPS = 3, N = 5, ROW = GROUPS * N };
+  real in[ROWS * ROW], out[ROWS * ROW], last[GROUPS * 3], counts[GROUPS];
+  for (int trial = 0; trial < 100; trial++) {
+    fill_tied(ROWS * ROW, in);
+    for (int g = 0; g < GROUPS; g++) counts[g] = (real)((trial + 11 * g) % (ROWS * N + 2));
+    SPM_K(last_taken)(ROWS, GROUPS, N, last, in, counts);
+    for (long tile = 0; tile < ROWS; tile += 2) /* each tile by itself */
+      SPM_K(mark_taken)(tile + 2 < ROWS ? 2 : ROWS - tile, tile, GROUPS, N, out + tile * ROW, in + tile * ROW, last);
+    for (long e = 0; e < ROWS * ROW; e++) {
+      long group = e % ROW / N, rank = 0;
+      for (long r = 0; r < ROWS; r++)
+        for (long o = r * ROW + group * N; o < r * ROW + (group + 1) * N; o++) rank += comes_before(in[o], o, in[e], e);
+      cr_assert(out[e] == (rank < (long)counts[group]), "trial %d, element %ld", trial, e);
+    }
+  }
+}
+
 static void check_gemm(int ta, int tb, long m, long n, long k, real alpha, real beta) {
   static real a[5000], b[5000], c[5000];
   static double wanted[5000];

@@ -375,7 +375,7 @@ Test(kl, compiled_code_agrees_with_the_interpreter) {
     char message[512] = "";
     Jit *jit = compile_jit(s.model, true, message, sizeof message);
     cr_assert(jit != NULL, "%s", message);
-    Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE),
+    Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE), NULL,
                             jit_model(jit), 5, 8);
     cr_assert(d->problem == NULL && d->compiled, "%s", d->problem ? d->problem : "not compiled");
     cr_expect(fabs(d->compiled_objective - d->objective) < 1e-9, "%s: %.15g for %.15g", priors[p].name,

@@ -122,13 +122,13 @@ Test(library_rules, no_rule_beyond_a_uniforms_support) {
   spec_close(&s);
 }
 
-Test(library_rules, atoms_are_refused_as_a_posterior) {
+Test(library_rules, atoms_need_a_method_as_a_posterior) {
   Spec s = spec_text("model m;\ndim K = 2;\ndata x : real[K];\nlatent z : real[K];\nprior z ~ spike_slab(0.1, 0, "
                      "1);\nencoder q(x) { m = dense(x, K); }\n"
                      "posterior z ~ spike_slab(0.2, q.m, 1);\ndecoder p(z) { m = dense(z, K); }\nlikelihood x ~ "
                      "normal(p.m, 1);\nobjective elbo;\n",
                      NULL);
-  cr_assert(s.errors == 1 && spec_says(&s, "not-supported"));
+  cr_assert(s.errors == 1 && spec_says(&s, "method"));
   spec_close(&s);
 }
 

@@ -12,8 +12,8 @@
 static void compare(Compilation *c, Model *m, const char *path, const char *how, Jit *jit, const char *message,
                     int elements) {
   cr_assert(jit != NULL, "%s by %s: %s", path, how, message);
-  Diagnosis *d =
-      diagnose(c, model_graph(m, PROGRAM_TRAIN), model_graph(m, PROGRAM_INITIALISE), jit_model(jit), 7, elements);
+  Diagnosis *d = diagnose(c, model_graph(m, PROGRAM_TRAIN), model_graph(m, PROGRAM_INITIALISE),
+                          model_graph(m, PROGRAM_INITIALISE_ROWS), jit_model(jit), 7, elements);
   cr_assert(d->problem == NULL, "%s: %s", path, d->problem);
   cr_expect(d->compiled && fabs(d->compiled_objective - d->objective) <= 1e-11 * (1 + fabs(d->objective)),
             "%s by %s: objective %.17g, interpreted %.17g", path, how, d->compiled_objective, d->objective);
@@ -66,4 +66,5 @@ static void check_specs(const char *pattern, bool all_compilers, size_t least) {
 }
 
 Test(specs, shipped) { check_specs("specs/*.spm", true, 3); }
+Test(specs, of_images) { check_specs("specs/images/*.spm", true, 1); }
 Test(specs, corpus) { check_specs("tests/corpus/*.spm", false, 53); }

@@ -1,0 +1,78 @@
+/* LINE ops: a kernel of its own on each vector along the last dim. This is their table: builder, shapes, and what each
+ * computes, from its definition. Operands have the same dims in front of their own; axes broadcast. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "ir_parts.h"
+
+static const LineOp line_ops[] = {
+    {IR_top_mask, {1, 0}, 1},
+};
+
+const LineOp *line_op(Op op) {
+  for (size_t i = 0; i < sizeof line_ops / sizeof *line_ops; i++)
+    if (line_ops[i].op == op) return &line_ops[i];
+  return NULL;
+}
+
+static double last_extent(const Node *node) { return node->shape.dims[node->shape.rank - 1].size; }
+
+bool line_operands_agree(Op op, Node *const *operands) {
+  const LineOp *line = line_op(op);
+  int lead = operands[0]->shape.rank - line->own_dims[0];
+  for (int k = 0; k < op_table[op].operands; k++) {
+    if (operands[k]->shape.rank != lead + line->own_dims[k] || lead < 0) return false;
+    for (int d = 0; d < lead; d++)
+      if (operands[k]->shape.dims[d].size != operands[0]->shape.dims[d].size) return false;
+  }
+  return true;
+}
+
+Shape line_shape(Op op, Node *const *operands) {
+  assert(line_operands_agree(op, operands));
+  (void)op;
+  return operands[0]->shape;
+}
+
+Node *build_line(Graph *graph, Op op, Node **operands) {
+  int count = op_table[op].operands;
+  unsigned axes = 0;
+  Node *bare[LINE_OPERANDS];
+  for (int k = 0; k < count; k++) {
+    axes |= operands[k]->axes;
+    bare[k] = node_is_spread(operands[k]) ? operands[k]->operands[0] : operands[k];
+  }
+  Node draft = draft_node(op, bare, count);
+  draft.shape = line_shape(op, operands);
+  return build_with_axes(graph, node_intern(graph, &draft), axes);
+}
+
+/* --- what they compute --- */
+
+typedef struct Ranked {
+  double value;
+  long place;
+} Ranked;
+
+/* By size, then by place; NaN comes first. */
+static int compare_ranked(const void *a, const void *b) {
+  const Ranked *x = a, *y = b;
+  bool x_first = isnan(x->value) ? !isnan(y->value) : x->value > y->value;
+  bool y_first = isnan(y->value) ? !isnan(x->value) : y->value > x->value;
+  if (x_first != y_first) return x_first ? -1 : 1;
+  return x->place < y->place ? -1 : 1;
+}
+
+void mark_largest(long n, const double *x, double count, double *mask) {
+  Ranked *ranked = malloc(sizeof *ranked * (size_t)n);
+  for (long i = 0; i < n && ranked; i++) ranked[i] = (Ranked){x[i], i};
+  if (ranked) qsort(ranked, (size_t)n, sizeof *ranked, compare_ranked);
+  for (long i = 0; i < n; i++) mask[ranked ? ranked[i].place : i] = ranked ? (double)i + 0.5 <= count : NAN;
+  free(ranked);
+}
+
+void line_values(const Node *node, const double *const *operands, double *out) {
+  long n = (long)last_extent(node->operands[0]);
+  if (node->op == IR_top_mask) mark_largest(n, operands[0], operands[1][0], out);
+}

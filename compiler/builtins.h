@@ -1,0 +1,31 @@
+/* Built-in functions: one row each in a table of its kind, all found through call_builtin (functions.c). */
+#ifndef SPM_BUILTINS_H
+#define SPM_BUILTINS_H
+
+#include "front.h"
+
+/* Arguments are those by place, evaluated, in order. */
+typedef Value (*Builtin)(Elaborator *, const Expr *call, Value *arguments, int count);
+
+typedef struct BuiltinRow {
+  const char *name; /* NULL in the row that ends a table */
+  Builtin function;
+  int least, most;     /* positional arguments */
+  const char *options; /* names of options, space-separated */
+  bool evaluated;      /* arguments are values (false: the function reads dims itself) */
+} BuiltinRow;
+
+extern const BuiltinRow image_functions[];     /* images.c */
+extern const BuiltinRow category_functions[];  /* categories.c */
+extern const BuiltinRow selection_functions[]; /* selections.c */
+
+typedef struct Over { /* what `over` names */
+  unsigned dims;      /* of the visible shape */
+  unsigned axes;
+} Over;
+/* By default all dims, or the last. */
+bool over_of(Elaborator *, const Expr *call, const Value *, bool all_by_default, Over *);
+unsigned node_mask(const Value *, unsigned visible); /* the same dims of the node, hidden ones counted */
+Value as_tensor(Elaborator *, Value);                /* a number becomes a constant */
+
+#endif
