@@ -58,7 +58,7 @@ TEST_SOURCES := $(sort $(wildcard tests/test_*.c tests/*/test_*.c))
 TEST_SUPPORT := $(filter-out tests/test_%,$(wildcard tests/*.c)) tests/fuzz/random_spec.c
 TEST_PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 TEST_SCRIPTS := $(sort $(wildcard tests/test_*.sh tests/*/test_*.sh))
-BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
+BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
 # --- targets ---------------------------------------------------------------------------------------------------------
 .PHONY: all help deps deps-test deps-data deps-format test run-tests demo run-demo golden asan fuzz format bench tests clean

@@ -35,7 +35,8 @@ static void *compiled(const char *source, const char *name) {
   char command[1024], path[256];
   snprintf(path, sizeof path, "%s/%s.so", directory, name);
   snprintf(command, sizeof command,
-           "cc %s -shared -fPIC -I. -Iruntime '%s' -o '%s' -lopenblas -lm", getenv("FL") ? getenv("FL") : "-O3 -march=native -ffp-contract=off", source, path);
+           "cc -O3 -march=native -ffp-contract=off -shared -fPIC -I. -Iruntime '%s' -o '%s' -lopenblas -lm", source,
+           path);
   if (system(command) != 0) fail("cc failed");
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) fail(dlerror());
@@ -94,8 +95,9 @@ static void step_runtime(void) {
   const struct spm_program *program = spm_find_program(host.model, "train");
   host.step = optimizer.updates;
   struct spm_run run = spm_host_run(&host, program, rows);
-  run.call.step = (unsigned)optimizer.updates++;
+  run.call.step = (unsigned)optimizer.updates;
   if (spm_run_step(&run, host.parameters, &optimizer, 1).status != SPM_STEP_UPDATED) fail("a step was skipped");
+  optimizer.updates++;
   objective[RUNTIME] = (double)*spm_output_values(&run, spm_find_output(program, SPM_OBJECTIVE, NULL));
 }
 
@@ -123,7 +125,8 @@ static void open_hand(void) {
   *(void **)&parameters = function(library, "hand_parameters");
   float *to = parameters();
   for (int p = 0; p < host.model->parameter_count; p++) {
-    memcpy(to, host.parameters + host.model->parameters[p].offset, sizeof(float) * (size_t)host.model->parameters[p].size);
+    memcpy(to, host.parameters + host.model->parameters[p].offset,
+           sizeof(float) * (size_t)host.model->parameters[p].size);
     to += host.model->parameters[p].size;
   }
 }
@@ -149,8 +152,8 @@ static void take_turns(void) {
     }
     for (int way = 0; turn >= 0 && way < WAYS; way++) ratios[way][turn] = spent[EMITTED] / spent[way];
   }
-  printf("%ld rows, ms a step of processor time%10s%10s%28s%14s\n", rows, "median", "fastest", "emitted takes, times this",
-         "objective");
+  printf("%ld rows, ms a step of processor time%10s%10s%28s%14s\n", rows, "median", "fastest",
+         "emitted takes, times this", "objective");
   for (int way = 0; way < WAYS; way++)
     printf("  %-34s%10.3f%10.3f%28.3f%14.4f\n", names[way], bench_quantile(times[way], BURST * TURNS, 0.5),
            bench_quantile(times[way], BURST * TURNS, 0), bench_quantile(ratios[way], TURNS, 0.5), objective[way]);

@@ -1,8 +1,8 @@
 /* One training step of specs/laplace_vae.spm as one would write it by hand: what bench_emit measures the emitted file
- * against. 784-400-{64,64}-400-784, closed-form KL of a normal from a Laplace prior, Adam. Whole batches go through each
- * product, bias and activation follow in one pass, and each weight's gradient is used by Adam in blocks that are still
- * in cache. Mathematics, noise and Adam are the runtime's, pasted from its headers; batches of up to MOST_ROWS rows.
- * Compiled by bench_emit as it compiles the emitted file: cc -O3 -march=native -shared. */
+ * against. 784-400-{64,64}-400-784, closed-form KL of a normal from a Laplace prior, Adam. Whole batches go through
+ * each product, bias and activation follow in one pass, and each weight's gradient is used by Adam in blocks that are
+ * still in cache. Mathematics, noise and Adam are the runtime's, pasted from its headers; batches of up to MOST_ROWS
+ * rows. Compiled by bench_emit as it compiles the emitted file: cc -O3 -march=native -shared. */
 #include <math.h>
 #include <string.h>
 
@@ -121,7 +121,8 @@ double hand_step(const float *x, long rows) {
   forward(rows, K, H, h1, w + WS, log_s);
   SPM_K(noise_normal)(1, 1, (unsigned)updates, 0, rows, 0, 0, K, e, K);
   for (long r = 0; r < rows; r++) {
-    sample_row(mu + r * K, log_s + r * K, e + r * K, z + r * K, w + BM, w + BS, d_mu + r * K, d_s + r * K, terms, weight);
+    sample_row(mu + r * K, log_s + r * K, e + r * K, z + r * K, w + BM, w + BS, d_mu + r * K, d_s + r * K, terms,
+               weight);
     elbo -= (double)SPM_K(sum)(K, terms);
   }
   forward(rows, H, K, z, w + W2, h2);

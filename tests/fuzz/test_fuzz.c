@@ -111,7 +111,7 @@ static void count_ops(const Graph *g) {
 /* The graph before simplification gives the same. */
 static void check_simplified(Case *k, ProgramKind program, const Graph *g, const Evaluation *e) {
   Graph *plain = derive(k->model, program);
-  if (plain && program == PROGRAM_TRAIN) add_gradients(plain, k->model->span);
+  if (plain && program == PROGRAM_TRAIN) add_gradients(k->model, plain);
   if (!plain || plain->output_count != g->output_count) {
     fails(k, "%s: simplification changed the outputs", g->name);
     return;
