@@ -291,9 +291,15 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
 /* ---- fields that take arguments
  * ---------------------------------------------------------------------------------------- */
 
-/* A field at values of the formals it has of its own: one value of shape `of`, most often the event's. */
+/* KL along a draw is one number an event, and so is what is quadratic in the event. */
+static bool is_number(const Field *field) {
+  return strcmp(field->name, "quadratic") == 0 || strcmp(field->name, "drawn_kl") == 0 ||
+         strcmp(field->name, "relaxed_kl") == 0;
+}
+
+/* A field at values of the formals it has of its own: one value of the event's shape, or one number an event. */
 static Value field_at(Elaborator *e, const Value *d, const Field *field, const Formals *own, Value *values,
-                      const Shape *shape, const Shape *of, Span span) {
+                      const Shape *shape, Span span) {
   Scope *scope = scope_new(e, NULL);
   int context = e->context_count;
   Value result = value_error();
@@ -303,10 +309,18 @@ static Value field_at(Elaborator *e, const Value *d, const Field *field, const F
   if (entered) result = field_value(e, d->family, field);
   leave_callee(e, frame);
   e->context_count = context;
-  return expand_event(e, unmap(e, result, context), of, span);
+  Shape lead = leading_shape(d->family, shape);
+  return expand_event(e, unmap(e, result, context), is_number(field) ? &lead : shape, span);
 }
 
 const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
+
+const Field *next_relaxed(const Item *family, const Field *after) {
+  for (int i = 0; i < family->field_count; i++)
+    if (strcmp(family->fields[i].name, "relaxed") == 0 && (!after || &family->fields[i] > after))
+      return &family->fields[i];
+  return NULL;
+}
 
 bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape,
                                  Support *support, Shape *own) {
@@ -324,24 +338,12 @@ bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *ar
   return ok;
 }
 
-static Formals all_formals(Elaborator *e, const Field *field) {
+Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape,
+                            Span span) {
   Formals all = {.items = arena_array(e->c, Formal, field->head.count + field->extra.count)};
   for (int i = 0; i < field->head.count; i++) all.items[all.count++] = field->head.items[i];
   for (int i = 0; i < field->extra.count; i++) all.items[all.count++] = field->extra.items[i];
-  return all;
-}
-
-Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape,
-                            Span span) {
-  Formals all = all_formals(e, field);
-  return field_at(e, d, field, &all, arguments, shape, shape, span);
-}
-
-Value distribution_number_at(Elaborator *e, const Value *d, const Field *field, Value *arguments, const Shape *shape,
-                             Span span) {
-  Formals all = all_formals(e, field);
-  Shape lead = leading_shape(d->family, shape);
-  return field_at(e, d, field, &all, arguments, shape, &lead, span);
+  return field_at(e, d, field, &all, arguments, shape, span);
 }
 
 /* ---- draws
@@ -420,7 +422,7 @@ bool has_atoms(const Value *d) {
 
 Value distribution_transform(Elaborator *e, const Value *d, Value *noise, const Shape *shape, Span span) {
   const Field *field = find_field(d->family, "sample");
-  return field_at(e, d, field, &field->head, noise, shape, shape, span);
+  return field_at(e, d, field, &field->head, noise, shape, span);
 }
 
 Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
@@ -663,6 +665,13 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
   bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;
   if (support.special != declared->special && (is_vector(support.special) || is_vector(declared->special)))
     fits = false;
+  if (fits && support.special == SPECIAL_SUBSET && support.count.size == 0) {
+    Diagnostic *x = error_at(e->c, "subset-size", d->span,
+                             "how many members a draw of %s has must have an upper bound that is known before training",
+                             distribution_name(d));
+    help_with(x, "declare the size integer(a, b)");
+    return false;
+  }
   if (fits && support.special == SPECIAL_SUBSET && support.count.size > declared->count.size) {
     Diagnostic *x = error_at(e->c, "support", d->span, "%s is a subset of at most %s members, and here may have %s",
                              variable->name, dim_text(e->c, declared->count), dim_text(e->c, support.count));

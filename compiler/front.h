@@ -196,6 +196,7 @@ typedef struct Elaborator {
   bool training;
   bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
   bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
+  bool solving;      /* inside a solved param's own statistic: it stands for its stored value */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
   LayerCount *layers;
@@ -210,8 +211,8 @@ typedef struct Elaborator {
   int memo_count;
   NetworkCall *calls;
   int call_count;
-  StateUpdate *updates;
-  int update_count;
+  StateUpdate *updates, *row_updates; /* of states, of row states */
+  int update_count, row_update_count;
   const Item *inferring; /* the `infer` whose densities are being walked, or NULL */
   NumberNode *numbers;
   int number_count;
@@ -359,6 +360,8 @@ Item *pattern_family(const Model *, const Expr *pattern, int *slots);
 /* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument
  * may be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
 const Field *distribution_find_field(const Item *family, const char *name);
+/* The first `relaxed` field, or the next: they are told apart by their options. */
+const Field *next_relaxed(const Item *family, const Field *after);
 bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *,
                                  Shape *own);
 Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
@@ -418,9 +421,6 @@ Dim largest_number(Elaborator *, const Node *);
 bool depends_on_noise_of(Elaborator *, const Node *, Name latent);
 /* The posterior's mean of a latent's vector form; VALUE_ERROR if it has none (nothing is reported). */
 Value posterior_mean(Elaborator *, Name latent, Span);
-/* drawn_kl or relaxed_kl of a distribution: KL to another of its family along a draw (kl_drawn.c). One value an event.
- */
-Value distribution_number_at(Elaborator *, const Value *d, const Field *, Value *arguments, const Shape *, Span);
 bool is_relaxed_option(const Model *, Name latent, Name option, const Expr **value);
 
 /* ---- mixtures.c ------------------------------------------------------------------------------------------------ */
@@ -485,7 +485,13 @@ Value sum_densities(Elaborator *, ItemKind, Span);
 Value statement_value(Elaborator *, Item *statement);
 void objective_terms(Elaborator *, const Expr *, double sign, Terms *);
 /* The unweighted terms of the ELBO. */
-void elbo_terms(Elaborator *, KlMethod, Value kl_weight, Span, Terms *);
+typedef struct ElboOptions {
+  KlMethod kl;
+  Value kl_weight;
+  bool closed_log_lik;
+} ElboOptions;
+ElboOptions elbo_defaults(const Model *);
+void elbo_terms(Elaborator *, const ElboOptions *, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
 
 /* ---- infer.c ----------------------------------------------------------------------------------------------------- */
@@ -506,13 +512,33 @@ bool has_fit(Elaborator *); /* the program it is for has something to fit */
 /* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */
 void derive_fit(Elaborator *, const Terms *, Span);
 
+/* ---- entropy.c ------------------------------------------------------------------------------------------------------
+ */
+
+/* E log p(x | z) of a normal likelihood with a mean affine in latents with normal posteriors: one value a datum. */
+Value closed_log_lik(Elaborator *, Item *likelihood, Span);
+/* The objective (or a let) takes the likelihood's expectation so: metrics do likewise. */
+bool log_lik_is_closed(const Model *);
+/* The terms of entropy_elbo(...); `call` is NULL for a bare name. False after reporting. */
+bool entropy_terms(Elaborator *, const Expr *call, Span, Terms *);
+/* `solved` params: is it a noise or scale whose optimum is known; is that optimum inserted (reported otherwise). */
+bool solved_has_role(const Model *, Name);
+bool check_solved(Elaborator *, Name, Span declared);
+/* The mean statistic over the batch, of the param's shape; the param's value from it, and back. */
+Node *solved_statistic(Elaborator *, Name, const Shape *, Span);
+Value solved_from_statistic(Elaborator *, Name, Node *statistic, Span);
+Value statistic_from_solved(Elaborator *, Name, Value, Span);
+
 /* ---- parameters.c ---------------------------------------------------------------------------------------------------
  */
+const Attribute *type_attribute(const TypeExpr *, const char *name); /* or NULL */
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);
 Value exported_value(Elaborator *, int index);
 /* The same of `local` parameters: one value a datum, held by a row state. */
 Value make_local(Elaborator *, Item *);
+/* The row state that holds where a latent's persistent chain stands; `start` may be NULL. */
+int chain_index(Elaborator *, const Item *latent, const Shape *, const Expr *start);
 Value raw_initial_row(Elaborator *, int index);
 Value exported_row(Elaborator *, int index);
 

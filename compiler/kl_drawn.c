@@ -62,6 +62,6 @@ bool kl_along_draw(Elaborator *e, KlPair *pair, Value *result) {
   }
   pair->rule = field->name_span;
   pair->how = "along the draw";
-  *result = distribution_number_at(e, q, field, values, &pair->shape, pair->span);
+  *result = distribution_field_at(e, q, field, values, &pair->shape, pair->span);
   return true;
 }

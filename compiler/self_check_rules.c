@@ -122,7 +122,7 @@ static bool by_sum(Pair *pair, Truth *truth) {
 }
 
 static bool by_draws(Pair *pair, uint64_t seed, long draws, Truth *truth) {
-  double *z = draw_rows(&pair->q, "sample", &pair->q_setting, seed, 1, draws), sum = 0, squares = 0;
+  double *z = draw_rows(&pair->q, NULL, &pair->q_setting, seed, 1, draws), sum = 0, squares = 0;
   double *ratio = z ? log_ratios(pair, z, draws, NULL) : NULL;
   for (long i = 0; ratio && i < draws; i++) {
     sum += ratio[i];
@@ -236,6 +236,8 @@ const char *test_rule(Model *m, const Item *rule, uint64_t seed) {
   if (!read_pattern(m, rule->pattern->arguments[0].value, &q, q_fixed) ||
       !read_pattern(m, rule->pattern->arguments[1].value, &p, p_fixed))
     found.skipped = "its sides are no two densities declared by themselves";
+  else if (is_over_subsets(q) || is_over_subsets(p))
+    found.skipped = over_subsets;
   for (int variant = 0; !found.skipped && !found.failed; variant++) {
     bool has_q = subject_open(&pair.q, m, q, variant, q_fixed), has_p = subject_open(&pair.p, m, p, variant, p_fixed);
     if (variant > 0 && !has_q && !has_p) break;
