@@ -122,7 +122,7 @@ static double objective_of(const char *text) {
 
 Test(subset_models, relaxed_subsets_follow_plackett_and_luce_as_the_temperature_falls) {
   double e = exp(2), wanted = e / (e + 2) + 2 / (e + 2) * e / (e + 1), last = 1;
-  static const char *const temperatures[] = {"2", "0.5", "0.05"};
+  static const char *const temperatures[] = {"1", "0.2", "0.02"};
   cr_assert(fabs(wanted - 0.975) < 5e-4);
   double hard = objective_of(PAIR "posterior z ~ gumbel_top_k(logits = a + 0 * x[0], size = 2)\n"
                                   "  by relaxed(temperature = 0.5, straight_through = true);\n");
@@ -136,7 +136,7 @@ Test(subset_models, relaxed_subsets_follow_plackett_and_luce_as_the_temperature_
     cr_expect(gap < last, "at temperature %s: %g, hard %g", temperatures[i], found, hard);
     last = gap;
   }
-  cr_expect(last < 0.003, "off by %g", last);
+  cr_expect(last < 0.004, "off by %g", last);
 }
 
 Test(subset_models, conditional_bernoulli_is_another) {
