@@ -362,6 +362,14 @@ void text_append(Text *text, const char *format, ...) {
   va_end(arguments);
 }
 
+void text_indent(Text *text, const char *block, int spaces) {
+  while (block != NULL && *block != '\0') {
+    int length = (int)strcspn(block, "\n");
+    text_append(text, "%*s%.*s\n", length > 0 ? spaces : 0, "", length, block);
+    block += length + (block[length] == '\n');
+  }
+}
+
 /* The host may have set a locale that writes 0,1; specs and generated code never do. */
 static void undo_locale(char *text) {
   const char *point = localeconv()->decimal_point;

@@ -117,6 +117,8 @@ typedef struct Text {
   char *bytes;
   size_t length, capacity;
 } Text;
+/* The lines of `block`, moved to the right. */
+void text_indent(Text *, const char *block, int spaces);
 void text_append(Text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_vappend(Text *, const char *format, va_list);
 /* The shortest decimal that reads back as the same double ("0.1", "1e-05", "inf"). */

@@ -141,8 +141,19 @@ static Node *identity_binary(Graph *graph, Op op, Node *a, Node *b) {
   return decided_by_facts(graph, op, a, b);
 }
 
+static const double largest_float = 3.4028234663852886e38;
+
+/* abs(a) <= largest float: a guard that what is finite anyway does not need. */
+static bool asks_if_finite(const Node *condition, const Node *a) {
+  double limit;
+  return condition->op == IR_less_equal && condition->operands[0]->op == IR_abs &&
+         condition->operands[0]->operands[0] == a && node_filled(condition->operands[1], &limit) &&
+         limit >= largest_float;
+}
+
 static Node *identity_select(Graph *graph, Node *condition, Node *a, Node *b) {
   double number;
+  if (a->facts.finite && asks_if_finite(condition, a)) return a;
   if (node_filled(condition, &number)) return number != 0 ? a : b;
   if (a == b) return a;
   if (condition->op == IR_not) return build_map3(graph, IR_select, condition->operands[0], b, a);

@@ -392,7 +392,9 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_embed_diagonal: contribute(pass, x, build_diagonal(graph, g)); return;
   case IR_lower_part: contribute(pass, x, build_lower_part(graph, g)); return;
   case IR_solve_triangular: pull_solve(pass, y, g); return;
-  case IR_inner_noise: return;
+  case IR_inner_noise:
+  case IR_repeat:
+  case IR_repeat_result: return;
   case OP_COUNT: break;
   }
   assert(false);

@@ -226,6 +226,7 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
     put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size),
              step->clear.to.tensor->name, number_address(e, 0));
     return;
+  case PLAN_ROUNDS:
   case PLAN_LOOP: return; /* not here */
   }
 }
@@ -343,12 +344,28 @@ static void start_function(Emitter *e, const char *name) {
   e->functions = (Text){.compilation = e->compilation};
 }
 
+static void emit_steps(Emitter *, Text *, const StepList *);
+
+/* Loops within loops have variables of their own. */
+static void emit_rounds(Emitter *e, Text *text, const Rounds *rounds) {
+  const char *variable = arena_printf(e->compilation, "round%d", e->round_depth++);
+  Text inside = {.compilation = e->compilation};
+  put_line(text, 1, "for (int %s = 0; %s < %ld; %s++) {", variable, variable, rounds->count, variable);
+  if (rounds->number.tensor != NULL) put_line(&inside, 1, "*%s = (real)%s;", rounds->number.tensor->name, variable);
+  emit_steps(e, &inside, rounds->body);
+  text_indent(text, inside.bytes, 2);
+  put_line(text, 1, "}");
+  e->round_depth--;
+}
+
 static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
     bool in_function = step->kind == PLAN_LOOP && e->rendering == RENDER_LOOPS; /* which has the comment */
     if (!in_function) put_comment(e, text, 1, step->node);
-    if (step->kind != PLAN_LOOP)
+    if (step->kind == PLAN_ROUNDS)
+      emit_rounds(e, text, &step->rounds);
+    else if (step->kind != PLAN_LOOP)
       emit_other(e, text, step);
     else if (e->rendering == RENDER_STRIPS)
       emit_loop_strips(e, text, step);

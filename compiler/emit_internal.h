@@ -24,6 +24,7 @@ typedef struct Emitter {
   const Phase *phase;
   const Range *range;
   bool first_used, scratch_used, unit_used, zero_used;
+  int round_depth; /* loops of rounds around the step */
   double *numbers; /* strips: constants that stand in memory */
   int number_count;
   const Node **tables; /* distinct constant arrays of the whole text */

@@ -48,12 +48,13 @@ static double step_operations(const Step *step, const Range *range) {
     return count * line_operations(&step->line);
   case PLAN_TOP: return (double)step->top.x.tensor->size * (step->top.search ? 32 : 1);
   case PLAN_DRAW: return (double)step->draw.to.tensor->size;
-  case PLAN_CLEAR: return 0;
+  case PLAN_CLEAR:
+  case PLAN_ROUNDS: return 0; /* its steps are counted one by one */
   }
   return 0;
 }
 
-static double step_bytes(Compilation *c, const Step *step, bool of_rows) {
+static double step_bytes(Compilation *c, Step *step, bool of_rows) {
   Use *uses;
   int count = step_uses(c, step, &uses);
   double bytes = 0;
@@ -64,7 +65,15 @@ static double step_bytes(Compilation *c, const Step *step, bool of_rows) {
 
 static void add_steps(Compilation *c, const StepList *list, const Range *range, bool of_rows, Work *work) {
   for (int i = 0; i < list->count; i++) {
-    const Step *step = &list->steps[i];
+    Step *step = &list->steps[i];
+    if (step->kind == PLAN_ROUNDS) {
+      Work round = {0};
+      add_steps(c, step->rounds.body, range, of_rows, &round);
+      work->products += (double)step->rounds.count * round.products;
+      work->elementwise += (double)step->rounds.count * round.elementwise;
+      work->bytes += (double)step->rounds.count * round.bytes;
+      continue;
+    }
     *(step->kind == PLAN_GEMM ? &work->products : &work->elementwise) += step_operations(step, range);
     work->bytes += step_bytes(c, step, of_rows);
   }

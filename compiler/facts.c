@@ -123,6 +123,8 @@ static double softplus_of(double x) { return elementwise_value(IR_softplus, (dou
 
 /* --- one rule an op --- */
 
+static bool is_placeholder(Op op) { return op == IR_carried || op == IR_round || op == IR_captured; }
+
 static Facts facts_of_leaf(const Graph *graph, const Node *node) {
   const Signature *s = graph->signature;
   if (node->op == IR_constant) {
@@ -151,7 +153,7 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
   bool noise = node->op == IR_noise || node->op == IR_inner_noise;
   if (noise && s->noises[node->index].kind == NOISE_UNIFORM)
     return between(0x1p-24, 1 - 0x1p-24, true); /* its smallest and its largest value */
-  if (node->op == IR_carried || node->op == IR_round) return node->facts;
+  if (is_placeholder(node->op)) return node->facts;
   if (node->op == IR_setting) {
     bool counts_rows = node->index == SETTING_ROWS_IN_BATCH || node->index == SETTING_TOTAL_ROWS;
     Facts f = between(counts_rows ? 1 : 0, most_rows, true);
@@ -398,6 +400,8 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_top_mask_over:
   case IR_top_mask: return boolean;
   case IR_contract: return facts_of_contract(graph, node);
+  case IR_repeat_result: return node->operands[0]->body->outputs[node->index].value->facts;
+  case IR_repeat:
   case IR_solve_triangular: return anything(false); /* a diagonal may hold zeros */
   case OPS_UNARY:
   case OPS_BINARY:
@@ -412,7 +416,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   IR_sqrt: case IR_log: case IR_log1p: case IR_tan: case IR_lgamma: case IR_digamma: case IR_div: case IR_pow: \
   case IR_mod: case IR_polygamma: case IR_stirling: case IR_exponential_integral: case IR_gamma_quantile: \
   case IR_gamma_quantile_slope: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b: \
-  case IR_solve_triangular
+  case IR_solve_triangular: case IR_repeat: case IR_repeat_result
 #define OPS_WITHOUT_POLES \
   IR_neg: case IR_abs: case IR_sign: case IR_exp: case IR_expm1: case IR_sin: case IR_cos: case IR_tanh: \
   case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: case IR_not: case IR_add: case IR_sub: \
@@ -436,6 +440,10 @@ static bool has_no_pole(Op op) {
 
 Facts facts_of(const Graph *graph, const Node *node) {
   Facts facts = facts_but_poles(graph, node);
+  if (is_placeholder(node->op) || node->op == IR_repeat_result) { /* as it was said or found elsewhere */
+    facts.pole_free = facts.pole_free || facts.finite;
+    return facts;
+  }
   facts.pole_free = has_no_pole(node->op);
   for (int k = node->op == IR_select ? 1 : 0; k < node->operand_count; k++)
     facts.pole_free = facts.pole_free && node->operands[k]->facts.pole_free;

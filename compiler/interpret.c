@@ -13,6 +13,11 @@ typedef struct Run {
   const Graph *graph;
   const Bindings *bindings;
   Evaluation *evaluation;
+  /* of a loop's body: what its leaves are, laid out like any other value */
+  const Node *loop;
+  double **carried; /* by index */
+  double **outside; /* the values of the loop's operands */
+  double round;
 } Run;
 
 long node_extent(const Graph *graph, const Node *node, long rows) {
@@ -30,12 +35,16 @@ typedef struct Place {
 
 static long length_along(const Run *run, int axis) { return axis_extent(run->graph, axis, run->bindings->rows); }
 
-/* The elements of one place of a node; axes it lacks do not move it. */
-static double *block(const Run *run, const Node *node, Place place) {
+/* Where the elements of one place of a node begin; axes it lacks do not move it. */
+static long block_start(const Run *run, const Node *node, Place place) {
   long index = 0;
   for (int axis = 0; axis < AXIS_COUNT; axis++)
     if (node->axes >> axis & 1) index = index * length_along(run, axis) + place.at[axis];
-  return run->evaluation->values[node->id] + index * shape_size(&node->shape);
+  return index * shape_size(&node->shape);
+}
+
+static double *block(const Run *run, const Node *node, Place place) {
+  return run->evaluation->values[node->id] + block_start(run, node, place);
 }
 
 /* The first place along these axes; false if there is none, in a batch without rows. */
@@ -88,6 +97,14 @@ static void interpret_inner_noise(Run *run, const Node *node, Place place) {
              shape_size(&node->shape));
 }
 
+/* A leaf of a loop's body; outside of all loops nothing that is wanted depends on one, and it is 0. */
+static const double *placeholder_values(const Run *run, const Node *node, Place place) {
+  if (run->loop == NULL) return NULL;
+  if (node->op == IR_round) return &run->round;
+  if (node->op == IR_carried) return run->carried[node->index] + block_start(run, node, place);
+  return run->outside[run->loop->body->output_count + node->index] + block_start(run, node, place);
+}
+
 static void interpret_leaf(Run *run, const Node *node, Place place) {
   const Bindings *bindings = run->bindings;
   long size = shape_size(&node->shape);
@@ -100,12 +117,14 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
   if (node->op == IR_state) from = bindings->states[node->index];
   if (node->op == IR_data) from = bindings->data[node->index] + place.at[ROW] * size;
   if (node->op == IR_row_state) from = bindings->row_states[node->index] + place.at[ROW] * size;
+  if (node->op == IR_carried || node->op == IR_captured || node->op == IR_round)
+    from = placeholder_values(run, node, place);
   if (from != NULL)
     memcpy(out, from, sizeof(double) * (size_t)size);
   else if (node->op == IR_noise)
     fill_noise(run, &run->graph->signature->noises[node->index], place, 0, out, size);
   else
-    memset(out, 0, sizeof(double) * (size_t)size); /* a placeholder: nothing that is wanted depends on it */
+    memset(out, 0, sizeof(double) * (size_t)size);
 }
 
 /* --- elementwise --- */
@@ -413,7 +432,7 @@ static void hold(Run *run, const Node *node) {
     memcpy(held[node->id], value, bytes);
 }
 
-/* --- all of it --- */
+/* --- place by place --- */
 
 static void interpret_place(Run *run, const Node *node, Place place) {
   switch (op_table[node->op].kind) {
@@ -443,6 +462,7 @@ static void interpret_place(Run *run, const Node *node, Place place) {
       interpret_max(run, node, place);
     break;
   case KIND_OVER:
+  case KIND_LOOP:
   case KIND_PRODUCT: break; /* not place by place */
   }
 }
@@ -452,6 +472,71 @@ static void interpret_contract(Run *run, const Node *node) {
   double **values = run->evaluation->values;
   contract_values(run->graph, node, run->bindings->rows, values[a->id], values[b->id], values[node->id]);
 }
+
+/* --- loops --- */
+
+static void evaluate(Run *run);
+
+/* One round: the next values of what is carried, in place of the old ones. */
+static void interpret_round(Run *run, const Node *node, double **carried, double **outside, double round) {
+  Bindings bindings = *run->bindings;
+  Evaluation inner = {.branches = run->evaluation->branches};
+  Run body = {node->body, &bindings, &inner, node, carried, outside, round};
+  bindings.held = NULL; /* the loop is held as a whole */
+  evaluate(&body);
+  for (int i = 0; i < node->body->output_count && inner.problem == NULL; i++) {
+    const Node *next = node->body->outputs[i].value;
+    size_t bytes = sizeof(double) * (size_t)node_extent(body.graph, next, bindings.rows);
+    memcpy(carried[i], inner.values[next->id], bytes);
+  }
+  run->evaluation->branches = inner.branches;
+  run->evaluation->problem = inner.problem;
+  for (int i = 0; inner.values != NULL && i < node->body->count; i++) free(inner.values[i]);
+  free(inner.values);
+}
+
+/* The carried values' elements end to end, for each place of the loop; `into`: into the loop's value, or out of it. */
+static void move_carried(Run *run, const Node *node, const Node *like, int index, double *value, bool into) {
+  long start = 0, size = shape_size(&like->shape);
+  for (int i = 0; i < index; i++) start += shape_size(&node->body->outputs[i].value->shape);
+  unsigned axes = into ? node->axes : like->axes;
+  Place place;
+  for (bool more = first_place(run, axes, &place); more; more = next_place(run, axes, &place)) {
+    double *whole = block(run, node, place) + start, *part = value + block_start(run, like, place);
+    memcpy(into ? whole : part, into ? part : whole, sizeof(double) * (size_t)size);
+  }
+}
+
+static void interpret_repeat(Run *run, const Node *node) {
+  int carried_count = node->body->output_count;
+  double **outside = calloc((size_t)node->operand_count, sizeof *outside);
+  double **carried = calloc((size_t)carried_count, sizeof *carried);
+  bool memory = outside != NULL && carried != NULL;
+  for (int i = 0; memory && i < node->operand_count; i++) outside[i] = run->evaluation->values[node->operands[i]->id];
+  for (int i = 0; memory && i < carried_count; i++) {
+    size_t bytes = sizeof(double) * (size_t)node_extent(run->graph, node->operands[i], run->bindings->rows);
+    carried[i] = malloc(bytes > 0 ? bytes : 1);
+    if (carried[i] != NULL) memcpy(carried[i], outside[i], bytes);
+    memory = carried[i] != NULL;
+  }
+  if (!memory) run->evaluation->problem = "out of memory";
+  for (long round = 0; round < node->rounds && run->evaluation->problem == NULL; round++)
+    interpret_round(run, node, carried, outside, (double)round);
+  for (int i = 0; memory && i < carried_count; i++)
+    move_carried(run, node, node->body->outputs[i].value, i, carried[i], true);
+  for (int i = 0; carried != NULL && i < carried_count; i++) free(carried[i]);
+  free(carried);
+  free(outside);
+}
+
+static void interpret_loop(Run *run, const Node *node) {
+  if (node->op == IR_repeat_result)
+    move_carried(run, node->operands[0], node, node->index, run->evaluation->values[node->id], false);
+  else if (run->bindings->held == NULL || !run->bindings->replay)
+    interpret_repeat(run, node);
+}
+
+/* --- all of it --- */
 
 static void interpret_node(Run *run, const Node *node) {
   Place place;
@@ -465,27 +550,36 @@ static void interpret_node(Run *run, const Node *node) {
     interpret_max_over(run, node);
   else if (node->op == IR_contract)
     interpret_contract(run, node);
+  else if (op_table[node->op].kind == KIND_LOOP)
+    interpret_loop(run, node);
   else
     for (bool more = first_place(run, node->axes, &place); more; more = next_place(run, node->axes, &place))
       interpret_place(run, node, place);
-  if (node->op == IR_stop) hold(run, node);
+  if (node->op == IR_stop || node->op == IR_repeat) hold(run, node);
+}
+
+/* Every node in order; what it finds wrong stands in the evaluation. */
+static void evaluate(Run *run) {
+  const Graph *graph = run->graph;
+  Evaluation *evaluation = run->evaluation;
+  evaluation->values = calloc((size_t)graph->count + 1, sizeof *evaluation->values);
+  for (int i = 0; i < graph->count && evaluation->values != NULL && evaluation->problem == NULL; i++) {
+    long extent = node_extent(graph, graph->nodes[i], run->bindings->rows);
+    evaluation->values[i] = malloc(sizeof(double) * (size_t)(extent > 0 ? extent : 1));
+    if (evaluation->values[i] == NULL)
+      evaluation->problem = "out of memory";
+    else
+      interpret_node(run, graph->nodes[i]);
+  }
+  if (evaluation->values == NULL) evaluation->problem = "out of memory";
 }
 
 Evaluation *interpret(const Graph *graph, const Bindings *bindings) {
   Evaluation *evaluation = calloc(1, sizeof *evaluation);
   if (evaluation == NULL) return NULL;
   evaluation->branches = 0xcbf29ce484222325u;
-  evaluation->values = calloc((size_t)graph->count + 1, sizeof *evaluation->values);
-  Run run = {graph, bindings, evaluation};
-  for (int i = 0; i < graph->count && evaluation->values != NULL && evaluation->problem == NULL; i++) {
-    long extent = node_extent(graph, graph->nodes[i], bindings->rows);
-    evaluation->values[i] = malloc(sizeof(double) * (size_t)(extent > 0 ? extent : 1));
-    if (evaluation->values[i] == NULL)
-      evaluation->problem = "out of memory";
-    else
-      interpret_node(&run, graph->nodes[i]);
-  }
-  if (evaluation->values == NULL) evaluation->problem = "out of memory";
+  Run run = {.graph = graph, .bindings = bindings, .evaluation = evaluation};
+  evaluate(&run);
   return evaluation;
 }
 

@@ -17,9 +17,9 @@ const OpInfo op_table[OP_COUNT] = {
 
 const char *const setting_names[SETTING_COUNT] = {"epoch", "step", "rows_in_batch", "total_rows"};
 
-const char *const output_role_names[OUTPUT_ROLE_COUNT] = {"objective", "term",         "metric",   "value",
-                                                          "gradient",  "state",        "initial",  "export",
-                                                          "rows",      "row_gradient", "row_next", "row_initial"};
+const char *const output_role_names[OUTPUT_ROLE_COUNT] = {"objective", "term",        "metric", "value", "gradient",
+                                                          "state",     "initial",     "export", "rows",  "row_gradient",
+                                                          "row_next",  "row_initial", "next"};
 
 const Shape scalar_shape = {0};
 
@@ -52,8 +52,7 @@ long axis_extent(const Graph *graph, int axis, long rows) {
 
 Graph *graph_create_like(const Graph *from) {
   Graph *graph = graph_create(from->compilation, from->signature, from->name, from->samples);
-  for (int v = 0; v < from->support_count; v++)
-    graph_support(graph, from->supports[v].name, from->supports[v].extent);
+  for (int v = 0; v < from->support_count; v++) graph_support(graph, from->supports[v].name, from->supports[v].extent);
   return graph;
 }
 
@@ -125,6 +124,7 @@ static uint64_t node_hash(const Node *node) {
   hash = mix(hash, (uint64_t)node->index << 32 | (uint64_t)node->dim);
   hash = mix(hash, (uint64_t)node->start << 2 | (uint64_t)node->reverse << 1 | (uint64_t)node->exclusive);
   hash = mix(hash, (uint64_t)node->dims_mask << 32 | node->axes_attribute);
+  hash = mix(hash, (uint64_t)node->rounds);
   for (int d = 0; d < MAX_RANK; d++)
     hash = mix(hash, (uint64_t)(node->map[d] | node->labels_a[d] << 8 | node->labels_b[d] << 16) |
                          (uint64_t)node->labels_out[d] << 32);
@@ -134,8 +134,8 @@ static uint64_t node_hash(const Node *node) {
 static bool nodes_equal(const Node *a, const Node *b) {
   if (a->op != b->op || a->operand_count != b->operand_count || a->index != b->index || a->dim != b->dim ||
       a->start != b->start || a->reverse != b->reverse || a->exclusive != b->exclusive ||
-      a->dims_mask != b->dims_mask || a->axes_attribute != b->axes_attribute ||
-      number_bits(a->number) != number_bits(b->number) || !shapes_same(&a->shape, &b->shape))
+      a->dims_mask != b->dims_mask || a->axes_attribute != b->axes_attribute || a->rounds != b->rounds ||
+      a->body != b->body || number_bits(a->number) != number_bits(b->number) || !shapes_same(&a->shape, &b->shape))
     return false;
   for (int i = 0; i < a->operand_count; i++)
     if (a->operands[i] != b->operands[i]) return false;
@@ -164,8 +164,13 @@ static void table_make_room(Graph *graph) {
 unsigned node_axes(const Graph *graph, const Node *node) {
   if (node->op == IR_data || node->op == IR_row_state) return AXIS_DATUM;
   if (node->op == IR_noise || node->op == IR_inner_noise) return graph->signature->noises[node->index].axes;
-  if (node->op == IR_carried) return node->axes_attribute;
+  if (node->op == IR_carried || node->op == IR_captured) return node->axes_attribute;
+  if (node->op == IR_repeat_result) return node->operands[0]->body->outputs[node->index].value->axes;
   unsigned axes = 0;
+  if (node->op == IR_repeat) {
+    for (int i = 0; i < node->body->output_count; i++) axes |= node->body->outputs[i].value->axes;
+    return axes;
+  }
   for (int i = 0; i < node->operand_count; i++) axes |= node->operands[i]->axes;
   if (node->op == IR_spread || node->op == IR_pick) return axes | node->axes_attribute;
   if (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract || node->op == IR_place)
@@ -304,7 +309,7 @@ static Node *build_like_leaf(Graph *graph, const Node *node) {
   if (node->op == IR_setting) return build_setting(graph, (SettingKind)node->index);
   if (node->op == IR_state) return build_state(graph, node->index);
   if (node->op == IR_row_state) return build_row_state(graph, node->index);
-  assert(node->op == IR_carried || node->op == IR_round);
+  assert(node->op == IR_carried || node->op == IR_round || node->op == IR_captured);
   return build_placeholder(graph, node);
 }
 
@@ -336,6 +341,9 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
   case KIND_PRODUCT:
     return build_contract(graph, operands[0], node->labels_a, operands[1], node->labels_b, node->shape.rank,
                           node->labels_out, node->axes_attribute);
+  case KIND_LOOP:
+    if (node->op == IR_repeat) return build_same_repeat(graph, node, operands);
+    return build_repeat_result(graph, operands[0], node->index);
   case KIND_LINE: return build_line(graph, node->op, operands);
   case KIND_OTHER: break;
   }

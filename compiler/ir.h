@@ -26,6 +26,7 @@ typedef enum OpKind {
   KIND_REDUCE,
   KIND_OVER,
   KIND_PRODUCT,
+  KIND_LOOP,
   KIND_LINE,
   KIND_OTHER
 } OpKind;
@@ -65,6 +66,7 @@ typedef struct Facts {
   bool pole_free; /* finite unless arithmetic or an exponential overflows; set by facts_of, for leaves too */
 } Facts;
 
+typedef struct Graph Graph;
 typedef struct Node Node;
 struct Node {
   int id; /* position in graph->nodes */
@@ -76,18 +78,21 @@ struct Node {
   Facts facts;
   double number;           /* constant */
   const double *table;     /* table: its values, row-major */
-  int index;               /* parameter, data, noise, setting, state, carried, round, inner_noise */
+  int index;               /* parameter, data, noise, setting, state, carried, captured, inner_noise, repeat_result */
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
   long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
   unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
-  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried */
+  unsigned
+      axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried, captured */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
   int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
-  Span span; /* the spec text it came from */
-  Name name; /* the author's name for it, or NULL */
+  long rounds; /* repeat; at least 1 */
+  Graph *body; /* repeat: its outputs are the next values; their shapes and axes are those of what is carried */
+  Span span;   /* the spec text it came from */
+  Name name;   /* the author's name for it, or NULL */
 };
 
 typedef enum SettingKind {
@@ -173,6 +178,7 @@ typedef enum OutputRole {
   OUTPUT_ROW_GRADIENT, /* adjoint of MINUS the objective */
   OUTPUT_ROW_NEXT,     /* its value from this step on */
   OUTPUT_ROW_INITIAL,  /* raw initial value */
+  OUTPUT_NEXT,         /* in the body of a loop alone: the next value of what is carried */
   OUTPUT_ROLE_COUNT
 } OutputRole;
 extern const char *const output_role_names[OUTPUT_ROLE_COUNT];
@@ -193,7 +199,7 @@ typedef struct SupportAxis {
   Node *weights; /* [extent] with axes {datum}; NULL: every member is on the support of every datum */
 } SupportAxis;
 
-typedef struct Graph {
+struct Graph {
   Compilation *compilation;
   Signature *signature;
   Name name;   /* of the program: "train", "evaluate", ... */
@@ -206,7 +212,7 @@ typedef struct Graph {
   int output_count;
   struct NodeTable *table; /* finds equal nodes */
   Span current;            /* given to new nodes: build_at */
-} Graph;
+};
 
 Graph *graph_create(Compilation *, Signature *, const char *name, int samples);
 /* An empty graph with the same signature and axes; weights of supports are not taken over. */
@@ -325,7 +331,7 @@ typedef struct Bindings {
   double settings[SETTING_COUNT];  /* SETTING_ROWS_IN_BATCH must be rows */
   uint64_t seed;
   uint32_t step;
-  /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop node,
+  /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop and repeat,
    * replay uses them. NULL: neither. held has graph->count entries; those that are NULL are made with malloc and are
    * the caller's to free. */
   double **held;

@@ -19,8 +19,13 @@ bool shapes_same(const Shape *, const Shape *);
 /* Dims of `shape` that are not in the mask. */
 Shape shape_without(const Shape *, unsigned dims_mask);
 
-/* The placeholder of a loop that is in the graph already, or one with its shape, axes, index and facts. */
+/* The carried, round or captured leaf with this one's shape, axes, index and facts. */
 Node *build_placeholder(Graph *, const Node *like);
+/* The same loop on other operands; a carried value after its last round. */
+Node *build_same_repeat(Graph *, const Node *repeat, Node **operands);
+Node *build_repeat_result(Graph *, Node *repeat, int index);
+/* The leaf of a body, or NULL if nothing in it uses that value. */
+const Node *body_leaf(const Graph *body, Op, int index);
 
 /* Every element is this number (a constant, expanded or spread or not). */
 bool node_filled(const Node *, double *value);
@@ -69,7 +74,7 @@ void contract_values(const Graph *, const Node *contract, long rows, const doubl
 /* clang-format off */
 #define OPS_LEAF \
   IR_constant: case IR_table: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state: \
-  case IR_row_state: case IR_carried: case IR_round
+  case IR_row_state: case IR_carried: case IR_round: case IR_captured
 #define OPS_UNARY \
   IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: case IR_sin: \
   case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: \
@@ -89,7 +94,7 @@ void contract_values(const Graph *, const Node *contract, long rows, const doubl
   case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \
   case IR_max_over: case IR_first_max_mask_over: case IR_top_mask_over: case IR_pick: case IR_place: case OPS_LINE: \
   case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case IR_solve_triangular: \
-  case IR_inner_noise: case OP_COUNT
+  case IR_inner_noise: case IR_repeat: case IR_repeat_result: case OP_COUNT
 /* clang-format on */
 
 #endif

@@ -45,6 +45,7 @@ static void print_leaf(Text *text, const Graph *graph, const Node *node) {
   if (node->op == IR_state) text_append(text, "state %s", s->states[node->index].name);
   if (node->op == IR_row_state) text_append(text, "row_state %s", s->row_states[node->index].name);
   if (node->op == IR_carried) text_append(text, "carried %d", node->index);
+  if (node->op == IR_captured) text_append(text, "captured %d", node->index);
   if (node->op == IR_round) text_append(text, "round %d", node->index);
 }
 
@@ -89,6 +90,8 @@ static void print_attributes(Text *text, const Graph *graph, const Node *node) {
   if (node->op == IR_cumsum)
     text_append(text, ", dim %d%s%s", node->dim, node->reverse ? ", reverse" : "",
                 node->exclusive ? ", exclusive" : "");
+  if (node->op == IR_repeat) text_append(text, ", rounds %ld", node->rounds);
+  if (node->op == IR_repeat_result) text_append(text, ", carried %d", node->index);
   if (node->op == IR_inner_noise) text_append(text, ", noise %s", graph->signature->noises[node->index].name);
   if (node->op == IR_solve_triangular && node->reverse) text_append(text, ", transposed");
   if (node->dims_mask != 0) print_mask(text, node->dims_mask);
@@ -105,6 +108,8 @@ static void print_place(Text *text, const Node *node) {
   source_position(&c->sources[node->span.source], node->span.start, &line, &column);
   text_append(text, "  ; %s:%d", c->sources[node->span.source].path, line);
 }
+
+static void print_lines(Text *, const Graph *);
 
 static void print_node(Text *text, const Graph *graph, const Node *node) {
   text_append(text, "%%%d", node->id);
@@ -127,16 +132,28 @@ static void print_node(Text *text, const Graph *graph, const Node *node) {
   }
   print_place(text, node);
   text_append(text, "\n");
+  if (node->op != IR_repeat) return;
+  Text body = {.compilation = text->compilation};
+  print_lines(&body, node->body);
+  text_indent(text, body.bytes, 4);
+}
+
+/* Nodes and outputs; a loop's body stands below it. */
+static void print_lines(Text *text, const Graph *graph) {
+  for (int i = 0; i < graph->count; i++) print_node(text, graph, graph->nodes[i]);
+  for (int i = 0; i < graph->output_count; i++) {
+    const Output *output = &graph->outputs[i];
+    if (output->role == OUTPUT_NEXT)
+      text_append(text, "next %d = %%%d\n", i, output->value->id);
+    else
+      text_append(text, "%s %s = %%%d\n", output_role_names[output->role], output->name != NULL ? output->name : "",
+                  output->value->id);
+  }
 }
 
 void ir_print(Text *text, const Graph *graph) {
   text_append(text, "program %s", graph->name);
   if (graph->samples != 1) text_append(text, ", %d samples", graph->samples);
   text_append(text, "\n");
-  for (int i = 0; i < graph->count; i++) print_node(text, graph, graph->nodes[i]);
-  for (int i = 0; i < graph->output_count; i++) {
-    const Output *output = &graph->outputs[i];
-    text_append(text, "%s %s = %%%d\n", output_role_names[output->role], output->name != NULL ? output->name : "",
-                output->value->id);
-  }
+  print_lines(text, graph);
 }

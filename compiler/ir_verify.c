@@ -21,7 +21,7 @@ static const char *verify_leaf(const Graph *graph, const Node *node) {
     REQUIRE(node->table != NULL && node->shape.rank > 0, "a table without values");
     return NULL;
   }
-  if (node->op == IR_carried) return NULL; /* any shape and axes */
+  if (node->op == IR_carried || node->op == IR_captured) return NULL; /* any shape and axes; see verify_body */
   if (node->op == IR_round) {
     REQUIRE(node->shape.rank == 0, "a round's number is not a scalar");
     return NULL;
@@ -131,7 +131,8 @@ static const char *verify_reduce(const Node *node) {
 static const char *verify_members(const Graph *graph, const Node *node, const Node *x, const Node *y) {
   unsigned axis = node->axes_attribute;
   REQUIRE((axis & AXES_SUPPORT) == axis && axis != 0 && (axis & (axis - 1)) == 0, "members along no one support axis");
-  REQUIRE(x->shape.rank >= 1 && (y->axes & axis) && !(x->axes & axis), "members that are an axis on both sides, or none");
+  REQUIRE(x->shape.rank >= 1 && (y->axes & axis) && !(x->axes & axis),
+          "members that are an axis on both sides, or none");
   REQUIRE(x->shape.dims[0].size == graph->supports[support_axis(node)].extent.size, "another number of members");
   Shape rest = shape_without(&x->shape, 1);
   REQUIRE(shapes_match(&rest, &y->shape), "pick or place changes what a member sees");
@@ -231,6 +232,51 @@ static const char *verify_inner_noise(const Graph *graph, const Node *node) {
   return NULL;
 }
 
+static const char *verify_graph(const Graph *, const Node *loop);
+
+/* A leaf of a body is what the loop has for it. */
+static const char *verify_body_leaf(const Node *leaf, const Node *loop) {
+  const Graph *body = loop->body;
+  if (leaf->op == IR_carried) {
+    REQUIRE(leaf->index >= 0 && leaf->index < body->output_count, "a carried leaf that the loop does not carry");
+    const Node *next = body->outputs[leaf->index].value;
+    REQUIRE(shapes_match(&leaf->shape, &next->shape), "the shape of what a loop carries changes");
+    REQUIRE(leaf->axes == next->axes, "the axes of what a loop carries change");
+  }
+  if (leaf->op == IR_captured) {
+    REQUIRE(leaf->index >= 0 && leaf->index < loop->operand_count - body->output_count, "nothing is captured there");
+    const Node *operand = loop->operands[body->output_count + leaf->index];
+    REQUIRE(shapes_match(&leaf->shape, &operand->shape) && leaf->axes == operand->axes,
+            "a captured leaf is not like what it stands for");
+  }
+  return NULL;
+}
+
+static const char *verify_repeat(const Graph *graph, const Node *node) {
+  const Graph *body = node->body;
+  REQUIRE(body != NULL && node->rounds >= 1, "a loop without body or rounds");
+  REQUIRE(body->signature == graph->signature && body->samples == graph->samples, "a body of another program");
+  REQUIRE(body->output_count >= 1 && body->output_count <= node->operand_count, "a loop that carries nothing");
+  for (int i = 0; i < body->output_count; i++) {
+    const Node *initial = node->operands[i], *next = body->outputs[i].value;
+    REQUIRE(body->outputs[i].role == OUTPUT_NEXT, "a body with another output than next values");
+    REQUIRE(shapes_match(&initial->shape, &next->shape) && initial->axes == next->axes,
+            "an initial value is not like what becomes of it");
+  }
+  const char *problem = verify_graph(body, node);
+  return problem != NULL ? arena_printf(graph->compilation, "in its body, %s", problem) : NULL;
+}
+
+static const char *verify_loop(const Graph *graph, const Node *node) {
+  if (node->op == IR_repeat) return verify_repeat(graph, node);
+  const Node *loop = node->operands[0];
+  REQUIRE(loop->op == IR_repeat && node->index >= 0 && node->index < loop->body->output_count, "no result of a loop");
+  const Node *next = loop->body->outputs[node->index].value;
+  REQUIRE(shapes_match(&node->shape, &next->shape), "a loop's result has another shape than what it carries");
+  REQUIRE(((node->axes ^ loop->axes) & AXIS_DATUM) == 0, "a step value is taken from a loop over rows");
+  return NULL;
+}
+
 static const char *verify_facts(const Facts *f) {
   REQUIRE(!isnan(f->low) && !isnan(f->high), "a bound is not a number");
   REQUIRE(f->low <= f->high, "the bounds leave no value");
@@ -245,6 +291,7 @@ static const char *verify_op(const Graph *graph, const Node *node) {
   case KIND_REDUCE: return verify_reduce(node);
   case KIND_OVER: return verify_over(graph, node);
   case KIND_PRODUCT: return verify_contract(node);
+  case KIND_LOOP: return verify_loop(graph, node);
   case KIND_LINE: return verify_line(node);
   case KIND_OTHER: return node->op == IR_inner_noise ? verify_inner_noise(graph, node) : verify_matrix(node);
   }
@@ -309,20 +356,39 @@ static const char *verify_supports(const Graph *graph) {
   return NULL;
 }
 
-const char *ir_verify(const Graph *graph) {
+/* Of a whole program, no output may depend on a placeholder; of a body, no sum over the batch may be part. */
+static const char *verify_place(const Graph *graph, const Node *node, const Node *loop, bool *open) {
+  bool placeholder = node->op == IR_carried || node->op == IR_round || node->op == IR_captured;
+  open[node->id] = placeholder;
+  for (int k = 0; k < node->operand_count; k++) open[node->id] |= open[node->operands[k]->id];
+  if (loop == NULL) return NULL;
+  bool sums = op_table[node->op].kind == KIND_OVER || node->op == IR_contract;
+  REQUIRE(!sums || !(node->axes_attribute & AXIS_DATUM), "a loop reduces over the batch");
+  REQUIRE((node->axes & AXIS_DATUM & ~loop->axes) == 0, "a loop without rows has a value of a row");
+  (void)graph;
+  return verify_body_leaf(node, loop);
+}
+
+/* loop: whose body the graph is; NULL: a whole program. */
+static const char *verify_graph(const Graph *graph, const Node *loop) {
+  bool *open = arena_array(graph->compilation, bool, graph->count + 1);
   REQUIRE(graph->samples >= 1, "no samples");
   const char *supports = verify_supports(graph);
   if (supports != NULL) return supports;
   for (int i = 0; i < graph->count; i++) {
     const char *problem = verify_node(graph, i);
+    if (problem == NULL) problem = verify_place(graph, graph->nodes[i], loop, open);
     if (problem != NULL)
       return arena_printf(graph->compilation, "%%%d (%s): %s", i, op_table[graph->nodes[i]->op].name, problem);
   }
-  for (int i = 0; i < graph->output_count; i++) {
-    const char *problem = verify_output(graph, &graph->outputs[i]);
+  for (int i = 0; i < graph->output_count && loop == NULL; i++) {
+    const Output *output = &graph->outputs[i];
+    const char *problem = verify_output(graph, output);
+    if (problem == NULL && open[output->value->id]) problem = "depends on a placeholder of a loop";
     if (problem != NULL)
-      return arena_printf(graph->compilation, "output %s %d: %s", output_role_names[graph->outputs[i].role], i,
-                          problem);
+      return arena_printf(graph->compilation, "output %s %d: %s", output_role_names[output->role], i, problem);
   }
   return NULL;
 }
+
+const char *ir_verify(const Graph *graph) { return verify_graph(graph, NULL); }

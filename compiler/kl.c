@@ -9,14 +9,19 @@
 /* ---- which rules are sound
  * -------------------------------------------------------------------------------------------- */
 
+static bool is_noise_of(Elaborator *e, const Node *node, Name latent) {
+  if (node->op != IR_noise && node->op != IR_inner_noise) return false;
+  const char *name = e->graph->signature->noises[node->index].name;
+  size_t n = strlen(latent);
+  return strncmp(name, latent, n) == 0 && name[n] == '.';
+}
+
 static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
   if (seen[node->id]) return false;
   seen[node->id] = true;
-  if (node->op == IR_noise || node->op == IR_inner_noise) {
-    const char *name = e->graph->signature->noises[node->index].name;
-    size_t n = strlen(latent);
-    return strncmp(name, latent, n) == 0 && name[n] == '.';
-  }
+  if (is_noise_of(e, node, latent)) return true;
+  for (int i = 0; node->op == IR_repeat && i < node->body->count; i++)
+    if (is_noise_of(e, node->body->nodes[i], latent)) return true;
   for (int i = 0; i < node->operand_count; i++)
     if (depends_on_noise_of(e, node->operands[i], latent, seen)) return true;
   return false;
@@ -267,6 +272,13 @@ static void warn_of_draws(Elaborator *e, const KlPair *pair, const char *reason)
   help_with(d, "if that is meant, write kl = monte_carlo or `allow kl_monte_carlo;`");
 }
 
+static void warn_of_coarse(Elaborator *e, const KlPair *pair) {
+  if (!e->describe || e->model->checked || !pair->coarse) return;
+  Diagnostic *d = warning_at(e->c, "kl_coarse", pair->span, "%s by quadrature is only within %.1g nats%s%s",
+                             pair_text(e, pair), pair->error, *pair->coarse ? ", at " : "", pair->coarse);
+  help_with(d, "bound the posterior's parameters away from there (softplus(...) + 0.5), or `allow kl_coarse;`");
+}
+
 Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, const Shape *shape, KlMethod method,
                  Span span) {
   KlPair pair = {.latent = latent, .q = q, .p = p, .shape = *shape, .span = span, .method = method, .error = -1};
@@ -286,6 +298,7 @@ Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, con
     if (rule->take(e, &pair, &result)) {
       if (result.kind == VALUE_ERROR) return result;
       if (drawn && !forced) warn_of_draws(e, &pair, reason);
+      if (rule->rule == KL_RULE_QUADRATURE) warn_of_coarse(e, &pair);
       record(e, &pair, rule->rule, forced ? "as asked" : drawn ? reason : NULL);
       return average_samples(e, result);
     }

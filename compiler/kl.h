@@ -11,11 +11,12 @@ typedef struct KlPair {
   Span span;
   KlMethod method;
   /* left by the rule that was taken, or by one that could not be: */
-  Span rule;       /* where a closed form stands */
-  int nodes;       /* evaluations of the log density for each element */
-  double error;    /* estimated, in nats; negative: not estimated */
-  const char *how; /* "split at 0, z = b u^2" */
-  const char *why; /* why the rule cannot be taken */
+  Span rule;          /* where a closed form stands */
+  int nodes;          /* evaluations of the log density for each element */
+  double error;       /* estimated, in nats; negative: not estimated */
+  const char *how;    /* "split at 0, z = b u^2" */
+  const char *coarse; /* NULL, or the parameters at which `error` is more than what is promised */
+  const char *why;    /* why the rule cannot be taken */
 } KlPair;
 
 /* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
@@ -35,12 +36,19 @@ Value sum_nodes(Elaborator *, const NodeDim *, Value, Span);
 
 /* All combinations of values that the parameters may take, as parameters of distributions over a graph of its own:
  * rules are tried on it with the interpreter. A parameter that is a constant keeps its value. */
+enum { MOST_VARIED = 24 };
 typedef struct Trial {
   Elaborator *e;
   KlPair pair;
   Value q, p;
   int count;
+  Node *varied[MOST_VARIED];         /* the parameters that are no constants, to be differentiated with respect to */
+  const double *values[MOST_VARIED]; /* what was given to each, by combination */
+  const char *names[MOST_VARIED];    /* "scale", "the prior's mean" */
+  bool positive[MOST_VARIED];
+  int varied_count;
 } Trial;
+const char *trial_text(const Trial *, int combination); /* "mode = 0.4, left = 3" */
 bool make_trial(Elaborator *, const KlPair *, Trial *);
 /* trials.c. Values for each combination, one after the other; NULL where there are none. */
 double *evaluate_trial(Trial *, Value *values, int parts);
@@ -53,6 +61,42 @@ const char *split_name(const Value *d, int split);
 Name trial_key(Elaborator *, const KlPair *);
 bool is_mapped(const Value *d);   /* inside a call mapped over more dims */
 bool is_over_dim(const Value *d); /* a mixture or joint along a dim */
+
+/* Which parameters are no constants and may be any real number, or any positive one: their numbers. */
+int free_slots(const Value *d, bool positive, int *slots, int most);
+
+Value stopped(Elaborator *, Value); /* no gradient passes */
+
+/* ---- quadrature_normal.c: E over a normal q ---------------------------------------------------------------------- */
+
+int normal_rule_count(void);
+bool normal_kl(Elaborator *, const KlPair *, int rule, int split, int nodes, Value *kl);
+int normal_nodes(int rule);
+const char *normal_text(Elaborator *, const KlPair *, int rule, int split, int nodes);
+
+/* ---- quadrature_pieces.c: over the line itself ---------------------------------------------------------------------
+ */
+
+typedef enum CentreKind { CENTRE_ITSELF, CENTRE_OF_Q, CENTRE_OF_P, CENTRE_ZERO } CentreKind;
+typedef struct Location { /* how q is found on the line */
+  CentreKind centre;      /* ITSELF: q's middle by its sampler, or its mean */
+  int centre_slot;        /* OF_Q, OF_P: which parameter */
+  bool by_sampler, by_moments;
+  int scale_slot;      /* neither: which parameter is its size; -1: none */
+  bool sampled_end[2]; /* the sampler ends there, at its first or last noise */
+  double end[2];       /* of the support */
+} Location;
+enum { MOST_LOCATIONS = 10 };
+int find_locations(Elaborator *, const KlPair *, const bool *sampled_end, Location *);
+/* The sampler at one value of its uniform noises and one of its normal ones. */
+Value sample_at(Elaborator *, const KlPair *, double uniform, double normal);
+/* How long q is, by its sampler. */
+Value sampled_size(Elaborator *, const KlPair *);
+int piece_rule_count(void);
+int piece_nodes(const Location *, int rule);
+/* nodes: 0, or how many in all. mass: what q integrates to, by the same nodes. */
+bool pieces_kl(Elaborator *, const KlPair *, const Location *, int rule, int split, int nodes, Value *kl, Value *mass);
+const char *pieces_text(Elaborator *, const KlPair *, const Location *, int split);
 
 /* n nodes in (0, 1) and their weights. */
 void legendre_rule(int n, double *nodes, double *weights);

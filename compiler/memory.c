@@ -8,7 +8,26 @@
 
 /* --- uses --- */
 
-int step_uses(Compilation *c, const Step *step, Use **uses) {
+static void add_uses(Compilation *c, Use **uses, int *count, Use *more, int more_count) {
+  for (int i = 0; i < more_count; i++) {
+    *uses = arena_grow(c, *uses, *count, sizeof **uses);
+    (*uses)[(*count)++] = more[i];
+  }
+}
+
+static int uses_of_rounds(Compilation *c, Rounds *rounds, Use **uses) {
+  int count = 0;
+  Use number = {.access = &rounds->number, .writes = true}, *inner;
+  *uses = NULL;
+  if (rounds->number.tensor != NULL) add_uses(c, uses, &count, &number, 1);
+  for (int i = 0; i < rounds->body->count; i++) {
+    int inner_count = step_uses(c, &rounds->body->steps[i], &inner);
+    add_uses(c, uses, &count, inner, inner_count);
+  }
+  return count;
+}
+
+int step_uses(Compilation *c, Step *step, Use **uses) {
   int count = 0;
   switch (step->kind) {
   case PLAN_LOOP:
@@ -57,6 +76,7 @@ int step_uses(Compilation *c, const Step *step, Use **uses) {
     *uses = arena_array(c, Use, 1);
     (*uses)[0] = (Use){.access = &step->clear.to, .writes = true};
     return 1;
+  case PLAN_ROUNDS: return uses_of_rounds(c, &step->rounds, uses);
   }
   return 0;
 }
@@ -70,12 +90,35 @@ static void note_use(Tensor *tensor, int phase, int step) {
   tensor->last_step = step;
 }
 
-static void note_list(Compilation *c, const StepList *list, int phase) {
+static int note_rounds(Compilation *, Step *, int phase, int time);
+
+/* Steps take one unit of time each, loops what their steps take and one before and after. Returns the time then. */
+static int note_list(Compilation *c, const StepList *list, int phase, int time) {
   for (int i = 0; i < list->count; i++) {
+    if (list->steps[i].kind == PLAN_ROUNDS) {
+      time = note_rounds(c, &list->steps[i], phase, time);
+      continue;
+    }
     Use *uses;
     int count = step_uses(c, &list->steps[i], &uses);
-    for (int u = 0; u < count; u++) note_use(uses[u].access->tensor, phase, i);
+    for (int u = 0; u < count; u++) note_use(uses[u].access->tensor, phase, time);
+    time++;
   }
+  return time;
+}
+
+/* What was there before the loop is there in every round. */
+static int note_rounds(Compilation *c, Step *step, int phase, int time) {
+  int begin = time++;
+  if (step->rounds.number.tensor != NULL) note_use(step->rounds.number.tensor, phase, begin);
+  time = note_list(c, step->rounds.body, phase, time);
+  Use *uses;
+  int count = step_uses(c, step, &uses);
+  for (int u = 0; u < count; u++) {
+    Tensor *tensor = uses[u].access->tensor;
+    if (tensor->first_phase != phase || tensor->first_step <= begin) note_use(tensor, phase, time);
+  }
+  return time + 1;
 }
 
 static void note_all(Scheduler *s) {
@@ -83,13 +126,13 @@ static void note_all(Scheduler *s) {
   for (int t = 0; t < plan->tensor_count; t++) plan->tensors[t]->first_phase = -1;
   for (int p = 0; p < plan->phase_count; p++) {
     Phase *phase = &plan->phases[p];
-    note_list(s->compilation, &phase->body, p);
+    int end = note_list(s->compilation, &phase->body, p, 0);
     for (int i = 0; i < phase->statistic_count; i++) {
-      note_use(phase->statistics[i].partial, p, phase->body.count);
-      note_use(phase->statistics[i].result, p, phase->body.count);
+      note_use(phase->statistics[i].partial, p, end);
+      note_use(phase->statistics[i].result, p, end);
     }
     for (int r = 0; r < phase->range_count; r++) {
-      note_list(s->compilation, &phase->ranges[r].body, p);
+      note_list(s->compilation, &phase->ranges[r].body, p, 0);
       note_use(phase->ranges[r].result, p, 0);
     }
   }
@@ -103,9 +146,7 @@ static bool strides_equal(const Access *a, const Access *b, int dims) {
   return a->offset == b->offset && memcmp(a->strides, b->strides, sizeof(long) * (size_t)dims) == 0;
 }
 
-/* May the store write where the load reads? Only if all is read exactly where it is written, and by no instruction
- * after the one whose value is stored. */
-static bool may_replace(const Loop *loop, const Store *store, const Tensor *operand) {
+bool may_replace(const Loop *loop, const Store *store, const Tensor *operand) {
   int last_reader = -1;
   for (int i = 0; i < loop->instruction_count; i++) {
     const Instruction *load = &loop->instructions[i];
@@ -139,6 +180,20 @@ static void replace_in(Scheduler *s, const Loop *loop, int phase, int step) {
       taken[count++] = operand;
     }
   }
+}
+
+/* In all loops of a list; time as in note_list. */
+static int replace_in_list(Scheduler *s, const StepList *list, int phase, int time) {
+  for (int i = 0; i < list->count; i++) {
+    const Step *step = &list->steps[i];
+    if (step->kind == PLAN_ROUNDS) {
+      time = replace_in_list(s, step->rounds.body, phase, time + 1) + 1;
+      continue;
+    }
+    if (step->kind == PLAN_LOOP) replace_in(s, &step->loop, phase, time);
+    time++;
+  }
+  return time;
 }
 
 /* --- offsets --- */
@@ -228,9 +283,7 @@ void place_memory(Scheduler *s) {
   note_all(s);
   promote(plan);
   for (int p = 0; p < plan->phase_count; p++) {
-    const StepList *body = &plan->phases[p].body;
-    for (int i = 0; i < body->count; i++)
-      if (body->steps[i].kind == PLAN_LOOP) replace_in(s, &body->steps[i].loop, p, i);
+    replace_in_list(s, &plan->phases[p].body, p, 0);
     extend_owners(plan, p);
     plan->scratch_row = larger(plan->scratch_row, place_storage(s, STORE_TILE, p));
     plan->scratch_fixed = larger(plan->scratch_fixed, place_storage(s, STORE_FIXED, p));

@@ -151,6 +151,13 @@ typedef struct Clear { /* zeros, before something is written into a part of it *
   Extent size;
 } Clear;
 
+/* for (number = 0; number < count; number++) { body } */
+typedef struct Rounds {
+  long count;
+  Access number; /* where each round's number is put; without a tensor if nobody asks */
+  struct StepList *body;
+} Rounds;
+
 typedef enum StepKind {
   PLAN_LOOP,
   PLAN_GEMM,
@@ -159,7 +166,8 @@ typedef enum StepKind {
   PLAN_LINE,
   PLAN_TOP,
   PLAN_DRAW,
-  PLAN_CLEAR
+  PLAN_CLEAR,
+  PLAN_ROUNDS
 } StepKind;
 typedef struct Step {
   StepKind kind;
@@ -173,6 +181,7 @@ typedef struct Step {
     Top top;
     Draw draw;
     Clear clear;
+    Rounds rounds;
   };
 } Step;
 
@@ -269,6 +278,7 @@ typedef struct Info {
   bool visited;
   Node **terms; /* of a range */
   int term_count;
+  Tensor **carried; /* of a repeat: by index */
 } Info;
 
 struct Group {
@@ -295,6 +305,12 @@ typedef struct Scheduler {
   int *marks; /* for searches; [node] */
   int mark;
   long *parameter_offset, *state_offset;
+  /* of a loop's body, which has a scheduler of its own that writes the same plan */
+  struct Scheduler *outer;
+  const Node *loop;     /* lowered, of outer */
+  Tensor *round_number; /* NULL: nobody asks for it */
+  StepList *list;       /* all steps of the body */
+  StepList *outer_list; /* where the loop will stand */
 } Scheduler;
 
 /* lower.c: graph -> s->nodes: dead nodes dropped, stops and permuted products folded, masks along the batch spelt out.
@@ -356,18 +372,33 @@ long product_leading(const Scheduler *, const Node *);
 long product_part(long leading); /* how much of it a unit covers */
 void product_part_step(Scheduler *, const Node *, Tensor *to, bool adds, StepList *);
 
+/* repeats.c */
+void repeat_steps(Scheduler *, const Node *, StepList *);
+/* Memory for what a repeat carries. */
+void place_repeat(Scheduler *, Info *);
+/* The leaves of a body. */
+void place_loop_leaf(Scheduler *, Info *);
+
 /* schedule.c */
+/* Nodes, groups and steps of a scheduler whose graph and list are set: a loop's body. */
+void schedule_body(Scheduler *);
+/* The tensor of its own that holds exactly this value, or NULL. */
+Tensor *tensor_of_own(Scheduler *, const Node *);
 Tensor *tensor_create(Scheduler *, const Node *, Storage, int index, bool rows, long size, const char *role);
 Step *step_append(Compilation *, StepList *, StepKind, const Node *);
 Access operand_access(Scheduler *, const Node *);
 
+/* May the store write where the operand is read? Only if all is read exactly where it is written, and by no instruction
+ * after the one whose value is stored. */
+bool may_replace(const Loop *, const Store *, const Tensor *operand);
+
 /* memory.c: uses of tensors -> storage lifetimes -> offsets. */
 void place_memory(Scheduler *);
-/* Every access of a step. Returns how many; `writes` says which are written. */
+/* Every access of a step, those of a loop's body included. Returns how many; `writes` says which are written. */
 typedef struct Use {
-  const Access *access;
+  Access *access;
   bool writes;
 } Use;
-int step_uses(Compilation *, const Step *, Use **uses);
+int step_uses(Compilation *, Step *, Use **uses);
 
 #endif

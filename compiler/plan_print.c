@@ -67,6 +67,17 @@ static void print_gemm(Text *text, const Gemm *g) {
   text_append(text, ")\n");
 }
 
+static void print_steps(Text *, const StepList *);
+
+static void print_rounds(Text *text, const Rounds *rounds) {
+  Text body = {.compilation = text->compilation};
+  text_append(text, "    %ld rounds", rounds->count);
+  if (rounds->number.tensor != NULL) text_append(text, " of number %s", rounds->number.tensor->name);
+  text_append(text, "\n");
+  print_steps(&body, rounds->body);
+  text_indent(text, body.bytes, 2);
+}
+
 static void print_steps(Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
@@ -105,6 +116,7 @@ static void print_steps(Text *text, const StepList *list) {
       break;
     case PLAN_DRAW: text_append(text, "    draw %s\n", step->draw.to.tensor->name); break;
     case PLAN_CLEAR: text_append(text, "    clear %s\n", step->clear.to.tensor->name); break;
+    case PLAN_ROUNDS: print_rounds(text, &step->rounds); break;
     }
   }
 }
@@ -166,9 +178,22 @@ typedef struct Check {
   const char *problem;
 } Check;
 
+static void check_steps(Check *, const StepList *);
+
+/* Twice: what a round leaves behind must do for the next one. */
+static void check_rounds(Check *check, const Rounds *rounds) {
+  if (rounds->number.tensor != NULL) check->written[rounds->number.tensor->id] = true;
+  check_steps(check, rounds->body);
+  check_steps(check, rounds->body);
+}
+
 static void check_steps(Check *check, const StepList *list) {
   Compilation *c = check->plan->compilation;
   for (int i = 0; i < list->count; i++) {
+    if (list->steps[i].kind == PLAN_ROUNDS) {
+      check_rounds(check, &list->steps[i].rounds);
+      continue;
+    }
     Use *uses;
     int count = step_uses(c, &list->steps[i], &uses);
     for (int u = 0; u < count && check->problem == NULL; u++) {
@@ -184,6 +209,7 @@ static void check_steps(Check *check, const StepList *list) {
       const Tensor *t = uses[u].access->tensor;
       if (!uses[u].writes) continue;
       check->written[t->id] = true;
+      check->taken_over[t->id] = false;
       for (int o = 0; o < check->plan->tensor_count; o++) {
         const Tensor *other = check->plan->tensors[o];
         bool meets = other != t && other->storage == t->storage && check->written[o] &&

@@ -1,14 +1,16 @@
-/* quadrature: KL(q || p) of a univariate factor -> IR over constant nodes. A normal q is integrated over two pieces
- * that meet at a point where p may have a kink; any other q with a sampler of one noise over that noise. The rule is
- * the first of a ladder that agrees with the next finer one on a grid of parameters, tried with the interpreter on a
- * graph of its own. */
+/* quadrature: KL(q || p) of a univariate factor -> IR over constant nodes, by the first scheme and rule that is as good
+ * as the finest one of its ladder on a grid of parameters: values and derivatives, tried with the interpreter on a
+ * graph of its own. A normal q has a scheme of its own (quadrature_normal.c); any other is integrated over the noise of
+ * its sampler where nothing has to be split, else over the line (quadrature_pieces.c). */
 #include "kl.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Estimated errors allowed, in nats: half of what is promised; and of the gradients, in nats for each sd. */
-static const double tolerance = 5e-6, gradient_tolerance = 5e-5;
+/* Estimated errors allowed, in nats: half of what is promised; of the gradients, in nats for each size of q or factor
+ * e; and of what q integrates to. Beyond 100 nats it is what float can hold; beyond 1e6 no training goes on. */
+static const double tolerance = 5e-6, gradient_tolerance = 5e-5, mass_tolerance = 1e-5, float_share = 5e-8,
+                    out_of_account = 1e6, coarse = 100;
 
 void legendre_rule(int n, double *nodes, double *weights) {
   for (int i = 0; i < n; i++) {
@@ -29,156 +31,45 @@ void legendre_rule(int n, double *nodes, double *weights) {
   }
 }
 
-/* ---- E of f(z), z ~ normal(m, s)
- * ---------------------------------------------------------------------------------------- */
-
-/* Two pieces that meet at the split point and end cutoff sds from m; if the split point lies outside, one is empty.
- * Each is split + b u^power at Legendre's u: a power of 2 crowds the nodes around a kink or pole. The piece that holds
- * m has `wide` nodes, the other one `narrow`. */
-typedef struct NormalRule {
-  int wide, narrow, power;
-  double cutoff;
-} NormalRule;
-
-static const NormalRule normal_ladder[] = {{17, 10, 1, 5.5}, {20, 12, 1, 6},    {26, 18, 2, 6}, {32, 20, 2, 7},
-                                           {40, 26, 2, 7},   {48, 32, 2, 7},    {64, 40, 2, 7}, {96, 64, 2, 7},
-                                           {128, 96, 2, 7},  {160, 128, 2, 7.5}};
-enum { NORMAL_RULES = sizeof normal_ladder / sizeof *normal_ladder, MOST_NODES = 512 };
-
-/* E[f], and E[f t], E[f t^2] with t = (z - m) / s: what the derivatives in m and s are made of. */
-typedef struct Moments {
-  Value of[3];
-} Moments;
-
-static Value stopped(Elaborator *e, Value v) {
-  Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
-  return node ? value_tensor(build_stop(e->graph, node), v.kind == VALUE_TENSOR ? v.mapped : 0, v.span) : v;
-}
-
-typedef struct Piece {
-  int count, power;
-  Value start, from; /* the split point, and the same in sds from m */
-  Value length;      /* signed, in sds */
-  Value width;       /* its size */
-  Value sd;
-} Piece;
-
-/* Nodes and weights are constants to the gradient: the density's own parameters are differentiated through f, m and s
- * through the moments (score_gradient). */
-static bool piece_moments(Elaborator *e, const KlPair *pair, const Piece *piece, Moments *out) {
-  Span span = pair->span;
-  NodeDim nodes;
-  double u[MOST_NODES], weights[MOST_NODES];
-  if (!node_dim(e, &pair->shape, piece->count, &nodes)) return false;
-  legendre_rule(piece->count, u, weights);
-  for (int i = 0; i < piece->count; i++) {
-    weights[i] *= piece->power * pow(u[i], piece->power - 1) / sqrt(2 * M_PI);
-    u[i] = pow(u[i], piece->power);
-  }
-  Value part = node_table(e, &nodes, u, span);
-  Value t = apply2(e, IR_add, apply2(e, IR_mul, part, piece->length, span), piece->from, span);
-  Value z = apply2(e, IR_add, apply2(e, IR_mul, part, apply2(e, IR_mul, piece->sd, piece->length, span), span),
-                   piece->start, span);
-  Value bell = apply1(e, IR_exp, apply2(e, IR_mul, apply2(e, IR_mul, t, t, span), value_number(-0.5), span), span);
-  Value weight = apply2(e, IR_mul, node_table(e, &nodes, weights, span), bell, span);
-  bool missing;
-  Value f = distribution_field(e, pair->p, "log_pdf", &z, &nodes.shape, span, &missing);
-  if (missing || f.kind == VALUE_ERROR) return false;
-  Value term = apply2(e, IR_mul, weight, f, span);
-  Value first = apply2(e, IR_mul, stopped(e, term), t, span), second = apply2(e, IR_mul, first, t, span);
-  Value terms[3] = {term, first, second};
-  for (int i = 0; i < 3; i++) out->of[i] = apply2(e, IR_mul, sum_nodes(e, &nodes, terms[i], span), piece->width, span);
-  return true;
-}
-
-static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split, Moments *out) {
-  Span span = pair->span;
-  Value m = expand_to(e, stopped(e, pair->q->elements[0]), &pair->shape, span),
-        s = expand_to(e, stopped(e, pair->q->elements[1]), &pair->shape, span);
-  Value kink = split < 0 ? value_number(0) : stopped(e, *split_value(pair->p, split)),
-        cutoff = value_number(rule->cutoff);
-  /* The split point, held a little inside the cutoff; where it was held, `moved` is how far it had to move and the
-   * piece behind it is empty, elsewhere it is exactly 0 and neither piece is: no node ever stands on a pole. */
-  Value d = apply2(e, IR_sub, m, kink, span),
-        reach = apply2(e, IR_mul, value_number(rule->cutoff * (1 - 0x1p-10)), s, span);
-  Value above = apply1(e, IR_relu, apply2(e, IR_sub, d, reach, span), span);
-  Value below = apply1(e, IR_relu, apply1(e, IR_neg, apply2(e, IR_add, d, reach, span), span), span);
-  Value moved = apply2(e, IR_sub, above, below, span);
-  Value from = apply2(e, IR_div, apply2(e, IR_sub, moved, d, span), s, span);
-  Value toward = apply3(e, IR_select, apply2(e, IR_less, value_number(0), from, span), cutoff,
-                        apply1(e, IR_neg, cutoff, span), span);
-  Value held = apply2(e, IR_not_equal, moved, value_number(0), span);
-  Value distance = apply1(e, IR_abs, from, span), start = apply2(e, IR_add, kink, moved, span);
-  Moments parts[2];
-  for (int side = 0; side < 2; side++) {
-    bool wide = side == 0;
-    Value length = apply2(e, IR_sub, wide ? apply1(e, IR_neg, toward, span) : toward, from, span);
-    Value width = apply2(e, wide ? IR_add : IR_sub, cutoff, distance, span);
-    if (!wide) {
-      length = apply3(e, IR_select, held, value_number(0), length, span);
-      width = apply3(e, IR_select, held, value_number(0), width, span);
-    }
-    Piece piece = {.count = wide ? rule->wide : rule->narrow,
-                   .power = rule->power,
-                   .start = start,
-                   .from = from,
-                   .sd = s,
-                   .length = length,
-                   .width = width};
-    if (!piece_moments(e, pair, &piece, &parts[side])) return false;
-  }
-  for (int i = 0; i < 3; i++) out->of[i] = apply2(e, IR_add, parts[0].of[i], parts[1].of[i], span);
-  return true;
-}
-
-/* I with dI/dm = E[f t] / s and dI/ds = E[f (t^2 - 1)] / s: exact at kinks of f, and half the work of differentiating
- * through the nodes. Written as I plus two terms that are 0. */
-static Value score_gradient(Elaborator *e, const KlPair *pair, const Moments *moments) {
-  Span span = pair->span;
-  Value sum = moments->of[0];
-  Value slopes[2] = {moments->of[1], apply2(e, IR_sub, moments->of[2], stopped(e, moments->of[0]), span)};
-  Value s = stopped(e, pair->q->elements[1]);
-  for (int i = 0; i < 2; i++) {
-    Value x = pair->q->elements[i];
-    if (x.kind == VALUE_NUMBER) continue;
-    Value slope = stopped(e, apply2(e, IR_div, slopes[i], s, span));
-    Value moved = apply2(e, IR_sub, x, stopped(e, x), span);
-    sum = apply2(e, IR_add, sum, apply2(e, IR_mul, slope, moved, span), span);
-  }
-  return sum;
-}
-
 /* ---- E over the noise of a sampler
  * ------------------------------------------------------------------------------------------ */
 
-/* uniform: tanh-sinh on each half of (0, 1), for poles at the ends and a kink in the middle; standard_normal: equal
- * steps, which converge as fast as any rule does. */
-static const int noise_ladder[] = {32, 48, 64, 96, 128, 192, 256};
-enum { NOISE_RULES = sizeof noise_ladder / sizeof *noise_ladder };
+/* uniform: tanh-sinh on each half of (0, 1), for poles at the ends (which floats hold off 1) and a kink in the middle;
+ * standard_normal: equal steps, which converge as fast as any rule does. */
+typedef struct NoiseRule {
+  int count;
+  double cutoff; /* of normal noise */
+  double near;   /* of uniform noise: how near to 1, in the variable of tanh-sinh; floats end at 2.3 */
+} NoiseRule;
+static const NoiseRule noise_ladder[] = {{32, 7, 2.3},  {48, 7, 2.3},   {64, 7, 2.3},   {48, 10, 2.3}, {64, 10, 2.3},
+                                         {96, 10, 2.3}, {128, 10, 2.3}, {192, 10, 2.3}, {256, 12, 2.9}};
+enum { NOISE_RULES = sizeof noise_ladder / sizeof *noise_ladder, MOST_NODES = 512 };
 
-static void noise_nodes(NoiseKind kind, int count, double *at, double *weights) {
+static void noise_nodes(NoiseKind kind, const NoiseRule *rule, double *at, double *weights) {
   double total = 0;
+  int count = rule->count;
   for (int i = 0; i < count; i++) {
     if (kind == NOISE_NORMAL) {
-      at[i] = -7 + 14 * (i + 0.5) / count;
+      at[i] = rule->cutoff * (2 * (i + 0.5) / count - 1);
       weights[i] = exp(-0.5 * at[i] * at[i]);
     } else {
       int half = count / 2, k = i % half;
-      double tau = 2.3 * (2 * (k + 0.5) / half - 1), part = 1 / (1 + exp(-M_PI * sinh(tau)));
+      double least = i < half ? -2.9 : -rule->near, tau = least + (2.3 - least) * (k + 0.5) / half,
+             part = 1 / (1 + exp(-M_PI * sinh(tau)));
       at[i] = i < half ? part / 2 : 1 - part / 2;
-      weights[i] = cosh(tau) * part * (1 - part);
+      weights[i] = (2.3 - least) * cosh(tau) * part * (1 - part);
     }
     total += weights[i];
   }
   for (int i = 0; i < count; i++) weights[i] /= total;
 }
 
-static bool noise_kl(Elaborator *e, const KlPair *pair, NoiseKind kind, int count, Value *result) {
+static bool noise_kl(Elaborator *e, const KlPair *pair, NoiseKind kind, const NoiseRule *rule, Value *result) {
   Span span = pair->span;
   NodeDim nodes;
   double at[MOST_NODES], weights[MOST_NODES];
-  if (!node_dim(e, &pair->shape, count, &nodes)) return false;
-  noise_nodes(kind, count, at, weights);
+  if (!node_dim(e, &pair->shape, rule->count, &nodes)) return false;
+  noise_nodes(kind, rule, at, weights);
   Value noise = node_table(e, &nodes, at, span);
   Value z = distribution_transform(e, pair->q, &noise, &nodes.shape, span);
   bool missing_q, missing_p, no_entropy;
@@ -194,68 +85,223 @@ static bool noise_kl(Elaborator *e, const KlPair *pair, NoiseKind kind, int coun
   return true;
 }
 
-/* ---- choosing a rule
+/* ---- one rule of one scheme
  * --------------------------------------------------------------------------------------------------------- */
+
+typedef enum Scheme { SCHEME_NONE, SCHEME_NORMAL, SCHEME_NOISE, SCHEME_PIECES } Scheme;
+
+typedef struct Candidate {
+  Scheme scheme;
+  int rule, split;
+  NoiseKind noise;
+  Location location; /* PIECES */
+} Candidate;
 
 typedef struct QuadratureChoice {
   Name key;
-  int rule, split; /* rule < 0: none converges */
-  double error;
+  Candidate best;
+  bool settled;      /* otherwise best is the one that came nearest */
+  double error;      /* in what is allowed */
+  const char *worst; /* the parameters where it is largest */
 } QuadratureChoice;
 
-typedef enum Scheme { SCHEME_NONE, SCHEME_NORMAL, SCHEME_NOISE } Scheme;
-
-/* What a rule gives, on a fresh graph, since all of a graph is evaluated: three moments, or a KL, of each combination.
- */
-static const double *try_rule(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, int rule, int split,
-                              int *count) {
-  Trial trial;
-  Moments moments;
-  int parts = scheme == SCHEME_NORMAL ? 3 : 1;
-  if (!make_trial(e, pair, &trial)) return NULL;
-  if (scheme == SCHEME_NORMAL && !normal_moments(trial.e, &trial.pair, &normal_ladder[rule], split, &moments))
-    return NULL;
-  if (scheme == SCHEME_NOISE && !noise_kl(trial.e, &trial.pair, kind, noise_ladder[rule], &moments.of[0])) return NULL;
-  *count = parts * trial.count;
-  return evaluate_trial(&trial, moments.of, parts);
-}
-
-static double difference(const double *a, const double *b, int count) {
-  double most = 0;
-  for (int i = 0; i < count; i++) {
-    double d = fabs(a[i] - b[i]);
-    if (!(d <= most)) most = isnan(d) ? INFINITY : d;
+static int rule_count(Scheme scheme) {
+  switch (scheme) {
+  case SCHEME_NORMAL: return normal_rule_count();
+  case SCHEME_NOISE: return NOISE_RULES;
+  case SCHEME_PIECES: return piece_rule_count();
+  case SCHEME_NONE: break;
   }
-  return most;
+  return 0;
 }
 
-/* How far it is from the finest rule of its ladder; INFINITY where that does not settle it. */
-static double estimate(const double *values, const double *finest, Scheme scheme, int count) {
-  if (!values || !finest) return INFINITY;
-  int tries = scheme == SCHEME_NORMAL ? count / 3 : count;
-  double error = difference(values, finest, tries),
-         gradient = difference(values + tries, finest + tries, count - tries);
-  return gradient > gradient_tolerance ? fmax(error, gradient) : error;
+/* nodes: 0, or how many are asked for. mass: VALUE_ERROR where it is 1 by construction. */
+static bool take(Elaborator *e, const KlPair *pair, const Candidate *c, int nodes, Value *kl, Value *mass) {
+  *mass = value_error();
+  switch (c->scheme) {
+  case SCHEME_NORMAL: return normal_kl(e, pair, c->rule, c->split, nodes, kl);
+  case SCHEME_NOISE: {
+    NoiseRule rule = noise_ladder[c->rule];
+    if (nodes) rule.count = 2 * ((nodes + 1) / 2);
+    return noise_kl(e, pair, c->noise, &rule, kl);
+  }
+  case SCHEME_PIECES: return pieces_kl(e, pair, &c->location, c->rule, c->split, nodes, kl, mass);
+  case SCHEME_NONE: break;
+  }
+  return false;
+}
+
+static int nodes_of(const Candidate *c) {
+  switch (c->scheme) {
+  case SCHEME_NORMAL: return normal_nodes(c->rule);
+  case SCHEME_NOISE: return noise_ladder[c->rule].count;
+  case SCHEME_PIECES: return piece_nodes(&c->location, c->rule);
+  case SCHEME_NONE: break;
+  }
+  return 0;
+}
+
+static const char *how_text(Elaborator *e, const KlPair *pair, const Candidate *c) {
+  switch (c->scheme) {
+  case SCHEME_NORMAL: return normal_text(e, pair, c->rule, c->split, pair->method.nodes);
+  case SCHEME_NOISE:
+    return c->noise == NOISE_NORMAL ? "equal steps over the sampler's noise" : "tanh-sinh over the sampler's noise";
+  case SCHEME_PIECES: return pieces_text(e, pair, &c->location, c->split);
+  case SCHEME_NONE: break;
+  }
+  return "";
+}
+
+/* ---- choosing a rule
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* What a rule gives for each combination of parameters: KL, mass, log density of q in its middle, and each derivative
+ * in its natural unit. */
+typedef struct Tried {
+  Trial trial;
+  int count, derivatives;
+  double *kl, *mass, *middle, *slopes;
+} Tried;
+enum { PARTS = 3 };
+
+/* Where q has no density in its own middle, the parameters mean nothing: the ends of an interval in the wrong order. */
+static Value middle_of(Elaborator *e, const KlPair *pair) {
+  bool missing = true;
+  if (!pair->q->family || !distribution_find_field(pair->q->family, "sample")) return value_number(0);
+  Value z = sample_at(e, pair, 0.5, 0);
+  Value v = distribution_field(e, pair->q, "log_pdf", &z, &pair->shape, pair->span, &missing);
+  return missing ? value_number(0) : v;
+}
+
+/* A length that q is long. */
+static Value length_of(Elaborator *e, const KlPair *pair, Scheme scheme) {
+  if (scheme == SCHEME_NORMAL) return pair->q->elements[1];
+  if (!pair->q->family || !distribution_find_field(pair->q->family, "sample")) return value_number(1);
+  return sampled_size(e, pair);
+}
+
+/* On a fresh graph, since all of a graph is evaluated. */
+static bool try_rule(Elaborator *e, const KlPair *pair, const Candidate *c, Tried *out) {
+  Value parts[MOST_VARIED + PARTS], mass;
+  Node *slopes[MOST_VARIED];
+  *out = (Tried){0};
+  if (!make_trial(e, pair, &out->trial)) return false;
+  Trial trial = out->trial;
+  Elaborator *own = trial.e;
+  if (!take(own, &trial.pair, c, 0, &parts[0], &mass)) return false;
+  parts[0] = expand_to(own, parts[0], &trial.pair.shape, pair->span);
+  Node *kl = parts[0].kind == VALUE_ERROR ? NULL : value_node(own, &parts[0]);
+  if (!kl) return false;
+  parts[1] = mass.kind == VALUE_ERROR ? value_number(1) : mass;
+  parts[2] = middle_of(own, &trial.pair);
+  Value length = length_of(own, &trial.pair, c->scheme);
+  differentiate(own->graph, build_sum(own->graph, kl, 1), trial.varied, trial.varied_count, slopes);
+  for (int i = 0; i < trial.varied_count; i++) {
+    Value x = value_tensor(trial.varied[i], 0, pair->span), unit = trial.positive[i] ? x : length;
+    parts[PARTS + i] = apply2(own, IR_mul, value_tensor(slopes[i], 0, pair->span), unit, pair->span);
+  }
+  double *values = evaluate_trial(&trial, parts, PARTS + trial.varied_count);
+  out->count = trial.count;
+  out->derivatives = trial.varied_count;
+  out->kl = values;
+  out->mass = values + trial.count;
+  out->middle = values + 2 * (size_t)trial.count;
+  out->slopes = values + PARTS * (size_t)trial.count;
+  return values != NULL;
+}
+
+static double gap(double a, double b, double allowed) {
+  double d = fabs(a - b), own = fmax(allowed, float_share * (allowed / tolerance) * fabs(b));
+  return isnan(d) ? INFINITY : d / own;
+}
+
+static bool is_judged(const Tried *finest, int i) {
+  bool means_nothing = !(fabs(finest->middle[i]) < 1e20);
+  return !means_nothing && !(finest->kl[i] > out_of_account);
+}
+
+/* How far it is from the finest rule of its ladder, in what is allowed, and for which combination; INFINITY where that
+ * does not settle it. */
+static double compare(const Tried *rule, const Tried *finest, int *where) {
+  double most = -1;
+  for (int i = 0; i < finest->count; i++) {
+    if (!is_judged(finest, i)) continue;
+    double worst = fmax(gap(rule->kl[i], finest->kl[i], tolerance), gap(rule->mass[i], 1, mass_tolerance));
+    for (int k = 0; k < finest->derivatives; k++) {
+      int at = k * finest->count + i;
+      worst = fmax(worst, gap(rule->slopes[at], finest->slopes[at], gradient_tolerance));
+    }
+    if (worst > most) most = worst, *where = i;
+  }
+  return most < 0 ? INFINITY : most;
+}
+
+static void consider(QuadratureChoice *choice, const Candidate *c, double error, const Tried *tried, int where) {
+  if (choice->best.scheme != SCHEME_NONE && !(error < choice->error) && !(error <= 1)) return;
+  choice->best = *c;
+  choice->error = error;
+  choice->settled = error <= 1;
+  choice->worst = isfinite(error) && where >= 0 ? trial_text(&tried->trial, where) : NULL;
+}
+
+/* A ladder whose finest rules do not agree has none that could be trusted. */
+static bool climb(Elaborator *e, const KlPair *pair, Candidate c, QuadratureChoice *choice) {
+  Tried finest, tried;
+  int rules = rule_count(c.scheme);
+  c.rule = rules - 1;
+  if (!try_rule(e, pair, &c, &finest)) return false;
+  for (int rule = -1; rule + 1 < rules && !choice->settled; rule++) {
+    int where = -1;
+    c.rule = rule < 0 ? rules - 2 : rule;
+    double error = try_rule(e, pair, &c, &tried) ? compare(&tried, &finest, &where) : INFINITY;
+    if (rule >= 0 || error > 1) consider(choice, &c, error, &tried, where);
+    if (rule < 0 && error > 1) return false;
+  }
+  return choice->settled;
+}
+
+/* Does the sampler of one uniform noise come to an end on either side? */
+static void sampled_ends(Elaborator *e, const KlPair *pair, NoiseKind kind, bool *ends) {
+  Trial trial;
+  ends[0] = ends[1] = false;
+  if (kind != NOISE_UNIFORM || !pair->q->family || !one_noise(pair->q->family, &kind) || kind != NOISE_UNIFORM) return;
+  if (!make_trial(e, pair, &trial)) return;
+  Value at[5];
+  static const double uniforms[] = {1e-9, 1 - 1e-9, 1e-6, 1 - 1e-6, 0.5};
+  for (int i = 0; i < 5; i++) at[i] = sample_at(trial.e, &trial.pair, uniforms[i], 0);
+  const double *values = evaluate_trial(&trial, at, 5);
+  for (int side = 0; values && side < 2; side++) {
+    ends[side] = true;
+    for (int i = 0; i < trial.count; i++) {
+      double far = values[side * trial.count + i], near = values[(2 + side) * trial.count + i];
+      ends[side] = ends[side] && fabs(far - near) <= 1e-3 * fabs(near - values[4 * trial.count + i]);
+    }
+  }
+}
+
+static void search(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind, QuadratureChoice *choice) {
+  int splits[MOST_SPLITS] = {-1}, split_count = split_points(pair, splits);
+  Location locations[MOST_LOCATIONS];
+  bool ends[2];
+  if (scheme == SCHEME_NOISE) {
+    if (climb(e, pair, (Candidate){.scheme = scheme, .split = -1, .noise = kind}, choice)) return;
+  }
+  for (int k = 0; scheme == SCHEME_NORMAL && k < split_count; k++)
+    if (climb(e, pair, (Candidate){.scheme = scheme, .split = splits[k]}, choice)) return;
+  sampled_ends(e, pair, NOISE_UNIFORM, ends);
+  int count = find_locations(e, pair, ends, locations);
+  for (int i = 0; i < count; i++)
+    for (int k = 0; k < split_count; k++)
+      if (climb(e, pair, (Candidate){.scheme = SCHEME_PIECES, .split = splits[k], .location = locations[i]}, choice))
+        return;
 }
 
 static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme scheme, NoiseKind kind) {
   Model *m = e->model;
-  int rules = scheme == SCHEME_NORMAL ? NORMAL_RULES : NOISE_RULES;
-  QuadratureChoice choice = {.key = trial_key(e, pair), .rule = -1, .split = -1, .error = INFINITY};
+  QuadratureChoice choice = {.key = trial_key(e, pair), .error = INFINITY};
   for (int i = 0; i < m->choice_count; i++)
     if (m->choices[i].key == choice.key) return &m->choices[i];
-  int splits[MOST_SPLITS] = {-1}, split_count = scheme == SCHEME_NORMAL ? split_points(pair, splits) : 1;
-  const double *finest[MOST_SPLITS];
-  int values = 0;
-  for (int k = 0; k < split_count; k++) finest[k] = try_rule(e, pair, scheme, kind, rules - 1, splits[k], &values);
-  for (int rule = 0; rule + 1 < rules && choice.rule < 0; rule++)
-    for (int k = 0; k < split_count && choice.rule < 0; k++) {
-      double error =
-          finest[k] ? estimate(try_rule(e, pair, scheme, kind, rule, splits[k], &values), finest[k], scheme, values)
-                    : INFINITY;
-      if (error < choice.error) choice.error = error, choice.split = splits[k];
-      if (error <= tolerance) choice.rule = rule;
-    }
+  search(e, pair, scheme, kind, &choice);
   m->choices = arena_grow(e->c, m->choices, m->choice_count, sizeof *m->choices);
   m->choices[m->choice_count++] = choice;
   return &m->choices[m->choice_count - 1];
@@ -264,6 +310,7 @@ static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme 
 /* ---- the rule
  * ----------------------------------------------------------------------------------------------------------------- */
 
+/* The scheme that is tried first. */
 static Scheme find_scheme(Elaborator *e, KlPair *pair, NoiseKind *kind) {
   const Item *q = pair->q->family; /* NULL: a mixture */
   Support support, extended;
@@ -285,47 +332,30 @@ static Scheme find_scheme(Elaborator *e, KlPair *pair, NoiseKind *kind) {
   }
   if (q && e->c->sources[q->span.source].library && strcmp(q->name, "normal") == 0 && pair->q->count == 2)
     return SCHEME_NORMAL;
-  pair->why =
-      arena_printf(e->c, "%s has no sampler of one uniform or standard_normal noise", distribution_name(pair->q));
-  return q && one_noise(q, kind) ? SCHEME_NOISE : SCHEME_NONE;
-}
-
-static const char *split_text(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split) {
-  const char *at = split < 0 ? "0" : arena_printf(e->c, "the prior's %s", split_name(pair->p, split));
-  return arena_printf(e->c, "Gauss-Legendre split at %s%s, cut off at %s sd", at,
-                      rule->power > 1 ? " and crowded around it" : "", shortest_number(e->c, rule->cutoff));
-}
-
-static bool normal_kl(Elaborator *e, KlPair *pair, const QuadratureChoice *choice, Value *result) {
-  NormalRule rule = normal_ladder[choice->rule < 0 ? NORMAL_RULES - 1 : choice->rule];
-  int wanted = pair->method.nodes;
-  if (wanted) rule = (NormalRule){wanted - wanted * 2 / 5, wanted * 2 / 5, 2, wanted < 48 ? 6 : 7};
-  Moments moments;
-  bool none;
-  if (!normal_moments(e, pair, &rule, choice->split, &moments)) return false;
-  Value entropy = distribution_field(e, pair->q, "entropy", NULL, &pair->shape, pair->span, &none);
-  *result = apply1(e, IR_neg, apply2(e, IR_add, entropy, score_gradient(e, pair, &moments), pair->span), pair->span);
-  pair->nodes = rule.wide + rule.narrow;
-  pair->how = split_text(e, pair, &rule, choice->split);
-  return true;
+  if (q && one_noise(q, kind)) return SCHEME_NOISE;
+  pair->why = arena_printf(e->c, "%s declares no log_pdf", distribution_name(pair->q));
+  return has_density(pair->q) ? SCHEME_PIECES : SCHEME_NONE;
 }
 
 bool kl_by_quadrature(Elaborator *e, KlPair *pair, Value *result) {
   NoiseKind kind = NOISE_NORMAL;
   Scheme scheme = find_scheme(e, pair, &kind);
+  Value mass;
   if (scheme == SCHEME_NONE) return false;
   const QuadratureChoice *choice = choose(e, pair, scheme, kind);
-  pair->error = pair->method.nodes ? -1 : choice->error;
-  /* Over a sampler's noise nothing is split at the prior's kinks: what does not converge has no sound gradient either.
-   */
-  if (choice->rule < 0 && (scheme == SCHEME_NOISE || !pair->method.nodes)) {
-    pair->why = isfinite(choice->error)
-                    ? arena_printf(e->c, "it does not converge: the finest rules differ by %.1g nats", choice->error)
-                    : "it does not converge on the parameters tried";
+  const Candidate *best = &choice->best;
+  int nodes = pair->method.nodes;
+  double error = choice->error * tolerance;
+  pair->error = nodes ? -1 : error;
+  /* Only a normal q's own scheme is known to be sound, whatever the nodes. */
+  if (choice->error > coarse && (!nodes || best->scheme != SCHEME_NORMAL)) {
+    pair->why = choice->worst ? arena_printf(e->c, "it does not converge: the finest rules differ by %.1g nats%s%s",
+                                             error, *choice->worst ? " at " : "", choice->worst)
+                              : "it does not converge on the parameters tried";
     return false;
   }
-  if (scheme == SCHEME_NORMAL) return normal_kl(e, pair, choice, result);
-  pair->nodes = pair->method.nodes ? 2 * ((pair->method.nodes + 1) / 2) : noise_ladder[choice->rule];
-  pair->how = kind == NOISE_NORMAL ? "equal steps over the sampler's noise" : "tanh-sinh over the sampler's noise";
-  return noise_kl(e, pair, kind, pair->nodes, result);
+  if (!choice->settled && !nodes) pair->coarse = choice->worst;
+  pair->nodes = nodes ? nodes : nodes_of(best);
+  pair->how = how_text(e, pair, best);
+  return take(e, pair, best, nodes, result, &mass);
 }

@@ -30,12 +30,17 @@ static const char *const taken_names[] = {
 static const char *const taken_prefixes[] = {"strip_", "scalar_", "number_", "term_", "gather_", "model_",
                                              "vm_",    "spm_",    "SPM_",    "VM_",   NULL};
 
+static bool is_numbered(const char *name, const char *variable) {
+  size_t length = strlen(variable);
+  return strncmp(name, variable, length) == 0 && strspn(name + length, "0123456789") == strlen(name + length);
+}
+
 static bool name_is_internal(const char *name) {
   for (int i = 0; taken_names[i] != NULL; i++)
     if (strcmp(taken_names[i], name) == 0) return true;
   for (int i = 0; taken_prefixes[i] != NULL; i++)
     if (strncmp(taken_prefixes[i], name, strlen(taken_prefixes[i])) == 0) return true;
-  return (name[0] == 'i' && strspn(name + 1, "0123456789") == strlen(name + 1)) || name[strlen(name) - 1] == '_';
+  return is_numbered(name, "i") || is_numbered(name, "round") || name[strlen(name) - 1] == '_';
 }
 
 static bool name_is_taken(const Plan *plan, const char *name) {
@@ -173,8 +178,20 @@ static void place_computed(Scheduler *s, Info *info) {
 static void place_node(Scheduler *s, Info *info) {
   Node *node = info->node;
   switch (op_table[node->op].kind) {
+  case KIND_LOOP:
+    if (node->op == IR_repeat) {
+      info->treatment = TREAT_STEP;
+      place_repeat(s, info);
+    } else {
+      info->treatment = TREAT_STEP; /* the loop's; nothing is left to do */
+      info->tensor = s->infos[node->operands[0]->id].carried[node->index];
+      info->view = access_whole(s, node, info->tensor);
+    }
+    return;
   case KIND_LEAF:
-    if (node->op == IR_constant) {
+    if (node->op == IR_carried || node->op == IR_captured || node->op == IR_round) {
+      place_loop_leaf(s, info);
+    } else if (node->op == IR_constant) {
       info->treatment = TREAT_NUMBER;
       info->view = (Access){.number = node->number};
     } else if (node->op == IR_noise) {
@@ -280,7 +297,17 @@ StepList *row_list(Scheduler *s, const Node *operand) {
   return &phase_at(s, s->infos[operand->id].stage, PHASE_ROWS)->body;
 }
 
+/* In a loop: what depends on no round is copied once, before it. */
+static StepList *loop_copy_list(Scheduler *s, const Node *operand, StepList *list) {
+  const Node *base = base_of(s, operand)->node;
+  if (base->op != IR_captured) return list;
+  const Node *outside = s->loop->operands[s->graph->output_count + base->index];
+  if ((operand->axes ^ outside->axes) & AXIS_DATUM) return s->outer_list; /* repeated for each row */
+  return copy_list(s->outer, outside, s->outer_list);
+}
+
 StepList *copy_list(Scheduler *s, const Node *operand, StepList *list) {
+  if (s->outer != NULL) return loop_copy_list(s, operand, list);
   if (operand->axes & AXIS_DATUM) return list;
   return &phase_at(s, s->infos[operand->id].stage, PHASE_STEP)->body;
 }
@@ -308,6 +335,9 @@ static void draw_step(Scheduler *s, const Node *node, StepList *list) {
 
 static void node_steps(Scheduler *s, const Node *node, StepList *list) {
   switch (op_table[node->op].kind) {
+  case KIND_LOOP:
+    if (node->op == IR_repeat) repeat_steps(s, node, list);
+    return;
   case KIND_LEAF: draw_step(s, node, list); return;
   case KIND_PRODUCT: product_steps(s, node, list); return;
   case KIND_VIEW: layout_steps(s, node, list); return;
@@ -362,13 +392,13 @@ static void visit(Scheduler *s, int id) {
     const Node *member = s->nodes[group != NULL ? group->members[m] : id];
     for (int k = 0; k < member->operand_count; k++) visit(s, member->operands[k]->id);
   }
+  StepList *list = s->list != NULL ? s->list : &phase_of(s, info)->body;
   if (group != NULL) {
-    Phase *phase = phase_of(s, info);
-    group_steps(s, group, &phase->body);
+    group_steps(s, group, list);
     for (int m = 0; m < count; m++)
-      if (s->infos[group->members[m]].statistic) add_statistic(s, phase, &s->infos[group->members[m]]);
+      if (s->infos[group->members[m]].statistic) add_statistic(s, phase_of(s, info), &s->infos[group->members[m]]);
   } else if (info->treatment == TREAT_STEP) {
-    node_steps(s, info->node, &phase_of(s, info)->body);
+    node_steps(s, info->node, list);
     if (info->statistic) add_statistic(s, phase_of(s, info), info);
   } else if (info->treatment == TREAT_RANGE) {
     add_range(s, info);
@@ -400,6 +430,11 @@ static Info *holder_of(Scheduler *s, const Node *value) {
   Info *info = base_of(s, value);
   bool computed = info->treatment == TREAT_STEP || info->treatment == TREAT_FUSED || info->treatment == TREAT_RANGE;
   return computed && access_is_whole(s, value, view) && view->tensor == info->tensor ? info : NULL;
+}
+
+Tensor *tensor_of_own(Scheduler *s, const Node *value) {
+  const Info *holder = holder_of(s, value);
+  return holder != NULL ? holder->tensor : NULL;
 }
 
 /* May this output's buffer be the value's own memory? Claims it if so. */
@@ -466,6 +501,20 @@ static void copy_outputs(Scheduler *s) {
   }
 }
 
+static void schedule_nodes(Scheduler *s) {
+  lower_graph(s);
+  analyse(s);
+  drop_unused(s);
+  join_ranges(s);
+  fuse_nodes(s);
+  find_wanted(s);
+}
+
+void schedule_body(Scheduler *s) {
+  schedule_nodes(s);
+  for (int i = 0; i < s->count; i++) visit(s, i);
+}
+
 Plan *schedule(const Graph *graph) {
   Compilation *c = graph->compilation;
   Scheduler *s = arena_new(c, Scheduler);
@@ -477,12 +526,7 @@ Plan *schedule(const Graph *graph) {
   plan->samples = graph->samples;
   s->parameter_offset = parameter_offsets(c, graph->signature);
   s->state_offset = state_offsets(c, graph->signature);
-  lower_graph(s);
-  analyse(s);
-  drop_unused(s);
-  join_ranges(s);
-  fuse_nodes(s);
-  find_wanted(s);
+  schedule_nodes(s);
   create_phases(s);
   plan_outputs(s);
   for (int i = 0; i < s->count; i++) visit(s, i);

@@ -13,8 +13,9 @@ static const double safely_positive = 1e-30;
 typedef struct Pass {
   const Graph *from;
   Graph *graph;
-  int *users;    /* of the old graph's nodes, by id, outputs included */
-  Node **images; /* the old nodes' counterparts, by id */
+  int *users;      /* of the old graph's nodes, by id, outputs included */
+  Node **images;   /* the old nodes' counterparts, by id */
+  Node ***results; /* those of a repeat, by id and index */
 } Pass;
 
 /* --- short names for the rules --- */
@@ -228,7 +229,7 @@ static Node *rewrite_contract(Pass *pass, Node *node) {
   case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: case IR_max_of: \
   case IR_first_max_mask: case IR_cumsum: case IR_max_over: case IR_first_max_mask_over: case IR_top_mask_over: \
   case IR_pick: case IR_place: case OPS_LINE: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: \
-  case IR_solve_triangular: case IR_inner_noise: case OP_COUNT
+  case IR_solve_triangular: case IR_inner_noise: case IR_repeat: case IR_repeat_result: case OP_COUNT
 /* clang-format on */
 
 /* One rewriting of a node just built in the new graph from `old`. */
@@ -247,19 +248,90 @@ static Node *rewrite(Pass *pass, const Node *old, Node *node) {
   return NULL;
 }
 
+static void count_users_below(Pass *pass) {
+  for (int id = pass->from->count - 1; id >= 0; id--)
+    for (int k = 0; pass->users[id] > 0 && k < pass->from->nodes[id]->operand_count; k++)
+      pass->users[pass->from->nodes[id]->operands[k]->id]++;
+}
+
 /* Users of every node that an output needs; 0 for dead ones. */
 static void count_users(Pass *pass) {
   const Graph *from = pass->from;
   for (int i = 0; i < from->output_count; i++) pass->users[from->outputs[i].value->id]++;
   for (int v = 0; v < from->support_count; v++)
     if (from->supports[v].weights != NULL) pass->users[from->supports[v].weights->id]++;
-  for (int id = from->count - 1; id >= 0; id--)
-    for (int k = 0; pass->users[id] > 0 && k < from->nodes[id]->operand_count; k++)
-      pass->users[from->nodes[id]->operands[k]->id]++;
+  count_users_below(pass);
+}
+
+static void rewrite_node(Pass *, const Node *);
+
+/* Users in a loop's body, of what the carried values that anybody asks for need: the others are left out. */
+static void count_body_users(Pass *inner, const Pass *pass, const Node *repeat, bool *wanted) {
+  const Graph *body = inner->from;
+  for (int i = repeat->id + 1; i < pass->from->count; i++) {
+    const Node *node = pass->from->nodes[i];
+    if (node->op == IR_repeat_result && node->operands[0] == repeat) wanted[node->index] |= pass->users[i] > 0;
+  }
+  for (bool more = true; more;) {
+    more = false;
+    memset(inner->users, 0, sizeof(int) * (size_t)body->count);
+    for (int i = 0; i < body->output_count; i++) inner->users[body->outputs[i].value->id] += wanted[i];
+    count_users_below(inner);
+    for (int id = 0; id < body->count; id++) {
+      const Node *node = body->nodes[id];
+      if (node->op != IR_carried || inner->users[id] == 0 || wanted[node->index]) continue;
+      wanted[node->index] = more = true;
+    }
+  }
+}
+
+/* A body is rewritten among the nodes around it, on new placeholders, so that what no longer depends on the round
+ * leaves it, and then becomes a body again. */
+static void rewrite_repeat(Pass *pass, const Node *old) {
+  Compilation *c = pass->graph->compilation;
+  const Graph *body = old->body;
+  int count = body->output_count;
+  Pass inner = {.from = body,
+                .graph = pass->graph,
+                .users = arena_array(c, int, body->count),
+                .images = arena_array(c, Node *, body->count),
+                .results = arena_array(c, Node **, body->count)};
+  bool *wanted = arena_array(c, bool, count);
+  count_body_users(&inner, pass, old, wanted);
+  Repeat loop = {.rounds = old->rounds, .round = build_round(pass->graph)};
+  Node **values = arena_array(c, Node *, 4 * count); /* carried, initial, next, results */
+  loop.carried = values, loop.initial = values + count, loop.next = values + 2 * count;
+  Node **placeholders = arena_array(c, Node *, count);
+  for (int i = 0; i < count; i++) {
+    if (!wanted[i]) continue;
+    const Node *leaf = body_leaf(body, IR_carried, i), *next = body->outputs[i].value;
+    placeholders[i] = build_carried(pass->graph, &next->shape, next->axes, leaf != NULL ? &leaf->facts : NULL);
+    loop.carried[loop.count] = placeholders[i];
+    loop.initial[loop.count++] = pass->images[old->operands[i]->id];
+  }
+  for (int id = 0; id < body->count; id++) {
+    const Node *node = body->nodes[id];
+    if (inner.users[id] == 0) continue;
+    if (node->op == IR_carried)
+      inner.images[id] = placeholders[node->index];
+    else if (node->op == IR_captured)
+      inner.images[id] = pass->images[old->operands[count + node->index]->id];
+    else if (node->op == IR_round)
+      inner.images[id] = loop.round;
+    else
+      rewrite_node(&inner, node);
+  }
+  for (int i = 0, place = 0; i < count; i++)
+    if (wanted[i]) loop.next[place++] = inner.images[body->outputs[i].value->id];
+  build_repeat(pass->graph, &loop, values + 3 * count);
+  pass->results[old->id] = arena_array(c, Node *, count);
+  for (int i = 0, place = 0; i < count; i++)
+    if (wanted[i]) pass->results[old->id][i] = values[3 * count + place++];
 }
 
 static Node *image_of(Pass *pass, const Node *old) {
   enum { MOST_REWRITINGS = 8 };
+  if (old->op == IR_repeat_result) return pass->results[old->operands[0]->id][old->index];
   Node **operands = arena_array(pass->graph->compilation, Node *, old->operand_count);
   for (int k = 0; k < old->operand_count; k++) operands[k] = pass->images[old->operands[k]->id];
   Node *image = build_like(pass->graph, old, operands);
@@ -272,13 +344,25 @@ static Node *image_of(Pass *pass, const Node *old) {
   return image;
 }
 
+static void rewrite_node(Pass *pass, const Node *old) {
+  build_at(pass->graph, old->span);
+  if (old->op == IR_repeat) {
+    rewrite_repeat(pass, old);
+    return;
+  }
+  Node *image = pass->images[old->id] = image_of(pass, old);
+  bool same_value = shapes_match(&image->shape, &old->shape) && image->axes == old->axes;
+  if (image->name == NULL && same_value) image->name = old->name;
+}
+
 /* A pass from one graph to an empty one. */
 static Pass begin(const Graph *from) {
   Compilation *c = from->compilation;
   Pass pass = {.from = from,
                .graph = graph_create_like(from),
                .users = arena_array(c, int, from->count),
-               .images = arena_array(c, Node *, from->count)};
+               .images = arena_array(c, Node *, from->count),
+               .results = arena_array(c, Node **, from->count)};
   count_users(&pass);
   return pass;
 }
@@ -296,14 +380,8 @@ static Graph *finish(Pass *pass) {
 
 static Graph *rewrite_all(const Graph *from) {
   Pass pass = begin(from);
-  for (int id = 0; id < from->count; id++) {
-    const Node *old = from->nodes[id];
-    if (pass.users[id] == 0) continue;
-    build_at(pass.graph, old->span);
-    Node *image = pass.images[id] = image_of(&pass, old);
-    bool same_value = shapes_match(&image->shape, &old->shape) && image->axes == old->axes;
-    if (image->name == NULL && same_value) image->name = old->name;
-  }
+  for (int id = 0; id < from->count; id++)
+    if (pass.users[id] > 0) rewrite_node(&pass, from->nodes[id]);
   return finish(&pass);
 }
 
@@ -330,6 +408,7 @@ static bool is_settled(const Graph *before, const Graph *after) {
     if (memcmp(&a->number, &b->number, sizeof a->number) != 0) return false;
     for (int k = 0; k < a->operand_count; k++)
       if (a->operands[k]->id != b->operands[k]->id) return false;
+    if (a->op == IR_repeat && !is_settled(a->body, b->body)) return false;
   }
   return true;
 }

@@ -69,8 +69,11 @@ static void append_key(Text *text, const Value *d) {
   int count = find_slots((Value *)d, slots, 0);
   for (int i = 0; i < count; i++) {
     double number = NAN;
-    constant_of(slots[i].value, &number);
-    text_append(text, " %a", number);
+    const Node *node = slots[i].value->kind == VALUE_TENSOR ? slots[i].value->node : NULL;
+    if (constant_of(slots[i].value, &number) || !node)
+      text_append(text, " %a", number);
+    else
+      text_append(text, " %a..%a", node->facts.low, node->facts.high);
   }
   text_append(text, ";");
 }
@@ -85,18 +88,25 @@ Name trial_key(Elaborator *e, const KlPair *pair) {
 /* ---- split points
  * ---------------------------------------------------------------------------------------------------- */
 
-int split_points(const KlPair *pair, int *splits) {
+static bool is_free(const Slot *slot, bool positive) {
+  const TypeExpr *type = slot->formal ? slot->formal->type : NULL;
+  double number;
+  if (!slot->formal || (constant_of(slot->value, &number) && (positive || number == 0))) return false;
+  const char *name = positive ? "positive" : "real";
+  return (!type && !positive) || (type && type->dim_count == 0 && strcmp(type->name, name) == 0);
+}
+
+int free_slots(const Value *d, bool positive, int *out, int most) {
   Slot slots[MOST_SLOTS];
-  int count = 1, slot_count = find_slots((Value *)pair->p, slots, 0);
-  splits[0] = -1;
-  for (int i = 0; i < slot_count && count < MOST_SPLITS; i++) {
-    const TypeExpr *type = slots[i].formal ? slots[i].formal->type : NULL;
-    double number;
-    bool zero = constant_of(slots[i].value, &number) && number == 0;
-    if (slots[i].formal && !zero && (!type || (type->dim_count == 0 && strcmp(type->name, "real") == 0)))
-      splits[count++] = i;
-  }
+  int count = 0, slot_count = find_slots((Value *)d, slots, 0);
+  for (int i = 0; i < slot_count && count < most; i++)
+    if (is_free(&slots[i], positive)) out[count++] = i;
   return count;
+}
+
+int split_points(const KlPair *pair, int *splits) {
+  splits[0] = -1;
+  return 1 + free_slots(pair->p, false, splits + 1, MOST_SPLITS - 1);
 }
 
 static Slot slot_at(const Value *d, int number) {
@@ -118,7 +128,7 @@ static const double any_values[] = {-1.3, 0, 0.4},
 static const double positive_values[] = {0.1, 1}, wide_values[] = {0.05, 0.4, 3}, unit_values[] = {0.15, 0.7};
 #define TAKE(values) (memcpy(out, values, sizeof values), (int)(sizeof values / sizeof *values))
 
-static int values_of(Elaborator *e, const Slot *slot, bool of_posterior, double *out) {
+static int values_of_any(Elaborator *e, const Slot *slot, bool of_posterior, double *out) {
   Support support = {.facts = {.low = -INFINITY, .high = INFINITY}};
   if (!slot->formal) return constant_of(slot->value, out) ? 1 : TAKE(unit_values);
   bool normal = of_posterior && strcmp(slot->family->name, "normal") == 0;
@@ -134,10 +144,33 @@ static int values_of(Elaborator *e, const Slot *slot, bool of_posterior, double 
   return of_posterior ? TAKE(spread_values) : TAKE(any_values);
 }
 
+/* Inside of what is provable of it. */
+static int values_of(Elaborator *e, const Slot *slot, bool of_posterior, double *out) {
+  int count = values_of_any(e, slot, of_posterior, out);
+  const Node *node = slot->value->kind == VALUE_TENSOR ? slot->value->node : NULL;
+  for (int i = 0; node && i < count; i++) {
+    if (out[i] <= node->facts.low) out[i] += node->facts.low;
+    if (out[i] > node->facts.high) out[i] = node->facts.high;
+    if (out[i] < node->facts.low) out[i] = node->facts.low;
+  }
+  return count;
+}
+
+/* What is provable of a parameter that varies: no more than where the rule will be used. */
+static Facts facts_of_slot(Elaborator *e, const Slot *slot) {
+  Support support = {.facts = {.low = -INFINITY, .high = INFINITY}};
+  if (!slot->formal) support.facts = (Facts){.low = 0, .high = 1};
+  if (slot->formal && slot->formal->type) read_support(e, slot->formal->type, &support);
+  support.facts.finite = support.facts.pole_free = true;
+  return support.facts;
+}
+
 typedef struct Side {
   Slot slots[MOST_SLOTS];
   double values[MOST_SLOTS][MOST_TRIED];
-  int counts[MOST_SLOTS], slot_count, combinations, most;
+  bool positive[MOST_SLOTS];
+  int counts[MOST_SLOTS], slot_count, most;
+  long combinations;
 } Side;
 
 static bool side_values(Elaborator *e, Value *d, bool of_posterior, Side *side) {
@@ -147,15 +180,16 @@ static bool side_values(Elaborator *e, Value *d, bool of_posterior, Side *side) 
   for (int i = 0; i < side->slot_count; i++) {
     side->counts[i] = values_of(e, &side->slots[i], of_posterior, side->values[i]);
     if (side->counts[i] == 0) return false;
-    if (side->combinations <= side->most) side->combinations *= side->counts[i];
+    side->positive[i] = true;
+    for (int k = 0; k < side->counts[i]; k++) side->positive[i] = side->positive[i] && side->values[i][k] > 0;
+    side->combinations *= side->counts[i];
   }
   return true;
 }
 
-/* All combinations, or if there are too many, some in which every value occurs. */
-static double value_in(const Side *side, int slot, int combination) {
-  if (side->combinations > side->most)
-    return side->values[slot][(combination * (slot + 1) + slot) % side->counts[slot]];
+/* All combinations, or if there are too many, some, spread over all of them. */
+static double value_in(const Side *side, int slot, long combination) {
+  if (side->combinations > side->most) combination = combination * 7919 % side->combinations;
   for (int i = 0; i < slot; i++) combination /= side->counts[i];
   return side->values[slot][combination % side->counts[slot]];
 }
@@ -172,7 +206,7 @@ bool make_trial(Elaborator *e, const KlPair *pair, Trial *trial) {
   int counts[2];
   for (int i = 0; i < 2; i++) {
     if (!side_values(scratch, i == 0 ? &trial->q : &trial->p, i == 0, &sides[i])) return false;
-    counts[i] = sides[i].combinations > sides[i].most ? sides[i].most : sides[i].combinations;
+    counts[i] = sides[i].combinations > sides[i].most ? sides[i].most : (int)sides[i].combinations;
     trial->count *= counts[i];
   }
   Shape line = {.rank = 1, .dims = {dim_name(e->c, intern(e->c, "parameters tried"), trial->count)}};
@@ -182,10 +216,25 @@ bool make_trial(Elaborator *e, const KlPair *pair, Trial *trial) {
       double *column = arena_array(e->c, double, trial->count);
       for (int t = 0; t < trial->count; t++) column[t] = value_in(&sides[i], k, i == 0 ? t % counts[0] : t / counts[0]);
       bool constant = sides[i].counts[k] == 1;
-      *sides[i].slots[k].value =
-          constant ? value_number(column[0]) : value_tensor(build_table(scratch->graph, column, &line), 0, pair->span);
+      Node *node = constant ? NULL : build_variable(scratch->graph, build_table(scratch->graph, column, &line));
+      *sides[i].slots[k].value = constant ? value_number(column[0]) : value_tensor(node, 0, pair->span);
+      if (!constant) node->facts = facts_of_slot(scratch, &sides[i].slots[k]);
+      if (constant || trial->varied_count == MOST_VARIED) continue;
+      const Formal *formal = sides[i].slots[k].formal;
+      trial->positive[trial->varied_count] = sides[i].positive[k];
+      trial->values[trial->varied_count] = column;
+      trial->names[trial->varied_count] =
+          arena_printf(e->c, "%s%s", i ? "the prior's " : "", formal ? formal->name : "weight");
+      trial->varied[trial->varied_count++] = node;
     }
   return true;
+}
+
+const char *trial_text(const Trial *trial, int combination) {
+  Text text = {.compilation = trial->e->c};
+  for (int i = 0; i < trial->varied_count; i++)
+    text_append(&text, "%s%s = %.3g", i ? ", " : "", trial->names[i], trial->values[i][combination]);
+  return text.length ? text.bytes : "";
 }
 
 double *evaluate_trial(Trial *trial, Value *parts, int count) {

@@ -172,6 +172,7 @@ bool facts_within(const Facts *inner, const Facts *outer) {
 }
 
 bool facts_disjoint(const Facts *a, const Facts *b) {
+  if (a->low > a->high || b->low > b->high) return false; /* an interval that varies: read_interval */
   if (a->high < b->low || b->high < a->low) return true;
   if (a->high == b->low && (a->below_high || b->above_low)) return true;
   return b->high == a->low && (b->below_high || a->above_low);

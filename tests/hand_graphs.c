@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-const char *const hand_graph_names[HAND_COUNT] = {"vae",  "batch_norm", "free_bits", "unit_norm",
-                                                  "tied", "max",        "langevin",  "power"};
+const char *const hand_graph_names[HAND_COUNT] = {"vae", "batch_norm", "free_bits", "unit_norm", "tied",
+                                                  "max", "langevin",   "power",     "nested"};
 
 enum { MAX_PARAMETERS = 12 };
 
@@ -235,6 +235,34 @@ static Node *power(Builder *b) {
              mean_over_axes(b, total(b, a.divergence)));
 }
 
+/* Outer rounds of two inner ones, between which u and v change places and one is divided by its length. What the loops
+ * read from outside was kept of an earlier phase, is a statistic of the batch, or is transposed. */
+static Node *nested(Builder *b) {
+  enum { ROUNDS = 3, INNER = 2 };
+  Graph *graph = b->graph;
+  Node *x = build_data(graph, 0), *code = dense(b, x, "q.z", b->K), *inner_result, *results[2];
+  Node *centred = two(b, IR_sub, code, mean_over_axes(b, code)), *w = parameter(b, "W", matrix(b->K, b->K));
+  const Shape *shape = &centred->shape;
+  Node *u = build_carried(graph, shape, AXIS_DATUM, NULL), *v = build_carried(graph, shape, AXIS_DATUM, NULL);
+  Node *inner = build_carried(graph, shape, AXIS_DATUM, NULL), *round = build_round(graph);
+  Node *pull = build_map1(graph, IR_tanh, two(b, IR_sub, product(b, centred, w, true), inner));
+  Node *size = by_number(b, IR_mul, by_number(b, IR_add, round, 1), 0.25);
+  Node *moved = two(b, IR_add, two(b, IR_add, inner, two(b, IR_mul, pull, wide(b, size, pull))),
+                    product(b, by_number(b, IR_mul, v, 0.1), w, false));
+  build_repeat(graph, &(Repeat){INNER, round, 1, &inner, &u, &moved}, &inner_result);
+  Node *length = build_map1(graph, IR_sqrt, by_number(b, IR_add, total(b, two(b, IR_mul, v, v)), 1));
+  Repeat loop = {.rounds = ROUNDS,
+                 .count = 2,
+                 .carried = (Node *[]){u, v},
+                 .initial = (Node *[]){centred, build_filled(graph, 0.5, shape)},
+                 .next = (Node *[]){two(b, IR_div, v, wide(b, length, v)), inner_result}};
+  build_repeat(graph, &loop, results);
+  graph_output(graph, OUTPUT_ROWS, intern(b->c, "codes"), -1, results[1]);
+  Node *square = mean_over_axes(b, two(b, IR_mul, results[0], results[0])); /* so that the rest is of a later phase */
+  Node *mixed = two(b, IR_add, results[0], two(b, IR_mul, two(b, IR_add, results[1], code), square));
+  return mean_over_axes(b, bernoulli(b, x, dense(b, mixed, "p", b->D)));
+}
+
 static void add_gradients(Builder *b, Node *objective) {
   int count = b->signature->parameter_count;
   Node *leaves[MAX_PARAMETERS], *adjoints[MAX_PARAMETERS];
@@ -260,8 +288,8 @@ Graph *hand_graph(Compilation *c, HandGraph which, int D, int H, int K, int samp
   s->states = arena_array(c, State, 1);
   s->states[s->state_count++] = (State){.name = intern(c, "seen"), .start = 0.5};
   b.graph = graph_create(c, s, "train", samples);
-  Node *(*const makers[HAND_COUNT])(Builder *) = {vae,  batch_norm,    free_bits, unit_norm,
-                                                  tied, max_over_rows, langevin,  power};
+  Node *(*const makers[HAND_COUNT])(Builder *) = {vae,           batch_norm, free_bits, unit_norm, tied,
+                                                  max_over_rows, langevin,   power,     nested};
   Node *objective = makers[which](&b);
   graph_output(b.graph, OUTPUT_OBJECTIVE, intern(c, "objective"), -1, objective);
   add_gradients(&b, objective);

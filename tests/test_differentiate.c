@@ -190,6 +190,7 @@ static Node *instance(Instance *t, Op op) {
     return build_map3(t->graph, op, build_map2(t->graph, IR_less, number(t, 0.7, c), c), a, b);
   }
   switch (op_table[op].kind) {
+  case KIND_LOOP:
   case KIND_LEAF: return NULL;
   case KIND_MAP:
     if (op_table[op].operands == 1) return build_map1(t->graph, op, operand(t, 0, random_shape(t, 0)));
