@@ -19,7 +19,7 @@ const char *const setting_names[SETTING_COUNT] = {"epoch", "step", "rows_in_batc
 
 const char *const output_role_names[OUTPUT_ROLE_COUNT] = {"objective", "term",        "metric", "value", "gradient",
                                                           "state",     "initial",     "export", "rows",  "row_gradient",
-                                                          "row_next",  "row_initial", "next"};
+                                                          "row_next",  "row_initial", "support", "next"};
 
 const Shape scalar_shape = {0};
 
