@@ -9,7 +9,7 @@
 /* --- along axes --- */
 
 /* x multiplied by how many rows, samples and members the axes hold. */
-static Node *times(Graph *graph, Node *x, unsigned axes) {
+Node *build_repeated(Graph *graph, Node *x, unsigned axes) {
   double members = 1;
   for (int axis = 0; axis < AXIS_COUNT; axis++)
     if (axes & ~(unsigned)AXIS_DATUM & 1u << axis) members *= (double)axis_extent(graph, axis, 0);
@@ -24,7 +24,7 @@ Node *build_sum_over(Graph *graph, Node *x, unsigned axes) {
   if (node_is_spread(x)) {
     unsigned spread = x->axes_attribute;
     Node *inner = build_sum_over(graph, x->operands[0], axes & ~spread);
-    if (axes & spread) inner = times(graph, inner, axes & spread);
+    if (axes & spread) inner = build_repeated(graph, inner, axes & spread);
     return build_spread(graph, inner, spread & ~axes);
   }
   if (x->op == IR_sum_over) return build_sum_over(graph, x->operands[0], axes | x->axes_attribute);
@@ -201,7 +201,7 @@ Node *build_contract(Graph *graph, Node *a, const int *labels_a, Node *b, const 
   draft.operands = operands;
   number_labels(&draft);
   Node *product = node_intern(graph, &draft);
-  if (of_none != 0) product = times(graph, product, of_none);
+  if (of_none != 0) product = build_repeated(graph, product, of_none);
   return build_with_axes(graph, product, axes);
 }
 

@@ -15,7 +15,8 @@ typedef struct BuiltinRow {
   bool evaluated;      /* arguments are values (false: the function reads dims itself) */
 } BuiltinRow;
 
-extern const BuiltinRow category_functions[]; /* categories.c */
+extern const BuiltinRow image_functions[];     /* images.c */
+extern const BuiltinRow category_functions[];  /* categories.c */
 extern const BuiltinRow selection_functions[]; /* selections.c */
 
 typedef struct Over { /* what `over` names */

@@ -71,7 +71,7 @@ static void check_one(Elaborator *e, const Item *item) {
     if (distribution && item->has_block)
       check_fields(e, item, scope);
     else if (item->has_block || item->kind == ITEM_LAYER)
-      run_block(e, &item->block, NULL);
+      run_block(e, &item->block);
     else if (item->expr)
       elaborate(e, item->expr);
   }
@@ -126,9 +126,11 @@ void check_generic(Model *m) {
   for (int i = 0; i < m->library.count; i++) {
     const Item *item = m->library.items[i];
     if (m->compilation->sources[item->span.source].library) continue;
+    Elaborator *e = elaborator_create(&scratch, PROGRAM_TRAIN, 1);
+    e->generic = true;
     if (item->kind == ITEM_RULE)
-      check_rule(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
+      check_rule(e, item);
     else
-      check_one(elaborator_create(&scratch, PROGRAM_TRAIN, 1), item);
+      check_one(e, item);
   }
 }

@@ -20,6 +20,8 @@ static const Item *objective_item(const Model *m) {
   return NULL;
 }
 
+bool has_objective(const Model *m) { return objective_item(m) != NULL; }
+
 /* There is an ELBO to report: a likelihood, and a prior for each latent. */
 static bool has_elbo(const Model *m) {
   bool likelihood = false, priors = true;
@@ -80,7 +82,7 @@ static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
 static Span model_terms(Elaborator *e, Terms *terms) {
   const Item *item = objective_item(e->model);
   Span span = item ? item->expr->span : e->model->span;
-  if (!item)
+  if (!item) /* log_joint where every latent is a point (LANGUAGE rule 20) */
     elbo_terms(e, KL_BEST, value_number(1), span, terms);
   else {
     e->path = "objective";
@@ -242,10 +244,11 @@ static void derive_encode(Elaborator *e) {
   const Model *m = e->model;
   for (int i = 0; i < m->items.count; i++) {
     Item *latent = m->items.items[i];
-    Item *posterior = latent->kind == ITEM_LATENT ? model_find(m, ITEM_POSTERIOR, latent->name) : NULL;
-    if (!posterior) continue;
+    if (latent->kind != ITEM_LATENT) continue;
+    Item *posterior = model_find(m, ITEM_POSTERIOR, latent->name);
+    if (!posterior && !model_inference(m, latent->name)) continue;
     Value draw = model_value(e, latent, latent->name_span);
-    output_rows(e, latent->name, mean_of(e, posterior, latent, draw));
+    output_rows(e, latent->name, posterior ? mean_of(e, posterior, latent, draw) : draw);
   }
 }
 
@@ -347,7 +350,7 @@ static void check_item(Elaborator *e, Item *item) {
   else if (item->kind == ITEM_LATENT || item->kind == ITEM_DATA || item->kind == ITEM_PARAM ||
            item->kind == ITEM_LOCAL || item->kind == ITEM_DRAW || item->kind == ITEM_LET ||
            item->kind == ITEM_SCHEDULE || item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR ||
-           item->kind == ITEM_LIKELIHOOD)
+           item->kind == ITEM_LIKELIHOOD || (item->kind == ITEM_INFER && !model_find(e->model, ITEM_LOCAL, item->name)))
     model_value(e, item, item->name ? item->name_span : item->span);
 }
 

@@ -352,6 +352,31 @@ static void pull_solve(Pass *pass, Node *y, Node *g) {
   contribute(pass, l, build_lower_part(graph, unary(pass, IR_neg, outer)));
 }
 
+/* convolve, its transpose in the images and its transpose in the filters: the adjoints of each are the other two. Poles
+ * are taken out of the other operand, as in contract. */
+static void pull_convolution(Pass *pass, Node *y, Node *g) {
+  Graph *graph = pass->graph;
+  for (int which = 0; which < 2; which++) {
+    Node *x = y->operands[which], *other = y->operands[1 - which], *adjoint;
+    if (!pass->active[x->id]) continue;
+    if (!other->facts.pole_free) other = finite_part(pass, other);
+    unsigned summed = (g->axes | other->axes) & ~x->axes;
+    bool filters = which == 1 && y->op != IR_convolve_filters;
+    if (filters) /* the features are g of a convolve, and the operand of its transpose */
+      adjoint = build_convolve_filters(graph, y->op == IR_convolve ? other : g, y->op == IR_convolve ? g : other,
+                                       &x->shape, y->stride, y->padding, summed);
+    else if (y->op == IR_convolve_transpose)
+      adjoint = build_convolve(graph, g, other, y->stride, y->padding);
+    else if (y->op == IR_convolve)
+      adjoint = build_convolve_transpose(graph, g, other, y->stride, y->padding);
+    else if (which == 0)
+      adjoint = build_convolve_transpose(graph, other, g, y->stride, y->padding);
+    else
+      adjoint = build_convolve(graph, other, g, y->stride, y->padding);
+    contribute(pass, x, adjoint);
+  }
+}
+
 /* --- the table: every op and how its adjoint reaches its operands --- */
 
 static void pull(Pass *pass, Node *y, Node *g) {
@@ -391,6 +416,7 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_diagonal: contribute(pass, x, build_embed_diagonal(graph, g)); return;
   case IR_embed_diagonal: contribute(pass, x, build_diagonal(graph, g)); return;
   case IR_lower_part: contribute(pass, x, build_lower_part(graph, g)); return;
+  case OPS_CONVOLUTION: pull_convolution(pass, y, g); return;
   case IR_solve_triangular: pull_solve(pass, y, g); return;
   case IR_inner_noise:
   case IR_repeat:

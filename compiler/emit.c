@@ -167,6 +167,19 @@ static void emit_solve(Emitter *e, Text *text, const Solve *s) {
            address_text(e, &s->b, s->loop_count, ""));
 }
 
+static void emit_convolve(Emitter *e, Text *text, const Convolve *v) {
+  int indent = 2;
+  Text sizes = {.compilation = e->compilation};
+  for (int i = 0; i < SPM_CONVOLVE_SIZES; i++) text_append(&sizes, i == 0 ? "%ld" : ", %ld", v->sizes[i]);
+  put_line(text, 1, "{");
+  put_line(text, 2, "static const long sizes[] = {%s};", sizes.bytes);
+  open_loops(e, text, &indent, v->loops, v->loop_count);
+  put_line(text, indent, "%s(sizes, %s, %s, %s, %s, %s);", kernel_name(e, op_table[v->op].name),
+           extent_text(e, v->images), address_text(e, &v->to, v->loop_count, ""),
+           address_text(e, &v->a, v->loop_count, ""), address_text(e, &v->b, v->loop_count, ""), v->work.tensor->name);
+  put_line(text, 1, "}");
+}
+
 static void emit_line(Emitter *e, Text *text, const Line *l) {
   int indent = 1;
   open_loops(e, text, &indent, l->loops, l->loop_count);
@@ -305,6 +318,7 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
   case PLAN_GEMM: emit_gemm(e, text, &step->gemm); return;
   case PLAN_ALONG: emit_along(e, text, &step->along); return;
   case PLAN_SOLVE: emit_solve(e, text, &step->solve); return;
+  case PLAN_CONVOLVE: emit_convolve(e, text, &step->convolve); return;
   case PLAN_LINE: emit_line(e, text, &step->line); return;
   case PLAN_TOP: emit_top(e, text, &step->top); return;
   case PLAN_DRAW: emit_draw(e, text, &step->draw); return;

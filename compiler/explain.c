@@ -43,6 +43,12 @@ static double step_operations(const Step *step, const Range *range) {
   case PLAN_SOLVE:
     for (int l = 0; l < step->solve.loop_count; l++) count *= extent_length(step->solve.loops[l], range);
     return count * (double)step->solve.n * (double)step->solve.n;
+  case PLAN_CONVOLVE: {
+    const long *of = step->convolve.sizes;
+    for (int l = 0; l < step->convolve.loop_count; l++) count *= extent_length(step->convolve.loops[l], range);
+    count *= extent_length(step->convolve.images, range) * (double)spm_convolve_depth(of);
+    return 2 * count * (double)(of[SPM_FILTERS] * of[SPM_DOWN] * of[SPM_ACROSS]);
+  }
   case PLAN_LINE:
     for (int l = 0; l < step->line.loop_count; l++) count *= extent_length(step->line.loops[l], range);
     return count * line_operations(&step->line);
@@ -76,7 +82,8 @@ static void add_steps(Compilation *c, const StepList *list, const Range *range, 
       work->bytes += (double)step->rounds.count * round.bytes;
       continue;
     }
-    *(step->kind == PLAN_GEMM ? &work->products : &work->elementwise) += step_operations(step, range);
+    bool product = step->kind == PLAN_GEMM || step->kind == PLAN_CONVOLVE;
+    *(product ? &work->products : &work->elementwise) += step_operations(step, range);
     work->bytes += step_bytes(c, step, of_rows);
   }
 }
@@ -194,10 +201,18 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
   return text.bytes;
 }
 
+static bool all_are_points(const Model *m) {
+  bool points = true;
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_LATENT) points &= is_point(m, m->items.items[i]->name);
+  return points;
+}
+
 static const char *draws_text(const Model *m, Compilation *c) {
   bool latents = false;
   for (int i = 0; i < m->items.count; i++) latents |= m->items.items[i]->kind == ITEM_LATENT;
   if (!latents) return "exact";
+  if (all_are_points(m)) return "at one value of the latents a row";
   return m->samples == 1 ? "one draw of the latents a row"
                          : arena_printf(c, "mean of %d draws of the latents a row", m->samples);
 }
@@ -247,13 +262,16 @@ static void print_objective(Text *out, const Model *m, const Graph *train) {
   for (int i = 0; i < train->output_count; i++)
     if (train->outputs[i].role == OUTPUT_TERM)
       add_row(c, &table, train->outputs[i].name, term_text(m, c, train->outputs[i].name), NULL, NULL);
-  text_append(out, "\nobjective, maximised, nats a datum\n");
+  const char *word = has_objective(m) ? "" : all_are_points(m) ? " log_joint (default)" : " elbo (default)";
+  text_append(out, "\nobjective%s, maximised, nats a datum\n", word);
   print_rows(out, table.rows, table.count, 0);
 }
 
 static const char *statement_text(const Model *m, ItemKind kind, Name name) {
-  const Item *item = model_find(m, kind, name);
+  const Item *item = model_find(m, kind, name), *inference = model_inference(m, name);
   const char *word = kind == ITEM_PRIOR ? "prior" : "posterior";
+  if (kind == ITEM_POSTERIOR && inference)
+    return arena_printf(m->compilation, "infer by %s", one_line(m->compilation, inference->expr->span));
   if (!item || !item->expr) return arena_printf(m->compilation, "no %s", word);
   const char *by = item->by ? arena_printf(m->compilation, " by %s", one_line(m->compilation, item->by->span)) : "";
   return arena_printf(m->compilation, "%s %s %s%s", word, item->is_point ? "=" : "~",

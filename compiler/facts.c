@@ -364,6 +364,16 @@ static Facts facts_of_concat(const Node *node) {
   return f;
 }
 
+/* At most so many products; at an edge there are fewer. */
+static Facts facts_of_convolution(const Graph *graph, const Node *node) {
+  Convolution v = convolution_of(node);
+  double count = (double)(v.rows * v.columns) * (double)(node->op == IR_convolve ? v.channels : v.count);
+  if (node->op == IR_convolve_filters) {
+    count = (double)v.leading * (double)(v.down * v.across) * elements_along(graph, node->axes_attribute);
+  }
+  return repeated_sum(with_zeros(product_of(node->operands[0]->facts, node->operands[1]->facts)), count);
+}
+
 static Facts facts_of_cumsum(const Node *node) {
   Facts a = node->operands[0]->facts;
   Facts f = hull(repeated_sum(a, INFINITY), node->exclusive ? with_zeros(a) : a);
@@ -400,6 +410,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_top_mask_over:
   case IR_top_mask: return boolean;
   case IR_contract: return facts_of_contract(graph, node);
+  case OPS_CONVOLUTION: return facts_of_convolution(graph, node);
   case IR_repeat_result: return node->operands[0]->body->outputs[node->index].value->facts;
   case IR_repeat:
   case IR_solve_triangular: return anything(false); /* a diagonal may hold zeros */
@@ -424,7 +435,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: \
   case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: case IR_max_over: \
   case IR_first_max_mask_over: case IR_top_mask_over: case IR_pick: case IR_place: case OPS_LINE: case IR_contract: \
-  case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case IR_inner_noise
+  case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case IR_inner_noise
 /* clang-format on */
 
 /* Is the op defined and finite wherever its operands are, but for overflow? */

@@ -528,7 +528,8 @@ static const BuiltinRow general_functions[] = {
     {0},
 };
 
-static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions};
+static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions,
+                                                   image_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
@@ -550,12 +551,7 @@ static const char *const unbuilt_functions[] = {
     "log_marginal",
     "iwae",
     "entropy_elbo",
-    "convolve",
-    "convolve_transpose",
-    "conv2d",
-    "conv2d_transpose",
     "cholesky",
-    "lipschitz",
     "median",
     "rows",
     "file",

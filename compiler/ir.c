@@ -124,6 +124,7 @@ static uint64_t node_hash(const Node *node) {
   hash = mix(hash, (uint64_t)node->index << 32 | (uint64_t)node->dim);
   hash = mix(hash, (uint64_t)node->start << 2 | (uint64_t)node->reverse << 1 | (uint64_t)node->exclusive);
   hash = mix(hash, (uint64_t)node->dims_mask << 32 | node->axes_attribute);
+  hash = mix(hash, (uint64_t)node->stride << 32 | (uint64_t)node->padding);
   hash = mix(hash, (uint64_t)node->rounds);
   for (int d = 0; d < MAX_RANK; d++)
     hash = mix(hash, (uint64_t)(node->map[d] | node->labels_a[d] << 8 | node->labels_b[d] << 16) |
@@ -135,7 +136,8 @@ static bool nodes_equal(const Node *a, const Node *b) {
   if (a->op != b->op || a->operand_count != b->operand_count || a->index != b->index || a->dim != b->dim ||
       a->start != b->start || a->reverse != b->reverse || a->exclusive != b->exclusive ||
       a->dims_mask != b->dims_mask || a->axes_attribute != b->axes_attribute || a->rounds != b->rounds ||
-      a->body != b->body || number_bits(a->number) != number_bits(b->number) || !shapes_same(&a->shape, &b->shape))
+      a->stride != b->stride || a->padding != b->padding || a->body != b->body ||
+      number_bits(a->number) != number_bits(b->number) || !shapes_same(&a->shape, &b->shape))
     return false;
   for (int i = 0; i < a->operand_count; i++)
     if (a->operands[i] != b->operands[i]) return false;
@@ -173,7 +175,8 @@ unsigned node_axes(const Graph *graph, const Node *node) {
   }
   for (int i = 0; i < node->operand_count; i++) axes |= node->operands[i]->axes;
   if (node->op == IR_spread || node->op == IR_pick) return axes | node->axes_attribute;
-  if (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract || node->op == IR_place)
+  if (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract || node->op == IR_place ||
+      node->op == IR_convolve_filters)
     return axes & ~node->axes_attribute;
   return axes;
 }
@@ -351,6 +354,12 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
   if (node->op == IR_diagonal) return build_diagonal(graph, operands[0]);
   if (node->op == IR_embed_diagonal) return build_embed_diagonal(graph, operands[0]);
   if (node->op == IR_solve_triangular) return build_solve_triangular(graph, operands[0], operands[1], node->reverse);
+  if (node->op == IR_convolve) return build_convolve(graph, operands[0], operands[1], node->stride, node->padding);
+  if (node->op == IR_convolve_transpose)
+    return build_convolve_transpose(graph, operands[0], operands[1], node->stride, node->padding);
+  if (node->op == IR_convolve_filters)
+    return build_convolve_filters(graph, operands[0], operands[1], &node->shape, node->stride, node->padding,
+                                  node->axes_attribute);
   assert(node->op == IR_lower_part);
   return build_lower_part(graph, operands[0]);
 }

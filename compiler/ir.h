@@ -84,8 +84,9 @@ struct Node {
   long start;              /* slice, pad */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
   unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
-  unsigned
-      axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried, captured */
+  unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried,
+                              captured, convolve_filters */
+  long stride, padding;    /* convolve and its two transposes: positions between places, zeros around an image */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
   int labels_a[MAX_RANK], labels_b[MAX_RANK], labels_out[MAX_RANK];
@@ -273,8 +274,23 @@ Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *
 Node *build_diagonal(Graph *, Node *);
 Node *build_embed_diagonal(Graph *, Node *);
 Node *build_lower_part(Graph *, Node *);
+/* Images are [.., channel, row, column]. What the filters do not cover exactly is an internal error. */
+Node *build_convolve(Graph *, Node *images, Node *filters, long stride, long padding);
+Node *build_convolve_transpose(Graph *, Node *features, Node *filters, long stride, long padding);
+/* Sums over leading dims and these axes; `shape` is that of the filters. */
+Node *build_convolve_filters(Graph *, Node *images, Node *features, const Shape *shape, long stride, long padding,
+                             unsigned summed_axes);
 Node *build_solve_triangular(Graph *, Node *l, Node *b,
                              bool transposed); /* the same dims before l's last two and b's last */
+/* Images, filters and features of a convolution or one of its transposes: three of operands and result. */
+typedef struct Convolution {
+  const Node *images, *filters, *features;
+  long leading; /* images a datum and sample */
+  long channels, height, width;
+  long count, rows, columns; /* filters */
+  long down, across;         /* features */
+} Convolution;
+Convolution convolution_of(const Node *);
 /* The same op and attributes on other operands: how passes rebuild a node (also into another graph). */
 Node *build_like(Graph *, const Node *, Node **operands);
 
@@ -291,7 +307,8 @@ typedef struct Repeat {
   Node **next;    /* after a round, in terms of the placeholders; likewise */
 } Repeat;
 /* A placeholder for a value with these axes. `facts` must hold of the initial value and, wherever they hold of the
- * placeholder, of the next one; NULL: nothing is known. A leaf, so that inner gradients with respect to it need no
+ * placeholder, of the next one, its range provably; NULL: nothing is known (build_repeat finds out more by induction).
+ * A leaf, so that inner gradients with respect to it need no
  * build_variable. */
 Node *build_carried(Graph *, const Shape *, unsigned axes, const Facts *);
 Node *build_round(Graph *); /* 0, 1, 2, ... */
@@ -333,7 +350,8 @@ typedef struct Bindings {
   uint64_t seed;
   uint32_t step;
   /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop and repeat,
-   * replay uses them. NULL: neither. held has graph->count entries; those that are NULL are made with malloc and are
+   * replay uses them, and computes what the outputs need alone. NULL: neither. held has graph->count entries; those
+   * that are NULL are made with malloc and are
    * the caller's to free. */
   double **held;
   bool replay;

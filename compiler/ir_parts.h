@@ -34,6 +34,8 @@ bool node_is(const Node *, double value);
 Node *build_filled_like(Graph *, double, const Node *like);
 /* `node` with at least these axes. */
 Node *build_with_axes(Graph *, Node *, unsigned axes);
+/* x multiplied by how many rows and samples the axes hold */
+Node *build_repeated(Graph *, Node *x, unsigned axes);
 /* spread over some axes, and not a variable */
 bool node_is_spread(const Node *);
 /* The number v of the support axis that pick adds or place takes away. */
@@ -70,6 +72,9 @@ void line_values(const Node *, const double *const *operands, double *out);
 /* The values of a contract from those of its operands, all laid out as the interpreter's. */
 void contract_values(const Graph *, const Node *contract, long rows, const double *a, const double *b, double *out);
 
+/* The values of a convolution or a transpose, likewise laid out as the interpreter's: straight from the definition. */
+void convolution_values(const Graph *, const Node *, long rows, const double *a, const double *b, double *out);
+
 /* Groups of ops for switches that treat them alike: `case OPS_LEAF:`. */
 /* clang-format off */
 #define OPS_LEAF \
@@ -87,13 +92,14 @@ void contract_values(const Graph *, const Node *contract, long rows, const doubl
   case IR_gamma_quantile: case IR_gamma_quantile_slope
 #define OPS_TERNARY \
   IR_select: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b
+#define OPS_CONVOLUTION IR_convolve: case IR_convolve_transpose: case IR_convolve_filters
 #define OPS_LINE \
   IR_top_mask
 #define OPS_NOT_ELEMENTWISE \
   OPS_LEAF: case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: \
   case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \
   case IR_max_over: case IR_first_max_mask_over: case IR_top_mask_over: case IR_pick: case IR_place: case OPS_LINE: \
-  case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case IR_solve_triangular: \
+  case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case IR_solve_triangular: \
   case IR_inner_noise: case IR_repeat: case IR_repeat_result: case OP_COUNT
 /* clang-format on */
 

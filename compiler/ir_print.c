@@ -94,6 +94,7 @@ static void print_attributes(Text *text, const Graph *graph, const Node *node) {
   if (node->op == IR_repeat_result) text_append(text, ", carried %d", node->index);
   if (node->op == IR_inner_noise) text_append(text, ", noise %s", graph->signature->noises[node->index].name);
   if (node->op == IR_solve_triangular && node->reverse) text_append(text, ", transposed");
+  if (node->stride != 0) text_append(text, ", stride %ld, padding %ld", node->stride, node->padding);
   if (node->dims_mask != 0) print_mask(text, node->dims_mask);
   if (node->axes_attribute != 0) {
     text_append(text, ", ");

@@ -198,6 +198,27 @@ static const char *verify_contract(const Node *node) {
   return NULL;
 }
 
+static const char *verify_convolution(const Node *node) {
+  const Node *a = node->operands[0], *b = node->operands[1];
+  REQUIRE(node->stride >= 1 && node->padding >= 0, "a convolution without a stride, or with a negative padding");
+  bool of_filters = node->op == IR_convolve_filters;
+  const Shape *filters = of_filters ? &node->shape : &b->shape;
+  const Shape *images = node->op == IR_convolve_transpose ? &node->shape : &a->shape;
+  const Shape *features = of_filters ? &b->shape : node->op == IR_convolve ? &node->shape : &a->shape;
+  REQUIRE(filters->rank == 4 && images->rank >= 3 && images->rank == features->rank, "rank of a convolution");
+  for (int d = 0; d < images->rank - 3; d++)
+    REQUIRE(images->dims[d].size == features->dims[d].size, "a convolution changes a leading dim");
+  Convolution v = convolution_of(node);
+  REQUIRE(filters->dims[1].size == (double)v.channels && features->dims[features->rank - 3].size == (double)v.count,
+          "channels of a convolution that do not agree");
+  REQUIRE((v.down - 1) * node->stride + v.rows == v.height + 2 * node->padding &&
+              (v.across - 1) * node->stride + v.columns == v.width + 2 * node->padding,
+          "a convolution that does not cover its image");
+  if (of_filters)
+    REQUIRE((node->axes_attribute & ~(a->axes | b->axes)) == 0, "convolve_filters sums an axis that is not there");
+  return NULL;
+}
+
 static const char *verify_matrix(const Node *node) {
   const Shape *x = &node->operands[0]->shape, *square = node->op == IR_embed_diagonal ? &node->shape : x;
   const Shape *line = node->op == IR_embed_diagonal ? x : &node->shape;
@@ -293,7 +314,9 @@ static const char *verify_op(const Graph *graph, const Node *node) {
   case KIND_PRODUCT: return verify_contract(node);
   case KIND_LOOP: return verify_loop(graph, node);
   case KIND_LINE: return verify_line(node);
-  case KIND_OTHER: return node->op == IR_inner_noise ? verify_inner_noise(graph, node) : verify_matrix(node);
+  case KIND_OTHER:
+    if (node->op == IR_inner_noise) return verify_inner_noise(graph, node);
+    return node->stride != 0 ? verify_convolution(node) : verify_matrix(node);
   }
   return "no such kind of op";
 }

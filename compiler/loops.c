@@ -141,7 +141,7 @@ Access whole_operand(Scheduler *s, const Node *operand, StepList *list) {
   return whole;
 }
 
-static void clear_step(Scheduler *s, const Node *node, StepList *list) {
+void clear_step(Scheduler *s, const Node *node, StepList *list) {
   Clear *clear = &step_append(s->compilation, list, PLAN_CLEAR, node)->clear;
   clear->to = result_access(s, node);
   clear->size = result_extent(clear->to.tensor);

@@ -55,6 +55,13 @@ int step_uses(Compilation *c, Step *step, Use **uses) {
     (*uses)[1] = (Use){.access = &step->solve.b};
     (*uses)[2] = (Use){.access = &step->solve.to, .writes = true};
     return 3;
+  case PLAN_CONVOLVE:
+    *uses = arena_array(c, Use, 4);
+    (*uses)[0] = (Use){.access = &step->convolve.a};
+    (*uses)[1] = (Use){.access = &step->convolve.b};
+    (*uses)[2] = (Use){.access = &step->convolve.work, .writes = true};
+    (*uses)[3] = (Use){.access = &step->convolve.to, .writes = true};
+    return 4;
   case PLAN_LINE:
     *uses = arena_array(c, Use, step->line.operand_count + 2);
     for (int k = 0; k < step->line.operand_count; k++) (*uses)[count++] = (Use){.access = &step->line.operands[k]};

@@ -121,13 +121,15 @@ Value statement_value(Elaborator *e, Item *statement) {
 
 /* A statement of this kind names no declaration: reported there, and most likely the one that is missing here. */
 static bool is_misdirected(const Model *m, ItemKind kind) {
-  for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == kind && !model_find_declaration(m, m->items.items[i]->name)) return true;
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *item = m->items.items[i];
+    bool candidate = item->kind == kind || (kind == ITEM_POSTERIOR && item->kind == ITEM_INFER);
+    if (candidate && !model_find_declaration(m, item->name)) return true;
+  }
   return false;
 }
 
-/* The statement about a variable, evaluated; an error that says what is missing. */
-static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
+Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
   Item *item = model_find(e->model, kind, name);
   if (item) return model_value(e, item, span);
   Item *variable = model_find_declaration(e->model, name);
@@ -135,6 +137,8 @@ static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
     error_at(e->c, "unknown-name", span, "nothing here is called `%s`", name);
     return value_error();
   }
+  if (kind == ITEM_POSTERIOR && model_inference(e->model, name))
+    return inferred_latent(e, variable, span); /* a point */
   if (is_misdirected(e->model, kind)) return value_error();
   Diagnostic *d = error_at(e->c, "missing-statement", variable->name_span, "%s %s has no %s",
                            item_keyword(variable->kind), name, item_keyword(kind));
@@ -144,12 +148,13 @@ static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
   return value_error();
 }
 
-static bool is_point(const Model *m, Name latent) {
+bool is_point(const Model *m, Name latent) {
   const Item *posterior = model_find(m, ITEM_POSTERIOR, latent);
-  return posterior && posterior->is_point;
+  return (posterior && posterior->is_point) || model_inference(m, latent);
 }
 
 Value latent_draw(Elaborator *e, Item *latent, Span span) {
+  if (model_inference(e->model, latent->name)) return inferred_latent(e, latent, span);
   Support support;
   Shape shape;
   if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape)) return value_error();
@@ -313,8 +318,7 @@ static Value total(Elaborator *e, const Terms *terms, Span span) {
   return sum;
 }
 
-/* Sum over statements of a kind of their log densities, per sample. */
-static Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
+Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
   Value sum = value_number(0);
   for (int i = 0; i < e->model->items.count; i++) {
     const Item *item = e->model->items.items[i];

@@ -7,6 +7,7 @@
 #ifndef SPM_PLAN_INTERNAL_H
 #define SPM_PLAN_INTERNAL_H
 
+#include "../runtime/convolve.h"
 #include "plan.h"
 
 /* Dims of an iteration space: one for each axis, then a shape's, or the labels of a contraction. Dims of support axes
@@ -126,6 +127,17 @@ typedef struct Solve {
   Access l, b, to; /* strides: of the loops */
 } Solve;
 
+/* A convolution or one of its transposes, for `images` that run on in memory. */
+typedef struct Convolve {
+  Op op;
+  int loop_count;
+  Extent loops[PLAN_DIMS];
+  Extent images;
+  long sizes[SPM_CONVOLVE_SIZES];
+  Access to, a, b; /* strides: of the loops */
+  Access work;     /* of one strip */
+} Convolve;
+
 /* A LINE op's kernel on [loops] lines: to of its operands; `room` is memory for it, or NULL. */
 typedef struct Line {
   Op op;
@@ -179,6 +191,7 @@ typedef enum StepKind {
   PLAN_GEMM,
   PLAN_ALONG,
   PLAN_SOLVE,
+  PLAN_CONVOLVE,
   PLAN_LINE,
   PLAN_TOP,
   PLAN_DRAW,
@@ -196,6 +209,7 @@ typedef struct Step {
     Gemm gemm;
     Along along;
     Solve solve;
+    Convolve convolve;
     Line line;
     Top top;
     Draw draw;
@@ -394,6 +408,7 @@ double line_operations(const Line *); /* of one line */
 void line_steps(Scheduler *, const Node *, StepList *);
 void top_steps(Scheduler *, const Node *, StepList *);    /* top_mask_over, lowered */
 void layout_steps(Scheduler *, const Node *, StepList *); /* pad, concat, embed_diagonal, and views that are copied */
+void clear_step(Scheduler *, const Node *, StepList *);   /* zeros in the node's own memory */
 void copy_step(Scheduler *, const Node *, Access from, Access to, const Extent *extents, int dim_count, StepList *);
 /* to = sum of a * b over the space; `sums`: some dims have stride 0 in `to`. */
 void product_loop(Scheduler *, const Node *, Access a, Access b, Access to, bool sums, const Extent *extents,
@@ -407,6 +422,10 @@ StepList *row_list(Scheduler *, const Node *operand);
 /* Where a node's own value is written: its tensor, or a tile's partial of it. */
 Access result_access(Scheduler *, const Node *);
 Extent result_extent(const Tensor *);
+
+/* convolutions.c */
+void convolve_steps(Scheduler *, const Node *, StepList *);
+void choose_strip(long *sizes); /* the last two of runtime/convolve.h, from the others */
 
 /* products.c */
 /* Over the batch, with a result that is worth cutting into ranges of its leading dim, and with operands that a matrix

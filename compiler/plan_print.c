@@ -99,6 +99,16 @@ static void print_steps(Text *text, const StepList *list) {
       print_access(text, &step->solve.b, step->solve.loop_count);
       text_append(text, "\n");
       break;
+    case PLAN_CONVOLVE:
+      text_append(text, "    ");
+      print_access(text, &step->convolve.to, step->convolve.loop_count);
+      text_append(text, " = %s of ", op_table[step->convolve.op].name);
+      print_access(text, &step->convolve.a, step->convolve.loop_count);
+      text_append(text, ", ");
+      print_access(text, &step->convolve.b, step->convolve.loop_count);
+      text_append(text, ", strips of %ld images, %ld lines\n", step->convolve.sizes[SPM_GROUP],
+                  step->convolve.sizes[SPM_LINES]);
+      break;
     case PLAN_LINE:
       text_append(text, "    ");
       print_access(text, &step->line.to, step->line.loop_count);

@@ -24,7 +24,9 @@
  * top_mask(n, out, in, count)  1 for the `count` largest of n, else 0
  * last_taken(rows, groups, n, out, in, count)  in [rows, groups, n], for each group over rows and n; out [groups, 3]
  * says how far mark_taken(rows, first, groups, n, out, in, last) is to take them, in any tile of rows from `first` on
- */
+ *
+ * Convolution of images x [c, h, w] with filters w [m, c, k, l] to features y [m, p, q]; `sizes` and the length of
+ * `work` are convolve.h's. convolve and convolve_transpose set their result, convolve_filters adds to it. */
 #ifndef SPM_KERNELS_H
 #define SPM_KERNELS_H
 

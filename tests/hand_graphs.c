@@ -4,7 +4,7 @@
 #include <math.h>
 
 const char *const hand_graph_names[HAND_COUNT] = {"vae", "batch_norm", "free_bits", "unit_norm", "tied",
-                                                  "max", "langevin",   "power",     "nested"};
+                                                  "max", "langevin",   "power",     "nested",    "convolution"};
 
 enum { MAX_PARAMETERS = 12 };
 
@@ -167,6 +167,24 @@ static Node *max_over_rows(Builder *b) {
   return mean_over_axes(b, bernoulli(b, a.x, decode(b, cut)));
 }
 
+/* Images of three channels, ten pixels wide: encoded and decoded with the same filters, and the inner gradient of an
+ * energy in the image, so that the gradients of this are of the second order. */
+static Node *convolution(Builder *b) {
+  int height = (int)b->D.size / 30;
+  Shape image = {.rank = 3, .dims = {dim_number(3), dim_number(height), dim_number(10)}};
+  Shape filters = {.rank = 4, .dims = {dim_number(4), image.dims[0], dim_number(3), dim_number(4)}};
+  Node *x = build_variable(b->graph, build_reshape(b->graph, build_data(b->graph, 0), &image)), *inner;
+  Node *w = parameter(b, "W", filters);
+  Node *features = build_map1(b->graph, IR_tanh, build_convolve(b->graph, x, w, 2, 1));
+  Node *back = build_convolve_transpose(b->graph, features, w, 2, 1);
+  Node *error = two(b, IR_sub, x, back);
+  Node *energy = total(b, two(b, IR_mul, features, features));
+  differentiate(b->graph, build_sum_over(b->graph, energy, AXIS_DATUM), &x, 1, &inner);
+  graph_output(b->graph, OUTPUT_ROWS, intern(b->c, "force"), -1, inner);
+  Node *both = two(b, IR_add, total(b, two(b, IR_mul, error, error)), total(b, two(b, IR_mul, inner, inner)));
+  return build_map1(b->graph, IR_neg, mean_over_axes(b, both));
+}
+
 /* A decoder of weights that a loop's body and what follows the loop share. */
 typedef struct Decoder {
   Node *hidden, *hidden_bias, *logits, *logits_bias;
@@ -289,7 +307,7 @@ Graph *hand_graph(Compilation *c, HandGraph which, int D, int H, int K, int samp
   s->states[s->state_count++] = (State){.name = intern(c, "seen"), .start = 0.5};
   b.graph = graph_create(c, s, "train", samples);
   Node *(*const makers[HAND_COUNT])(Builder *) = {vae,           batch_norm, free_bits, unit_norm, tied,
-                                                  max_over_rows, langevin,   power,     nested};
+                                                  max_over_rows, langevin,   power,     nested,    convolution};
   Node *objective = makers[which](&b);
   graph_output(b.graph, OUTPUT_OBJECTIVE, intern(c, "objective"), -1, objective);
   add_gradients(&b, objective);

@@ -18,6 +18,7 @@ typedef enum HandGraph {
   HAND_LANGEVIN,
   HAND_POWER,
   HAND_NESTED,
+  HAND_CONVOLUTION,
   HAND_COUNT
 } HandGraph;
 extern const char *const hand_graph_names[HAND_COUNT];

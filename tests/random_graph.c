@@ -317,6 +317,37 @@ static void grow_contract(Generator *g) {
   add(g, build_contract(g->graph, a, labels_a, b, labels_b, rank, out, summed), 200);
 }
 
+/* Two members as images and filters, as features and filters, or as images and features. */
+static void grow_convolution(Generator *g, Op op) {
+  Random *random = &g->random;
+  int stride = 1 + random_below(random, 2), padding = random_below(random, 2);
+  int sizes[2][3], channels = 1 + random_below(random, 3), count = 1 + random_below(random, 3);
+  for (int d = 0; d < 2; d++) { /* filter, features, image */
+    sizes[d][0] = 1 + random_below(random, 3) + padding;
+    sizes[d][1] = 1 + random_below(random, 3);
+    sizes[d][2] = (sizes[d][1] - 1) * stride + sizes[d][0] - 2 * padding;
+    if (sizes[d][2] < 1) return;
+  }
+  Shape filters = {.rank = 4}, images = {.rank = 3 + random_below(random, 2)}, features;
+  filters.dims[0] = dim_number(count), filters.dims[1] = dim_number(channels);
+  images.dims[0] = g->dims[0];
+  features = images;
+  images.dims[images.rank - 3] = dim_number(channels);
+  features.dims[images.rank - 3] = dim_number(count);
+  for (int d = 0; d < 2; d++) {
+    filters.dims[2 + d] = dim_number(sizes[d][0]);
+    features.dims[images.rank - 2 + d] = dim_number(sizes[d][1]);
+    images.dims[images.rank - 2 + d] = dim_number(sizes[d][2]);
+  }
+  if (shape_size(&filters) > MAX_ELEMENTS || shape_size(&images) > MAX_ELEMENTS) return;
+  Node *a = pick_shaped(g, op == IR_convolve_transpose ? &features : &images);
+  Node *b = pick_shaped(g, op == IR_convolve_filters ? &features : &filters);
+  if (op == IR_convolve) add(g, build_convolve(g->graph, a, b, stride, padding), 200);
+  if (op == IR_convolve_transpose) add(g, build_convolve_transpose(g->graph, a, b, stride, padding), 200);
+  if (op == IR_convolve_filters)
+    add(g, build_convolve_filters(g->graph, a, b, &filters, stride, padding, random_axes(g, a->axes | b->axes)), 200);
+}
+
 static void grow_matrix(Generator *g, Op op) {
   Node *x = pick(g);
   if (x->shape.rank == 0 || x->shape.rank > 2) return;
@@ -391,11 +422,13 @@ static void grow(Generator *g) {
     grow_over(g, op);
   if (kind == KIND_LINE) grow_line(g, op);
   if (kind == KIND_PRODUCT) grow_contract(g);
+  bool convolution = op == IR_convolve || op == IR_convolve_transpose || op == IR_convolve_filters;
+  if (convolution) grow_convolution(g, op);
   if (op == IR_inner_noise)
     add(g, build_inner_noise(g->graph, random_below(&g->random, 3), build_constant(g->graph, 3)), 4);
   if (op == IR_carried) grow_repeat(g, true);
   if (op == IR_round) grow_repeat(g, false);
-  if (kind == KIND_OTHER && op != IR_inner_noise) grow_matrix(g, op);
+  if (kind == KIND_OTHER && !convolution && op != IR_inner_noise) grow_matrix(g, op);
 }
 
 /* --- outputs --- */

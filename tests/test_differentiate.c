@@ -170,7 +170,30 @@ static Node *instance_contract(Instance *t) {
   return build_contract(t->graph, a, labels[0], b, labels[1], ranks[2], labels[2], summed);
 }
 
+/* With and without a leading dim, filters wider than high, strides that skip pixels, padding wider than a filter. */
+static Node *instance_convolution(Instance *t, Op op) {
+  static const int rows[][8] = {/* c, h, w, m, k, l, p, q */
+                                {2, 3, 4, 3, 2, 3, 2, 2},
+                                {1, 4, 5, 2, 2, 1, 2, 3},
+                                {2, 3, 3, 1, 3, 3, 3, 3},
+                                {1, 2, 2, 2, 1, 1, 6, 6}};
+  static const int strides[] = {1, 2, 1, 1}, paddings[] = {0, 0, 1, 2};
+  int which = random_below(&t->random, 4), leading = random_below(&t->random, 2);
+  const int *n = rows[which];
+  Shape images = shape_of(4, (int[]){2, n[0], n[1], n[2]}), features = shape_of(4, (int[]){2, n[3], n[6], n[7]});
+  Shape filters = shape_of(4, (int[]){n[3], n[0], n[4], n[5]});
+  if (!leading) images = shape_of(3, n), features = shape_of(3, (int[]){n[3], n[6], n[7]});
+  Node *a = operand(t, 0, op == IR_convolve_transpose ? features : images);
+  Node *b = operand(t, 1, op == IR_convolve_filters ? features : filters);
+  long stride = strides[which], padding = paddings[which];
+  if (op == IR_convolve) return build_convolve(t->graph, a, b, stride, padding);
+  if (op == IR_convolve_transpose) return build_convolve_transpose(t->graph, a, b, stride, padding);
+  unsigned axes = a->axes | b->axes, summed = axes & (unsigned)random_below(&t->random, 4);
+  return build_convolve_filters(t->graph, a, b, &filters, stride, padding, summed);
+}
+
 static Node *instance_matrix(Instance *t, Op op) {
+  if (op == IR_convolve || op == IR_convolve_transpose || op == IR_convolve_filters) return instance_convolution(t, op);
   const int sizes[] = {2, 3, 3};
   Node *x = operand(t, 0, shape_of(3, sizes));
   if (op == IR_diagonal) return build_diagonal(t->graph, x);

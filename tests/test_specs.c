@@ -66,4 +66,5 @@ static void check_specs(const char *pattern, bool all_compilers, size_t least) {
 }
 
 Test(specs, shipped) { check_specs("specs/*.spm", true, 3); }
+Test(specs, of_images) { check_specs("specs/images/*.spm", true, 1); }
 Test(specs, corpus) { check_specs("tests/corpus/*.spm", false, 53); }
