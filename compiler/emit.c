@@ -219,9 +219,10 @@ static void emit_draw_of_members(Emitter *e, Text *text, const Draw *draw, const
   e->first_used = true;
   put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++)");
   put_line(text, 2, "for (long i1 = 0; i1 < %d; i1++)", samples);
-  put_line(text, 3, "%s(call->seed, %u, call->step, call->first_row + call->datum[first + i0], 1, (unsigned)(%s), %s, "
-           "%ld, %s + (i0 * %d + i1) * %ld, %ld);", kernel, noise->stream, member.bytes, inner, size, draw->to.tensor->name,
-           samples, size, size);
+  put_line(text, 3,
+           "%s(call->seed, %u, call->step, call->first_row + call->datum[first + i0], 1, (unsigned)(%s), %s, "
+           "%ld, %s + (i0 * %d + i1) * %ld, %ld);",
+           kernel, noise->stream, member.bytes, inner, size, draw->to.tensor->name, samples, size, size);
 }
 
 /* The row of another domain that belongs to row `row` of `call`'s. */
@@ -259,8 +260,8 @@ static void emit_collect(Emitter *e, Text *text, const Members *m, int domain) {
   const char *call = partial ? "call" : "larger", *row = partial ? "(first + i0)" : "i0", *to_row = "";
   const char *to = m->to.tensor->name, *from = m->from.tensor->name;
   put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"),
-           partial ? arena_printf(e->compilation, "%ld", m->row) : arena_printf(e->compilation, "rows * %ld", m->row), to,
-           number_address(e, 0));
+           partial ? arena_printf(e->compilation, "%ld", m->row) : arena_printf(e->compilation, "rows * %ld", m->row),
+           to, number_address(e, 0));
   e->first_used = true;
   if (partial) {
     put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++) {");

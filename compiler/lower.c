@@ -18,8 +18,8 @@ Node *lower_append(Scheduler *s, const Node *like) {
 
 /* A new node of the spec line that `like` came from. */
 static Node *made(Scheduler *s, const Node *like, Op op, unsigned axes, int count, Node *const *operands) {
-  Node *node =
-      lower_append(s, &(Node){.op = op, .operand_count = count, .shape = like->shape, .axes = axes, .span = like->span});
+  Node *node = lower_append(
+      s, &(Node){.op = op, .operand_count = count, .shape = like->shape, .axes = axes, .span = like->span});
   node->operands = arena_array(s->compilation, Node *, count);
   for (int i = 0; i < count; i++) node->operands[i] = operands[i];
   return node;
@@ -96,7 +96,8 @@ static void lower_weights(Scheduler *s, Node **lowered, const int *uses) {
   for (int v = 0; v < graph->support_count; v++)
     if (graph->supports[v].weights != NULL) needed[graph->supports[v].weights->id] = true;
   for (int i = graph->count - 1; i >= 0; i--)
-    for (int k = 0; needed[i] && k < graph->nodes[i]->operand_count; k++) needed[graph->nodes[i]->operands[k]->id] = true;
+    for (int k = 0; needed[i] && k < graph->nodes[i]->operand_count; k++)
+      needed[graph->nodes[i]->operands[k]->id] = true;
   for (int i = 0; i < graph->count; i++)
     if (needed[i]) lowered[i] = lower_node(s, graph->nodes[i], lowered, uses);
   for (int v = 0; v < graph->support_count; v++)

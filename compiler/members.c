@@ -1,6 +1,6 @@
-/* Member rows: what a summed-out latent makes of rows. A value with the axis datum and support axes has one row for each
- * datum and each combination of members on its support; such rows are a domain, with phases and memory of its own, in
- * which everything is scheduled as rows of a batch are. What crosses from one domain to another is moved row by row:
+/* Member rows: what a summed-out latent makes of rows. A value with the axis datum and support axes has one row for
+ * each datum and each combination of members on its support; such rows are a domain, with phases and memory of its own,
+ * in which everything is scheduled as rows of a batch are. What crosses from one domain to another is moved row by row:
  * gathered into the larger one, or collected (added up) into the smaller one. Requires nodes as lower leaves them, one
  * by one; leaves no node whose operands have rows of another domain than its own, but for those that cross. */
 #include <string.h>
@@ -69,7 +69,8 @@ static Node *lower_crossing(Scheduler *s, const Node *draft) {
   Node *x = draft->operands[0];
   Node alone = *draft;
   unsigned samples = draft->axes_attribute & AXIS_SAMPLE;
-  if (draft->op == IR_spread) return samples ? append_one(s, alone, gathered(s, x, row_axes(draft))) : append_one(s, alone, x);
+  if (draft->op == IR_spread)
+    return samples ? append_one(s, alone, gathered(s, x, row_axes(draft))) : append_one(s, alone, x);
   if (samples) {
     Node sum = *draft;
     sum.axes_attribute = AXIS_SAMPLE;
@@ -89,8 +90,12 @@ static Node *lower_product(Scheduler *s, Node *draft, unsigned rows) {
     add_domain(s, product);
     return product;
   }
-  Node sum = {.op = IR_sum_over, .shape = draft->shape, .axes = draft->axes, .axes_attribute = taken,
-              .span = draft->span, .name = draft->name};
+  Node sum = {.op = IR_sum_over,
+              .shape = draft->shape,
+              .axes = draft->axes,
+              .axes_attribute = taken,
+              .span = draft->span,
+              .name = draft->name};
   draft->axes_attribute &= ~taken;
   draft->axes |= taken;
   product = lower_append(s, draft);
@@ -134,7 +139,8 @@ static void add_member(Members *m, unsigned larger, int v, long stride) {
 static Members describe(Scheduler *s, const Node *node, const Node *smaller, const Node *larger) {
   bool as_dim = node->op == IR_pick || node->op == IR_place, samples = (larger->axes & AXIS_SAMPLE) != 0;
   Members m = {.size = value_size(s, larger), .repeats = 1, .row = value_size(s, smaller)};
-  m.domain = row_axes(smaller) != 0 ? domain_of(s->plan, node->op == IR_spread || node->op == IR_pick ? smaller : larger) : -1;
+  m.domain =
+      row_axes(smaller) != 0 ? domain_of(s->plan, node->op == IR_spread || node->op == IR_pick ? smaller : larger) : -1;
   if (as_dim) {
     long within = shape_size(&smaller->shape), *of_smaller = node->op == IR_pick ? &m.from_repeat : &m.to_repeat;
     m.size = shape_size(&larger->shape);

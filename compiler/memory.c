@@ -302,8 +302,8 @@ static long tile_of(long scratch_row) {
   return tile;
 }
 
-/* What a domain adds to the kept buffer, for each row of the batch: kept rows; datum, members and links of each row, and
- * where a datum's rows begin; partials, one for each tile and one more. The driver cuts it up in this order. */
+/* What a domain adds to the kept buffer, for each row of the batch: kept rows; datum, members and links of each row,
+ * and where a datum's rows begin; partials, one for each tile and one more. The driver cuts it up in this order. */
 static long kept_of_domain(const Plan *plan, const Domain *d) {
   int supports = __builtin_popcount(d->axes & AXES_SUPPORT);
   long lists = d->members * (1 + supports + plan->domain_count) + 2;

@@ -72,7 +72,7 @@ static bool check_named(Elaborator *e, const Expr *by) {
   if (method && method->draw) return true;
   if (method) {
     Diagnostic *x = error_at(e->c, "not-supported", by->span, "a posterior `by %s` is not supported yet", method->name);
-    help_with(x, "`by relaxed(...)` is");
+    help_with(x, "`by exact` and `by relaxed(...)` are");
     return false;
   }
   Diagnostic *x =

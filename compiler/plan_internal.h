@@ -168,10 +168,10 @@ typedef struct Clear { /* zeros, before something is written into a part of it *
 /* Moves `size` elements at a time between rows of two domains, or rows of one and members without rows. The side with
  * fewer axes is at the row that belongs to a row of the other, and there at its members. */
 typedef struct Members {
-  Access from, to; /* without gaps */
+  Access from, to;                            /* without gaps */
   long size, repeats, from_repeat, to_repeat; /* repeats: samples, where members stand between them and the shape */
-  long row;   /* elements of a row of the side with fewer axes */
-  int domain; /* of the side that is not the phase's; -1: it has no rows */
+  long row;                                   /* elements of a row of the side with fewer axes */
+  int domain;                                 /* of the side that is not the phase's; -1: it has no rows */
   int member_count;
   struct {
     int place; /* among the supports of the domain with more axes */
@@ -263,10 +263,10 @@ typedef struct PlanOutput {
  * who its rows belong to, and partials of its statistics. */
 typedef struct Domain {
   unsigned axes;
-  long members;                /* rows that a datum may have */
-  long tile;                   /* rows in a tile; 0: the batch's */
-  long kept, kept_row;         /* offset in the kept buffer, for each row of the batch; kept values of one row */
-  long scratch_row;            /* of a tile's row */
+  long members;        /* rows that a datum may have */
+  long tile;           /* rows in a tile; 0: the batch's */
+  long kept, kept_row; /* offset in the kept buffer, for each row of the batch; kept values of one row */
+  long scratch_row;    /* of a tile's row */
 } Domain;
 
 struct Plan {
@@ -352,7 +352,7 @@ typedef struct Scheduler {
   int group_count;
   Node *weights[MAX_SUPPORTS]; /* lowered; NULL: every member is on the support */
   int stages;                  /* how many */
-  int *marks; /* for searches; [node] */
+  int *marks;                  /* for searches; [node] */
   int mark;
   long *parameter_offset, *state_offset;
   /* of a loop's body, which has a scheduler of its own that writes the same plan */
