@@ -202,6 +202,7 @@ typedef struct Elaborator {
   bool training;
   bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
   bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
+  bool solving;      /* inside a solved param's own statistic: it stands for its stored value */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
   LayerCount *layers;
@@ -493,7 +494,13 @@ Value sum_densities(Elaborator *, ItemKind, Span);
 Value statement_value(Elaborator *, Item *statement);
 void objective_terms(Elaborator *, const Expr *, double sign, Terms *);
 /* The unweighted terms of the ELBO. */
-void elbo_terms(Elaborator *, KlMethod, Value kl_weight, Span, Terms *);
+typedef struct ElboOptions {
+  KlMethod kl;
+  Value kl_weight;
+  bool closed_log_lik;
+} ElboOptions;
+ElboOptions elbo_defaults(const Model *);
+void elbo_terms(Elaborator *, const ElboOptions *, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
 
 /* ---- infer.c ----------------------------------------------------------------------------------------------------- */
@@ -514,8 +521,26 @@ bool has_fit(Elaborator *); /* the program it is for has something to fit */
 /* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */
 void derive_fit(Elaborator *, const Terms *, Span);
 
+/* ---- entropy.c ------------------------------------------------------------------------------------------------------
+ */
+
+/* E log p(x | z) of a normal likelihood with a mean affine in latents with normal posteriors: one value a datum. */
+Value closed_log_lik(Elaborator *, Item *likelihood, Span);
+/* The objective (or a let) takes the likelihood's expectation so: metrics do likewise. */
+bool log_lik_is_closed(const Model *);
+/* The terms of entropy_elbo(...); `call` is NULL for a bare name. False after reporting. */
+bool entropy_terms(Elaborator *, const Expr *call, Span, Terms *);
+/* `solved` params: is it a noise or scale whose optimum is known; is that optimum inserted (reported otherwise). */
+bool solved_has_role(const Model *, Name);
+bool check_solved(Elaborator *, Name, Span declared);
+/* The mean statistic over the batch, of the param's shape; the param's value from it, and back. */
+Node *solved_statistic(Elaborator *, Name, const Shape *, Span);
+Value solved_from_statistic(Elaborator *, Name, Node *statistic, Span);
+Value statistic_from_solved(Elaborator *, Name, Value, Span);
+
 /* ---- parameters.c ---------------------------------------------------------------------------------------------------
  */
+const Attribute *type_attribute(const TypeExpr *, const char *name); /* or NULL */
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);
 Value exported_value(Elaborator *, int index);

@@ -550,7 +550,6 @@ static const char *const unbuilt_functions[] = {
     "observed",
     "log_marginal",
     "iwae",
-    "entropy_elbo",
     "cholesky",
     "median",
     "rows",

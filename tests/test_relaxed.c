@@ -304,6 +304,45 @@ Test(relaxed, gradients_stay_finite_at_the_ends) {
   gradients_are_finite("real[K]", spike, "spike_slab(sigmoid(a), a, 1) by relaxed(steepness = 200)");
 }
 
+/* A family of one's own over counts, whose KL is a rule. */
+Test(relaxed, counts) {
+  Spec s = spec_right(
+      "model m; data x : count[2]; latent n : count[3]; prior n ~ geometric(0.3); encoder q(x) { a = dense(x, 3); }\n"
+      "posterior n ~ geometric(q.a) by relaxed(temperature = 0.1); likelihood x ~ poisson(softplus(dense(n, 2)));\n"
+      "distribution geometric(z : count; logits) {\n  log_pdf = -softplus(-logits) - z * softplus(logits);\n"
+      "  sample(u : uniform) = floor(-log(u) / softplus(logits));\n"
+      "  relaxed(u : uniform; temperature : positive) = stairs(-log(u) / softplus(logits), temperature);\n}\n"
+      "function stairs(v, t) = floor(v + 0.5) - 0.5 + 0.5 * tanh((v - floor(v + 0.5)) / t);\n"
+      "rule kl(geometric(a), geometric(b)) = softplus(-b) - softplus(-a) + exp(-a) * (softplus(b) - softplus(a));\n"
+      "metric whole = mean(n == floor(n)); metric size = mean(n - exp(-q.a)); metric level = n[0] > 0.5;\n");
+  static double x[2 * 2000];
+  for (int i = 0; i < 2 * 2000; i++) x[i] = i % 3;
+  Run run = {.rows = 2000, .inputs = {{"x", x}}};
+  cr_expect(spec_metric(&s, "whole", &run) == 1 && train_metric(&s, "whole", &run) < 0.5);
+  cr_expect_float_eq(spec_metric(&s, "size", &run), 0, 0.2);
+  cr_expect_float_eq(spec_metric(&s, "level", &run), train_metric(&s, "level", &run), 1e-12);
+  spec_close(&s);
+}
+
+/* Several samples share nothing but the encoder; the spike is warmed up by a schedule in its weight. */
+Test(relaxed, samples_and_a_warm_up) {
+  Spec s = spec_right("model m; dim K = 5; data x : unit[4]; latent z : real[K]; prior z ~ spike_slab(0.2, 0, 1);\n"
+                      "encoder q(x) { w = sigmoid(dense(x, K)); m = dense(x, K); }\n"
+                      "schedule warm = min(1, epoch / 10);\n"
+                      "posterior z ~ spike_slab(1 - warm * (1 - q.w), q.m, 0.5) by relaxed(temperature = 0.5);\n"
+                      "likelihood x ~ normal(dense(z, 4), 1); objective elbo(samples = 3);\n"
+                      "metric zeros = mean(z == 0); metric expected = warm * mean(1 - q.w);\n");
+  Run run = bits_run();
+  run.epoch = 0;
+  cr_expect(spec_metric(&s, "zeros", &run) == 0);
+  const double *slope = spec_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, "q.m.dense.W", &run);
+  for (int i = 0; i < 20; i++) cr_expect(isfinite(slope[i]) && slope[i] != 0);
+  run.epoch = 7;
+  cr_expect_float_eq(spec_metric(&s, "zeros", &run), spec_metric(&s, "expected", &run), 4.5 * 0.5 / sqrt(4500));
+  cr_expect(fabs(spec_metric(&s, "relaxation_gap", &run)) > 1e-6);
+  spec_close(&s);
+}
+
 /* ---- hard-concrete gates -------------------------------------------------------------------------------------------
  */
 
