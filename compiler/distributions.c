@@ -291,7 +291,7 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
 /* ---- fields that take arguments
  * ---------------------------------------------------------------------------------------- */
 
-/* A field at values of the formals it has of its own: one value of the event's shape. */
+/* A field at values of the formals it has of its own: one value of the event's shape; `quadratic`, one an event. */
 static Value field_at(Elaborator *e, const Value *d, const Field *field, const Formals *own, Value *values,
                       const Shape *shape, Span span) {
   Scope *scope = scope_new(e, NULL);
@@ -303,10 +303,19 @@ static Value field_at(Elaborator *e, const Value *d, const Field *field, const F
   if (entered) result = field_value(e, d->family, field);
   leave_callee(e, frame);
   e->context_count = context;
-  return expand_event(e, unmap(e, result, context), shape, span);
+  Shape lead = leading_shape(d->family, shape);
+  bool one = strcmp(field->name, "quadratic") == 0;
+  return expand_event(e, unmap(e, result, context), one ? &lead : shape, span);
 }
 
 const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
+
+const Field *next_relaxed(const Item *family, const Field *after) {
+  for (int i = 0; i < family->field_count; i++)
+    if (strcmp(family->fields[i].name, "relaxed") == 0 && (!after || &family->fields[i] > after))
+      return &family->fields[i];
+  return NULL;
+}
 
 bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape,
                                  Support *support, Shape *own) {

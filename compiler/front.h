@@ -193,10 +193,11 @@ typedef struct Elaborator {
   Graph *graph;
   ProgramKind program;
   bool training;
-  bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
-  bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
+  bool generic;  /* in check_generic: dims are names with no numbers that mean anything */
+  bool relaxing; /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
   const struct ParameterSource *starting; /* whose init expression is walked, and the shape it is for; or NULL */
   const Shape *starting_shape;
+  bool solving;      /* inside a solved param's own statistic: it stands for its stored value */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
   LayerCount *layers;
@@ -360,6 +361,8 @@ Item *pattern_family(const Model *, const Expr *pattern, int *slots);
 /* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument
  * may be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
 const Field *distribution_find_field(const Item *family, const char *name);
+/* The first `relaxed` field, or the next: they are told apart by their options. */
+const Field *next_relaxed(const Item *family, const Field *after);
 bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *,
                                  Shape *own);
 Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
@@ -473,7 +476,13 @@ Value sum_densities(Elaborator *, ItemKind, Span);
 Value statement_value(Elaborator *, Item *statement);
 void objective_terms(Elaborator *, const Expr *, double sign, Terms *);
 /* The unweighted terms of the ELBO. */
-void elbo_terms(Elaborator *, KlMethod, Value kl_weight, Span, Terms *);
+typedef struct ElboOptions {
+  KlMethod kl;
+  Value kl_weight;
+  bool closed_log_lik;
+} ElboOptions;
+ElboOptions elbo_defaults(const Model *);
+void elbo_terms(Elaborator *, const ElboOptions *, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
 
 /* ---- infer.c ----------------------------------------------------------------------------------------------------- */
@@ -500,8 +509,26 @@ void derive_fit(Elaborator *, const Terms *, Span);
 bool is_start_statistic(Elaborator *, const Expr *call);
 Value start_statistic(Elaborator *, const Expr *call);
 
+/* ---- entropy.c ------------------------------------------------------------------------------------------------------
+ */
+
+/* E log p(x | z) of a normal likelihood with a mean affine in latents with normal posteriors: one value a datum. */
+Value closed_log_lik(Elaborator *, Item *likelihood, Span);
+/* The objective (or a let) takes the likelihood's expectation so: metrics do likewise. */
+bool log_lik_is_closed(const Model *);
+/* The terms of entropy_elbo(...); `call` is NULL for a bare name. False after reporting. */
+bool entropy_terms(Elaborator *, const Expr *call, Span, Terms *);
+/* `solved` params: is it a noise or scale whose optimum is known; is that optimum inserted (reported otherwise). */
+bool solved_has_role(const Model *, Name);
+bool check_solved(Elaborator *, Name, Span declared);
+/* The mean statistic over the batch, of the param's shape; the param's value from it, and back. */
+Node *solved_statistic(Elaborator *, Name, const Shape *, Span);
+Value solved_from_statistic(Elaborator *, Name, Node *statistic, Span);
+Value statistic_from_solved(Elaborator *, Name, Value, Span);
+
 /* ---- parameters.c ---------------------------------------------------------------------------------------------------
  */
+const Attribute *type_attribute(const TypeExpr *, const char *name); /* or NULL */
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);
 Value exported_value(Elaborator *, int index);

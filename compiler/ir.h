@@ -109,7 +109,8 @@ typedef struct Parameter { /* raw storage; the constrained value is made from it
   Name name;               /* "q.mu.dense.W" */
   Shape shape;
   Span span;
-  bool fixed;       /* never updated */
+  bool fixed;       /* never updated by an optimiser */
+  bool solved;      /* program "solve" finds it; raw: a mean over all training data */
   bool projected;   /* set back onto its constraint after each update (program "project") */
   bool constrained; /* the raw value differs from the constrained one */
 } Parameter;
@@ -190,6 +191,7 @@ typedef enum OutputRole {
   OUTPUT_STATE,     /* index: the state's next value */
   OUTPUT_INITIAL,   /* index: raw initial value of a parameter */
   OUTPUT_EXPORT,    /* index: constrained value of a parameter */
+  OUTPUT_SOLVED,    /* index: raw value of a solved parameter for this batch, to be averaged over all rows */
   OUTPUT_ROWS,      /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
   /* row values (axes datum) of row state `index`: */
   OUTPUT_ROW_GRADIENT, /* adjoint of MINUS the objective */

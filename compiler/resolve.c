@@ -301,7 +301,6 @@ static void refuse(Compilation *c, Span span, const char *what, const char *inst
 
 static void refuse_type(Compilation *c, const TypeExpr *type) {
   static const char *const words[][2] = {
-      {"solved", "give the parameter an `init` and let the optimiser fit it"},
       {"missing_ok", NULL},
       {"gathered", NULL},
   };
@@ -316,6 +315,9 @@ static void refuse_block(Compilation *c, const Block *block) {
     const Stmt *s = block->items[i];
     if (s->kind == STMT_PARAM && s->is_local)
       refuse(c, s->span, "a `local` inside a block", "declare it among the statements of the model");
+    if (s->kind == STMT_PARAM && type_attribute(s->type, "solved"))
+      refuse(c, type_attribute(s->type, "solved")->span, "a solved param inside a block",
+             "declare it among the statements of the model");
     if (s->kind == STMT_PARAM) refuse_type(c, s->type);
   }
 }
