@@ -6,7 +6,8 @@
 
 static const LineOp line_ops[] = {
     {IR_top_mask, {1, 0}, 1, -1},        {IR_subset_moments, {1, 1}, 2, -1}, {IR_subset_moments_slope, {1, 1, 2}, 2, 2},
-    {IR_subset_inclusion, {1, 1}, 1, 1}, {IR_subset_draw, {1, 1, 0}, 1, -1},
+    {IR_subset_inclusion, {1, 1}, 1, 1}, {IR_subset_draw, {1, 1, 0}, 1, -1}, {IR_sparsemax, {1}, 1, -1},
+    {IR_entmax, {1, 0}, 1, -1},
 };
 
 const LineOp *line_op(Op op) {
@@ -27,7 +28,7 @@ bool line_operands_agree(Op op, Node *const *operands) {
     for (int d = 0; d < lead; d++)
       if (operands[k]->shape.dims[d].size != operands[0]->shape.dims[d].size) return false;
   }
-  if (op == IR_top_mask || op == IR_subset_inclusion) return true;
+  if (op_table[op].operands < 2 || line->own_dims[1] == 0 || op == IR_subset_inclusion) return true;
   return same_last(operands[0], operands[1]) &&
          (op != IR_subset_moments_slope || operands[2]->shape.dims[lead].size == 2);
 }
