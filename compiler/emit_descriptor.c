@@ -46,6 +46,19 @@ static void emit_tensor(Emitter *e, Name name, const Shape *shape, long offset, 
            lengths_text(e, shape), shape_size(shape), offset, rest);
 }
 
+static void emit_givens(Emitter *e, const Signature *s) {
+  static const char *const kinds[] = {"SPM_GIVEN_ROWS", "SPM_GIVEN_MEAN", "SPM_GIVEN_MEDIAN", "SPM_GIVEN_FILE"};
+  if (s->given_count == 0) return;
+  put_line(&e->body, 0, "\nstatic const struct spm_given model_givens[] = {");
+  for (int i = 0; i < s->given_count; i++) {
+    const Given *g = &s->givens[i];
+    put_line(&e->body, 1, "{%s, %s, %d, %s, %d, {%s}, %ld},", quoted_text(e, g->name), kinds[g->kind], g->data,
+             g->path != NULL ? quoted_text(e, g->path) : "0", g->shape.rank, lengths_text(e, &g->shape),
+             shape_size(&g->shape));
+  }
+  put_line(&e->body, 0, "};");
+}
+
 void emit_signature(Emitter *e, const Signature *s) {
   Text *out = &e->body;
   const long *parameters = parameter_offsets(e->compilation, s), *states = state_offsets(e->compilation, s);
@@ -77,6 +90,7 @@ void emit_signature(Emitter *e, const Signature *s) {
     emit_tensor(e, s->row_states[i].name, &s->row_states[i].shape, row,
                 arena_printf(e->compilation, "0, 0, %d, 0, 0, 0, 0, 0, 0", s->row_states[i].constrained));
   if (s->row_state_count > 0) put_line(out, 0, "};");
+  emit_givens(e, s);
 }
 
 /* --- programs --- */
@@ -112,9 +126,9 @@ static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
 
 static void emit_outputs(Emitter *e, const Plan *plan) {
   static const char *const roles[OUTPUT_ROLE_COUNT] = {
-      "SPM_OBJECTIVE",       "SPM_TERM",        "SPM_METRIC",        "SPM_VALUE",     "SPM_GRADIENT_OF",
-      "SPM_STATE_OF",        "SPM_INITIAL_OF",  "SPM_EXPORT_OF",     "SPM_SOLVED_OF", "SPM_ROWS",
-      "SPM_ROW_GRADIENT_OF", "SPM_ROW_NEXT_OF", "SPM_ROW_INITIAL_OF"};
+      "SPM_OBJECTIVE",       "SPM_TERM",        "SPM_METRIC",         "SPM_VALUE",      "SPM_GRADIENT_OF",
+      "SPM_STATE_OF",        "SPM_INITIAL_OF",  "SPM_EXPORT_OF",      "SPM_SOLVED_OF",  "SPM_ROWS",
+      "SPM_ROW_GRADIENT_OF", "SPM_ROW_NEXT_OF", "SPM_ROW_INITIAL_OF", "SPM_SUPPORT_OF", ""};
   if (plan->output_count == 0) return;
   put_line(&e->body, 0, "static const struct spm_output %s_outputs[] = {", plan->name);
   for (int i = 0; i < plan->output_count; i++) {
@@ -125,6 +139,27 @@ static void emit_outputs(Emitter *e, const Plan *plan) {
              indexed ? o->index : -1, place_text(o->tensor), o->tensor->offset, o->tensor->size);
   }
   put_line(&e->body, 0, "};");
+}
+
+static void emit_domains(Emitter *e, const Plan *plan) {
+  if (plan->domain_count == 1) return;
+  put_line(&e->body, 0, "static const struct spm_domain %s_domains[] = {", plan->name);
+  for (int d = 0; d < plan->domain_count; d++) {
+    const Domain *domain = &plan->domains[d];
+    Text supports = {.compilation = e->compilation};
+    int count = 0;
+    for (int v = 0; v < MAX_SUPPORTS; v++)
+      if (domain->axes & (unsigned)AXIS_SUPPORT << v) text_append(&supports, "%s%d", count++ > 0 ? ", " : "", v);
+    put_line(&e->body, 1, "{%d, {%s}, %ld, %ld, %ld, %ld},", count, count > 0 ? supports.bytes : "0", domain->members,
+             domain->tile, domain->kept, domain->kept_row);
+  }
+  put_line(&e->body, 0, "};");
+}
+
+static const char *extents_text(Emitter *e, const Plan *plan) {
+  Text text = {.compilation = e->compilation};
+  for (int v = 0; v < MAX_SUPPORTS; v++) text_append(&text, "%s%ld", v > 0 ? ", " : "", plan->support_extents[v]);
+  return text.bytes;
 }
 
 void emit_program(Emitter *e, const Plan *plan) {
@@ -141,10 +176,11 @@ void emit_program(Emitter *e, const Plan *plan) {
     const char *statistics =
         phase->statistic_count > 0 ? arena_printf(e->compilation, "%s_statistics_%d", plan->name, p) : "0";
     const char *ranges = phase->range_count > 0 ? arena_printf(e->compilation, "%s_ranges_%d", plan->name, p) : "0";
-    put_line(out, 1, "{%s, %s, %d, %s, %d, %s},", kind, run, phase->statistic_count, statistics, phase->range_count,
-             ranges);
+    put_line(out, 1, "{%s, %d, %s, %d, %s, %d, %s},", kind, phase->domain, run, phase->statistic_count, statistics,
+             phase->range_count, ranges);
   }
   if (plan->phase_count > 0) put_line(out, 0, "};");
+  emit_domains(e, plan);
   emit_outputs(e, plan);
 }
 
@@ -180,9 +216,10 @@ void emit_model(Emitter *e, const Signature *s, Plan *const *plans, int plan_cou
     const Plan *p = plans[i];
     const char *phases = p->phase_count > 0 ? arena_printf(e->compilation, "%s_phases", p->name) : "0";
     const char *outputs = p->output_count > 0 ? arena_printf(e->compilation, "%s_outputs", p->name) : "0";
-    put_line(out, 1, "{%s, %d, %s, %d, %s, %ld, %ld, %ld, %ld, %ld, %d},", quoted_text(e, p->name), p->phase_count,
-             phases, p->output_count, outputs, p->value_size, p->kept_row, p->partial_size, p->scratch_fixed,
-             p->scratch_row, plan_uses_rows(p));
+    const char *domains = p->domain_count > 1 ? arena_printf(e->compilation, "%s_domains", p->name) : "0";
+    put_line(out, 1, "{%s, %d, %s, %d, %s, %ld, %ld, %ld, %ld, %ld, %d, %d, %s, {%s}},", quoted_text(e, p->name),
+             p->phase_count, phases, p->output_count, outputs, p->value_size, p->kept_row, p->partial_size,
+             p->scratch_fixed, p->scratch_row, plan_uses_rows(p), p->domain_count, domains, extents_text(e, p));
   }
   put_line(out, 0, "};");
   emit_trainings(e, trainings, training_count);
@@ -198,6 +235,7 @@ void emit_model(Emitter *e, const Signature *s, Plan *const *plans, int plan_cou
   long row = 0;
   for (int i = 0; i < s->row_state_count; i++) row += shape_size(&s->row_states[i].shape);
   const Training none = {0}, *t = training_count > 0 ? trainings : &none;
-  put_line(out, 1, "%ld, %ld, %ld, %s, %s};", parameter_offsets(e->compilation, s)[s->parameter_count],
+  put_line(out, 1, "%ld, %ld, %ld, %s, %s,", parameter_offsets(e->compilation, s)[s->parameter_count],
            state_offsets(e->compilation, s)[s->state_count], row, fit_text(e, &t->inner), fit_text(e, &t->fit_new));
+  put_line(out, 1, "%d, %s};", s->given_count, s->given_count > 0 ? "model_givens" : "0");
 }

@@ -189,6 +189,13 @@ typedef struct SoftNode {
   Span span;
 } SoftNode;
 
+/* A latent that is summed out: its support axis, and the probability of each member with that axis. */
+typedef struct Summed {
+  Name latent;
+  int axis;
+  Value weight;
+} Summed;
+
 typedef struct Callee { /* functions and layers being called */
   const Item *item;
   const struct Callee *caller;
@@ -200,8 +207,10 @@ typedef struct Elaborator {
   Graph *graph;
   ProgramKind program;
   bool training;
-  bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
-  bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
+  bool generic;  /* in check_generic: dims are names with no numbers that mean anything */
+  bool relaxing; /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
+  const struct ParameterSource *starting; /* whose init expression is walked, and the shape it is for; or NULL */
+  const Shape *starting_shape;
   bool solving;      /* inside a solved param's own statistic: it stands for its stored value */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
@@ -224,6 +233,8 @@ typedef struct Elaborator {
   int number_count;
   SoftNode *soft;
   int soft_count;
+  Summed *summed;
+  int summed_count;
   Span site;     /* the author's call around shipped library text being walked: what IR nodes are said to come from */
   bool describe; /* append to the model's notes how each KL is taken */
 } Elaborator;
@@ -288,7 +299,8 @@ Value apply3(Elaborator *, Op, Value, Value, Value, Span);
 /* number op number stays a number */
 Value matmul(Elaborator *, Value, Value, Span);
 Value transpose(Elaborator *, Value, Span);
-/* mean over the sample axis, if the value has it */
+/* The expectation under the posterior: the mean over the sample axis and the weighted sum over supports, as far as the
+ * value has them. */
 Value average_samples(Elaborator *, Value);
 Value sum_all(Elaborator *, Value, Span);
 Value mean_over_batch(Elaborator *, Value, Span);
@@ -314,6 +326,7 @@ void restart_layer_counts(Elaborator *, const char *network);
 Value model_value(Elaborator *, Item *, Span use); /* a model-level name: data, latent, param, let, ... */
 Value make_parameter(Elaborator *, Name, const char *full_name, const TypeExpr *, const Expr *init, Span);
 Value lookup(Elaborator *, Name, Span);
+int data_index(Elaborator *, const Item *); /* in the signature, entered on first use; -1 after reporting */
 void scope_bind(Elaborator *, Scope *, Name, Value, Span);
 Scope *scope_new(Elaborator *, Scope *parent);
 Binding *scope_find(Scope *, Name);
@@ -403,12 +416,23 @@ int noise_index(Elaborator *, const char *name, NoiseKind, const Shape *, unsign
 
 /* ---- methods.c: posterior z ~ d by METHOD --------------------------------------------------------------------- */
 
+typedef struct PosteriorDraw {
+  const Item *posterior, *latent;
+  const Value *d;
+  const Shape *shape;
+  unsigned axes;
+} PosteriorDraw;
+/* exact.c */
+Value draw_exact(Elaborator *, const PosteriorDraw *);
+const Summed *find_summed(const Elaborator *, Name latent);
+Value sum_supports(Elaborator *, Value);
 /* What a latent's name means, for a posterior that fits its variable. */
 Value posterior_draw(Elaborator *, const Item *posterior, const Item *latent, const Value *d, const Shape *,
                      unsigned axes, Span);
 /* A discrete posterior and one with atoms say how they are differentiated. */
 bool check_method(Elaborator *, const Item *posterior, const Value *d);
 bool is_relaxed(const Model *, Name latent);
+bool is_exact(const Model *, Name latent);
 bool has_relaxed(const Model *); /* some latent is */
 /* The objective may not depend on index() of a relaxed draw. */
 bool check_soft_indices(Elaborator *, const Node *objective);
@@ -513,6 +537,12 @@ bool is_inferred_local(const Model *, Name);
 bool has_fit(Elaborator *); /* the program it is for has something to fit */
 /* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */
 void derive_fit(Elaborator *, const Terms *, Span);
+
+/* ---- starts.c ---------------------------------------------------------------------------------------------------- */
+
+/* A call in an init expression that asks for a statistic of the data: mean or median of data, over = batch. */
+bool is_start_statistic(Elaborator *, const Expr *call);
+Value start_statistic(Elaborator *, const Expr *call);
 
 /* ---- entropy.c ------------------------------------------------------------------------------------------------------
  */

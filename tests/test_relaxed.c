@@ -184,6 +184,28 @@ Test(relaxed, a_temperature_can_be_overridden) {
   spec_close(&usual);
 }
 
+/* Of categories there is the exact sum where no rule is declared: a mixture as the prior, a family of one's own. */
+Test(relaxed, sums_over_categories) {
+  Spec s = spec_right(
+      "model m; dim N = 2; data x : unit[4]; latent z : category(3)[N]; param a : real[N, 3] init 0;\n"
+      "prior z ~ mixture(0.25: categorical(prob = 1 / 3), 0.75: categorical(logits = a));\n"
+      "encoder q(x) { s = reshape(dense(x, N * 3), [N, 3]); }\n"
+      "posterior z ~ choice(q.s) by relaxed(temperature = 0.5); likelihood x ~ normal(dense(flatten(z), 4), 1);\n"
+      "distribution choice(z : category(n); scores : real[n]) {\n  log_pdf = dot(z, log_softmax(scores));\n"
+      "  sample(u : uniform[n]) = hardmax(scores - log(-log(u)));\n"
+      "  relaxed(u : uniform[n]; temperature : positive) = softmax((scores - log(-log(u))) / temperature);\n}\n"
+      "let p = softmax(q.s); let other = 0.25 / 3 + 0.75 * softmax(a);\n"
+      "metric expected = sum(p * (log(p) - log(other))); metric spread = -sum(p * log(p)); metric found = "
+      "entropy(z);\n");
+  static const double a[6] = {0.3, -1, 2, 0.5, 0.1, -0.2};
+  Run run = bits_run();
+  run.inputs[1] = (Input){"a", a};
+  cr_expect_float_eq(*spec_output(&s, PROGRAM_TRAIN, OUTPUT_TERM, "kl(z)", &run), train_metric(&s, "expected", &run),
+                     1e-12);
+  cr_expect_float_eq(train_metric(&s, "found", &run), train_metric(&s, "spread", &run), 1e-12);
+  spec_close(&s);
+}
+
 /* ---- a spike and a slab --------------------------------------------------------------------------------------------
  */
 
@@ -243,7 +265,8 @@ Test(relaxed, an_integer_is_a_number_and_a_one_hot_vector) {
 Test(relaxed, categorical_likelihood_of_integers) {
   Spec s = spec_right("model m; dim D = 3; data x : integer(0, 2)[D]; param a : real[D, 3] init 0;\n"
                       "likelihood x ~ categorical(logits = a); metric hot = sum(one_hot(x) * a);\n"
-                      "metric whole = log_lik(x);\n");
+                      "metric whole = log_lik(x); draw n : integer(4, 6) ~ categorical(prob = 1 / 3);\n"
+                      "metric drawn = abs(n - 4 - index(one_hot(n))) + (n < 4) + (n > 6); metric four = n == 4;\n");
   static const double a[9] = {0.3, -1, 2, 0.5, 0.1, -0.2, 1.5, 0, -3}, x[6] = {2, 0, 1, 0, 1, 2};
   Run run = {.rows = 2, .inputs = {{"a", a}, {"x", x}}};
   double hot = 0, log_lik = 0;
@@ -254,6 +277,9 @@ Test(relaxed, categorical_likelihood_of_integers) {
   }
   cr_expect_float_eq(spec_metric(&s, "hot", &run), hot, 1e-12);
   cr_expect_float_eq(spec_metric(&s, "whole", &run), log_lik, 1e-12);
+  cr_expect(spec_metric(&s, "drawn", &run) == 0);
+  Run many = {.rows = ROWS, .inputs = {{"a", a}}};
+  cr_expect_float_eq(spec_metric(&s, "four", &many), 1.0 / 3, 4.5 * sqrt(2.0 / 9 / ROWS));
   spec_close(&s);
 }
 
