@@ -27,7 +27,7 @@ static bool search_noise_of(Elaborator *e, const Node *node, Name latent, bool *
   return false;
 }
 
-bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent) {
+bool depends_on_draw(Elaborator *e, const Node *node, Name latent) {
   return search_noise_of(e, node, latent, arena_array(e->c, bool, e->graph->count));
 }
 
@@ -83,6 +83,7 @@ static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
   *result = value_error();
   if (!subset_sizes_agree(e, pair)) return true;
   Value v = closed_kl(e, pair->q, pair->p, &pair->shape, pair->span, &missing, &pair->rule);
+  if (missing && kl_by_expectations(e, pair, result)) return true;
   pair->why = arena_printf(e->c, "no `rule kl(%s(...), %s(...))` is declared", distribution_name(pair->q),
                            distribution_name(pair->p));
   if (!missing) *result = v;
@@ -255,6 +256,7 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
                                                    .nodes = pair->nodes,
                                                    .error = pair->error,
                                                    .how = pair->how,
+                                                   .along_draw = pair->along_draw,
                                                    .why = reason};
   text_append(&m->notes, "kl(%s): %s || %s, %s", pair->latent ? pair->latent : "", distribution_name(pair->q),
               distribution_name(pair->p), kl_rule_name(rule));
@@ -262,7 +264,8 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
     text_append(&m->notes, ", %d nodes, %s", pair->nodes, pair->how);
     if (pair->error >= 0) text_append(&m->notes, ", error about %.1g nats", pair->error);
   }
-  if (rule == KL_RULE_CLOSED && pair->how) text_append(&m->notes, " %s", pair->how);
+  if (rule == KL_RULE_CLOSED && pair->how) text_append(&m->notes, ", term by term: %s", pair->how);
+  if (pair->along_draw) text_append(&m->notes, " along the draw");
   if (rule == KL_RULE_SUM) text_append(&m->notes, " over %d values", pair->nodes);
   if (reason) text_append(&m->notes, pair->method.rule == KL_RULE_BEST ? ": %s" : ", %s", reason);
   text_append(&m->notes, "\n");

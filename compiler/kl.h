@@ -17,6 +17,7 @@ typedef struct KlPair {
   const char *how;    /* "split at 0, z = b u^2" */
   const char *coarse; /* NULL, or the parameters at which `error` is more than what is promised */
   const char *why;    /* why the rule cannot be taken */
+  bool along_draw;    /* a closed form at each step of a draw, of which the KL is the mean */
 } KlPair;
 
 /* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
@@ -25,6 +26,10 @@ bool kl_by_sum(Elaborator *, KlPair *, Value *result);
 bool subset_sizes_agree(Elaborator *, const KlPair *);
 bool kl_along_draw(Elaborator *, KlPair *, Value *result);
 bool kl_by_quadrature(Elaborator *, KlPair *, Value *result);
+/* expectations.c: q's entropy and the expectation of p's log_pdf, term by term. */
+bool kl_by_expectations(Elaborator *, KlPair *, Value *result);
+/* Does the value depend on the draw of this latent? */
+bool depends_on_draw(Elaborator *, const Node *, Name latent);
 
 /* The variable's shape with one more dim of constants: in front where the last dim is long enough to be run along. */
 typedef struct NodeDim {

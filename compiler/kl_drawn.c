@@ -61,7 +61,7 @@ bool kl_along_draw(Elaborator *e, KlPair *pair, Value *result) {
     if (values[count + i].kind == VALUE_ERROR) return true;
   }
   pair->rule = field->name_span;
-  pair->how = "along the draw";
+  pair->along_draw = true;
   *result = distribution_field_at(e, q, field, values, &pair->shape, pair->span);
   return true;
 }

@@ -1,6 +1,7 @@
 /* Subsets: the functions that the library's distributions over them are written with. A size is a number known before
  * training, or a value whose largest number is known; one that is latent, and perhaps relaxed, opens soft gates. */
 #include "builtins.h"
+#include "kl.h"
 
 #include <math.h>
 
@@ -79,7 +80,7 @@ static Value gates(Elaborator *e, const Expr *call, Value *a, int count, bool ex
   NumberNode of = *known; /* the table may move */
   bool by_mean = expected && of.latent;
   for (int i = 1; by_mean && i < count; i++)
-    by_mean = a[i].kind != VALUE_TENSOR || !depends_on_noise_of(e, a[i].node, of.latent);
+    by_mean = a[i].kind != VALUE_TENSOR || !depends_on_draw(e, a[i].node, of.latent);
   Value chances = by_mean ? posterior_mean(e, of.latent, call->span) : value_error();
   if (chances.kind == VALUE_TENSOR && !size.mapped) return gates_of(e, chances, &of, most, call->span);
   chances = vector_of_number(e, size, call->span);
