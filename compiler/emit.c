@@ -469,11 +469,21 @@ static void emit_kernels(Emitter *e, Text *text) {
       text_append(text, "%s SPM_K(%s)%s;\n", kernel_table[i].result, kernel_table[i].name, kernel_table[i].arguments);
 }
 
+/* Everything is rendered once to see which loops are alike. */
+static struct LoopForms *note_loops(const Emitter *e, Plan *const *plans, int plan_count) {
+  Emitter first = *e;
+  first.forms = loop_forms_create(e->compilation);
+  first.noting = true;
+  for (int p = 0; p < plan_count; p++) emit_plan(&first, plans[p]);
+  return first.forms;
+}
+
 static Emitter *emit_all(Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
                          int plan_count, const Training *trainings, int training_count, Rendering rendering) {
   Emitter *e = arena_new(c, Emitter);
   *e = (Emitter){.compilation = c, .model = model_name, .rendering = rendering, .body = {.compilation = c}};
   e->kernels_used = arena_array(c, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
+  e->forms = rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;
   for (int p = 0; p < plan_count; p++) emit_plan(e, plans[p]);
   emit_signature(e, signature);
   for (int p = 0; p < plan_count; p++) emit_program(e, plans[p]);

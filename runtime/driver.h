@@ -21,16 +21,22 @@
 #define spm_all_finite spm_all_finite_d
 #endif
 
+#ifdef SPM_ONE_THREAD
+enum { SPM_MAX_THREADS = 1 };
+#else
 enum { SPM_MAX_THREADS = 64 };
+#endif
 
 /* How units of work are spread: calls run(context, unit, thread) once for each unit, in any order and on any of
  * `threads` threads (thread < threads, no two calls at once with the same one), and returns when all are done. */
 typedef void (*spm_unit_function)(void *context, long unit, int thread);
+#ifndef SPM_ONE_THREAD
 struct spm_workers {
   int threads;
   void (*spread)(void *pool, long units, spm_unit_function run, void *context); /* NULL: one after the other */
   void *pool;
 };
+#endif
 
 /* Lengths in reals. */
 struct spm_sizes {
@@ -44,7 +50,9 @@ struct spm_run {
   struct spm_call call; /* the caller sets all but `tile`; `state_next` may be NULL where the program has no states */
   real *scratch;        /* threads x scratch_size */
   long scratch_size;
+#ifndef SPM_ONE_THREAD
   struct spm_workers workers;
+#endif
 };
 
 enum { SPM_ADAM, SPM_SGD };

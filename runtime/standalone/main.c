@@ -147,6 +147,7 @@ static void read_file(struct rows *rows, int index) {
       fail("%s: ends within row %ld of %ld", file.path, r, file.count);
     for (long i = 0; i < file.size; i++, to += categories) {
       *to = element_of(&file, row + i * file.width, data->unit);
+#ifndef SPM_NO_LABELS
       if (data->categories > 0) { /* a label becomes a one-hot vector */
         long label = (long)*to;
         if ((real)label != *to || label < 0 || label >= categories)
@@ -155,8 +156,12 @@ static void read_file(struct rows *rows, int index) {
         to[label] = 1;
         continue;
       }
+#endif
+#ifndef SPM_NO_GAPS
       if (data->missing_ok && file.kind != 'f' && *to == -1) *to = (real)NAN;
-      if ((data->missing_ok && *to != *to) || ((double)*to >= data->low && (double)*to <= data->high)) continue;
+      if (data->missing_ok && *to != *to) continue;
+#endif
+      if ((double)*to >= data->low && (double)*to <= data->high) continue;
       fail("%s: row %ld holds %g, and %s lies between %g and %g", file.path, r, (double)*to, data->name, data->low,
            data->high);
     }
