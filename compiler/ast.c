@@ -257,6 +257,10 @@ Item *item_names(Compilation *c, ItemKind kind, Span span, NameList names, Expr 
   item->name_spans = names.spans;
   item->name_count = names.count;
   item->expr = by;
+  if (kind == ITEM_INFER && names.count > 0) {
+    item->name = names.names[0];
+    item->name_span = names.spans[0];
+  }
   return item;
 }
 

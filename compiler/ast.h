@@ -173,7 +173,7 @@ typedef struct Setting { /* name = value; of train and evaluate */
 typedef struct Item {
   ItemKind kind;
   Span span;
-  Name name; /* NULL for an unnamed train/evaluate, objective, allow, infer, rule, use */
+  Name name; /* the first of INFER; NULL for an unnamed train/evaluate, objective, allow, rule, use */
   Span name_span;
   Name from_path; /* MODEL ... from "path", USE "path" */
   Span path_span;

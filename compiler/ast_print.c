@@ -356,7 +356,7 @@ void ast_print(Text *out, const File *file) {
   for (int i = 0; i < file->count; i++) {
     const Item *item = file->items[i];
     text_append(out, "%s", item->kind == ITEM_ERROR ? "<error>" : item_keyword(item->kind));
-    if (item->name) text_append(out, " %s", item->name);
+    if (item->name && item->kind != ITEM_INFER) text_append(out, " %s", item->name);
     if (!print_rest(out, item)) text_append(out, ";\n");
   }
 }

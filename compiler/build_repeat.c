@@ -64,12 +64,14 @@ static bool *body_of(Graph *graph, const Repeat *loop) {
   return needed;
 }
 
-/* What is true of one is true of the other. */
-static bool facts_imply(const Facts *known, const Facts *said) {
+static bool range_implies(const Facts *known, const Facts *said) {
   bool low = known->low > said->low || (known->low == said->low && (known->above_low || !said->above_low));
   bool high = known->high < said->high || (known->high == said->high && (known->below_high || !said->below_high));
-  return low && high && known->integer >= said->integer && known->finite >= said->finite &&
-         known->pole_free >= said->pole_free;
+  return low && high && known->integer >= said->integer;
+}
+
+static bool facts_imply(const Facts *known, const Facts *said) {
+  return range_implies(known, said) && known->finite >= said->finite && known->pole_free >= said->pole_free;
 }
 
 const char *repeat_problem(Graph *graph, const Repeat *loop) {
@@ -84,8 +86,8 @@ const char *repeat_problem(Graph *graph, const Repeat *loop) {
                           MOST_INNER_STEPS);
   }
   for (int i = 0; i < loop->count; i++)
-    if (!facts_imply(&loop->initial[i]->facts, &loop->carried[i]->facts) ||
-        !facts_imply(&loop->next[i]->facts, &loop->carried[i]->facts))
+    if (!range_implies(&loop->initial[i]->facts, &loop->carried[i]->facts) ||
+        !range_implies(&loop->next[i]->facts, &loop->carried[i]->facts))
       return arena_printf(graph->compilation, "what was said of carried value %d does not hold of what it becomes", i);
   return NULL;
 }

@@ -71,7 +71,7 @@ static void check_one(Elaborator *e, const Item *item) {
     if (distribution && item->has_block)
       check_fields(e, item, scope);
     else if (item->has_block || item->kind == ITEM_LAYER)
-      run_block(e, &item->block, NULL);
+      run_block(e, &item->block);
     else if (item->expr)
       elaborate(e, item->expr);
   }

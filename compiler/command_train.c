@@ -146,11 +146,36 @@ static const char *curve_name(const struct spm_columns *columns) {
   return name;
 }
 
+/* Of a model with relaxed posteriors: how far its ELBO is from that of hard draws, after an epoch; on the first rows
+ * of the data where none are held back. */
+static int gap_column(const struct spm_columns *columns) {
+  for (int i = 0; i < columns->count; i++)
+    if (strcmp(columns->names[i], "relaxation_gap") == 0) return i;
+  return -1;
+}
+
+static int relaxation_gap(Run *run, const double *valid, double *gap, struct spm_error *error) {
+  enum { GAP_ROWS = 1000 };
+  int column = gap_column(&run->evaluate_columns);
+  if (valid) {
+    *gap = valid[column];
+    return 0;
+  }
+  double *means = calloc((size_t)run->evaluate_columns.count, sizeof *means);
+  if (!means) return spm_fail(error, "out of memory");
+  struct spm_rows first = run->data_rows;
+  if (first.count > GAP_ROWS) first.count = GAP_ROWS;
+  int status = spm_host_evaluate(&run->host, &first, &run->evaluate_columns, means, error);
+  *gap = means[column];
+  free(means);
+  return status;
+}
+
 static int on_epoch(void *context, const struct train_state *state, const double *means, const double *valid,
                     struct spm_error *error) {
   Run *run = context;
-  const char *names[16];
-  double shown[16];
+  const char *names[17];
+  double shown[17];
   char valid_names[8][128];
   int count = shown_columns(&run->train_columns, names, means, shown);
   if (valid) {
@@ -162,12 +187,20 @@ static int on_epoch(void *context, const struct train_state *state, const double
     }
     count += more;
   }
+  double gap = 0;
+  bool relaxed = gap_column(&run->evaluate_columns) >= 0;
+  if (relaxed) {
+    if (relaxation_gap(run, valid, &gap, error) != 0) return -1;
+    names[count] = "relaxation_gap";
+    shown[count++] = gap;
+  }
   report_progress_epoch(&run->progress, state->epoch, names, shown, count);
   int column = 0;
   run->row[column++] = (double)state->epoch;
   run->row[column++] = (double)state->step;
   for (int i = 0; i < run->train_columns.count; i++) run->row[column++] = means[i];
   for (int i = 0; valid && i < run->evaluate_columns.count; i++) run->row[column++] = valid[i];
+  if (relaxed && !valid) run->row[column++] = gap;
   return report_metrics_row(&run->metrics, run->row, error);
 }
 
@@ -306,7 +339,8 @@ static int create_host(Run *run, unsigned long long seed) {
 
 static int open_metrics(Run *run) {
   struct spm_error error;
-  int count = 2 + run->train_columns.count + (run->valid_rows.count > 0 ? run->evaluate_columns.count : 0), column = 0;
+  bool valid = run->valid_rows.count > 0, gap = !valid && gap_column(&run->evaluate_columns) >= 0;
+  int count = 2 + run->train_columns.count + (valid ? run->evaluate_columns.count : gap), column = 0;
   run->names = calloc((size_t)count, sizeof *run->names);
   run->row = calloc((size_t)count, sizeof *run->row);
   char(*valid_names)[128] =
@@ -315,7 +349,8 @@ static int open_metrics(Run *run) {
   run->names[column++] = "epoch";
   run->names[column++] = "step";
   for (int i = 0; i < run->train_columns.count; i++) run->names[column++] = run->train_columns.names[i];
-  for (int i = 0; run->valid_rows.count > 0 && i < run->evaluate_columns.count; i++) {
+  if (gap) run->names[2 + run->train_columns.count] = "relaxation_gap";
+  for (int i = 0; valid && i < run->evaluate_columns.count; i++) {
     snprintf(valid_names[i], sizeof *valid_names, "valid.%s", run->evaluate_columns.names[i]);
     run->names[column++] = valid_names[i];
   }

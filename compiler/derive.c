@@ -9,7 +9,7 @@ const Expr *learning_rate(const Model *);
 
 const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
                                                   "reconstruct", "export", "project",  "initialise_rows",
-                                                  "export_rows", "fit",    "fit_new"};
+                                                  "export_rows", "fit",    "fit_new",  "solve"};
 
 /* ---- outputs shared by train and evaluate
  * ---------------------------------------------------------------------------- */
@@ -19,6 +19,8 @@ static const Item *objective_item(const Model *m) {
     if (m->items.items[i]->kind == ITEM_OBJECTIVE || m->items.items[i]->kind == ITEM_MINIMIZE) return m->items.items[i];
   return NULL;
 }
+
+bool has_objective(const Model *m) { return objective_item(m) != NULL; }
 
 /* There is an ELBO to report: a likelihood, and a prior for each latent. */
 static bool has_elbo(const Model *m) {
@@ -78,10 +80,11 @@ static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
 
 /* The terms of the objective; where they are written. */
 static Span model_terms(Elaborator *e, Terms *terms) {
+  ElboOptions options = elbo_defaults(e->model);
   const Item *item = objective_item(e->model);
   Span span = item ? item->expr->span : e->model->span;
-  if (!item)
-    elbo_terms(e, KL_BEST, value_number(1), span, terms);
+  if (!item) /* log_joint where every latent is a point (LANGUAGE rule 20) */
+    elbo_terms(e, &options, span, terms);
   else {
     e->path = "objective";
     objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, terms);
@@ -105,7 +108,8 @@ static Node *derive_objective(Elaborator *e) {
 static Node *elbo_of(Elaborator *e, bool report) {
   if (!has_elbo(e->model) || e->c->error_count) return NULL;
   Terms terms = {0};
-  elbo_terms(e, KL_BEST, value_number(1), e->model->span, &terms);
+  ElboOptions options = elbo_defaults(e->model);
+  elbo_terms(e, &options, e->model->span, &terms);
   Value sum = value_number(0);
   for (int i = 0; i < terms.count; i++) {
     Node *mean = batch_mean(e, terms.items[i].value, terms.items[i].name, e->model->span);
@@ -242,10 +246,11 @@ static void derive_encode(Elaborator *e) {
   const Model *m = e->model;
   for (int i = 0; i < m->items.count; i++) {
     Item *latent = m->items.items[i];
-    Item *posterior = latent->kind == ITEM_LATENT ? model_find(m, ITEM_POSTERIOR, latent->name) : NULL;
-    if (!posterior) continue;
+    if (latent->kind != ITEM_LATENT) continue;
+    Item *posterior = model_find(m, ITEM_POSTERIOR, latent->name);
+    if (!posterior && !model_inference(m, latent->name)) continue;
     Value draw = model_value(e, latent, latent->name_span);
-    output_rows(e, latent->name, mean_of(e, posterior, latent, draw));
+    output_rows(e, latent->name, posterior ? mean_of(e, posterior, latent, draw) : draw);
   }
 }
 
@@ -289,6 +294,15 @@ static void derive_rows(Elaborator *e, OutputRole role, Value (*value)(Elaborato
   }
 }
 
+static void derive_solve(Elaborator *e) {
+  const Signature *s = e->graph->signature;
+  for (int i = 0; i < s->parameter_count; i++) {
+    if (!s->parameters[i].solved) continue;
+    Node *statistic = solved_statistic(e, s->parameters[i].name, &s->parameters[i].shape, s->parameters[i].span);
+    if (statistic) graph_output(e->graph, OUTPUT_SOLVED, s->parameters[i].name, i, statistic);
+  }
+}
+
 static bool every(const Parameter *p) { return p != NULL; }
 static bool constrained(const Parameter *p) { return p->constrained; }
 static bool projected(const Parameter *p) { return p->projected && !p->fixed; }
@@ -304,6 +318,7 @@ static Graph *derive_with(Elaborator *e) {
   case PROGRAM_PROJECT: derive_parameters(e, OUTPUT_EXPORT, projected, projected_value); break;
   case PROGRAM_INITIALISE_ROWS: derive_rows(e, OUTPUT_ROW_INITIAL, raw_initial_row); break;
   case PROGRAM_EXPORT_ROWS: derive_rows(e, OUTPUT_ROWS, exported_row); break;
+  case PROGRAM_SOLVE: derive_solve(e); break;
   case PROGRAM_FIT:
   case PROGRAM_FIT_NEW:
     if (has_fit(e)) {
@@ -341,13 +356,19 @@ static void check_network(Elaborator *e, Item *item) {
   network_of_names(e, item, item->name_span);
 }
 
+/* One that a variant of the model no longer mentions. */
+static bool is_unused_solved(const Model *m, const Item *item) {
+  return item->kind == ITEM_PARAM && type_attribute(item->type, "solved") && !solved_has_role(m, item->name);
+}
+
 static void check_item(Elaborator *e, Item *item) {
+  if (is_unused_solved(e->model, item)) return;
   if (is_network(item->kind))
     check_network(e, item);
   else if (item->kind == ITEM_LATENT || item->kind == ITEM_DATA || item->kind == ITEM_PARAM ||
            item->kind == ITEM_LOCAL || item->kind == ITEM_DRAW || item->kind == ITEM_LET ||
            item->kind == ITEM_SCHEDULE || item->kind == ITEM_PRIOR || item->kind == ITEM_POSTERIOR ||
-           item->kind == ITEM_LIKELIHOOD)
+           item->kind == ITEM_LIKELIHOOD || (item->kind == ITEM_INFER && !model_find(e->model, ITEM_LOCAL, item->name)))
     model_value(e, item, item->name ? item->name_span : item->span);
 }
 

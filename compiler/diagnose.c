@@ -341,6 +341,7 @@ Diagnosis *diagnose(Compilation *c, const Graph *train, const Graph *initialise,
   if (!d->problem && !cut_objective(&p)) d->problem = "the model has no objective";
   if (!d->problem) d->problem = gradients_of(&p, d, gradients);
   if (!d->problem && !evaluate(&p, false, &d->objective, &p.branches)) d->problem = "out of memory";
+  if (!d->problem && !evaluate(&p, true, &d->objective, &p.branches)) d->problem = "out of memory";
   if (!d->problem && !isfinite(d->objective))
     d->problem = "the objective is not finite near the initial values (they are moved by about 0.05)";
   for (int i = 0; i < d->count && !d->problem; i++)

@@ -116,7 +116,36 @@ const Formal *formal_of_pattern(const Item *family, const Expr *pattern, int arg
   return &family->extra.items[pattern_slot(family, pattern, argument)];
 }
 
+/* group_laplace(s, over = M): the call without its `over`, which says what an event's dim is called. */
+static Expr without_over(Elaborator *e, const Expr *call, const Expr **over) {
+  Expr plain = *call;
+  plain.arguments = arena_array(e->c, Argument, call->argument_count);
+  plain.argument_count = 0;
+  *over = NULL;
+  for (int i = 0; i < call->argument_count; i++)
+    if (call->arguments[i].name && strcmp(call->arguments[i].name, "over") == 0)
+      *over = call->arguments[i].value;
+    else
+      plain.arguments[plain.argument_count++] = call->arguments[i];
+  return plain;
+}
+
+static Value distribution_of(Elaborator *, const Expr *call);
+
 Value make_distribution(Elaborator *e, const Expr *call) {
+  const Expr *over;
+  Expr plain = without_over(e, call, &over);
+  Value d = distribution_of(e, over ? &plain : call);
+  if (!over || d.kind == VALUE_ERROR) return d;
+  if (event_rank(&d) != 1) {
+    error_at(e->c, "over", over->span, "%s is no distribution over vectors, so it has no `over`", call->name);
+    return value_error();
+  }
+  d.over_count = 1;
+  return elaborate_dim(e, over, &d.over) ? d : value_error();
+}
+
+static Value distribution_of(Elaborator *e, const Expr *call) {
   Item *family = choose_family(e, call);
   if (!family) return value_error();
   Value *values = arena_array(e->c, Value, family->extra.count);
@@ -262,7 +291,7 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
 /* ---- fields that take arguments
  * ---------------------------------------------------------------------------------------- */
 
-/* A field at values of the formals it has of its own: one value of the event's shape. */
+/* A field at values of the formals it has of its own: one value of the event's shape; `quadratic`, one an event. */
 static Value field_at(Elaborator *e, const Value *d, const Field *field, const Formals *own, Value *values,
                       const Shape *shape, Span span) {
   Scope *scope = scope_new(e, NULL);
@@ -274,10 +303,19 @@ static Value field_at(Elaborator *e, const Value *d, const Field *field, const F
   if (entered) result = field_value(e, d->family, field);
   leave_callee(e, frame);
   e->context_count = context;
-  return expand_event(e, unmap(e, result, context), shape, span);
+  Shape lead = leading_shape(d->family, shape);
+  bool one = strcmp(field->name, "quadratic") == 0;
+  return expand_event(e, unmap(e, result, context), one ? &lead : shape, span);
 }
 
 const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
+
+const Field *next_relaxed(const Item *family, const Field *after) {
+  for (int i = 0; i < family->field_count; i++)
+    if (strcmp(family->fields[i].name, "relaxed") == 0 && (!after || &family->fields[i] > after))
+      return &family->fields[i];
+  return NULL;
+}
 
 bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape,
                                  Support *support, Shape *own) {
@@ -639,6 +677,13 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
     return false;
   }
   if (d->combinator != COMBINE_NONE) return combinator_fits(e, d, shape, d->span, variable->name);
+  if (d->over_count && !dim_agree(shape->dims[shape->rank - 1], d->over)) {
+    Diagnostic *x = error_at(e->c, "shape", d->span, "an event of %s is the last dim of `%s`, which has shape %s",
+                             distribution_name(d), variable->name, shape_text(e->c, shape));
+    note_at(x, variable->name_span, "`%s` is declared here", variable->name);
+    help_with(x, "declare `%s` with the dim %s last", variable->name, dim_text(e->c, d->over));
+    return false;
+  }
   return check_parameter_shapes(e, d, variable, shape) && check_sharing(e, d, variable, shape) &&
          (rank == 0 || check_event(e, d, shape));
 }

@@ -243,6 +243,7 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
     if (model_find(e->model, ITEM_POSTERIOR, item->name)) return latent_draw(e, item, use); /* a global latent */
     return make_parameter(e, item->name, item->name, item->type, item->expr, item->name_span);
   case ITEM_DRAW: return draw_value(e, item);
+  case ITEM_INFER: return infer_latents(e, item);
   case ITEM_LET:
   case ITEM_SCHEDULE: return let_value(e, item);
   case ITEM_PRIOR:

@@ -193,10 +193,18 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
   return text.bytes;
 }
 
+static bool all_are_points(const Model *m) {
+  bool points = true;
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_LATENT) points &= is_point(m, m->items.items[i]->name);
+  return points;
+}
+
 static const char *draws_text(const Model *m, Compilation *c) {
   bool latents = false;
   for (int i = 0; i < m->items.count; i++) latents |= m->items.items[i]->kind == ITEM_LATENT;
   if (!latents) return "exact";
+  if (all_are_points(m)) return "at one value of the latents a row";
   return m->samples == 1 ? "one draw of the latents a row"
                          : arena_printf(c, "mean of %d draws of the latents a row", m->samples);
 }
@@ -246,13 +254,16 @@ static void print_objective(Text *out, const Model *m, const Graph *train) {
   for (int i = 0; i < train->output_count; i++)
     if (train->outputs[i].role == OUTPUT_TERM)
       add_row(c, &table, train->outputs[i].name, term_text(m, c, train->outputs[i].name), NULL, NULL);
-  text_append(out, "\nobjective, maximised, nats a datum\n");
+  const char *word = has_objective(m) ? "" : all_are_points(m) ? " log_joint (default)" : " elbo (default)";
+  text_append(out, "\nobjective%s, maximised, nats a datum\n", word);
   print_rows(out, table.rows, table.count, 0);
 }
 
 static const char *statement_text(const Model *m, ItemKind kind, Name name) {
-  const Item *item = model_find(m, kind, name);
+  const Item *item = model_find(m, kind, name), *inference = model_inference(m, name);
   const char *word = kind == ITEM_PRIOR ? "prior" : "posterior";
+  if (kind == ITEM_POSTERIOR && inference)
+    return arena_printf(m->compilation, "infer by %s", one_line(m->compilation, inference->expr->span));
   if (!item || !item->expr) return arena_printf(m->compilation, "no %s", word);
   const char *by = item->by ? arena_printf(m->compilation, " by %s", one_line(m->compilation, item->by->span)) : "";
   return arena_printf(m->compilation, "%s %s %s%s", word, item->is_point ? "=" : "~",

@@ -60,6 +60,8 @@ Model *resolve(Compilation *, const char *path, const CompileOptions *);
 void bind_dim(Model *, const Item *);
 Item *model_find(const Model *, ItemKind, Name);
 Item *model_find_declaration(const Model *, Name); /* data latent param local draw let schedule */
+Item *model_inference(const Model *, Name latent); /* the `infer` that names it, or NULL: infer.c */
+bool is_point(const Model *, Name latent);         /* inferred, or its posterior is a value */
 Item *library_find(const Model *, ItemKind, Name);
 bool is_network(ItemKind);
 const Override *find_override(const Model *, Name);
@@ -69,6 +71,7 @@ void check(Model *);
 void check_generic(Model *);
 /* Requires a checked model without errors. */
 Graph *derive(Model *, ProgramKind);
+bool has_objective(const Model *);
 /* differentiate: appends the train program's adjoints of every parameter, as outputs. */
 void add_gradients(const Model *, Graph *);
 /* Reads the train block into model->training. */
@@ -192,6 +195,7 @@ typedef struct Elaborator {
   bool training;
   bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
   bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
+  bool solving;      /* inside a solved param's own statistic: it stands for its stored value */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
   LayerCount *layers;
@@ -208,6 +212,7 @@ typedef struct Elaborator {
   int call_count;
   StateUpdate *updates;
   int update_count;
+  const Item *inferring; /* the `infer` whose densities are being walked, or NULL */
   NumberNode *numbers;
   int number_count;
   SoftNode *soft;
@@ -294,7 +299,11 @@ Value call_network(Elaborator *, Item *, Value *arguments, int count, Span);
 Value call_network_by_name(Elaborator *, Item *, const Expr *call);
 Value network_of_names(Elaborator *, Item *,
                        Span); /* q as in q.mu: arguments are the variables named like its formals */
-Value run_block(Elaborator *, const Block *, bool *returned);
+/* blocks.c: a block's statements; the value of its `return`. The path of the next layer of this name, and a network's
+ * layers counted from the start again. */
+Value run_block(Elaborator *, const Block *);
+const char *layer_path(Elaborator *, Name layer);
+void restart_layer_counts(Elaborator *, const char *network);
 Value model_value(Elaborator *, Item *, Span use); /* a model-level name: data, latent, param, let, ... */
 Value make_parameter(Elaborator *, Name, const char *full_name, const TypeExpr *, const Expr *init, Span);
 Value lookup(Elaborator *, Name, Span);
@@ -349,6 +358,8 @@ Item *pattern_family(const Model *, const Expr *pattern, int *slots);
 /* Fields with arguments of their own (sample, relaxed, prox) outside of a model: the field or NULL; what an argument
  * may be and its shape for events of this shape; the field at values of its head's and extra formals, in this order. */
 const Field *distribution_find_field(const Item *family, const char *name);
+/* The first `relaxed` field, or the next: they are told apart by their options. */
+const Field *next_relaxed(const Item *family, const Field *after);
 bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *argument, const Shape *shape, Support *,
                                  Shape *own);
 Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
@@ -454,12 +465,28 @@ bool is_objective_word(Name);
 /* `call` is NULL for a bare name. */
 Value call_objective_word(Elaborator *, Name, const Expr *call, Span);
 Value latent_draw(Elaborator *, Item *latent, Span);
+/* The statement about a variable, evaluated; an error that says what is missing. */
+Value statement_of(Elaborator *, ItemKind, Name, Span);
+/* Sum over statements of a kind of their log densities, one value for each row and sample. */
+Value sum_densities(Elaborator *, ItemKind, Span);
 /* The distribution (or point) of a prior, posterior or likelihood statement, checked against its variable. */
 Value statement_value(Elaborator *, Item *statement);
 void objective_terms(Elaborator *, const Expr *, double sign, Terms *);
 /* The unweighted terms of the ELBO. */
-void elbo_terms(Elaborator *, KlMethod, Value kl_weight, Span, Terms *);
+typedef struct ElboOptions {
+  KlMethod kl;
+  Value kl_weight;
+  bool closed_log_lik;
+} ElboOptions;
+ElboOptions elbo_defaults(const Model *);
+void elbo_terms(Elaborator *, const ElboOptions *, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
+
+/* ---- infer.c ----------------------------------------------------------------------------------------------------- */
+
+/* The values of an `infer`'s latents, as a list; the value of one. */
+Value infer_latents(Elaborator *, Item *statement);
+Value inferred_latent(Elaborator *, Item *latent, Span);
 
 /* ---- fit.c, settings.c ------------------------------------------------------------------------------------------- */
 
@@ -473,8 +500,26 @@ bool has_fit(Elaborator *); /* the program it is for has something to fit */
 /* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */
 void derive_fit(Elaborator *, const Terms *, Span);
 
+/* ---- entropy.c ------------------------------------------------------------------------------------------------------
+ */
+
+/* E log p(x | z) of a normal likelihood with a mean affine in latents with normal posteriors: one value a datum. */
+Value closed_log_lik(Elaborator *, Item *likelihood, Span);
+/* The objective (or a let) takes the likelihood's expectation so: metrics do likewise. */
+bool log_lik_is_closed(const Model *);
+/* The terms of entropy_elbo(...); `call` is NULL for a bare name. False after reporting. */
+bool entropy_terms(Elaborator *, const Expr *call, Span, Terms *);
+/* `solved` params: is it a noise or scale whose optimum is known; is that optimum inserted (reported otherwise). */
+bool solved_has_role(const Model *, Name);
+bool check_solved(Elaborator *, Name, Span declared);
+/* The mean statistic over the batch, of the param's shape; the param's value from it, and back. */
+Node *solved_statistic(Elaborator *, Name, const Shape *, Span);
+Value solved_from_statistic(Elaborator *, Name, Node *statistic, Span);
+Value statistic_from_solved(Elaborator *, Name, Value, Span);
+
 /* ---- parameters.c ---------------------------------------------------------------------------------------------------
  */
+const Attribute *type_attribute(const TypeExpr *, const char *name); /* or NULL */
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);
 Value exported_value(Elaborator *, int index);

@@ -489,6 +489,7 @@ static void interpret_round(Run *run, const Node *node, double **carried, double
   Evaluation inner = {.branches = run->evaluation->branches};
   Run body = {node->body, &bindings, &inner, node, carried, outside, round};
   bindings.held = NULL; /* the loop is held as a whole */
+  bindings.replay = false;
   evaluate(&body);
   for (int i = 0; i < node->body->output_count && inner.problem == NULL; i++) {
     const Node *next = node->body->outputs[i].value;
@@ -546,7 +547,10 @@ static void interpret_loop(Run *run, const Node *node) {
 
 static void interpret_node(Run *run, const Node *node) {
   Place place;
-  if (node->op == IR_sum_over)
+  bool replayed = node->op == IR_stop && run->bindings->held != NULL && run->bindings->replay;
+  if (replayed)
+    ; /* its operand may not have been computed */
+  else if (node->op == IR_sum_over)
     interpret_sum_over(run, node);
   else if (node->stride != 0)
     interpret_convolution(run, node);
@@ -566,12 +570,29 @@ static void interpret_node(Run *run, const Node *node) {
   if (node->op == IR_stop || node->op == IR_repeat) hold(run, node);
 }
 
+/* By id: what the outputs are made of. Stopped values that are held need nothing, and no branch taken on the way to
+ * them counts. NULL if out of memory. */
+static bool *nodes_to_replay(const Graph *graph, const Bindings *bindings) {
+  bool *needed = calloc((size_t)graph->count + 1, sizeof *needed);
+  for (int i = 0; needed != NULL && i < graph->output_count; i++) needed[graph->outputs[i].value->id] = true;
+  for (int id = graph->count - 1; needed != NULL && id >= 0; id--) {
+    const Node *node = graph->nodes[id];
+    bool held = (node->op == IR_stop || node->op == IR_repeat) && bindings->held != NULL && bindings->held[id] != NULL;
+    for (int k = 0; needed[id] && !held && k < node->operand_count; k++) needed[node->operands[k]->id] = true;
+  }
+  return needed;
+}
+
 /* Every node in order; what it finds wrong stands in the evaluation. */
 static void evaluate(Run *run) {
   const Graph *graph = run->graph;
   Evaluation *evaluation = run->evaluation;
+  bool replay = run->bindings->held != NULL && run->bindings->replay;
+  bool *needed = replay ? nodes_to_replay(graph, run->bindings) : NULL;
   evaluation->values = calloc((size_t)graph->count + 1, sizeof *evaluation->values);
+  if (replay && needed == NULL) evaluation->problem = "out of memory";
   for (int i = 0; i < graph->count && evaluation->values != NULL && evaluation->problem == NULL; i++) {
+    if (needed != NULL && !needed[i]) continue;
     long extent = node_extent(graph, graph->nodes[i], run->bindings->rows);
     evaluation->values[i] = malloc(sizeof(double) * (size_t)(extent > 0 ? extent : 1));
     if (evaluation->values[i] == NULL)
@@ -579,6 +600,7 @@ static void evaluate(Run *run) {
     else
       interpret_node(run, graph->nodes[i]);
   }
+  free(needed);
   if (evaluation->values == NULL) evaluation->problem = "out of memory";
 }
 

@@ -109,7 +109,8 @@ typedef struct Parameter { /* raw storage; the constrained value is made from it
   Name name;               /* "q.mu.dense.W" */
   Shape shape;
   Span span;
-  bool fixed;       /* never updated */
+  bool fixed;       /* never updated by an optimiser */
+  bool solved;      /* program "solve" finds it; raw: a mean over all training data */
   bool projected;   /* set back onto its constraint after each update (program "project") */
   bool constrained; /* the raw value differs from the constrained one */
 } Parameter;
@@ -174,6 +175,7 @@ typedef enum OutputRole {
   OUTPUT_STATE,     /* index: the state's next value */
   OUTPUT_INITIAL,   /* index: raw initial value of a parameter */
   OUTPUT_EXPORT,    /* index: constrained value of a parameter */
+  OUTPUT_SOLVED,    /* index: raw value of a solved parameter for this batch, to be averaged over all rows */
   OUTPUT_ROWS,      /* a row value (axes datum, or datum+sample) for the caller, named: codes, reconstructions */
   /* row values (axes datum) of row state `index`: */
   OUTPUT_ROW_GRADIENT, /* adjoint of MINUS the objective */
@@ -306,7 +308,8 @@ typedef struct Repeat {
   Node **next;    /* after a round, in terms of the placeholders; likewise */
 } Repeat;
 /* A placeholder for a value with these axes. `facts` must hold of the initial value and, wherever they hold of the
- * placeholder, of the next one; NULL: nothing is known. A leaf, so that inner gradients with respect to it need no
+ * placeholder, of the next one, its range provably; NULL: nothing is known (build_repeat finds out more by induction).
+ * A leaf, so that inner gradients with respect to it need no
  * build_variable. */
 Node *build_carried(Graph *, const Shape *, unsigned axes, const Facts *);
 Node *build_round(Graph *); /* 0, 1, 2, ... */
@@ -348,7 +351,8 @@ typedef struct Bindings {
   uint64_t seed;
   uint32_t step;
   /* Differences are taken with stopped values held at the base point: record fills held[id] for every stop and repeat,
-   * replay uses them. NULL: neither. held has graph->count entries; those that are NULL are made with malloc and are
+   * replay uses them, and computes what the outputs need alone. NULL: neither. held has graph->count entries; those
+   * that are NULL are made with malloc and are
    * the caller's to free. */
   double **held;
   bool replay;

@@ -359,7 +359,7 @@ static const char *verify_output(const Graph *graph, const Output *output) {
     REQUIRE(shapes_match(&value->shape, &s->row_states[output->index].shape), "not the shape of its row state");
     REQUIRE(value->axes == AXIS_DATUM, "a row state's output has an axis beside datum");
   }
-  bool raw = output->role == OUTPUT_GRADIENT || output->role == OUTPUT_INITIAL;
+  bool raw = output->role == OUTPUT_SOLVED || output->role == OUTPUT_GRADIENT || output->role == OUTPUT_INITIAL;
   if (raw || output->role == OUTPUT_EXPORT)
     REQUIRE(output->index >= 0 && output->index < s->parameter_count, "no such parameter");
   if (raw) REQUIRE(shapes_match(&value->shape, &s->parameters[output->index].shape), "not the shape of its parameter");

@@ -294,7 +294,8 @@ Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, con
     reason =
         rule->rule == KL_RULE_CLOSED ? pair.why : arena_printf(e->c, "%s; no %s: %s", reason, rule->name, pair.why);
   }
-  Diagnostic *d = error_at(e->c, "kl-rule", span, "there is no rule for %s", pair_text(e, &pair));
+  const char *text = latent ? arena_printf(e->c, "kl(%s), %s", latent, pair_text(e, &pair)) : pair_text(e, &pair);
+  Diagnostic *d = error_at(e->c, "kl-rule", span, "there is no rule for %s", text);
   help_with(d, "%s", reason);
   return value_error();
 }

@@ -56,13 +56,6 @@ static bool is_discrete(Elaborator *e, const Value *d) {
          (support.facts.integer || support.special == SPECIAL_CATEGORY);
 }
 
-static const Field *next_relaxed(const Item *family, const Field *after) {
-  for (int i = 0; i < family->field_count; i++)
-    if (strcmp(family->fields[i].name, "relaxed") == 0 && (!after || &family->fields[i] > after))
-      return &family->fields[i];
-  return NULL;
-}
-
 static const char *option_example(Elaborator *e, const Field *field) {
   if (field->extra.count == 0) return "relaxed";
   const Formal *option = &field->extra.items[0];

@@ -1,6 +1,6 @@
-/* networks: calls of what is written in the language itself — encoders, decoders, layers, functions — and the
- * parameters they make. A callee is walked anew at each call; leading dims it does not name are mapped over by carrying
- * them in the context. Parameters are named block.field.layer (LANGUAGE rule 15). */
+/* networks: calls of what is written in the language itself — encoders, decoders, layers, functions. A callee is
+ * walked anew at each call (blocks.c); leading dims it does not name are mapped over by carrying them in the context.
+ */
 #include "front.h"
 
 #include <string.h>
@@ -254,66 +254,7 @@ void enter_site(Elaborator *e, Span call) {
   if (!e->c->sources[call.source].library) e->site = call;
 }
 
-/* ---- blocks ------------------------------------------------------------------------------------------------------ */
-
-static void report_set_twice(Elaborator *e, const Stmt *s) {
-  for (int k = 0; k < e->scope->count; k++)
-    if (e->scope->items[k].name == s->name) {
-      Diagnostic *d = error_at(e->c, "set-twice", s->name_span, "`%s` is set twice", s->name);
-      note_at(d, e->scope->items[k].span, "it is set here first");
-      return;
-    }
-}
-
-Value run_block(Elaborator *e, const Block *block, bool *returned) {
-  const char *base = e->path;
-  Value result = value_error();
-  if (returned) *returned = false;
-  for (int i = 0; i < block->count; i++) {
-    const Stmt *s = block->items[i];
-    if (s->kind == STMT_PARAM) {
-      report_set_twice(e, s);
-      Pending *p = arena_new(e->c, Pending);
-      *p = (Pending){.stmt = s,
-                     .scope = e->scope,
-                     .full_name = arena_printf(e->c, "%s.%s", base, s->name),
-                     .model_visible = e->model_visible};
-      scope_bind(e, e->scope, s->name, value_error(), s->name_span);
-      e->scope->items[e->scope->count - 1].pending = p;
-    } else if (s->kind == STMT_SET) {
-      e->path = arena_printf(e->c, "%s.%s", base, s->name);
-      report_set_twice(e, s);
-      Value v = elaborate(e, s->expr);
-      if (v.kind == VALUE_TENSOR && !v.node->name) v.node->name = e->path;
-      scope_bind(e, e->scope, s->name, v, s->name_span);
-    } else if (s->kind == STMT_RETURN) {
-      e->path = base;
-      result = elaborate(e, s->expr);
-      if (returned) *returned = true;
-    }
-  }
-  e->path = base;
-  return result;
-}
-
-/* The number of this layer among those of its name at this path: "" for the first, "2", "3" ... */
-static const char *layer_path(Elaborator *e, Name layer) {
-  const char *path = *e->path ? arena_printf(e->c, "%s.%s", e->path, layer) : layer;
-  for (int i = 0; i < e->layer_count; i++)
-    if (strcmp(e->layers[i].path, path) == 0) return arena_printf(e->c, "%s%d", path, ++e->layers[i].count);
-  e->layers = arena_grow(e->c, e->layers, e->layer_count, sizeof *e->layers);
-  e->layers[e->layer_count++] = (LayerCount){.path = path, .count = 1};
-  return path;
-}
-
-/* A network called again shares its parameters: its layers are counted from the start again. */
-static void restart_layer_counts(Elaborator *e, const char *network) {
-  size_t n = strlen(network);
-  int kept = 0;
-  for (int i = 0; i < e->layer_count; i++)
-    if (strncmp(e->layers[i].path, network, n) != 0 || e->layers[i].path[n] != '.') e->layers[kept++] = e->layers[i];
-  e->layer_count = kept;
-}
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 void blame(Elaborator *e, Diagnostic *const *mark, Span call, Name callee) {
   const Source *sources = e->c->sources;
@@ -357,7 +298,7 @@ Value call_library(Elaborator *e, Item *item, const Expr *call) {
   e->callees = &callee;
   Value result = value_error();
   if (mapped)
-    result = item->has_block || item->kind == ITEM_LAYER ? run_block(e, &item->block, NULL) : elaborate(e, item->expr);
+    result = item->has_block || item->kind == ITEM_LAYER ? run_block(e, &item->block) : elaborate(e, item->expr);
   e->callees = callee.caller;
   blame(e, mark, call->span, item->name);
   leave_callee(e, frame);
@@ -416,7 +357,7 @@ Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span 
   Frame frame = enter_callee(e, scope, true, item->name);
   Callee callee = {.item = item, .caller = e->callees};
   e->callees = &callee;
-  if (mapped) run_block(e, &item->block, NULL);
+  if (mapped) run_block(e, &item->block);
   e->callees = callee.caller;
   leave_callee(e, frame);
   e->context_count = context;

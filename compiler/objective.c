@@ -13,10 +13,11 @@ typedef enum Word {
   WORD_LOG_POST,
   WORD_LOG_JOINT,
   WORD_LOG_WEIGHT,
-  WORD_ELBO
+  WORD_ELBO,
+  WORD_ENTROPY_ELBO
 } Word;
 static const char *const word_names[] = {"log_lik",  "kl",        "kl_each",    "entropy", "log_prior",
-                                         "log_post", "log_joint", "log_weight", "elbo"};
+                                         "log_post", "log_joint", "log_weight", "elbo",    "entropy_elbo"};
 enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
 
 static int find_word(Name name) {
@@ -121,13 +122,15 @@ Value statement_value(Elaborator *e, Item *statement) {
 
 /* A statement of this kind names no declaration: reported there, and most likely the one that is missing here. */
 static bool is_misdirected(const Model *m, ItemKind kind) {
-  for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == kind && !model_find_declaration(m, m->items.items[i]->name)) return true;
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *item = m->items.items[i];
+    bool candidate = item->kind == kind || (kind == ITEM_POSTERIOR && item->kind == ITEM_INFER);
+    if (candidate && !model_find_declaration(m, item->name)) return true;
+  }
   return false;
 }
 
-/* The statement about a variable, evaluated; an error that says what is missing. */
-static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
+Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
   Item *item = model_find(e->model, kind, name);
   if (item) return model_value(e, item, span);
   Item *variable = model_find_declaration(e->model, name);
@@ -135,6 +138,8 @@ static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
     error_at(e->c, "unknown-name", span, "nothing here is called `%s`", name);
     return value_error();
   }
+  if (kind == ITEM_POSTERIOR && model_inference(e->model, name))
+    return inferred_latent(e, variable, span); /* a point */
   if (is_misdirected(e->model, kind)) return value_error();
   Diagnostic *d = error_at(e->c, "missing-statement", variable->name_span, "%s %s has no %s",
                            item_keyword(variable->kind), name, item_keyword(kind));
@@ -144,12 +149,13 @@ static Value statement_of(Elaborator *e, ItemKind kind, Name name, Span span) {
   return value_error();
 }
 
-static bool is_point(const Model *m, Name latent) {
+bool is_point(const Model *m, Name latent) {
   const Item *posterior = model_find(m, ITEM_POSTERIOR, latent);
-  return posterior && posterior->is_point;
+  return (posterior && posterior->is_point) || model_inference(m, latent);
 }
 
 Value latent_draw(Elaborator *e, Item *latent, Span span) {
+  if (model_inference(e->model, latent->name)) return inferred_latent(e, latent, span);
   Support support;
   Shape shape;
   if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape)) return value_error();
@@ -271,14 +277,23 @@ static void add_term(Elaborator *e, Terms *terms, Name name, Value value, Value 
   terms->items[terms->count++] = (Term){.name = name, .value = value, .weight = weight, .sign = sign};
 }
 
-void elbo_terms(Elaborator *e, KlMethod method, Value kl_weight, Span span, Terms *terms) {
+ElboOptions elbo_defaults(const Model *m) {
+  return (ElboOptions){.kl = KL_BEST, .kl_weight = value_number(1), .closed_log_lik = log_lik_is_closed(m)};
+}
+
+static Value log_lik_term(Elaborator *e, Name variable, bool closed, Span span) {
+  if (closed) return closed_log_lik(e, model_find(e->model, ITEM_LIKELIHOOD, variable), span);
+  return average_samples(e, log_density(e, ITEM_LIKELIHOOD, variable, span));
+}
+
+void elbo_terms(Elaborator *e, const ElboOptions *options, Span span, Terms *terms) {
   const Model *m = e->model;
   int likelihoods = 0;
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
     if (item->kind != ITEM_LIKELIHOOD) continue;
     Name name = intern(e->c, arena_printf(e->c, "log_lik(%s)", item->name));
-    add_term(e, terms, name, average_samples(e, log_density(e, ITEM_LIKELIHOOD, item->name, span)), value_number(1), 1);
+    add_term(e, terms, name, log_lik_term(e, item->name, options->closed_log_lik, span), value_number(1), 1);
     likelihoods++;
   }
   for (int i = 0; i < m->items.count; i++) {
@@ -290,8 +305,8 @@ void elbo_terms(Elaborator *e, KlMethod method, Value kl_weight, Span span, Term
       add_term(e, terms, name, average_samples(e, log_density(e, ITEM_PRIOR, item->name, span)), value_number(1), 1);
     } else {
       Name name = intern(e->c, arena_printf(e->c, "kl(%s)", item->name));
-      Value kl = sum_all(e, kl_each(e, item->name, method, span), span);
-      add_term(e, terms, name, datum_share(e, item, kl, span), kl_weight, -1);
+      Value kl = sum_all(e, kl_each(e, item->name, options->kl, span), span);
+      add_term(e, terms, name, datum_share(e, item, kl, span), options->kl_weight, -1);
     }
   }
   if (!likelihoods) {
@@ -309,8 +324,7 @@ static Value total(Elaborator *e, const Terms *terms, Span span) {
   return sum;
 }
 
-/* Sum over statements of a kind of their log densities, per sample. */
-static Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
+Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
   Value sum = value_number(0);
   for (int i = 0; i < e->model->items.count; i++) {
     const Item *item = e->model->items.items[i];
@@ -343,25 +357,32 @@ static Value log_weight(Elaborator *e, Span span) {
   return apply2(e, IR_sub, joint, sum_densities(e, ITEM_POSTERIOR, span), span);
 }
 
-static bool elbo_options(Elaborator *e, const Expr *call, KlMethod *method, Value *kl_weight) {
-  *method = KL_BEST;
-  *kl_weight = value_number(1);
+/* closed or monte_carlo */
+static bool read_log_lik(Elaborator *e, const Argument *a, bool *closed) {
+  *closed = a->value->kind == EXPR_NAME && strcmp(a->value->name, "closed") == 0;
+  if (*closed || (a->value->kind == EXPR_NAME && strcmp(a->value->name, "monte_carlo") == 0)) return true;
+  error_at(e->c, "argument", a->value->span, "%s is closed or monte_carlo", a->name);
+  return false;
+}
+
+static bool elbo_options(Elaborator *e, const Expr *call, ElboOptions *options) {
+  *options = elbo_defaults(e->model);
+  options->closed_log_lik = false;
   for (int i = 0; call && i < call->argument_count; i++) {
     const Argument *a = &call->arguments[i];
     if (a->name && strcmp(a->name, "kl_weight") == 0) {
-      *kl_weight = elaborate(e, a->value);
-      if (kl_weight->kind == VALUE_ERROR) return false;
+      options->kl_weight = elaborate(e, a->value);
+      if (options->kl_weight.kind == VALUE_ERROR) return false;
     } else if (a->name && strcmp(a->name, "kl") == 0) {
-      if (!read_kl_method(e, a, method)) return false;
+      if (!read_kl_method(e, a, &options->kl)) return false;
     } else if (a->name && strcmp(a->name, "samples") == 0) {
       continue; /* count_samples has read it */
-    } else if (a->name && strcmp(a->name, "log_lik") == 0 && a->value->kind == EXPR_NAME &&
-               strcmp(a->value->name, "monte_carlo") == 0) {
-      continue; /* what it is anyway */
+    } else if (a->name && strcmp(a->name, "log_lik") == 0) {
+      if (!read_log_lik(e, a, &options->closed_log_lik)) return false;
     } else {
       Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no option `%s`",
                                a->name ? a->name : span_text(e->c, a->value->span));
-      help_with(d, "its options are kl_weight, kl, samples");
+      help_with(d, "its options are kl_weight, kl, log_lik, samples");
       return false;
     }
   }
@@ -436,13 +457,14 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
 Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span) {
   Word word = (Word)find_word(name);
   KlMethod method = KL_BEST;
-  Value kl_weight;
+  ElboOptions options;
   Terms terms = {0};
   if (word == WORD_ELBO) {
-    if (!elbo_options(e, call, &method, &kl_weight)) return value_error();
-    elbo_terms(e, method, kl_weight, span, &terms);
+    if (!elbo_options(e, call, &options)) return value_error();
+    elbo_terms(e, &options, span, &terms);
     return total(e, &terms, span);
   }
+  if (word == WORD_ENTROPY_ELBO) return entropy_terms(e, call, span, &terms) ? total(e, &terms, span) : value_error();
   if (word == WORD_LOG_WEIGHT) return log_weight(e, span);
   if (word == WORD_LOG_JOINT)
     return average_samples(
@@ -455,8 +477,12 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
   Name variable = variable_name(e, call);
   if (!variable) return of_distributions(e, word, call);
   const Argument *how = find_argument(call, "method");
+  if (word == WORD_LOG_LIK) {
+    bool closed = false;
+    if (how && !read_log_lik(e, how, &closed)) return value_error();
+    return log_lik_term(e, variable, closed, span);
+  }
   if (how && !read_kl_method(e, how, &method)) return value_error();
-  if (word == WORD_LOG_LIK) return average_samples(e, log_density(e, ITEM_LIKELIHOOD, variable, span));
   if (word == WORD_LOG_PRIOR) return average_samples(e, log_density(e, ITEM_PRIOR, variable, span));
   if (word == WORD_LOG_POST) return average_samples(e, log_density(e, ITEM_POSTERIOR, variable, span));
   if (word == WORD_ENTROPY) return entropy_of(e, variable, span);
@@ -475,14 +501,15 @@ void objective_terms(Elaborator *e, const Expr *x, double sign, Terms *terms) {
     objective_terms(e, x->a, -sign, terms);
     return;
   }
-  bool elbo = (x->kind == EXPR_NAME || x->kind == EXPR_CALL) && strcmp(x->name, "elbo") == 0 &&
-              !model_find_declaration(e->model, x->name);
-  if (elbo) {
-    KlMethod method;
-    Value kl_weight;
+  bool word = (x->kind == EXPR_NAME || x->kind == EXPR_CALL) && !model_find_declaration(e->model, x->name);
+  bool elbo = word && strcmp(x->name, "elbo") == 0, entropy = word && strcmp(x->name, "entropy_elbo") == 0;
+  if (elbo || entropy) {
+    const Expr *call = x->kind == EXPR_CALL ? x : NULL;
+    ElboOptions options;
     int before = terms->count;
-    if (!elbo_options(e, x->kind == EXPR_CALL ? x : NULL, &method, &kl_weight)) return;
-    elbo_terms(e, method, kl_weight, x->span, terms);
+    if (entropy && !entropy_terms(e, call, x->span, terms)) return;
+    if (elbo && !elbo_options(e, call, &options)) return;
+    if (elbo) elbo_terms(e, &options, x->span, terms);
     for (int i = before; i < terms->count; i++) terms->items[i].sign *= sign;
     return;
   }

@@ -41,6 +41,7 @@ typedef enum ProgramKind {
   PROGRAM_EXPORT_ROWS,
   PROGRAM_FIT,     /* of the batch's locals before a step of training: the objective and its gradient in them */
   PROGRAM_FIT_NEW, /* of rows that were not trained on */
+  PROGRAM_SOLVE,   /* the solved params of a batch */
   PROGRAM_COUNT
 } ProgramKind;
 extern const char *const program_names[PROGRAM_COUNT];

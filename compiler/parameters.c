@@ -12,7 +12,7 @@ static int find_parameter(const Signature *s, const char *name) {
   return -1;
 }
 
-static const Attribute *attribute(const TypeExpr *type, const char *name) {
+const Attribute *type_attribute(const TypeExpr *type, const char *name) {
   for (int i = 0; i < type->attribute_count; i++)
     if (strcmp(type->attributes[i].name, name) == 0) return &type->attributes[i];
   return NULL;
@@ -90,17 +90,18 @@ static Scope *numbers_of(Elaborator *e, const Scope *scope) {
 
 static bool is_transformed(Elaborator *e, const TypeExpr *type) {
   Name constrain = intern(e->c, arena_printf(e->c, "constrain_%s", type->name));
-  return library_find(e->model, ITEM_FUNCTION, constrain) != NULL || attribute(type, "unit_norm") ||
-         attribute(type, "max_norm");
+  return library_find(e->model, ITEM_FUNCTION, constrain) != NULL || type_attribute(type, "unit_norm") ||
+         type_attribute(type, "max_norm");
 }
 
 static int add_parameter(Elaborator *e, const char *full_name, const TypeExpr *type, const Shape *shape,
                          const Expr *init, Span span) {
   Signature *s = e->graph->signature;
   Parameter p = {.name = intern(e->c, full_name), .shape = *shape, .span = span};
-  p.fixed = attribute(type, "fixed") != NULL;
-  p.projected = attribute(type, "projected") != NULL;
-  p.constrained = is_transformed(e, type) && !p.projected && !p.fixed;
+  p.solved = type_attribute(type, "solved") != NULL;
+  p.fixed = p.solved || type_attribute(type, "fixed") != NULL;
+  p.projected = type_attribute(type, "projected") != NULL;
+  p.constrained = p.solved || (is_transformed(e, type) && !p.projected && !p.fixed);
   s->parameters = arena_grow(e->c, s->parameters, s->parameter_count, sizeof *s->parameters);
   s->parameters[s->parameter_count] = p;
   Model *m = e->model;
@@ -135,7 +136,7 @@ static Value initial_value_at(Elaborator *e, const ParameterSource *source, Name
   } else {
     Support support;
     Node *node = value_node(e, &v);
-    bool normed = attribute(source->type, "unit_norm") || attribute(source->type, "max_norm");
+    bool normed = type_attribute(source->type, "unit_norm") || type_attribute(source->type, "max_norm");
     if (read_support(e, source->type, &support) && facts_disjoint(&node->facts, &support.facts) && !normed) {
       error_at(e->c, "support", span, "%s is %s, but its initial value %s", name, support.name,
                lies_text(e->c, &node->facts));
@@ -143,7 +144,7 @@ static Value initial_value_at(Elaborator *e, const ParameterSource *source, Name
     } else
       v = expand_to(e, v, shape, span);
   }
-  if (attribute(source->type, "unit_norm") || attribute(source->type, "max_norm") ||
+  if (type_attribute(source->type, "unit_norm") || type_attribute(source->type, "max_norm") ||
       strcmp(source->type->name, "lower_triangular") == 0)
     v = constrain(e, source->type, v, "project");
   leave_callee(e, frame);
@@ -153,6 +154,15 @@ static Value initial_value_at(Elaborator *e, const ParameterSource *source, Name
 static Value initial_value(Elaborator *e, int index) {
   const Parameter *p = &e->graph->signature->parameters[index];
   return initial_value_at(e, &e->model->sources[index], p->name, &p->shape, 0, p->span);
+}
+
+/* In training the batch's optimum, elsewhere what the whole training data had. */
+static Value solved_value(Elaborator *e, const Parameter *p, Node *raw, Span span) {
+  if (!check_solved(e, p->name, p->span)) return value_error();
+  Node *statistic = e->training && !e->solving ? solved_statistic(e, p->name, &p->shape, span) : raw;
+  if (!statistic) return value_error();
+  Value v = solved_from_statistic(e, p->name, statistic, span);
+  return v;
 }
 
 Value make_parameter(Elaborator *e, Name name, const char *full_name, const TypeExpr *type, const Expr *init,
@@ -169,6 +179,7 @@ Value make_parameter(Elaborator *e, Name name, const char *full_name, const Type
   const Parameter *p = &e->graph->signature->parameters[index];
   place(e, span);
   Value raw = value_tensor(build_parameter(e->graph, index), 0, span);
+  if (p->solved) return solved_value(e, p, raw.node, span);
   if (!p->constrained) return raw;
   return constrain(e, type, raw, "constrain");
 }
@@ -194,6 +205,7 @@ Value raw_initial_value(Elaborator *e, int index) {
   const Parameter *p = &e->graph->signature->parameters[index];
   const TypeExpr *type = e->model->sources[index].type;
   Value v = initial_value(e, index);
+  if (p->solved) return v.kind == VALUE_ERROR ? v : statistic_from_solved(e, p->name, v, p->span);
   return p->constrained ? transform(e, "unconstrain", type->name, v, p->span) : v;
 }
 
@@ -214,6 +226,7 @@ Value exported_value(Elaborator *e, int index) {
   const ParameterSource *source = &e->model->sources[index];
   Value raw = value_tensor(build_parameter(e->graph, index), 0, p->span);
   if (!p->constrained) return raw;
+  if (p->solved) return solved_from_statistic(e, p->name, raw.node, p->span);
   Frame frame = enter_callee(e, source->scope, source->model_visible, p->name);
   Value v = constrain(e, source->type, raw, "constrain");
   leave_callee(e, frame);
@@ -230,7 +243,7 @@ static int local_index(Elaborator *e, const Item *item) {
   Support support;
   RowState local = {.name = item->name, .span = item->name_span};
   if (!read_support(e, item->type, &support) || !read_shape(e, item->type, &local.shape)) return -1;
-  const Attribute *projected = attribute(item->type, "projected");
+  const Attribute *projected = type_attribute(item->type, "projected");
   if (projected) {
     Diagnostic *d = error_at(e->c, "attribute", projected->span, "a `local` cannot be projected");
     help_with(d, "without `projected` its constraint is a transform, which inner steps see as well");

@@ -51,14 +51,20 @@ const Override *find_override(const Model *m, Name name) {
   return NULL;
 }
 
+/* A posterior of it, or an `infer` that names it. */
+static bool infers(const Item *item, Name latent) {
+  bool found = item->kind == ITEM_POSTERIOR && item->name == latent;
+  for (int i = 0; item->kind == ITEM_INFER && i < item->name_count; i++) found |= item->names[i] == latent;
+  return found;
+}
+
 /* Two statements with the same subject cannot both stand. */
 static bool same_subject(const Item *a, const Item *b) {
-  bool inference_a = a->kind == ITEM_POSTERIOR || a->kind == ITEM_INFER;
-  bool inference_b = b->kind == ITEM_POSTERIOR || b->kind == ITEM_INFER;
-  if (inference_a && inference_b) {
-    Name first = a->kind == ITEM_INFER && a->name_count > 0 ? a->names[0] : a->name;
-    Name second = b->kind == ITEM_INFER && b->name_count > 0 ? b->names[0] : b->name;
-    return first == second;
+  if (b->kind == ITEM_POSTERIOR) return infers(a, b->name);
+  if (b->kind == ITEM_INFER) {
+    bool any = false;
+    for (int i = 0; i < b->name_count; i++) any |= infers(a, b->names[i]);
+    return any;
   }
   bool goal_a = a->kind == ITEM_OBJECTIVE || a->kind == ITEM_MINIMIZE;
   bool goal_b = b->kind == ITEM_OBJECTIVE || b->kind == ITEM_MINIMIZE;
@@ -77,8 +83,9 @@ static void remove_item(Table *table, int at) {
 static void drop_statements_about(Model *m, const Item *item) {
   for (int i = m->items.count - 1; i >= 0; i--) {
     const Item *old = m->items.items[i];
-    bool about = old->kind == ITEM_PRIOR || old->kind == ITEM_POSTERIOR || old->kind == ITEM_LIKELIHOOD;
-    if (about && old->name == item->name && old->span.source != item->span.source) remove_item(&m->items, i);
+    bool about = old->kind == ITEM_PRIOR || old->kind == ITEM_LIKELIHOOD;
+    if (((about && old->name == item->name) || infers(old, item->name)) && old->span.source != item->span.source)
+      remove_item(&m->items, i);
   }
 }
 
@@ -127,6 +134,8 @@ static void add_item(Model *m, Item *item) {
       return;
     }
     m->items.items[i] = item;
+    for (int k = m->items.count - 1; k > i; k--) /* `infer a, b` may stand for two posteriors */
+      if (same_subject(m->items.items[k], item)) remove_item(&m->items, k);
     if (old->kind != item->kind && is_declaration(old->kind)) drop_statements_about(m, item);
     return;
   }
@@ -292,7 +301,6 @@ static void refuse(Compilation *c, Span span, const char *what, const char *inst
 
 static void refuse_type(Compilation *c, const TypeExpr *type) {
   static const char *const words[][2] = {
-      {"solved", "give the parameter an `init` and let the optimiser fit it"},
       {"missing_ok", NULL},
       {"gathered", NULL},
   };
@@ -305,9 +313,11 @@ static void refuse_type(Compilation *c, const TypeExpr *type) {
 static void refuse_block(Compilation *c, const Block *block) {
   for (int i = 0; i < block->count; i++) {
     const Stmt *s = block->items[i];
-    if (s->kind == STMT_REPEAT) refuse(c, s->span, "`repeat`", "write the rounds out, one after the other");
     if (s->kind == STMT_PARAM && s->is_local)
       refuse(c, s->span, "a `local` inside a block", "declare it among the statements of the model");
+    if (s->kind == STMT_PARAM && type_attribute(s->type, "solved"))
+      refuse(c, type_attribute(s->type, "solved")->span, "a solved param inside a block",
+             "declare it among the statements of the model");
     if (s->kind == STMT_PARAM) refuse_type(c, s->type);
   }
 }
@@ -316,8 +326,6 @@ static void refuse_unbuilt(Model *m) {
   Compilation *c = m->compilation;
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind == ITEM_INFER && !model_find(m, ITEM_LOCAL, item->names[0]))
-      refuse(c, item->span, "`infer`", "use an encoder and `posterior NAME ~ ...`");
     if (item->kind == ITEM_TRAIN && item->name)
       refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
     if (item->type) refuse_type(c, item->type);

@@ -179,6 +179,6 @@ const char *test_rule(Model *, const Item *rule, uint64_t seed);
 
 /* Draws: rows x event, malloc; noise of `field`'s arguments by seed. NULL if there is no such field. sharpness: what
  * the field's own extra formals are multiplied by. */
-double *draw_rows(const Subject *, const char *field, const Point *, uint64_t seed, double sharpness, long rows);
+double *draw_rows(const Subject *, const Field *, const Point *, uint64_t seed, double sharpness, long rows);
 
 #endif

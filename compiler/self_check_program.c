@@ -375,15 +375,15 @@ static double *draw_derived(Builder *b, const Subject *s, const Value *d, const 
   return p && program_run(p, columns, rows, &out) ? out : NULL;
 }
 
-double *draw_rows(const Subject *s, const char *name, const Point *setting, uint64_t seed, double sharpness,
+double *draw_rows(const Subject *s, const Field *field, const Point *setting, uint64_t seed, double sharpness,
                   long rows) {
   Builder b = builder_open(s->model);
   Value d, arguments[MAX_SLOTS];
   Column columns[MAX_INPUTS];
   if (!builder_distribution(&b, s, &d)) return NULL;
   int count = point_columns(s, setting, columns);
-  if (!s->item->has_block) return strcmp(name, "sample") == 0 ? draw_derived(&b, s, &d, columns, seed, rows) : NULL;
-  const Field *field = distribution_find_field(d.family, name);
+  if (!s->item->has_block) return field ? NULL : draw_derived(&b, s, &d, columns, seed, rows);
+  if (!field) field = distribution_find_field(d.family, "sample");
   if (!field || field->head.count + field->extra.count > MAX_SLOTS) return NULL;
   int total = field->head.count + field->extra.count;
   for (int i = 0; i < total; i++) {

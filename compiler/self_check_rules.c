@@ -122,7 +122,7 @@ static bool by_sum(Pair *pair, Truth *truth) {
 }
 
 static bool by_draws(Pair *pair, uint64_t seed, long draws, Truth *truth) {
-  double *z = draw_rows(&pair->q, "sample", &pair->q_setting, seed, 1, draws), sum = 0, squares = 0;
+  double *z = draw_rows(&pair->q, NULL, &pair->q_setting, seed, 1, draws), sum = 0, squares = 0;
   double *ratio = z ? log_ratios(pair, z, draws, NULL) : NULL;
   for (long i = 0; ratio && i < draws; i++) {
     sum += ratio[i];

@@ -165,9 +165,9 @@ static bool report_outside(Testing *t, const Subject *s, const Point *setting, c
  * -------------------------------------------------------------------------------------------------------------- */
 
 /* At its sharpest, a relaxed draw is the hard one under the same noise, but for noise close to a threshold. */
-static double agreement(const Subject *s, const Point *setting, const double *hard, uint64_t seed, double sharpness,
-                        long rows) {
-  double *soft = draw_rows(s, "relaxed", setting, seed, sharpness, rows);
+static double agreement(const Subject *s, const Field *relaxed, const Point *setting, const double *hard, uint64_t seed,
+                        double sharpness, long rows) {
+  double *soft = draw_rows(s, relaxed, setting, seed, sharpness, rows);
   long near = 0;
   if (!soft) return NAN;
   for (long r = 0; r < rows; r++) {
@@ -182,15 +182,14 @@ static double agreement(const Subject *s, const Point *setting, const double *ha
   return (double)near / (double)rows;
 }
 
-static void test_relaxed(Testing *t, const Subject *s, const Point *setting, const double *hard, uint64_t seed,
-                         long rows) {
-  const Field *field = distribution_find_field(s->item, "relaxed");
-  if (!field) return;
+static void test_relaxed(Testing *t, const Subject *s, const Field *field, const Point *setting, const double *hard,
+                         uint64_t seed, long rows) {
   if (field->extra.count == 0) {
     tally_skip(t, ASPECT_RELAXED, "it has no temperature or steepness to make it sharp by");
     return;
   }
-  double cold = agreement(s, setting, hard, seed, 1e-4, rows), steep = agreement(s, setting, hard, seed, 1e4, rows);
+  double cold = agreement(s, field, setting, hard, seed, 1e-4, rows),
+         steep = agreement(s, field, setting, hard, seed, 1e4, rows);
   double best = fmax(cold, steep);
   t->tallies[ASPECT_RELAXED].number = "share of draws that agree";
   if (!tally(t, ASPECT_RELAXED, 1 - best, 0.02)) return;
@@ -227,7 +226,7 @@ void test_sampler(Testing *t, const Subject *s, const Point *setting, const Mass
   const Field *field = s->item->has_block ? distribution_find_field(s->item, "sample") : NULL;
   uint64_t seed = t->seed * 7919u + (uint64_t)number * 2u + 1u;
   if (!field && s->item->has_block) return;
-  double *draws = draw_rows(s, "sample", setting, seed, 1, DRAWS);
+  double *draws = draw_rows(s, NULL, setting, seed, 1, DRAWS);
   if (!draws) {
     if (field) tally_skip(t, ASPECT_SAMPLE, "it cannot be evaluated by itself");
     return;
@@ -243,13 +242,14 @@ void test_sampler(Testing *t, const Subject *s, const Point *setting, const Mass
     long rows = DRAWS;
     if (!(v.statistic <= v.limit)) {
       rows = 4 * DRAWS;
-      double *more = draw_rows(s, "sample", setting, seed + 1, 1, rows);
+      double *more = draw_rows(s, NULL, setting, seed + 1, 1, rows);
       if (more) v = judge(m, more, rows);
       free(more);
     }
     t->tallies[ASPECT_SAMPLE].number = "of what is allowed";
     if (tally(t, ASPECT_SAMPLE, v.statistic / v.limit, 1)) report(s, setting, &v, rows);
   }
-  if (field) test_relaxed(t, s, setting, draws, seed, 2000);
+  for (const Field *f = NULL; field && (f = next_relaxed(s->item, f));)
+    test_relaxed(t, s, f, setting, draws, seed, 2000);
   free(draws);
 }

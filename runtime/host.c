@@ -455,3 +455,41 @@ int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const 
   free(values);
   return status;
 }
+
+/* ---- solved parameters --------------------------------------------------------------------------------------- */
+
+static void add_solved(const struct spm_run *run, double *sums) {
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    const real *values = spm_output_values(run, output);
+    double *sum = sums + run->model->parameters[output->index].offset;
+    for (long k = 0; k < output->size; k++) sum[k] += (double)values[k] * (double)run->call.rows;
+  }
+}
+
+int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error) {
+  const struct spm_model *model = host->model;
+  const struct spm_program *program = spm_find_program(model, "solve");
+  if (!program) return 0;
+  double *sums = calloc((size_t)model->parameter_size + 1, sizeof *sums);
+  int status = sums ? 0 : spm_fail_system(error, model->name, "solve", ENOMEM);
+  for (long first = 0; first < rows->count && status == 0; first += SPM_EVALUATION_ROWS) {
+    long count = rows->count - first < SPM_EVALUATION_ROWS ? rows->count - first : SPM_EVALUATION_ROWS;
+    status = spm_host_gather(host, rows, NULL, first, count, error);
+    if (status != 0) break;
+    struct spm_run run = spm_host_run(host, program, count);
+    run.call.first_row = first;
+    spm_run_program(&run);
+    add_solved(&run, sums);
+  }
+  for (int i = 0; i < program->output_count && status == 0; i++) {
+    const struct spm_output *output = &program->outputs[i];
+    long offset = model->parameters[output->index].offset;
+    for (long k = 0; k < output->size; k++)
+      host->parameters[offset + k] = (real)(sums[offset + k] / (double)rows->count);
+    if (!spm_all_finite(host->parameters + offset, output->size))
+      status = spm_fail(error, "%s: the optimum of %s is not finite", model->name, output->name);
+  }
+  free(sums);
+  return status;
+}

@@ -92,6 +92,10 @@ int spm_columns_create(struct spm_columns *columns, const struct spm_program *pr
 void spm_columns_free(struct spm_columns *columns);
 void spm_columns_read(const struct spm_columns *columns, const struct spm_run *run, double *values);
 
+/* Solved parameters: those of all these rows, by program "solve" at the posteriors as they are. Nothing is done for a
+ * model without any. */
+int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error);
+
 /* Means over a whole data set by the program of `columns`, each batch weighted by its rows; schedules see host->epoch
  * and host->step. */
 int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const struct spm_columns *columns,

@@ -36,6 +36,7 @@ enum { /* what a program's output is; the order is that of OutputRole in the com
        SPM_STATE_OF,
        SPM_INITIAL_OF,
        SPM_EXPORT_OF,
+       SPM_SOLVED_OF, /* raw value of a solved parameter: the mean over all batches is the one for the data */
        SPM_ROWS,
        SPM_ROW_GRADIENT_OF, /* these three are of a row state, rows x size */
        SPM_ROW_NEXT_OF,

@@ -27,6 +27,7 @@ struct training {
   double *values, *means, *valid;
   int broken_rows; /* the row state of which a gradient was not finite in this step, or -1 */
   double last_checkpoint;
+  long solved_at; /* step */
 };
 
 /* ---- plan ---------------------------------------------------------------------------------------------------- */
@@ -184,12 +185,21 @@ static double seconds_now(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* What training inserts batch by batch, for all rows; once between two steps. */
+static int solve(struct training *t, struct spm_error *error) {
+  if (t->solved_at == t->state->step) return 0;
+  if (spm_host_solve(t->host, &t->options->data, error) != 0) return -1;
+  t->solved_at = t->state->step;
+  return 0;
+}
+
 static int write_checkpoint(struct training *t, bool always, struct spm_error *error) {
   double now = seconds_now();
   if (!t->options->checkpoint) return 0;
   if (!always && now - t->last_checkpoint < t->options->checkpoint_interval) return 0;
   t->host->epoch = t->state->epoch;
   t->host->step = t->state->step;
+  if (solve(t, error) != 0) return -1;
   struct saved_run run = {.seed = t->host->seed, .batch = t->batch, .rows = t->options->data.count};
   if (saved_write(t->options->checkpoint, t->host, &run, t->state, error) != 0) return -1;
   t->last_checkpoint = now;
@@ -228,6 +238,7 @@ static int finish_epoch(struct training *t, struct spm_error *error) {
   double *valid = NULL;
   if (t->options->valid.count > 0) {
     valid = t->valid;
+    if (solve(t, error) != 0) return -1;
     if (spm_host_evaluate(t->host, &t->options->valid, t->options->valid_columns, valid, error) != 0) return -1;
   }
   if (t->events->epoch && t->events->epoch(t->events->context, state, t->means, valid, error) != 0) return -1;
@@ -301,11 +312,12 @@ static int prepare(struct training *t, struct spm_error *error) {
 
 int train_run(struct spm_host *host, const struct train_options *options, struct train_state *state,
               const struct train_events *events, struct spm_error *error) {
-  struct training t = {.host = host, .options = options, .state = state, .events = events};
+  struct training t = {.solved_at = -1, .host = host, .options = options, .state = state, .events = events};
   int status = prepare(&t, error);
   while (status == TRAIN_FINISHED && state->step < t.total_steps && !state->unchanged) status = run_epoch(&t, error);
   host->epoch = state->epoch;
   host->step = state->step;
+  if (status != TRAIN_FAILED && solve(&t, error) != 0) status = TRAIN_FAILED;
   free(t.order);
   free(t.values);
   free(t.means);

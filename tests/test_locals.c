@@ -285,3 +285,23 @@ Test(locals, a_batch_statistic_makes_one_problem_of_the_batch) {
   bench_close(&together);
   bench_close(&apart);
 }
+
+/* After training, solved params are those of all rows: evaluating the rows where they are gives the objective that
+ * training had, though training inserted the optimum and evaluation reads it. */
+Test(locals, solved_params_are_those_of_all_rows) {
+  Bench b;
+  bench_open(&b,
+             "model m;  dim D = 4;  dim K = 2;  data x : real[D];  latent z : real[K];\n"
+             "param W : real[D, K] unit_norm(over = D) init normal(0, 1);\n"
+             "param noise : positive solved;  param scale : positive[K] solved;\n"
+             "local nu : real[K] init 0;  local t : lower_triangular[K, K] init identity(K);\n"
+             "prior z ~ laplace(0, scale);  likelihood x ~ normal(W @ z, noise);\n"
+             "posterior z ~ normal(nu, cholesky = t);  objective entropy_elbo;\n"
+             "train { optimizer = lbfgs(steps = 40, history = 10); batch = all; epochs = 3; stop = unchanged(1); }",
+             2);
+  bench_train(&b, 3);
+  double stored = objective_of(&b, true);
+  cr_expect(fabs(stored - b.state.recent[0]) < 1e-5 * (1 + fabs(stored)), "%.9g, in training %.9g", stored,
+            b.state.recent[0]);
+  bench_close(&b);
+}

@@ -267,7 +267,7 @@ static void gradients_are_finite(const char *type, const char *prior, const char
            "model m; dim D = 4; dim K = 21; data x : unit[D]; latent z : %s; prior z ~ %s; param scale : real init 5;"
            "let a = scale * (cumsum(ones(K)) - 11) + 0 * dense(x, K); posterior z ~ %s;"
            "likelihood x ~ bernoulli(logits = dense(z, D)); objective elbo %s;",
-           type, prior, posterior, strncmp(posterior, "spike", 5) == 0 ? "" : "+ 0.1 * entropy(z)");
+           type, prior, posterior, strncmp(posterior, "hard", 4) == 0 ? "" : "+ 0.1 * entropy(z)");
   spm_compiled *c = spm_compile(text, "ends.spm", NULL, 0, error, sizeof error);
   cr_assert(c != NULL, "%s", error);
   float x[4 * 64];
@@ -299,6 +299,107 @@ Test(relaxed, gradients_stay_finite_at_the_ends) {
   gradients_are_finite("binary[K]", coin, "bernoulli(prob = sigmoid(a)) by relaxed(temperature = 0.05)");
   gradients_are_finite("category(K)", choice, "categorical(logits = a) by relaxed(temperature = 0.05)");
   gradients_are_finite("category(K)", choice, "categorical(prob = softmax(a)) by relaxed(temperature = 0.05)");
+  gradients_are_finite("unit[K]", "hard_concrete(logits = -2)", "hard_concrete(logits = a) by relaxed");
   gradients_are_finite("real[K]", spike, "spike_slab(sigmoid(a), a, 1) by relaxed(temperature = 0.05)");
   gradients_are_finite("real[K]", spike, "spike_slab(sigmoid(a), a, 1) by relaxed(steepness = 200)");
+}
+
+/* A family of one's own over counts, whose KL is a rule. */
+Test(relaxed, counts) {
+  Spec s = spec_right(
+      "model m; data x : count[2]; latent n : count[3]; prior n ~ geometric(0.3); encoder q(x) { a = dense(x, 3); }\n"
+      "posterior n ~ geometric(q.a) by relaxed(temperature = 0.1); likelihood x ~ poisson(softplus(dense(n, 2)));\n"
+      "distribution geometric(z : count; logits) {\n  log_pdf = -softplus(-logits) - z * softplus(logits);\n"
+      "  sample(u : uniform) = floor(-log(u) / softplus(logits));\n"
+      "  relaxed(u : uniform; temperature : positive) = stairs(-log(u) / softplus(logits), temperature);\n}\n"
+      "function stairs(v, t) = floor(v + 0.5) - 0.5 + 0.5 * tanh((v - floor(v + 0.5)) / t);\n"
+      "rule kl(geometric(a), geometric(b)) = softplus(-b) - softplus(-a) + exp(-a) * (softplus(b) - softplus(a));\n"
+      "metric whole = mean(n == floor(n)); metric size = mean(n - exp(-q.a)); metric level = n[0] > 0.5;\n");
+  static double x[2 * 2000];
+  for (int i = 0; i < 2 * 2000; i++) x[i] = i % 3;
+  Run run = {.rows = 2000, .inputs = {{"x", x}}};
+  cr_expect(spec_metric(&s, "whole", &run) == 1 && train_metric(&s, "whole", &run) < 0.5);
+  cr_expect_float_eq(spec_metric(&s, "size", &run), 0, 0.2);
+  cr_expect_float_eq(spec_metric(&s, "level", &run), train_metric(&s, "level", &run), 1e-12);
+  spec_close(&s);
+}
+
+/* Several samples share nothing but the encoder; the spike is warmed up by a schedule in its weight. */
+Test(relaxed, samples_and_a_warm_up) {
+  Spec s = spec_right("model m; dim K = 5; data x : unit[4]; latent z : real[K]; prior z ~ spike_slab(0.2, 0, 1);\n"
+                      "encoder q(x) { w = sigmoid(dense(x, K)); m = dense(x, K); }\n"
+                      "schedule warm = min(1, epoch / 10);\n"
+                      "posterior z ~ spike_slab(1 - warm * (1 - q.w), q.m, 0.5) by relaxed(temperature = 0.5);\n"
+                      "likelihood x ~ normal(dense(z, 4), 1); objective elbo(samples = 3);\n"
+                      "metric zeros = mean(z == 0); metric expected = warm * mean(1 - q.w);\n");
+  Run run = bits_run();
+  run.epoch = 0;
+  cr_expect(spec_metric(&s, "zeros", &run) == 0);
+  const double *slope = spec_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, "q.m.dense.W", &run);
+  for (int i = 0; i < 20; i++) cr_expect(isfinite(slope[i]) && slope[i] != 0);
+  run.epoch = 7;
+  cr_expect_float_eq(spec_metric(&s, "zeros", &run), spec_metric(&s, "expected", &run), 4.5 * 0.5 / sqrt(4500));
+  cr_expect(fabs(spec_metric(&s, "relaxation_gap", &run)) > 1e-6);
+  spec_close(&s);
+}
+
+/* ---- hard-concrete gates -------------------------------------------------------------------------------------------
+ */
+
+/* Straight from the density: two atoms, and Simpson's rule in between. */
+static double log_sigmoid(double x) { return x < 0 ? x - log1p(exp(x)) : -log1p(exp(-x)); }
+
+static double log_gate(double z, double logits) {
+  double t = 2.0 / 3, inner = (z + 0.1) / 1.2, tilt = t * log(inner / (1 - inner)) - logits;
+  return log(t) + log_sigmoid(tilt) + log_sigmoid(-tilt) - log(inner) - log(1 - inner) - log(1.2);
+}
+
+static double gate_kl(double a, double b) {
+  enum { N = 20000 };
+  double ends = 2.0 / 3 * log(11), sum = 0;
+  double kl = exp(log_sigmoid(-a - ends)) * (log_sigmoid(-a - ends) - log_sigmoid(-b - ends));
+  kl += exp(log_sigmoid(a - ends)) * (log_sigmoid(a - ends) - log_sigmoid(b - ends));
+  for (int i = 0; i <= N; i++) {
+    double z = (double)i / N, q = log_gate(z, a);
+    sum += (i == 0 || i == N ? 1 : i % 2 ? 4 : 2) * exp(q) * (q - log_gate(z, b));
+  }
+  return kl + sum / (3 * N);
+}
+
+Test(relaxed, kl_of_gates_is_the_integral) {
+  static const double pairs[][2] = {{0.4, -1},  {-1, 0.4}, {2, 2},   {0.3, 0.31}, {-3, 1.9}, {-0.2, 0.7},
+                                    {1.5, 0.5}, {6, -6},   {-9, 14}, {30, -20},   {0, 1e-4}, {-25, -24.5}};
+  Spec s = spec_right("model m; data x : real[1]; param a : real init 0; param b : real init 0;\n"
+                      "objective kl(hard_concrete(logits = a), hard_concrete(logits "
+                      "= b)) + sum(x);\nmetric k = kl(hard_concrete(logits = a), hard_concrete(logits = b));\n");
+  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+    const double *pair = pairs[i];
+    Run run = {.rows = 1, .inputs = {{"a", &pair[0]}, {"b", &pair[1]}}};
+    double expected = gate_kl(pair[0], pair[1]), found = spec_metric(&s, "k", &run);
+    cr_expect(fabs(found - expected) < 1e-8 * (1 + fabs(expected)), "kl(%g, %g): %.12g, not %.12g", pair[0], pair[1],
+              found, expected);
+    double step = 1e-4, above = gate_kl(pair[0] + step, pair[1]), below = gate_kl(pair[0] - step, pair[1]);
+    double slope = -*spec_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, "a", &run);
+    cr_expect(fabs(slope - (above - below) / (2 * step)) < 1e-6 * (1 + fabs(slope)),
+              "slope at (%g, %g): %.9g, not %.9g", pair[0], pair[1], slope, (above - below) / (2 * step));
+  }
+  spec_close(&s);
+}
+
+Test(relaxed, gates_have_their_expected_norm) {
+  Spec s = spec_right("model m; data x : real[2]; param a : real init -0.8; latent z : unit; prior z ~ "
+                      "hard_concrete(logits = 0); posterior z ~ hard_concrete(logits = a) by relaxed;\n"
+                      "likelihood x ~ normal(z * ones(2), 1); metric used = z != 0; metric whole = z == 1;\n"
+                      "metric norm = hard_concrete_open(a); metric still = hard_concrete_gate(a);\n"
+                      "draw g : unit ~ hard_concrete(logits = a); metric drawn = g != 0;\n");
+  Run run = {.rows = ROWS};
+  double norm = spec_metric(&s, "norm", &run), error = 4.5 * sqrt(norm * (1 - norm) / ROWS);
+  cr_expect_float_eq(spec_metric(&s, "used", &run), norm, error);
+  cr_expect_float_eq(spec_metric(&s, "drawn", &run), norm, error);
+  cr_expect(train_metric(&s, "used", &run) == spec_metric(&s, "used", &run));
+  double whole = 1 / (1 + exp(0.8 + 2.0 / 3 * log(11)));
+  cr_expect_float_eq(spec_metric(&s, "whole", &run), whole, 4.5 * sqrt(whole / ROWS));
+  cr_expect_float_eq(spec_metric(&s, "still", &run), 1.2 / (1 + exp(0.8)) - 0.1, 1e-12);
+  cr_expect_float_eq(spec_metric(&s, "relaxation_gap", &run), 0, 1e-12);
+  spec_close(&s);
 }

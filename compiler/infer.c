@@ -1,0 +1,352 @@
+/* infer: `infer NAMES by METHOD(...)` -> the values of latents, found from the log joint alone, without a network that
+ * computes them. The methods stand in the table below, each in a file of its own. A method walks the model's densities
+ * in a world of its own, in which the latents are the values reached so far and everything else is evaluated anew;
+ * what does not depend on the latents comes out as the same nodes. */
+#include "infer.h"
+
+#include <math.h>
+#include <string.h>
+
+static const InferenceMethod methods[] = {
+    {"langevin", "steps, step_size, noise, start, persistent", false, infer_by_gradient},
+    {"map", "steps, step_size, start, optimizer", false, infer_by_gradient},
+    {"ista", "steps, step_size, threshold, start", true, infer_by_prox},
+    {"fista", "steps, step_size, threshold, start", true, infer_by_prox},
+};
+enum { METHOD_COUNT = sizeof methods / sizeof *methods };
+
+Item *model_inference(const Model *m, Name latent) {
+  for (int i = 0; i < m->items.count; i++) {
+    Item *item = m->items.items[i];
+    for (int k = 0; item->kind == ITEM_INFER && k < item->name_count; k++)
+      if (item->names[k] == latent) return item;
+  }
+  return NULL;
+}
+
+/* ---- options ------------------------------------------------------------------------------------------------------
+ */
+
+const Expr *option_of(const Inference *in, const char *name) {
+  const Argument *a = find_argument(in->method, name);
+  return a ? a->value : NULL;
+}
+
+bool count_option(const Inference *in, const char *name, int initial, int *out) {
+  const Expr *x = option_of(in, name);
+  *out = initial;
+  if (!x) return true;
+  Value v = elaborate(in->e, x);
+  if (v.kind == VALUE_ERROR) return false;
+  double n = v.kind == VALUE_NUMBER ? v.dim.size : 0;
+  if (n >= 1 && n <= 100000 && n == floor(n)) {
+    *out = (int)n;
+    return true;
+  }
+  error_at(in->e->c, "argument", x->span,
+           "`%s` must be a whole number from 1 to 100000 known before training; this is %s", name,
+           v.kind == VALUE_NUMBER ? shortest_number(in->e->c, n) : value_text(in->e->c, &v));
+  return false;
+}
+
+Node *scalar_option(const Inference *in, const char *name, double initial) {
+  Elaborator *e = in->e;
+  const Expr *x = option_of(in, name);
+  if (!x) return build_constant(e->graph, initial);
+  Value v = elaborate(e, x);
+  if (v.kind == VALUE_ERROR) return NULL;
+  Node *node = value_node(e, &v);
+  if (!node) return NULL;
+  if (node->shape.rank > 0) {
+    error_at(e->c, "shape", x->span, "`%s` must be one number; this is %s", name, value_text(e->c, &v));
+    return NULL;
+  }
+  if (node->facts.high < 0) {
+    error_at(e->c, "support", x->span, "`%s` must not be negative; this %s", name, lies_text(e->c, &node->facts));
+    return NULL;
+  }
+  return node;
+}
+
+bool option_is_word(const Inference *in, const char *name, const char *word) {
+  const Expr *x = option_of(in, name);
+  return x && x->kind == EXPR_NAME && strcmp(x->name, word) == 0;
+}
+
+bool flag_option(const Inference *in, const char *name, bool *out) {
+  const Expr *x = option_of(in, name);
+  *out = option_is_word(in, name, "true");
+  if (!x || *out || option_is_word(in, name, "false")) return true;
+  error_at(in->e->c, "argument", x->span, "`%s` is true or false", name);
+  return false;
+}
+
+static bool start_value(const Inference *in, int i, Node **out) {
+  Elaborator *e = in->e;
+  const Expr *x = option_of(in, "start");
+  const Facts *facts = &in->supports[i].facts;
+  double nearest = fmin(fmax(0, facts->low), facts->high);
+  if ((facts->above_low && nearest == facts->low) || (facts->below_high && nearest == facts->high))
+    nearest = isinf(facts->high)  ? facts->low + 1
+              : isinf(facts->low) ? facts->high - 1
+                                  : (facts->low + facts->high) / 2;
+  Value v = x ? elaborate(e, x) : value_number(nearest);
+  Span span = x ? x->span : in->span;
+  if (v.kind == VALUE_DISTRIBUTION)
+    v = distribution_sample(e, &v, intern(e->c, arena_printf(e->c, "%s.start", in->latents[i]->name)), &in->shapes[i],
+                            in->axes, span);
+  v = expand_to(e, v, &in->shapes[i], span);
+  if (v.kind == VALUE_ERROR) return false;
+  if (facts_disjoint(&v.node->facts, facts)) {
+    Diagnostic *d = error_at(e->c, "support", span, "`%s` is %s, but its start %s", in->latents[i]->name,
+                             in->supports[i].name, lies_text(e->c, &v.node->facts));
+    note_at(d, in->latents[i]->name_span, "`%s` is declared here", in->latents[i]->name);
+    return false;
+  }
+  *out = build_spread(e->graph, v.node, in->axes & ~v.node->axes);
+  return true;
+}
+
+bool start_values(const Inference *in, Node **z) {
+  bool ok = true;
+  for (int i = 0; i < in->count; i++) ok = start_value(in, i, &z[i]) && ok;
+  return ok;
+}
+
+/* ---- a world in which the latents have given values ---------------------------------------------------------------
+ */
+
+typedef struct World {
+  Memo *memos;
+  int memo_count;
+  NetworkCall *calls;
+  int call_count;
+  LayerCount *layers;
+  int layer_count;
+  StateUpdate *updates;
+  int update_count;
+  const Item *inferring;
+  bool describe;
+  int errors;
+} World;
+
+static World enter_world(const Inference *in, Node **z) {
+  Elaborator *e = in->e;
+  World outer = {.memos = e->memos,
+                 .memo_count = e->memo_count,
+                 .calls = e->calls,
+                 .call_count = e->call_count,
+                 .layers = e->layers,
+                 .layer_count = e->layer_count,
+                 .updates = e->updates,
+                 .update_count = e->update_count,
+                 .inferring = e->inferring,
+                 .describe = e->describe,
+                 .errors = e->c->error_count};
+  e->memos = NULL;
+  e->calls = NULL;
+  e->layers = NULL;
+  e->updates = NULL;
+  e->memo_count = e->call_count = e->layer_count = e->update_count = 0;
+  e->inferring = in->statement;
+  e->describe = false;
+  for (int i = 0; i < in->count; i++) {
+    const Item *latent = in->latents[i];
+    e->memos = arena_grow(e->c, e->memos, e->memo_count, sizeof *e->memos);
+    e->memos[e->memo_count++] = (Memo){.name = latent->name,
+                                       .kind = latent->kind,
+                                       .span = in->span,
+                                       .value = value_tensor(z[i], 0, latent->name_span)};
+  }
+  return outer;
+}
+
+/* What was found wrong is wrong outside as well, and has been said. */
+static void leave_world(Elaborator *e, World outer) {
+  Memo *memos = e->memos;
+  int count = e->memo_count;
+  bool failed = e->c->error_count > outer.errors;
+  e->memos = outer.memos;
+  e->memo_count = outer.memo_count;
+  e->calls = outer.calls;
+  e->call_count = outer.call_count;
+  e->layers = outer.layers;
+  e->layer_count = outer.layer_count;
+  e->updates = outer.updates;
+  e->update_count = outer.update_count;
+  e->inferring = outer.inferring;
+  e->describe = outer.describe;
+  for (int i = 0; failed && i < count; i++) {
+    bool known = memos[i].value.kind != VALUE_ERROR;
+    for (int k = 0; k < e->memo_count && !known; k++)
+      known = e->memos[k].name == memos[i].name && e->memos[k].kind == memos[i].kind;
+    if (known) continue;
+    e->memos = arena_grow(e->c, e->memos, e->memo_count, sizeof *e->memos);
+    e->memos[e->memo_count++] = memos[i];
+  }
+}
+
+/* ---- densities and their gradients --------------------------------------------------------------------------------
+ */
+
+Node *density_at(const Inference *in, Density which, Node **z) {
+  Elaborator *e = in->e;
+  World outer = enter_world(in, z);
+  Value sum = value_number(0);
+  if (which & LIKELIHOODS) sum = apply2(e, IR_add, sum, sum_densities(e, ITEM_LIKELIHOOD, in->span), in->span);
+  if (which & PRIORS) sum = apply2(e, IR_add, sum, sum_densities(e, ITEM_PRIOR, in->span), in->span);
+  leave_world(e, outer);
+  return sum.kind == VALUE_ERROR ? NULL : value_node(e, &sum);
+}
+
+Value prior_at(const Inference *in, int latent, Node **z) {
+  Elaborator *e = in->e;
+  World outer = enter_world(in, z);
+  Value prior = statement_of(e, ITEM_PRIOR, in->latents[latent]->name, in->span);
+  leave_world(e, outer);
+  return prior;
+}
+
+/* Marks what depends on a latent, and returns the first such statistic of the batch. */
+static const Node *batch_statistic(const Inference *in, const Node *density, Node **z) {
+  const Graph *g = in->e->graph;
+  bool *depends = arena_array(in->e->c, bool, g->count), *needed = arena_array(in->e->c, bool, g->count);
+  needed[density->id] = true;
+  for (int id = density->id; id >= 0; id--)
+    for (int k = 0; needed[id] && k < g->nodes[id]->operand_count; k++) needed[g->nodes[id]->operands[k]->id] = true;
+  for (int id = 0; id <= density->id; id++) {
+    const Node *n = g->nodes[id];
+    for (int i = 0; i < in->count; i++) depends[id] |= n == z[i];
+    for (int k = 0; k < n->operand_count; k++) depends[id] |= depends[n->operands[k]->id];
+    bool reduces = op_table[n->op].kind == KIND_OVER || n->op == IR_contract;
+    if (needed[id] && depends[id] && reduces && n->axes_attribute & AXIS_DATUM) return n;
+  }
+  return NULL;
+}
+
+bool density_gradient(const Inference *in, Density which, Node **z, Node **gradients) {
+  Elaborator *e = in->e;
+  Node *density = density_at(in, which, z);
+  if (!density) return false;
+  const Node *statistic = batch_statistic(in, density, z);
+  if (statistic) {
+    Diagnostic *d =
+        error_at(e->c, "batch-statistic", statistic->span.source ? statistic->span : in->span,
+                 "the log joint holds a statistic of the batch, and %s finds the latents of each row by itself",
+                 in->method->name);
+    note_at(d, in->span, "`%s` is inferred here", in->latents[0]->name);
+    help_with(d, "take it of data alone, or infer `%s` with `posterior %s ~ ...`", in->latents[0]->name,
+              in->latents[0]->name);
+    return false;
+  }
+  build_at(e->graph, in->span);
+  differentiate(e->graph, build_sum_over(e->graph, density, density->axes), z, in->count, gradients);
+  return true;
+}
+
+/* ---- the statement ------------------------------------------------------------------------------------------------
+ */
+
+static const InferenceMethod *find_method(Elaborator *e, const Expr *x) {
+  bool named = x->kind == EXPR_CALL || x->kind == EXPR_NAME;
+  for (int i = 0; named && i < METHOD_COUNT; i++)
+    if (strcmp(methods[i].name, x->name) == 0) return &methods[i];
+  Diagnostic *d = error_at(e->c, "inference", x->kind == EXPR_CALL ? x->name_span : x->span,
+                           "`%s` is no method of inference", named ? x->name : span_text(e->c, x->span));
+  Suggestion near = {.name = named ? x->name : ""};
+  Text all = {.compilation = e->c};
+  for (int i = 0; i < METHOD_COUNT; i++) {
+    suggestion_consider(&near, methods[i].name);
+    text_append(&all, "%s%s", i ? ", " : "", methods[i].name);
+  }
+  if (near.best)
+    help_with(d, "did you mean `%s`?", near.best);
+  else
+    help_with(d, "the methods are %s", all.bytes);
+  return NULL;
+}
+
+static bool has_option(const char *options, const char *name) {
+  size_t n = strlen(name);
+  for (const char *at = options; (at = strstr(at, name)); at += n)
+    if ((at == options || at[-1] == ' ') && (at[n] == ',' || at[n] == 0)) return true;
+  return false;
+}
+
+static bool check_options(Elaborator *e, const InferenceMethod *method, const Expr *x) {
+  bool ok = true;
+  for (int i = 0; i < x->argument_count; i++) {
+    const Argument *a = &x->arguments[i];
+    if (a->name && has_option(method->options, a->name)) continue;
+    Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s has no option `%s`",
+                             method->name, a->name ? a->name : span_text(e->c, a->value->span));
+    help_with(d, "its options are %s", method->options);
+    ok = false;
+  }
+  return ok;
+}
+
+static bool add_latent(Inference *in, int i) {
+  Elaborator *e = in->e;
+  Name name = in->statement->names[i];
+  Item *latent = model_find_declaration(e->model, name);
+  if (!latent || latent->kind != ITEM_LATENT) {
+    Diagnostic *d = error_at(e->c, latent ? "statement" : "unknown-name", in->statement->name_spans[i],
+                             latent ? "`infer` is of a latent, and `%s` is declared with `%s`"
+                                    : "infer of `%s`, which is not declared",
+                             name, latent ? item_keyword(latent->kind) : "");
+    if (latent) note_at(d, latent->name_span, "`%s` is declared here", name);
+    return false;
+  }
+  in->latents[i] = latent;
+  Support *support = &in->supports[i];
+  if (!read_support(e, latent->type, support) || !read_shape(e, latent->type, &in->shapes[i])) return false;
+  if (support->facts.integer || support->special == SPECIAL_CATEGORY) {
+    Diagnostic *d = error_at(e->c, "discrete", in->span, "%s moves `%s` along a gradient, and a %s value has none",
+                             in->method->name, name, support->name);
+    note_at(d, latent->name_span, "`%s` is declared here", name);
+    help_with(d, "give it a posterior: `posterior %s ~ ...`", name);
+    return false;
+  }
+  if (support->special != SPECIAL_NONE) {
+    error_at(e->c, "not-supported", latent->type->span, "a latent of the type `%s` under %s is not supported yet",
+             support->name, in->method->name);
+    return false;
+  }
+  return true;
+}
+
+/* A list of values, one for each latent of the statement. */
+Value infer_latents(Elaborator *e, Item *statement) {
+  const Expr *x = statement->expr;
+  const InferenceMethod *method = find_method(e, x);
+  if (!method || !check_options(e, method, x)) return value_error();
+  Inference in = {.e = e, .statement = statement, .method = x, .span = x->span, .count = statement->name_count};
+  if (in.count > MAX_INFERRED || (method->one_latent && in.count > 1)) {
+    error_at(e->c, "inference", statement->span, "%s infers at most %d latent%s at once", method->name,
+             method->one_latent ? 1 : MAX_INFERRED, method->one_latent ? "" : "s");
+    return value_error();
+  }
+  in.axes = AXIS_DATUM | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
+  for (int i = 0; i < in.count; i++)
+    if (!add_latent(&in, i)) return value_error();
+  Value list = {.kind = VALUE_LIST, .span = statement->span, .count = in.count};
+  list.elements = arena_array(e->c, Value, in.count);
+  return method->infer(&in, list.elements) ? list : value_error();
+}
+
+Value inferred_latent(Elaborator *e, Item *latent, Span span) {
+  Item *statement = model_inference(e->model, latent->name);
+  if (e->inferring && e->inferring != statement) {
+    Diagnostic *d = error_at(e->c, "inference", e->inferring->span,
+                             "the log joint of `%s` mentions `%s`, which is inferred by a statement of its own",
+                             e->inferring->names[0], latent->name);
+    note_at(d, statement->span, "here");
+    help_with(d, "infer them together: `infer %s, %s by ...`", e->inferring->names[0], latent->name);
+    return value_error();
+  }
+  Value all = model_value(e, statement, span);
+  for (int i = 0; all.kind == VALUE_LIST && i < all.count; i++)
+    if (statement->names[i] == latent->name) return all.elements[i];
+  return value_error();
+}

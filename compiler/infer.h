@@ -1,0 +1,56 @@
+/* What the inference methods share: infer.c, one file a method, and whoever adds a method to the table. */
+#ifndef SPM_INFER_H
+#define SPM_INFER_H
+
+#include "front.h"
+
+enum { MAX_INFERRED = 8 }; /* latents of one `infer` */
+
+/* One `infer NAMES by METHOD(...)` being turned into values. */
+typedef struct Inference {
+  Elaborator *e;
+  const Item *statement;
+  const Expr *method; /* the call, or the bare name */
+  Span span;
+  int count;
+  Item *latents[MAX_INFERRED];
+  Support supports[MAX_INFERRED];
+  Shape shapes[MAX_INFERRED];
+  unsigned axes; /* of the latents: a chain each */
+} Inference;
+
+typedef struct InferenceMethod {
+  const char *name;
+  const char *options; /* their names, ", " between them */
+  bool one_latent;     /* of several it does not speak */
+  /* The latents' values, one for each, without what the author may not differentiate through; false after reporting. */
+  bool (*infer)(Inference *, Value *values);
+} InferenceMethod;
+
+/* Options of the method's call. */
+const Expr *option_of(const Inference *, const char *name);
+bool count_option(const Inference *, const char *name, int initial, int *);
+/* A number, a step value or one value for each row (a scalar); NULL after reporting. */
+Node *scalar_option(const Inference *, const char *name, double initial);
+/* Is it the word? An option's own words are no names (LANGUAGE rule 21). */
+bool option_is_word(const Inference *, const char *name, const char *word);
+bool flag_option(const Inference *, const char *name, bool *);
+/* Where each latent starts: `start`, or the value of its support nearest to 0. With the latents' axes. */
+bool start_values(const Inference *, Node **z);
+
+/* The sums of log densities with the latents at z. Any of the kinds may be left out. One value for each row and
+ * sample; NULL after reporting. `z` must be variables (build_variable). */
+typedef enum Density { LIKELIHOODS = 1, PRIORS = 2, JOINT = 3 } Density;
+Node *density_at(const Inference *, Density, Node **z);
+/* Its gradient in each latent, row by row, and in nothing else; refuses a statistic of the batch (rule 37). */
+bool density_gradient(const Inference *, Density, Node **z, Node **gradients);
+/* A latent's prior with the latents at z; VALUE_ERROR after reporting. */
+Value prior_at(const Inference *, int latent, Node **z);
+
+/* One over the largest eigenvalue of the Hessian of -log_lik, which must be the same for every row and every z. */
+Node *lipschitz_step(const Inference *, Node **z);
+
+bool infer_by_gradient(Inference *, Value *values); /* langevin, map */
+bool infer_by_prox(Inference *, Value *values);     /* ista, fista */
+
+#endif

@@ -1,0 +1,103 @@
+/* infer by ista, by fista: a gradient step on the likelihood alone, then the prior's own `prox`, unrolled and
+ * differentiated through (LANGUAGE rules 27 and 31).
+ *   ista    z <- prox(z + t gradient(z), t)
+ *   fista   the same from a point ahead of z: z + (m - 1) / m' (z - z_before), m' = (1 + sqrt(1 + 4 m^2)) / 2
+ * (Beck and Teboulle 2009). `threshold` stands in the place of t times what the prior's `pull` says. */
+#include "infer.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The distribution whose prox it is; a joint of independent elements has theirs. */
+static const Value *proximal(const Value *prior) {
+  while (prior->combinator == COMBINE_JOINT) prior = &prior->elements[0];
+  return prior->combinator == COMBINE_NONE && distribution_find_field(prior->family, "prox") ? prior : NULL;
+}
+
+static void report_no_prox(const Inference *in, const Value *prior) {
+  Elaborator *e = in->e;
+  Diagnostic *d = error_at(e->c, "no-prox", prior->span, "%s declares no `prox`, and %s is made of the prior's",
+                           distribution_name(prior), in->method->name);
+  note_at(d, in->span, "`%s` is inferred here", in->latents[0]->name);
+  if (prior->family && !e->c->sources[prior->family->span.source].library)
+    help_with(d, "add `prox(v, t) = ...;` to its declaration: the z of the smallest (z - v)^2 / (2 t) - log_pdf(z)");
+  else
+    help_with(d, "infer `%s` by langevin or by map, or take a prior with a prox, such as laplace",
+              in->latents[0]->name);
+}
+
+/* t, given a threshold: threshold / pull, pull being the slope of -log_pdf that prox takes off. */
+static Value size_of_threshold(const Inference *in, const Value *prior) {
+  Elaborator *e = in->e;
+  const Expr *x = option_of(in, "threshold");
+  if (!distribution_find_field(prior->family, "pull")) {
+    Diagnostic *d = error_at(e->c, "no-pull", x->span, "%s declares no `pull`, so its prox has no threshold",
+                             distribution_name(prior));
+    help_with(d,
+              "leave `threshold` out, or add `pull = ...;` beside `prox`: what prox(v, t) takes off |v| divided by t");
+    return value_error();
+  }
+  bool missing;
+  Value threshold = elaborate(e, x);
+  Shape one = in->shapes[0];
+  one.rank -= family_event_rank(prior->family);
+  Value pull = distribution_field(e, prior, "pull", NULL, &in->shapes[0], x->span, &missing);
+  if (threshold.kind == VALUE_ERROR || pull.kind == VALUE_ERROR) return value_error();
+  return apply2(e, IR_div, expand_to(e, threshold, &one, x->span), pull, x->span);
+}
+
+static Node *step_size(const Inference *in, Node **z) {
+  if (option_is_word(in, "step_size", "lipschitz")) return lipschitz_step(in, z);
+  return scalar_option(in, "step_size", 0.1);
+}
+
+/* prox(ahead + step gradient, size) */
+static Node *proximal_step(const Inference *in, const Value *prior, Node *ahead, Node *step, Value size) {
+  Elaborator *e = in->e;
+  Graph *g = e->graph;
+  Node *gradient;
+  if (!density_gradient(in, LIKELIHOODS, &ahead, &gradient)) return NULL;
+  Node *moved =
+      build_map2(g, IR_add, ahead, build_map2(g, IR_mul, build_scalar_expand(g, step, &gradient->shape), gradient));
+  Value arguments[2] = {value_tensor(moved, 0, in->span), size};
+  const Field *prox = distribution_find_field(prior->family, "prox");
+  Value v = distribution_field_at(e, prior, prox, arguments, &in->shapes[0], in->span);
+  return v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+}
+
+bool infer_by_prox(Inference *in, Value *values) {
+  Graph *g = in->e->graph;
+  int steps;
+  Node *z;
+  if (!count_option(in, "steps", 15, &steps) || !start_values(in, &z)) return false;
+  Node *first = build_carried(g, &in->shapes[0], in->axes, &in->supports[0].facts); /* stands for any value of it */
+  Value prior = prior_at(in, 0, &first);
+  if (prior.kind != VALUE_DISTRIBUTION) return false;
+  const Value *own = proximal(&prior);
+  if (!own) {
+    report_no_prox(in, &prior);
+    return false;
+  }
+  Node *step = step_size(in, &first);
+  Value size = !step                        ? value_error()
+               : option_of(in, "threshold") ? size_of_threshold(in, own)
+                                            : value_tensor(step, 0, in->span);
+  if (size.kind == VALUE_ERROR) return false;
+  bool momentum = strcmp(in->method->name, "fista") == 0;
+  double m = 1;
+  Node *ahead = z;
+  for (int round = 0; round < steps; round++) {
+    build_at(g, in->span);
+    Node *next = proximal_step(in, own, build_variable(g, ahead), step, size);
+    if (!next) return false;
+    double after = (1 + sqrt(1 + 4 * m * m)) / 2;
+    Node *moved = build_map2(g, IR_sub, next, z);
+    ahead = momentum ? build_map2(g, IR_add, next,
+                                  build_map2(g, IR_mul, moved, build_filled(g, (m - 1) / after, &moved->shape)))
+                     : next;
+    z = next;
+    m = after;
+  }
+  values[0] = value_tensor(z, 0, in->latents[0]->name_span);
+  return true;
+}
