@@ -21,7 +21,6 @@ typedef struct Emitter {
   /* of the function being written */
   const Phase *phase;
   const Range *range;
-  bool first_used, scratch_used, unit_used, zero_used;
   int round_depth; /* loops of rounds around the step */
   double *numbers; /* strips: constants that stand in memory */
   int number_count;

@@ -6,8 +6,8 @@
 
 #include "emit_internal.h"
 
-typedef struct Form { /* of the loops that are alike */
-  const char *key;    /* the text with numbers and the model's names taken out */
+typedef struct Form {   /* of the loops that are alike */
+  const char *key;      /* the text with numbers and the model's names taken out */
   const char ***values; /* of each loop, of each number in order */
   int loops, numbers;
   const char *name; /* once it is written */
@@ -35,7 +35,8 @@ static bool is_fixed(const char *text, const char *at, size_t length) {
     if (strlen(words[i]) == length && strncmp(at, words[i], length) == 0) return true;
   if (at[0] == 'i' && strspn(at + 1, "0123456789") == length - 1) return true;
   if (strncmp(at, "term_", 5) == 0 && strspn(at + 5, "0123456789") == length - 5) return true;
-  return strncmp(at, "vm_", 3) == 0 || strncmp(at, "sp_", 3) == 0 || (at - text >= 6 && strncmp(at - 6, "SPM_K(", 6) == 0);
+  return strncmp(at, "vm_", 3) == 0 || strncmp(at, "sp_", 3) == 0 ||
+         (at - text >= 6 && strncmp(at - 6, "SPM_K(", 6) == 0);
 }
 
 /* Length of the number at `at`, "400" or "(real)0.5" or "(real)(-0.5)"; 0: there is none. */
@@ -95,7 +96,9 @@ static Form *find_form(struct LoopForms *forms, const char *key) {
   return NULL;
 }
 
-struct LoopForms *loop_forms_create(Compilation *c) { return arena_new(c, struct LoopForms); }
+struct LoopForms *loop_forms_create(Compilation *c) {
+  return arena_new(c, struct LoopForms);
+}
 
 void loop_forms_note(Compilation *c, struct LoopForms *forms, const char *text) {
   Reading r = read_function(c, text);
@@ -113,8 +116,7 @@ void loop_forms_note(Compilation *c, struct LoopForms *forms, const char *text) 
 static int first_like(const Form *form, int number) {
   for (int other = 0; other < number; other++) {
     bool same = true;
-    for (int l = 0; l < form->loops && same; l++)
-      same = strcmp(form->values[l][other], form->values[l][number]) == 0;
+    for (int l = 0; l < form->loops && same; l++) same = strcmp(form->values[l][other], form->values[l][number]) == 0;
     if (same) return other;
   }
   return number;
