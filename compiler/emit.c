@@ -339,30 +339,30 @@ static void end_declarations(Text *text, Text *names, Text *shapes) {
   names->length = shapes->length = 0;
 }
 
-static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
-  bool *seen = arena_array(e->compilation, bool, e->plan->tensor_count), constant = false;
+static void declare_some(Emitter *e, Text *text, const StepList *list, bool *seen, bool constant) {
   Text names = {.compilation = e->compilation}, shapes = names;
   for (int i = 0; i < list->count; i++) {
     Use *uses;
     int count = step_uses(e->compilation, &list->steps[i], &uses);
     for (int u = 0; u < count; u++) {
       const Tensor *t = uses[u].access->tensor;
-      if (seen[t->id]) continue;
+      if (seen[t->id] || is_read_only(t) != constant) continue;
       seen[t->id] = true;
       const char *base = base_of_tensor(e, t), *shape = shape_comment(e, t);
       const size_t length = names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + 18;
-      if (names.length > 0 && (constant != is_read_only(t) || length > DECLARATION_COLUMNS))
-        end_declarations(text, &names, &shapes);
-      constant = is_read_only(t);
-      text_append(&names,
-                  names.length > 0 ? ", *%s = %s"
-                  : constant       ? "const real *%s = %s"
-                                   : "real *%s = %s",
-                  t->name, base);
+      if (length > DECLARATION_COLUMNS) end_declarations(text, &names, &shapes);
+      const char *start = names.length > 0 ? ", " : constant ? "const real " : "real ";
+      text_append(&names, "%s*%s = %s", start, t->name, base);
       text_append(&shapes, "%s%s", shapes.length > 0 ? ", " : "", shape);
     }
   }
   end_declarations(text, &names, &shapes);
+}
+
+static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
+  bool *seen = arena_array(e->compilation, bool, e->plan->tensor_count);
+  declare_some(e, text, list, seen, true);
+  declare_some(e, text, list, seen, false);
 }
 
 static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
@@ -407,11 +407,14 @@ static void emit_steps(Emitter *e, Text *text, const StepList *list) {
 
 static bool is_letter(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
+/* Does the text mention the word, outside comments? */
 static bool says(const Text *text, const char *word) {
   const size_t length = strlen(word);
-  const char *at = text->length > 0 ? strstr(text->bytes, word) : NULL;
-  for (; at; at = strstr(at + 1, word))
-    if ((at == text->bytes || !is_letter(at[-1])) && !is_letter(at[length])) return true;
+  const char *start = text->length > 0 ? text->bytes : "", *comment;
+  for (const char *at = start; *at != '\0'; at++) {
+    if (at[0] == '/' && at[1] == '*' && (comment = strstr(at, "*/")) != NULL) at = comment + 1;
+    if (strncmp(at, word, length) == 0 && (at == start || !is_letter(at[-1])) && !is_letter(at[length])) return true;
+  }
   return false;
 }
 
