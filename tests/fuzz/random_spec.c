@@ -5,7 +5,7 @@
  *   $R $P $U $B      an expression of the same shape: real, positive, in the unit interval, 0 or 1
  *   $[..]R           the same of another shape: 0 1 2 are the result's own dims, e f two dims that it does not have
  *   $0 $1 $e $f      the name of that dim; $#0 its length; $-0 its length less one
- *   $L               a lower-triangular matrix over dim 0 (a param, declared on demand)
+ *   $L $F            a lower-triangular matrix over dim 0, and filters [2, 1, 2, 2] (params, declared on demand)
  *   $S               a number: the name of a schedule, or a literal
  * Values stay moderate, so that rounding stays small: what grows fast is applied to bounded operands. */
 #include "random_spec.h"
@@ -44,6 +44,7 @@ typedef struct Generator {
   Variable variables[MAX_VARIABLES];
   int variable_count;
   bool lower[DIMS];    /* the lower-triangular param over this dim is declared */
+  bool filters;        /* and the filters */
   bool parameters;     /* may layers stand here? */
   bool constant;       /* nothing but params and numbers may stand here */
   int samples, fields; /* numbers of names */
@@ -185,11 +186,21 @@ static const Template templates[] = {
     {REAL, 1, "(lower_part(outer($R, $R)) @ $R)"},
     {REAL, 1, "(identity($0) @ $R)"},
     {REAL, 1, "argmax($[0e]R)"},
+    {REAL, 1, "top_k($R, 1)"},
+    {REAL, 1, "top_k($R, 2, over = $0)"},
+    {BINARY, 1, "top_mask($R, 1)"},
     {UNIT, 1, "softmax($R)"},
     {BINARY, 1, "hardmax($R)"},
     {POSITIVE, 1, "(0.1 + norm($[0e]P, over = $e))"},
     {POSITIVE, 1, "($[]P * $P)"},
+    /* images */
+    {REAL, 0, "sum(convolve(expand($[ef]R, 1), $F))"},
+    {REAL, 0, "mean(convolve(expand($[ef]R, 1), $F, padding = 1)^2)"},
+    {REAL, 0, "sum(tanh(convolve_transpose(expand($[ef]R, 2), $F)))"},
+    {REAL, 0, "max(convolve_transpose(expand($[ef]R, 2), $F, stride = 2))"},
     /* matrices */
+    {REAL, 2, "top_k($R, 1)"},
+    {REAL, 2, "top_k($R, 1, over = $0)"},
     {REAL, 2, "outer($[0]R, $[1]R)"},
     {REAL, 2, "($[0e]R @ $[e1]R)"},
     {REAL, 2, "(($[10]R)')"},
@@ -234,6 +245,7 @@ static const Template batch_templates[] = {
     {REAL, -1, "($R - running_mean(mean($R, over = batch), decay = 0.9))"},
     {REAL, 0, "running_mean(max($R, over = batch), start = 1)"},
     {POSITIVE, 0, "(rows_in_batch / 4)"},
+    {REAL, 1, "top_k($R + 0.1 * mean(x0), rows_in_batch, over = [batch, $0])"},
 };
 
 static void put_expression(Generator *g, Writing *out, Range range, Dims dims, int depth);
@@ -303,6 +315,12 @@ static const char *lower_param(Generator *g, int dim) {
   return names[dim];
 }
 
+static const char *filter_param(Generator *g) {
+  if (!g->filters) write_text(&g->declared, "param filters : real[2, 1, 2, 2] init normal(0, 0.5);\n");
+  g->filters = true;
+  return "filters";
+}
+
 typedef struct Filling { /* of one template */
   Dims dims;
   int extra[2]; /* dims e, f */
@@ -332,6 +350,7 @@ static const char *fill(Generator *g, Writing *out, const Filling *f, const char
   case '#': write_text(out, "%d", g->lengths[dim_of_letter(f, at[1])]); return at + 2;
   case '-': write_text(out, "%d", g->lengths[dim_of_letter(f, at[1])] - 1); return at + 2;
   case 'L': write_text(out, "%s", lower_param(g, f->dims.dims[0])); return at + 1;
+  case 'F': write_text(out, "%s", filter_param(g)); return at + 1;
   case 'S': write_text(out, "%s", g->constant || chance(g, 60) ? "0.5" : "warm"); return at + 1;
   default: write_text(out, "%s", dim_names[dim_of_letter(f, *at)]); return at + 1;
   }
@@ -433,6 +452,10 @@ static const Family latent_families[] = {
      {"normal($R, $P)", "normal(mean = $R, variance = $P)", "laplace($R, $P)", "logistic($R, $P)", "gumbel($R, $P)"}},
     {POSITIVE, "positive", {"log_normal($R, $P)", "gamma(shape = 0.5 + $P, rate = 0.5 + $P)"}},
     {UNIT, "unit", {"beta(a = 0.5 + $P, b = 0.5 + $P)", "kumaraswamy(0.5 + $P, 0.5 + $P)", "logistic_normal($R, $P)"}},
+    {BINARY,
+     "binary",
+     {"bernoulli(logits = $R) by relaxed(temperature = 0.6)",
+      "bernoulli(logits = $R) by relaxed(temperature = 0.5 + warm, straight_through = true)"}},
 };
 
 static const Family priors[] = {
@@ -444,6 +467,7 @@ static const Family priors[] = {
      "",
      {"gamma(shape = 2, rate = 1)", "log_normal(0, 1)", "half_cauchy(1)", "inverse_gamma(shape = 2, scale = 1)"}},
     {UNIT, "", {"beta(a = 2, b = 2)", "logistic_normal(0, 1)", "kumaraswamy(2, 2)"}},
+    {BINARY, "", {"bernoulli(prob = 0.3)", "bernoulli(logits = 0.5)"}},
 };
 
 static const char *some_distribution(Generator *g, const Family *families, int count, Range range) {
@@ -526,6 +550,10 @@ static void put_network(Generator *g, int number) {
     add_variable(g, fields[i].name, &dims, range);
     fields[i].dims = dims;
     fields[i].range = range;
+    if (range != REAL || chance(g, 50)) continue;
+    write_text(&g->text, "  repeat %d%s {\n    step = ", 2 + below(g, 3), chance(g, 30) ? " untied" : "");
+    put_expression(g, &g->text, REAL, dims, 2);
+    write_text(&g->text, ";\n    %s = %s + tanh(step) / 3;\n  }\n", fields[i].name, fields[i].name);
   }
   write_text(&g->text, "}\n");
   g->variable_count = before;
@@ -555,14 +583,14 @@ static Declared put_latent(Generator *g, int number) {
   write_text(&g->text, ";\nposterior %s ~ ", d.name);
   put_distribution(g, some_distribution(g, latent_families, FAMILIES_OF_LATENTS, d.family->range), &d.dims, 4);
   write_text(&g->text, ";\nprior %s ~ ", d.name);
-  put_distribution(g, some_distribution(g, priors, 3, d.family->range), &d.dims, 2);
+  put_distribution(g, some_distribution(g, priors, sizeof priors / sizeof *priors, d.family->range), &d.dims, 2);
   write_text(&g->text, ";\n");
   return d;
 }
 
 /* ---- whole specs --------------------------------------------------------------------------------------------- */
 
-static void put_objective(Generator *g, const Declared *latents, int latent_count, bool likelihood) {
+static void put_objective(Generator *g, const Declared *latents, int latent_count, bool likelihood, bool relaxed) {
   static const Dims number = {.rank = 0};
   const char *z = latent_count ? latents[below(g, latent_count)].name : NULL;
   if (!likelihood) {
@@ -574,7 +602,9 @@ static void put_objective(Generator *g, const Declared *latents, int latent_coun
     write_text(&g->text, ";\n");
     return;
   }
-  switch (z ? below(g, 6) : 0) {
+  int form = z ? below(g, 6) : 0;
+  if (form == 3 && relaxed) form = 2; /* whose log density is that of the hard draw */
+  switch (form) {
   case 0: write_text(&g->text, "objective elbo;\n"); break;
   case 1: write_text(&g->text, "objective elbo(kl_weight = warm);\n"); break;
   case 2: write_text(&g->text, "objective elbo(samples = 2);\n"); break;
@@ -599,9 +629,15 @@ char *random_spec(unsigned long long number) {
   Generator g = {.random = {number * 0x9e3779b97f4a7c15u + 1}, .parameters = true};
   Declared data[3], latents[3];
   int data_count = 1 + below(&g, 2), latent_count = below(&g, 3);
+  bool relaxed = false;
   put_head(&g, number);
   for (int i = 0; i < data_count; i++) data[i] = put_data(&g, i);
   put_params(&g);
+  if (chance(&g, 15)) {
+    static const Dims own = {.rank = 1, .dims = {2}};
+    write_text(&g.text, "local own : real[C] init 0.3;\n");
+    add_variable(&g, "own", &own, REAL);
+  }
   if (chance(&g, 20)) {
     write_text(&g.text, "draw noise : real");
     put_dims(&g.text, &data[0].dims);
@@ -612,7 +648,9 @@ char *random_spec(unsigned long long number) {
     put_lets(&g, i);
     if (chance(&g, 70)) put_network(&g, i);
     latents[i] = put_latent(&g, i);
-    add_variable(&g, latents[i].name, &latents[i].dims, latents[i].family->range);
+    const Range range = latents[i].family->range;
+    add_variable(&g, latents[i].name, &latents[i].dims, range == BINARY ? UNIT : range);
+    relaxed = relaxed || range == BINARY;
   }
   put_lets(&g, 7);
   if (chance(&g, 60)) put_network(&g, 7);
@@ -624,7 +662,7 @@ char *random_spec(unsigned long long number) {
     put_distribution(&g, data[i].family->distributions[below(&g, n)], &data[i].dims, 4);
     write_text(&g.text, ";\n");
   }
-  put_objective(&g, latents, latent_count, likelihood);
+  put_objective(&g, latents, latent_count, likelihood, relaxed);
   for (int i = below(&g, 3); i > 0; i--) {
     char name[16];
     static const Dims single = {.rank = 0};
