@@ -45,6 +45,7 @@ typedef struct Generator {
   int variable_count;
   bool lower[DIMS];    /* the lower-triangular param over this dim is declared */
   bool filters;        /* and the filters */
+  bool twice;          /* what stands here is differentiated twice */
   bool parameters;     /* may layers stand here? */
   bool constant;       /* nothing but params and numbers may stand here */
   int samples, fields; /* numbers of names */
@@ -371,8 +372,10 @@ static void put_template(Generator *g, Writing *out, const char *text, const Dim
 
 static const char *some_template(Generator *g, const Template *table, int count, Range range, int rank) {
   int fitting[256], found = 0;
-  for (int i = 0; i < count; i++)
-    if (table[i].range == range && (table[i].rank < 0 || table[i].rank == rank)) fitting[found++] = i;
+  for (int i = 0; i < count; i++) {
+    if (table[i].range != range || (table[i].rank >= 0 && table[i].rank != rank)) continue;
+    if (!g->twice || !strstr(table[i].text, "quantile")) fitting[found++] = i;
+  }
   return found ? table[fitting[below(g, found)]].text : NULL;
 }
 
@@ -418,10 +421,12 @@ static void add_variable(Generator *g, const char *name, const Dims *dims, Range
   v->range = range;
 }
 
+/* All different: a bare number, as slices and concat have it, must fit one of two dims. */
 static void put_dims_declared(Generator *g) {
+  const int first = below(g, DIMS), step = 1 + below(g, DIMS - 1);
   for (int i = 0; i < DIMS; i++) {
-    g->lengths[i] = 2 + below(g, 5);
-    if (chance(g, 8)) g->lengths[i] = 20 + below(g, 60);
+    g->lengths[i] = 2 + (first + i * step) % DIMS;
+    if (chance(g, 8)) g->lengths[i] = 20 + 12 * i + below(g, 12);
     write_text(&g->text, "dim %s = %d;\n", dim_names[i], g->lengths[i]);
   }
 }
@@ -538,10 +543,10 @@ static void put_named(Generator *g, const char *before, const char *name, Range 
 }
 
 /* A network of what is there already; its fields are added as q0.f1 and so on. */
-static void put_network(Generator *g, int number) {
+static void put_network(Generator *g, int number, const char *arguments) {
   int before = g->variable_count, count = 1 + below(g, 3);
   Variable fields[4];
-  write_text(&g->text, "network q%d() {\n", number);
+  write_text(&g->text, "network q%d(%s) {\n", number, arguments);
   for (int i = 0; i < count; i++) {
     Dims dims = some_dims(g, 2);
     Range range = (Range)below(g, 3);
@@ -625,8 +630,26 @@ static void put_head(Generator *g, unsigned long long number) {
                        "  return gain * v;\n}\n");
 }
 
+/* A latent that is found for each row from the log joint, in place of a posterior. */
+static void put_inference(Generator *g, const Declared *data) {
+  static const char *const methods[] = {"map(steps = 3, step_size = 0.02)", "langevin(steps = 2, step_size = 0.05)",
+                                        "ista(steps = 3, step_size = 0.02)", "fista(steps = 3, step_size = 0.02)"};
+  const Dims dims = some_dims(g, 1);
+  const int method = below(g, 4);
+  g->twice = true;
+  g->parameters = false;
+  write_text(&g->text, "latent z : real");
+  put_dims(&g->text, &dims);
+  write_text(&g->text, ";\nprior z ~ %s;\n", method >= 2 || chance(g, 50) ? "laplace(0, 1)" : "normal(0, 1)");
+  add_variable(g, "z", &dims, REAL);
+  if (chance(g, 60)) put_network(g, 0, "z");
+  write_text(&g->text, "likelihood %s ~ ", data->name);
+  put_distribution(g, chance(g, 70) ? "normal($R + mean(z), $P)" : "student_t(4, $R + mean(z), $P)", &data->dims, 3);
+  write_text(&g->text, ";\ninfer z by %s;\nmetric size = sum(abs(z));\n", methods[method]);
+}
+
 char *random_spec(unsigned long long number) {
-  Generator g = {.random = {number * 0x9e3779b97f4a7c15u + 1}, .parameters = true};
+  Generator g = {.random = {(number + 1) * 0x2545f4914f6cdd1du}, .parameters = true};
   Declared data[3], latents[3];
   int data_count = 1 + below(&g, 2), latent_count = below(&g, 3);
   bool relaxed = false;
@@ -644,16 +667,22 @@ char *random_spec(unsigned long long number) {
     write_text(&g.text, " ~ normal(x0, 0.3);\n");
     add_variable(&g, "noise", &data[0].dims, REAL);
   }
+  if (chance(&g, 10)) {
+    put_inference(&g, &data[0]);
+    if (g.declared.length) write_text(&g.text, "%s", g.declared.bytes);
+    free(g.declared.bytes);
+    return g.text.bytes;
+  }
   for (int i = 0; i < latent_count; i++) {
     put_lets(&g, i);
-    if (chance(&g, 70)) put_network(&g, i);
+    if (chance(&g, 70)) put_network(&g, i, "");
     latents[i] = put_latent(&g, i);
     const Range range = latents[i].family->range;
     add_variable(&g, latents[i].name, &latents[i].dims, range == BINARY ? UNIT : range);
     relaxed = relaxed || range == BINARY;
   }
   put_lets(&g, 7);
-  if (chance(&g, 60)) put_network(&g, 7);
+  if (chance(&g, 60)) put_network(&g, 7, "");
   bool likelihood = chance(&g, 65);
   for (int i = 0; i < data_count && likelihood; i++) {
     write_text(&g.text, "likelihood %s ~ ", data[i].name);
