@@ -21,6 +21,7 @@ typedef struct Emitter {
   /* of the function being written */
   const Phase *phase;
   const Range *range;
+  int rows_of; /* in a range: the domain whose rows the step runs over */
   int round_depth; /* loops of rounds around the step */
   double *numbers; /* strips: constants that stand in memory */
   int number_count;
