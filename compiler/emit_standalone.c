@@ -17,9 +17,10 @@ static const char *embedded(const char *path) {
 
 /* In the order they are pasted in. */
 static const char *const kernel_files[] = {
-    "runtime/vmath.h",          "runtime/special.h",         "runtime/kernels_reduce.c", "runtime/kernels_fill.c",
-    "runtime/kernels_layout.c", "runtime/kernels_select.c",  "runtime/philox.h",         "runtime/kernels_noise.c",
-    "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c", "runtime/convolve.h",       "runtime/kernels_convolve.c"};
+    "runtime/vmath.h",           "runtime/special.h",        "runtime/kernels_reduce.c",  "runtime/kernels_fill.c",
+    "runtime/kernels_layout.c",  "runtime/kernels_select.c", "runtime/kernels_project.c", "runtime/philox.h",
+    "runtime/kernels_noise.c",   "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c", "runtime/convolve.h",
+    "runtime/kernels_convolve.c"};
 static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/optim.c",
                                            "runtime/driver.h",
@@ -99,6 +100,18 @@ static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
   return true;
 }
 
+static bool lacks_domains(const Model *m, Plan *const *plans, int count) {
+  (void)m;
+  for (int p = 0; p < count; p++)
+    if (plans[p]->domain_count > 1) return false;
+  return true;
+}
+
+static bool lacks_givens(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return m->signature.given_count == 0;
+}
+
 static bool lacks_rates(const Model *m, Plan *const *plans, int count) { /* learning rates that are computed */
   (void)m;
   for (int p = 0; p < count; p++)
@@ -125,9 +138,10 @@ static const struct {
   const char *name;
   Lacks *lacks;
 } features[] = {
-    {"SPM_ONE_THREAD", always},    {"SPM_NO_STATES", lacks_states}, {"SPM_NO_PROJECTIONS", lacks_projections},
-    {"SPM_NO_ADAM", lacks_adam},   {"SPM_NO_SGD", lacks_sgd},       {"SPM_NO_MAXIMA", lacks_maxima},
-    {"SPM_NO_RATES", lacks_rates}, {"SPM_NO_LABELS", lacks_labels}, {"SPM_NO_GAPS", lacks_gaps},
+    {"SPM_ONE_THREAD", always},      {"SPM_NO_STATES", lacks_states},   {"SPM_NO_PROJECTIONS", lacks_projections},
+    {"SPM_NO_ADAM", lacks_adam},     {"SPM_NO_SGD", lacks_sgd},         {"SPM_NO_MAXIMA", lacks_maxima},
+    {"SPM_NO_RATES", lacks_rates},   {"SPM_NO_DOMAINS", lacks_domains}, {"SPM_NO_GIVENS", lacks_givens},
+    {"SPM_NO_LABELS", lacks_labels}, {"SPM_NO_GAPS", lacks_gaps},
 };
 enum { FEATURES = sizeof features / sizeof *features };
 
