@@ -268,6 +268,12 @@ static void grow_line(Generator *g, Op op) {
   if (x->shape.rank == 0) return;
   Shape lead = x->shape;
   lead.rank--;
+  if (op == IR_sparsemax) add(g, build_line(g->graph, op, &x), 1);
+  if (op == IR_entmax) {
+    const double alphas[] = {1.5, 1.25, 2.5};
+    Node *alpha = build_filled(g->graph, alphas[random_below(&g->random, 3)], &lead);
+    add(g, build_line(g->graph, op, (Node *[]){x, alpha}), 1);
+  }
   if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}), 1);
 }
 

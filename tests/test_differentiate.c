@@ -205,6 +205,17 @@ static Node *instance_matrix(Instance *t, Op op) {
   return op == IR_embed_diagonal ? build_embed_diagonal(t->graph, x) : build_lower_part(t->graph, x);
 }
 
+static Node *instance_line(Instance *t, Op op) {
+  const double alphas[] = {1.5, 1.25, 1.75};
+  Node *x = operand(t, 0, random_shape(t, 1));
+  Shape lead = x->shape;
+  lead.rank--;
+  if (op == IR_sparsemax) return build_line(t->graph, op, &x);
+  if (op != IR_entmax) return NULL;
+  Node *alpha = build_filled(t->graph, alphas[random_below(&t->random, 3)], &lead);
+  return build_line(t->graph, op, (Node *[]){x, alpha});
+}
+
 /* NULL for an op that nobody has thought of. */
 static Node *instance(Instance *t, Op op) {
   if (op == IR_select) {
@@ -222,7 +233,7 @@ static Node *instance(Instance *t, Op op) {
   case KIND_REDUCE:
   case KIND_OVER: return instance_reduction(t, op);
   case KIND_PRODUCT: return instance_contract(t);
-  case KIND_LINE: return NULL;
+  case KIND_LINE: return instance_line(t, op);
   case KIND_OTHER: return instance_matrix(t, op);
   }
   return NULL;

@@ -23,7 +23,7 @@ run() { # run NAME SPEC VALUE...
 }
 run half_8     vsc.spm          alpha=0.5  K=8
 run half_200   vsc.spm          alpha=0.5  K=200
-run dense_8    gaussian_vae.spm K=8
-run dense_200  gaussian_vae.spm K=200
+run dense_8    vsc_dense.spm    K=8
+run dense_200  vsc_dense.spm    K=200
 run sparse_200 vsc.spm          alpha=0.01 K=200
 "${PYTHON:-python3}" "$here/probe.py" "$fashion" "$out/dense_200" "$out/sparse_200"
