@@ -11,7 +11,7 @@
 /* ---- what may be climbed ------------------------------------------------------------------------------------------
  */
 
-static bool check_prior(const Inference *in, int i, Node **z) {
+bool check_climbable_prior(const Inference *in, int i, Node **z) {
   Elaborator *e = in->e;
   Value prior = prior_at(in, i, z);
   if (prior.kind != VALUE_DISTRIBUTION) return false;
@@ -77,7 +77,7 @@ static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, No
 }
 
 static bool is_built(const Inference *in) {
-  static const char *const later[] = {"persistent", "optimizer"};
+  static const char *const later[] = {"persistent"};
   for (size_t i = 0; i < sizeof later / sizeof *later; i++)
     if (option_of(in, later[i])) {
       error_at(in->e->c, "not-supported", option_of(in, later[i])->span, "`%s` of %s is not supported yet", later[i],
@@ -88,6 +88,7 @@ static bool is_built(const Inference *in) {
 }
 
 bool infer_by_gradient(Inference *in, Value *values) {
+  if (option_of(in, "optimizer")) return infer_by_fit(in, values);
   Graph *g = in->e->graph;
   Node *start[MAX_INFERRED], *z[MAX_INFERRED], *gradients[MAX_INFERRED], *next[MAX_INFERRED], *found[MAX_INFERRED];
   Climb climb;
@@ -102,7 +103,7 @@ bool infer_by_gradient(Inference *in, Value *values) {
     z[i] = build_carried(g, &in->shapes[i], in->axes, &facts);
   }
   for (int i = 0; i < in->count; i++)
-    if (!check_prior(in, i, z)) return false;
+    if (!check_climbable_prior(in, i, z)) return false;
   if (!density_gradient(in, JOINT, z, gradients)) return false;
   Node *round = climb.noise ? build_round(g) : NULL;
   for (int i = 0; i < in->count; i++) next[i] = climbed(in, &climb, i, z[i], gradients[i], round);

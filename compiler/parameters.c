@@ -236,7 +236,7 @@ Value exported_value(Elaborator *e, int index) {
 /* ---- locals ------------------------------------------------------------------------------------------------------
  */
 
-static int local_index(Elaborator *e, const Item *item) {
+static int local_index(Elaborator *e, const Item *item, const Expr *init) {
   Signature *s = e->graph->signature;
   for (int i = 0; i < s->row_state_count; i++)
     if (s->row_states[i].name == item->name) return i;
@@ -255,12 +255,12 @@ static int local_index(Elaborator *e, const Item *item) {
   Model *m = e->model;
   m->row_sources = arena_grow(e->c, m->row_sources, s->row_state_count, sizeof *m->row_sources);
   m->row_sources[s->row_state_count] =
-      (ParameterSource){.type = item->type, .init = item->expr, .scope = NULL, .model_visible = true};
+      (ParameterSource){.type = item->type, .init = init, .scope = NULL, .model_visible = true};
   return s->row_state_count++;
 }
 
-Value make_local(Elaborator *e, Item *item) {
-  int index = local_index(e, item);
+Value make_local(Elaborator *e, const Item *item, const Expr *init) {
+  int index = local_index(e, item, init);
   if (index < 0) return value_error();
   place(e, item->name_span);
   Value raw = value_tensor(build_row_state(e->graph, index), 0, item->name_span);
