@@ -15,6 +15,7 @@ BUILD := build
 SANITIZE :=
 DEMO_EPOCHS := 3
 PRIOR_EPOCHS := 2
+FUZZ_SPECS := 2000
 
 # --- flags -----------------------------------------------------------------------------------------------------------
 # pkg-config is asked when a recipe first needs it, so that `deps` can run before.
@@ -54,13 +55,13 @@ LIBRARY := $(call objects,$(COMPILER) $(RUNTIME)) $(patsubst %.c,$(BUILD)/%_doub
            $(GENERATED:.c=.o) $(BUILD)/embedded.o
 
 TEST_SOURCES := $(sort $(wildcard tests/test_*.c tests/*/test_*.c))
-TEST_SUPPORT := $(filter-out tests/test_%,$(wildcard tests/*.c))
+TEST_SUPPORT := $(filter-out tests/test_%,$(wildcard tests/*.c)) tests/fuzz/random_spec.c
 TEST_PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 TEST_SCRIPTS := $(sort $(wildcard tests/test_*.sh tests/*/test_*.sh))
-BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
+BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
 # --- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: all help deps deps-test deps-data deps-format test run-tests demo run-demo golden asan format bench tests clean
+.PHONY: all help deps deps-test deps-data deps-format test run-tests demo run-demo golden asan fuzz format bench tests clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -74,6 +75,7 @@ help:
 	@echo 'make priors   train the specs of specs/priors on Fashion-MNIST for PRIOR_EPOCHS=$(PRIOR_EPOCHS) epochs and print a table'
 	@echo 'make golden   rewrite the expected outputs under tests/golden'
 	@echo 'make asan     run every test under the address and undefined-behaviour sanitizers'
+	@echo 'make fuzz     send FUZZ_SPECS=$(FUZZ_SPECS) random specs through every back end, and print which ops they reached'
 	@echo 'make bench    run the benchmarks under tests/bench'
 	@echo 'make format   lay out all C files with clang-format'
 	@echo 'make clean    remove $(BUILD)'
@@ -97,6 +99,10 @@ golden: deps deps-test
 # Leaks are not looked for: OpenBLAS's and libtcc's own would drown ours.
 asan:
 	+@ASAN_OPTIONS=detect_leaks=0 $(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address,undefined test
+
+fuzz: deps deps-test
+	+@$(MAKE) --no-print-directory $(BUILD)/tests/fuzz/test_fuzz
+	$(BUILD)/tests/fuzz/test_fuzz 1 $(FUZZ_SPECS)
 
 format: deps-format
 	clang-format -i $(wildcard compiler/*.c compiler/*.h runtime/*.c runtime/*.h tests/*.c tests/*.h tests/*/*.c examples/*.c)

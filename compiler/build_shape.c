@@ -26,6 +26,18 @@ Node *build_variable(Graph *graph, Node *x) {
   return node_intern(graph, &draft);
 }
 
+static Node *marked_spread(Graph *graph, Node *x, bool once, bool refused) {
+  Node draft = draft_node(IR_spread, &x, 1);
+  draft.shape = x->shape;
+  draft.reverse = once;
+  draft.exclusive = refused;
+  return node_intern(graph, &draft);
+}
+
+Node *build_once(Graph *graph, Node *x) { return marked_spread(graph, x, true, false); }
+
+Node *build_underivable(Graph *graph, Node *x) { return marked_spread(graph, x, false, true); }
+
 Node *build_stop(Graph *graph, Node *x) {
   if (node_is_spread(x)) return build_spread(graph, build_stop(graph, x->operands[0]), x->axes_attribute);
   bool nothing_to_stop = x->op == IR_noise || x->op == IR_setting;

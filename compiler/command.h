@@ -50,7 +50,8 @@ enum {
   OPTION_ELEMENTS = 128,
   OPTION_BATCH = 256,
   OPTION_EMIT = 512, /* --out FILE --main --lib --header */
-  OPTION_OUT = OPTION_TRAIN | OPTION_EMIT
+  OPTION_ROWS = 1024, /* --out DIRECTORY */
+  OPTION_OUT = OPTION_TRAIN | OPTION_EMIT | OPTION_ROWS
 };
 
 typedef struct Command {
@@ -68,6 +69,8 @@ int arguments_parse(const Command *, int argc, char **argv, Arguments *);
 
 int command_train(const Arguments *);
 int command_eval(const Arguments *);
+int command_encode(const Arguments *);
+int command_reconstruct(const Arguments *);
 int command_check(const Arguments *);
 int command_diagnose(const Arguments *);
 int command_explain(const Arguments *);

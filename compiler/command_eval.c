@@ -1,4 +1,5 @@
-/* spmc eval: a run directory and data -> the objective, its terms and the metrics over all rows. */
+/* spmc eval: a run directory and data -> the objective, its terms and the metrics over all rows.
+ * spmc encode, spmc reconstruct: the same -> what a program computes for each row, as .npy files. */
 #include "command_run.h"
 
 #include "runtime/files.h"
@@ -93,7 +94,70 @@ static int evaluate(Evaluating *e) {
   return status == 0 ? EXIT_FINE : fail_user(a, "%s", error.message);
 }
 
-int command_eval(const Arguments *a) {
+/* ---- row values -------------------------------------------------------------------------------------------------- */
+
+/* All rows of one output: rows x size. NULL with an error. */
+static real *row_values(Evaluating *e, const struct spm_program *program, const struct spm_output *output,
+                        struct spm_error *error) {
+  const long total = e->rows.count;
+  real *values = malloc(sizeof *values * (size_t)(total * output->size) + 1);
+  if (!values) spm_fail(error, "out of memory");
+  for (long first = 0; values && first < total; first += SPM_EVALUATION_ROWS) {
+    long count = total - first < SPM_EVALUATION_ROWS ? total - first : SPM_EVALUATION_ROWS;
+    if (spm_host_gather(&e->host, &e->rows, NULL, first, count, error) != 0) {
+      free(values);
+      return NULL;
+    }
+    struct spm_run run = spm_host_run(&e->host, program, count);
+    run.call.first_row = first;
+    spm_run_program(&run);
+    memcpy(values + first * output->size, spm_output_values(&run, output),
+           sizeof(real) * (size_t)(count * output->size));
+  }
+  return values;
+}
+
+/* The variable's declared shape behind the rows, where the descriptor knows it. */
+static int write_rows(Evaluating *e, const struct spm_program *program, const struct spm_output *output) {
+  const Arguments *a = e->a;
+  struct spm_error error;
+  real *values = row_values(e, program, output, &error);
+  if (!values) return fail_user(a, "%s", error.message);
+  long shape[SPM_MAX_RANK + 1] = {e->rows.count, output->size};
+  int rank = 2;
+  for (int d = 0; d < e->loaded.descriptor->data_count; d++) {
+    const struct spm_tensor *data = &e->loaded.descriptor->data[d];
+    if (strcmp(data->name, output->name) != 0 || data->size != output->size) continue;
+    rank = 1 + data->rank;
+    for (int k = 0; k < data->rank; k++) shape[1 + k] = data->shape[k];
+  }
+  char file[160];
+  snprintf(file, sizeof file, "%.150s.npy", output->name);
+  char *path = spm_path_join(a->out, file);
+  int status = path ? spm_npy_write(path, SPM_F32, rank, shape, values, &error) : spm_fail(&error, "out of memory");
+  if (status == 0 && !a->quiet)
+    printf("%s  %s rows of %s numbers\n", path, spm_count(e->rows.count).text, spm_count(output->size).text);
+  free(path);
+  free(values);
+  return status == 0 ? -1 : fail_user(a, "%s", error.message);
+}
+
+static int write_outputs(Evaluating *e) {
+  const Arguments *a = e->a;
+  struct spm_error error;
+  const struct spm_program *program = spm_find_program(e->loaded.descriptor, a->command);
+  if (!program) return fail_user(a, "%s: the model has nothing to %s", a->target, a->command);
+  if (spm_directory_make(a->out, &error) != 0) return fail_user(a, "%s", error.message);
+  int code = -1;
+  for (int i = 0; i < program->output_count && code < 0; i++)
+    if (program->outputs[i].role == SPM_ROWS) code = write_rows(e, program, &program->outputs[i]);
+  return code < 0 ? EXIT_FINE : code;
+}
+
+/* ---- the commands -------------------------------------------------------------------------------------------------
+ */
+
+static int with_run(const Arguments *a, int (*finish)(Evaluating *)) {
   Evaluating *e = calloc(1, sizeof *e);
   if (!e) return fail_user(a, "out of memory");
   e->a = a;
@@ -101,7 +165,7 @@ int command_eval(const Arguments *a) {
   if (code < 0) code = compile(e);
   if (code < 0) code = bind(e);
   if (code < 0) code = load(e);
-  if (code < 0) code = evaluate(e);
+  if (code < 0) code = finish(e);
   if (e->host.model) spm_host_free(&e->host);
   spm_columns_free(&e->columns);
   dataset_free(&e->data);
@@ -111,3 +175,7 @@ int command_eval(const Arguments *a) {
   free(e);
   return code;
 }
+
+int command_eval(const Arguments *a) { return with_run(a, evaluate); }
+int command_encode(const Arguments *a) { return with_run(a, write_outputs); }
+int command_reconstruct(const Arguments *a) { return with_run(a, write_outputs); }

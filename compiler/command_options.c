@@ -41,6 +41,7 @@ static const struct {
     {{"valid", KEY_VALID, "NAME=FILE", 0, "evaluate on these rows after each epoch", 1}, OPTION_TRAIN},
     {{"test", KEY_TEST, "NAME=FILE", 0, "evaluate on these rows at the end", 1}, OPTION_TRAIN},
     {{"out", 'o', "RUN", 0, "directory for everything the run leaves behind", 2}, OPTION_TRAIN},
+    {{"out", 'o', "DIRECTORY", 0, "where NAME.npy goes for each variable", 2}, OPTION_ROWS},
     {{"output", 'o', "FILE", 0, "the C file to write; - is standard output", 2}, OPTION_EMIT},
     {{"main", KEY_MAIN, NULL, 0, "add a program that trains the model", 2}, OPTION_EMIT},
     {{"lib", KEY_LIBRARY, NULL, 0, "add functions for a host program, and write FILE.pc beside it", 2}, OPTION_EMIT},
@@ -273,7 +274,10 @@ static void check_combination(Parsing *p) {
   if (!a->target) usage_error(p, "%s is missing", p->command->arguments);
   if (train && a->dump_count == 0 && !a->out) usage_error(p, "--out RUN is missing: where the run's files go");
   if (train && a->dump_count == 0 && a->data_count == 0) usage_error(p, "--data NAME=FILE is missing");
-  if (strcmp(p->command->name, "eval") == 0 && a->data_count == 0) usage_error(p, "--data NAME=FILE is missing");
+  bool rows = p->command->options & OPTION_ROWS;
+  if (rows && !a->out) usage_error(p, "--out DIRECTORY is missing: where NAME.npy goes");
+  if ((rows || strcmp(p->command->name, "eval") == 0) && a->data_count == 0)
+    usage_error(p, "--data NAME=FILE is missing");
   bool emit = p->command->options & OPTION_EMIT;
   if (emit && !a->out) usage_error(p, "-o FILE is missing: where the C goes");
   if (emit && a->with_main && a->with_library)

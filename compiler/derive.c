@@ -212,6 +212,9 @@ static void derive_train(Elaborator *e) {
   for (int i = 0; i < e->update_count; i++)
     graph_output(e->graph, OUTPUT_STATE, e->graph->signature->states[e->updates[i].index].name, e->updates[i].index,
                  e->updates[i].next);
+  for (int i = 0; i < e->row_update_count; i++)
+    graph_output(e->graph, OUTPUT_ROW_NEXT, e->graph->signature->row_states[e->row_updates[i].index].name,
+                 e->row_updates[i].index, e->row_updates[i].next);
 }
 
 static void derive_evaluate(Elaborator *e) {

@@ -234,6 +234,17 @@ static void refuse(Pass *pass, const Node *y) {
            "the derivative of `%s` in its shapes cannot be differentiated again", name);
 }
 
+static void pull_spread(Pass *pass, Node *y, Node *g) {
+  if (!y->exclusive) { /* summed over the new axes there */
+    contribute(pass, y->operands[0], y->reverse ? build_underivable(pass->graph, g) : g);
+    return;
+  }
+  Diagnostic *d =
+      error_at(pass->graph->compilation, "second-derivative", y->span,
+               "this is taken by quadrature, which can be differentiated once; a second derivative is asked for");
+  help_with(d, "declare a closed form, `rule kl(...) = ...;`, or take it by monte_carlo");
+}
+
 static void pull_several(Pass *pass, Node *y, Node *g) {
   Node *a = y->operands[0], *b = y->operands[1];
   switch (y->op) {
@@ -394,7 +405,7 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_slice: contribute(pass, x, build_pad(graph, g, y->dim, y->start, x->shape.dims[y->dim])); return;
   case IR_pad: contribute(pass, x, build_slice(graph, g, y->dim, y->start, x->shape.dims[y->dim])); return;
   case IR_concat: pull_concat(pass, y, g); return;
-  case IR_spread: contribute(pass, x, g); return; /* summed over the new axes there */
+  case IR_spread: pull_spread(pass, y, g); return;
   case IR_stop: return;
 
   case IR_sum: contribute(pass, x, unreduced(pass, y, g)); return;

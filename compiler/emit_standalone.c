@@ -31,6 +31,14 @@ enum {
   DRIVER_FILES = sizeof driver_files / sizeof *driver_files
 };
 
+/* Without the promise that they leave errno alone no compiler makes vector instructions of them; -fno-math-errno would
+ * say it of all functions, and no pragma does. */
+static const char pure_roots[] =
+    "\n#ifdef __GNUC__ /* they leave errno alone: else no compiler makes vectors of them */\n"
+    "extern float sqrtf(float) __attribute__((const));\n"
+    "extern double sqrt(double) __attribute__((const));\n"
+    "#endif\n";
+
 /* Products and sums are not to be contracted to fused ones, so that compilers agree; `cc -O3` alone would. */
 static const char preamble[] = "#if defined __clang__\n"
                                "#pragma STDC FP_CONTRACT OFF\n"
@@ -47,9 +55,102 @@ static const char preamble[] = "#if defined __clang__\n"
                                "#endif\n"
                                "#endif\n";
 
-static void add_files(Pieces *p, Compilation *c, const char *const *paths, int count) {
+/* --- what a model does without -------------------------------------------------------------------------------------
+ * The runtime's files stand in `#ifndef NAME` around what only some models need; what this one does not need is not
+ * pasted. In the runtime itself none of the names is defined. */
+
+typedef bool Lacks(const Model *, Plan *const *plans, int count);
+
+static bool always(const Model *m, Plan *const *plans, int count) {
+  (void)m, (void)plans, (void)count;
+  return true;
+}
+
+static bool lacks_states(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return m->signature.state_count == 0;
+}
+
+static bool lacks_projections(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  for (int i = 0; i < m->signature.parameter_count; i++)
+    if (m->signature.parameters[i].projected && !m->signature.parameters[i].fixed) return false;
+  return true;
+}
+
+static bool lacks_adam(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return strcmp(m->training.optimizer, "adam") != 0;
+}
+
+static bool lacks_sgd(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return strcmp(m->training.optimizer, "sgd") != 0;
+}
+
+static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
+  (void)m;
+  for (int p = 0; p < count; p++)
+    for (int i = 0; i < plans[p]->phase_count; i++)
+      for (int k = 0; k < plans[p]->phases[i].statistic_count; k++)
+        if (plans[p]->phases[i].statistics[k].maximum) return false;
+  return true;
+}
+
+static bool lacks_rates(const Model *m, Plan *const *plans, int count) { /* learning rates that are computed */
+  (void)m;
+  for (int p = 0; p < count; p++)
+    for (int i = 0; i < plans[p]->output_count; i++)
+      if (plans[p]->outputs[i].role == OUTPUT_VALUE && strcmp(plans[p]->outputs[i].name, "lr") == 0) return false;
+  return true;
+}
+
+static bool lacks_labels(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  for (int i = 0; i < m->signature.data_count; i++)
+    if (m->signature.data[i].categories > 0) return false;
+  return true;
+}
+
+static bool lacks_gaps(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  for (int i = 0; i < m->signature.data_count; i++)
+    if (m->signature.data[i].missing_ok) return false;
+  return true;
+}
+
+static const struct {
+  const char *name;
+  Lacks *lacks;
+} features[] = {
+    {"SPM_ONE_THREAD", always},    {"SPM_NO_STATES", lacks_states}, {"SPM_NO_PROJECTIONS", lacks_projections},
+    {"SPM_NO_ADAM", lacks_adam},   {"SPM_NO_SGD", lacks_sgd},       {"SPM_NO_MAXIMA", lacks_maxima},
+    {"SPM_NO_RATES", lacks_rates}, {"SPM_NO_LABELS", lacks_labels}, {"SPM_NO_GAPS", lacks_gaps},
+};
+enum { FEATURES = sizeof features / sizeof *features };
+
+typedef struct Sources { /* how the runtime's texts are read for one model */
+  Compilation *compilation;
+  const char *decided[FEATURES];
+  int decided_count;
+} Sources;
+
+static Sources sources_of(const Model *m, Plan *const *plans, int count) {
+  Sources s = {.compilation = m->compilation};
+  for (int i = 0; i < FEATURES; i++)
+    if (features[i].lacks(m, plans, count)) s.decided[s.decided_count++] = features[i].name;
+  return s;
+}
+
+static const char *decided_source(const Sources *s, const char *path) {
+  return pieces_decide(s->compilation, plain_kernel_names(s->compilation, embedded(path)), s->decided,
+                       s->decided_count);
+}
+
+static void add_files(Pieces *p, const Sources *s, const char *const *paths, int count) {
+  Compilation *c = s->compilation;
   for (int i = 0; i < count; i++) {
-    const char *text = plain_kernel_names(c, embedded(paths[i]));
+    const char *text = decided_source(s, paths[i]);
     if (strcmp(paths[i], "runtime/kernels_gemm.c") == 0) text = arena_printf(c, "#ifdef SPM_NO_BLAS\n%s#endif\n", text);
     pieces_add(p, paths[i], text, false);
   }
@@ -69,10 +170,9 @@ static const char *with_model_name(Compilation *c, const char *text, const char 
   return out.bytes;
 }
 
-static void paste_kernels(Model *m, const char *body, const char *around, Text *includes_to, Text *out) {
-  Compilation *c = m->compilation;
-  Pieces *kernels = pieces_create(c);
-  add_files(kernels, c, kernel_files, KERNEL_FILES);
+static void paste_kernels(const Sources *s, const char *body, const char *around, Text *includes_to, Text *out) {
+  Pieces *kernels = pieces_create(s->compilation);
+  add_files(kernels, s, kernel_files, KERNEL_FILES);
   pieces_need(kernels, body);
   pieces_need(kernels, around);
   pieces_includes(kernels, includes_to);
@@ -81,12 +181,12 @@ static void paste_kernels(Model *m, const char *body, const char *around, Text *
 }
 
 /* The driver, and the text of one more file around it that is wanted whole; `out` gets them without includes. */
-static void paste_driver(Model *m, const char *path, bool shuffles, Text *includes, Text *out) {
+static void paste_driver(const Model *m, const Sources *s, const char *path, bool shuffles, Text *includes, Text *out) {
   Compilation *c = m->compilation;
   Pieces *p = pieces_create(c);
-  const char *text = with_model_name(c, embedded(path), m->name);
-  add_files(p, c, driver_files, DRIVER_FILES);
-  if (shuffles) add_files(p, c, (const char *const[]){"runtime/train.c"}, 1);
+  const char *text = with_model_name(c, decided_source(s, path), m->name);
+  add_files(p, s, driver_files, DRIVER_FILES);
+  if (shuffles) add_files(p, s, (const char *const[]){"runtime/train.c"}, 1);
   pieces_add(p, path, text, true);
   pieces_need(p, "");
   pieces_includes(p, includes);
@@ -149,9 +249,8 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
               "\n/* ---- sizes ---- */\n\n"
               "#define SPM_LARGER(a, b) ((a) > (b) ? (a) : (b))\n"
               "#define SPM_PADDED(reals) (((size_t)(reals) + 15) / 16 * 16)\n"
-              "#define SPM_TILE(rows) ((rows) < 64 ? (rows) : (rows) < 512 ? 64 : 128)\n"
-              "#define SPM_TILES(rows) ((rows) < 64 ? 1 : (rows) < 512 ? ((rows) + 63) / 64 : SPM_LARGER(8, ((rows) + "
-              "127) / 128))\n"
+              "#define SPM_TILE(rows) ((rows) < 128 ? (rows) : 128)\n"
+              "#define SPM_TILES(rows) (((rows) + 127) / 128)\n"
               "#define SPM_MODEL_BATCH %ld\n"
               "/* Reals that an instance needs for batches of up to so many rows; training: 1 or 0. */\n"
               "#define SPM_MODEL_REALS(rows, training)",
@@ -193,15 +292,17 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   emit_model_body(&body, c, m->name, &m->signature, plans, count, &m->training, 1);
   const char *model = plain_kernel_names(c, body.bytes);
   if (options->library) put_sizes(m, plans, count, &sizes);
-  if (options->library) paste_driver(m, "runtime/standalone/library.c", false, &includes, &around);
-  if (options->main) paste_driver(m, "runtime/standalone/main.c", true, &includes, &around);
-  paste_kernels(m, model, around.length ? around.bytes : "", &includes, &kernels);
+  const Sources sources = sources_of(m, plans, count);
+  if (options->library) paste_driver(m, &sources, "runtime/standalone/library.c", false, &includes, &around);
+  if (options->main) paste_driver(m, &sources, "runtime/standalone/main.c", true, &includes, &around);
+  paste_kernels(&sources, model, around.length ? around.bytes : "", &includes, &kernels);
   text_append(out,
               "/* Model %s as one C99 file that needs nothing else. Written by spmc %s from its spec.\n"
               " * -DSPM_NO_BLAS: products in plain loops; -DSPM_REAL=double: double precision. */\n\n%s\n",
               m->name, SPM_VERSION, preamble);
-  text_append(out, "%s\n%s%s%s", includes.length ? includes.bytes : "", embedded("runtime/model.h"), kernels.bytes,
-              model);
+  text_append(out, "%s%s\n%s%s%s", includes.length ? includes.bytes : "",
+              includes.length && strstr(includes.bytes, "<math.h>") ? pure_roots : "", embedded("runtime/model.h"),
+              kernels.bytes, model);
   if (sizes.length) text_append(out, "%s", sizes.bytes);
   if (around.length) text_append(out, "\n/* ---- the driver ---- */\n\n%s", around.bytes);
   return c->error_count == 0;

@@ -205,8 +205,9 @@ static const char *draws_text(const Model *m, Compilation *c) {
   for (int i = 0; i < m->items.count; i++) latents |= m->items.items[i]->kind == ITEM_LATENT;
   if (!latents) return "exact";
   if (all_are_points(m)) return "at one value of the latents a row";
-  return m->samples == 1 ? "one draw of the latents a row"
-                         : arena_printf(c, "mean of %d draws of the latents a row", m->samples);
+  const char *relaxed = has_relaxed(m) ? ", relaxed ones in training" : "";
+  return m->samples == 1 ? arena_printf(c, "one draw of the latents a row%s", relaxed)
+                         : arena_printf(c, "mean of %d draws of the latents a row%s", m->samples, relaxed);
 }
 
 /* Not terms that stand for themselves, such as an author's own sums. */

@@ -210,8 +210,8 @@ typedef struct Elaborator {
   int memo_count;
   NetworkCall *calls;
   int call_count;
-  StateUpdate *updates;
-  int update_count;
+  StateUpdate *updates, *row_updates; /* of states, of row states */
+  int update_count, row_update_count;
   const Item *inferring; /* the `infer` whose densities are being walked, or NULL */
   NumberNode *numbers;
   int number_count;
@@ -527,6 +527,8 @@ Value exported_value(Elaborator *, int index);
 /* The same of `local` parameters, and of latents that are found row by row: one value a datum, held by a row state;
  * `init` may be NULL. */
 Value make_local(Elaborator *, const Item *, const Expr *init);
+/* The row state that holds where a latent's persistent chain stands; `start` may be NULL. */
+int chain_index(Elaborator *, const Item *latent, const Shape *, const Expr *start);
 Value raw_initial_row(Elaborator *, int index);
 Value exported_row(Elaborator *, int index);
 

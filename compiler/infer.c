@@ -107,9 +107,29 @@ static bool start_value(const Inference *in, int i, Node **out) {
   return true;
 }
 
+/* Where the row's own chain stands; its first value is `start`. */
+static bool chain_value(const Inference *in, int i, Node **out) {
+  Elaborator *e = in->e;
+  if (in->axes & AXIS_SAMPLE) {
+    error_at(e->c, "inference", in->span, "a row has one persistent chain, and this model takes %d samples of each row",
+             e->graph->samples);
+    return false;
+  }
+  int index = chain_index(e, in->latents[i], &in->shapes[i], option_of(in, "start"));
+  *out = build_row_state(e->graph, index);
+  return true;
+}
+
+void keep_chain(const Inference *in, int i, Node *z) {
+  Elaborator *e = in->e;
+  int index = chain_index(e, in->latents[i], &in->shapes[i], option_of(in, "start"));
+  e->row_updates = arena_grow(e->c, e->row_updates, e->row_update_count, sizeof *e->row_updates);
+  e->row_updates[e->row_update_count++] = (StateUpdate){.index = index, .next = z};
+}
+
 bool start_values(const Inference *in, Node **z) {
   bool ok = true;
-  for (int i = 0; i < in->count; i++) ok = start_value(in, i, &z[i]) && ok;
+  for (int i = 0; i < in->count; i++) ok = (in->persistent ? chain_value : start_value)(in, i, &z[i]) && ok;
   return ok;
 }
 

@@ -16,7 +16,8 @@ typedef struct Inference {
   Item *latents[MAX_INFERRED];
   Support supports[MAX_INFERRED];
   Shape shapes[MAX_INFERRED];
-  unsigned axes; /* of the latents: a chain each */
+  unsigned axes;   /* of the latents: a chain each */
+  bool persistent; /* each row goes on from where it stood when it was last seen */
 } Inference;
 
 typedef struct InferenceMethod {
@@ -37,6 +38,8 @@ bool option_is_word(const Inference *, const char *name, const char *word);
 bool flag_option(const Inference *, const char *name, bool *);
 /* Where each latent starts: `start`, or the value of its support nearest to 0. With the latents' axes. */
 bool start_values(const Inference *, Node **z);
+/* In training, the row's chain stands there from now on. */
+void keep_chain(const Inference *, int latent, Node *z);
 
 /* The sums of log densities with the latents at z. Any of the kinds may be left out. One value for each row and
  * sample; NULL after reporting. `z` must be variables (build_variable). */

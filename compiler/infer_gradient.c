@@ -76,25 +76,14 @@ static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, No
   return inside(g, &in->supports[i].facts, next);
 }
 
-static bool is_built(const Inference *in) {
-  static const char *const later[] = {"persistent"};
-  for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-    if (option_of(in, later[i])) {
-      error_at(in->e->c, "not-supported", option_of(in, later[i])->span, "`%s` of %s is not supported yet", later[i],
-               in->method->name);
-      return false;
-    }
-  return true;
-}
-
 bool infer_by_gradient(Inference *in, Value *values) {
   if (option_of(in, "optimizer")) return infer_by_fit(in, values);
   Graph *g = in->e->graph;
   Node *start[MAX_INFERRED], *z[MAX_INFERRED], *gradients[MAX_INFERRED], *next[MAX_INFERRED], *found[MAX_INFERRED];
   Climb climb;
   int steps;
-  if (!is_built(in)) return false;
   if (!count_option(in, "steps", strcmp(in->method->name, "langevin") == 0 ? 30 : 100, &steps)) return false;
+  if (!flag_option(in, "persistent", &in->persistent)) return false;
   if (!read_climb(in, &climb) || !start_values(in, start)) return false;
   build_at(g, in->span);
   for (int i = 0; i < in->count; i++) {
@@ -114,6 +103,9 @@ bool infer_by_gradient(Inference *in, Value *values) {
     return false;
   }
   build_repeat(g, &loop, found);
-  for (int i = 0; i < in->count; i++) values[i] = value_tensor(found[i], 0, in->latents[i]->name_span);
+  for (int i = 0; i < in->count; i++) {
+    values[i] = value_tensor(found[i], 0, in->latents[i]->name_span);
+    if (in->persistent) keep_chain(in, i, found[i]);
+  }
   return true;
 }

@@ -82,7 +82,7 @@ struct Node {
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
   long start;              /* slice, pad */
-  bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed */
+  bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed; spread: once, underivable */
   unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
   unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried,
                               captured, convolve_filters */
@@ -256,6 +256,10 @@ Node *build_stop(Graph *, Node *);
  * Whatever inner node will be differentiated with respect to must be wrapped in it before anything is built on it;
  * leaves need no wrapping. simplify drops it. */
 Node *build_variable(Graph *, Node *);
+/* The same value again, through which one derivative passes: what it passes on is underivable, a value whose derivative
+ * is an error at its span. */
+Node *build_once(Graph *, Node *);
+Node *build_underivable(Graph *, Node *);
 Node *build_sum(Graph *, Node *, unsigned dims_mask);
 Node *build_max_of(Graph *, Node *, unsigned dims_mask);         /* permutes first if the dims are not trailing */
 Node *build_first_max_mask(Graph *, Node *, unsigned dims_mask); /* dims must be trailing */

@@ -81,19 +81,44 @@ static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
 
 enum { MOST_VALUES = 256 };
 
-/* All values of a finite support, along a dim of their own. */
-static bool support_nodes(Elaborator *e, const Value *d, const Shape *shape, Span span, NodeDim *nodes, Value *z) {
-  Support support, extended;
-  double values[MOST_VALUES];
-  if (event_rank(d) != 0 || !distribution_support(e, d, &support, &extended)) return false;
-  const Facts *f = &support.facts;
-  double count = f->high - f->low + 1;
-  if (support.special != SPECIAL_NONE || !f->integer || !(count <= MOST_VALUES) ||
-      !node_dim(e, shape, (int)count, nodes))
-    return false;
+/* All members of a finite support, along a dim of their own: whole numbers, or the one-hot vectors of categories. */
+typedef struct Members {
+  NodeDim nodes;
+  Value z;
+  Shape shape; /* of z */
+} Members;
+
+static bool list_numbers(Elaborator *e, const Facts *f, const Shape *shape, Span span, Members *m) {
+  double values[MOST_VALUES], count = f->high - f->low + 1;
+  if (!f->integer || !(count <= MOST_VALUES) || !node_dim(e, shape, (int)count, &m->nodes)) return false;
   for (int i = 0; i < (int)count; i++) values[i] = f->low + i;
-  *z = node_table(e, nodes, values, span);
+  m->z = node_table(e, &m->nodes, values, span);
+  m->shape = m->nodes.shape;
   return true;
+}
+
+static bool list_categories(Elaborator *e, const Shape *shape, Span span, Members *m) {
+  Shape lead = {.rank = shape->rank - 1};
+  Dim classes = shape->dims[lead.rank];
+  for (int i = 0; i < lead.rank; i++) lead.dims[i] = shape->dims[i];
+  if (!(classes.size <= MOST_VALUES) || !node_dim(e, &lead, (int)classes.size, &m->nodes) ||
+      m->nodes.shape.rank == MAX_RANK)
+    return false;
+  m->shape = m->nodes.shape;
+  m->shape.dims[m->shape.rank++] = classes;
+  place(e, span);
+  Shape line = {.rank = 1, .dims = {classes}};
+  Node *identity = build_embed_diagonal(e->graph, build_filled(e->graph, 1, &line));
+  int map[2] = {m->nodes.at, m->shape.rank - 1};
+  m->z = value_tensor(named_as(e, build_expand(e->graph, identity, &m->shape, map), &m->shape), 0, span);
+  return true;
+}
+
+static bool list_support(Elaborator *e, const Value *d, const Shape *shape, Span span, Members *m) {
+  Support support, extended;
+  if (!distribution_support(e, d, &support, &extended)) return false;
+  if (event_rank(d) == 1 && support.special == SPECIAL_CATEGORY) return list_categories(e, shape, span, m);
+  return event_rank(d) == 0 && support.special == SPECIAL_NONE && list_numbers(e, &support.facts, shape, span, m);
 }
 
 /* sum over z of exp(log_q) v, a value of probability 0 contributing nothing. */
@@ -106,28 +131,26 @@ static Value sum_weighted(Elaborator *e, const NodeDim *nodes, Value log_q, Valu
 
 /* sum over z of q(z) (log q(z) - log p(z)) */
 bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
-  NodeDim nodes;
-  Value z;
+  Members m;
   Span span = pair->span;
-  pair->why = "the support is not finite";
-  if (event_rank(pair->p) != 0 || !support_nodes(e, pair->q, &pair->shape, span, &nodes, &z)) return false;
+  pair->why = "the support is not finite, or large";
+  if (event_rank(pair->p) != event_rank(pair->q) || !list_support(e, pair->q, &pair->shape, span, &m)) return false;
   bool missing_q, missing_p;
-  Value log_q = distribution_field(e, pair->q, "log_pdf", &z, &nodes.shape, span, &missing_q);
-  Value log_p = distribution_field(e, pair->p, "log_pdf", &z, &nodes.shape, span, &missing_p);
+  Value log_q = distribution_field(e, pair->q, "log_pdf", &m.z, &m.shape, span, &missing_q);
+  Value log_p = distribution_field(e, pair->p, "log_pdf", &m.z, &m.shape, span, &missing_p);
   pair->why = arena_printf(e->c, "%s declares no log_pdf", distribution_name(missing_q ? pair->q : pair->p));
   if (missing_q || missing_p) return false;
-  *result = sum_weighted(e, &nodes, log_q, apply2(e, IR_sub, log_q, log_p, span), span);
-  pair->nodes = (int)nodes.dim.size;
+  *result = sum_weighted(e, &m.nodes, log_q, apply2(e, IR_sub, log_q, log_p, span), span);
+  pair->nodes = (int)m.nodes.dim.size;
   return true;
 }
 
 Value entropy_by_sum(Elaborator *e, const Value *q, const Shape *shape, Span span, bool *missing) {
-  NodeDim nodes;
-  Value z;
-  *missing = !support_nodes(e, q, shape, span, &nodes, &z);
+  Members m;
+  *missing = !list_support(e, q, shape, span, &m);
   if (*missing) return value_error();
-  Value log_q = distribution_field(e, q, "log_pdf", &z, &nodes.shape, span, missing);
-  return *missing ? value_error() : apply1(e, IR_neg, sum_weighted(e, &nodes, log_q, log_q, span), span);
+  Value log_q = distribution_field(e, q, "log_pdf", &m.z, &m.shape, span, missing);
+  return *missing ? value_error() : apply1(e, IR_neg, sum_weighted(e, &m.nodes, log_q, log_q, span), span);
 }
 
 static bool kl_by_draw(Elaborator *e, KlPair *pair, Value *result) {

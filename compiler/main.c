@@ -26,6 +26,19 @@ const Command commands[] = {
      "\n"
      "  spmc eval run --data x=t10k-images.idx.gz",
      command_eval},
+    {"encode", OPTION_DATA | OPTION_ROWS | OPTION_SEED | OPTION_THREADS, "RUN", "write the codes of data as .npy",
+     "Writes NAME.npy into a directory for each latent of the model in a run directory: the mean of its\n"
+     "posterior where that is known, else its value, for every row of the files, in their order, as floats.\n"
+     "\n"
+     "  spmc encode run --data x=t10k-images.idx.gz --out codes",
+     command_encode},
+    {"reconstruct", OPTION_DATA | OPTION_ROWS | OPTION_SEED | OPTION_THREADS, "RUN",
+     "write what the model makes of data as .npy",
+     "Writes NAME.npy into a directory for each data declaration with a likelihood that has a mean: that mean,\n"
+     "at the codes of each row of the files, in their order, as floats.\n"
+     "\n"
+     "  spmc reconstruct run --data x=t10k-images.idx.gz --out reconstructions",
+     command_reconstruct},
     {"check", OPTION_DATA | OPTION_DUMP | OPTION_JSON | OPTION_SEED | OPTION_OVERRIDE, "MODEL.spm",
      "check a model, or a library, without running it",
      "Reads MODEL.spm and reports every problem found. Needs no data: dims without a value are given a\n"

@@ -236,10 +236,25 @@ Value exported_value(Elaborator *e, int index) {
 /* ---- locals ------------------------------------------------------------------------------------------------------
  */
 
-static int local_index(Elaborator *e, const Item *item, const Expr *init) {
-  Signature *s = e->graph->signature;
+static int find_row_state(const Signature *s, Name name) {
   for (int i = 0; i < s->row_state_count; i++)
-    if (s->row_states[i].name == item->name) return i;
+    if (s->row_states[i].name == name) return i;
+  return -1;
+}
+
+static int add_row_state(Elaborator *e, const RowState *state, const TypeExpr *type, const Expr *init) {
+  Signature *s = e->graph->signature;
+  s->row_states = arena_grow(e->c, s->row_states, s->row_state_count, sizeof *s->row_states);
+  s->row_states[s->row_state_count] = *state;
+  Model *m = e->model;
+  m->row_sources = arena_grow(e->c, m->row_sources, s->row_state_count, sizeof *m->row_sources);
+  m->row_sources[s->row_state_count] = (ParameterSource){.type = type, .init = init, .model_visible = true};
+  return s->row_state_count++;
+}
+
+static int local_index(Elaborator *e, const Item *item, const Expr *init) {
+  int index = find_row_state(e->graph->signature, item->name);
+  if (index >= 0) return index;
   Support support;
   RowState local = {.name = item->name, .span = item->name_span};
   if (!read_support(e, item->type, &support) || !read_shape(e, item->type, &local.shape)) return -1;
@@ -250,13 +265,14 @@ static int local_index(Elaborator *e, const Item *item, const Expr *init) {
     return -1;
   }
   local.constrained = is_transformed(e, item->type);
-  s->row_states = arena_grow(e->c, s->row_states, s->row_state_count, sizeof *s->row_states);
-  s->row_states[s->row_state_count] = local;
-  Model *m = e->model;
-  m->row_sources = arena_grow(e->c, m->row_sources, s->row_state_count, sizeof *m->row_sources);
-  m->row_sources[s->row_state_count] =
-      (ParameterSource){.type = item->type, .init = init, .scope = NULL, .model_visible = true};
-  return s->row_state_count++;
+  return add_row_state(e, &local, item->type, init);
+}
+
+int chain_index(Elaborator *e, const Item *latent, const Shape *shape, const Expr *start) {
+  Name name = intern(e->c, arena_printf(e->c, "%s.chain", latent->name));
+  int index = find_row_state(e->graph->signature, name);
+  RowState chain = {.name = name, .shape = *shape, .span = latent->name_span};
+  return index >= 0 ? index : add_row_state(e, &chain, latent->type, start);
 }
 
 Value make_local(Elaborator *e, const Item *item, const Expr *init) {

@@ -384,6 +384,45 @@ void pieces_paste(Pieces *p, Text *out) {
   move_to(p, out, conditions, branches, &depth, NULL);
 }
 
+/* --- conditions that are decided already --------------------------------------------------------------------------
+ */
+
+static bool names_one(const char *line, const char *directive, const char *const *names, int count) {
+  size_t length = strlen(directive);
+  if (strncmp(line, directive, length) != 0) return false;
+  for (int i = 0; i < count; i++)
+    if (begins(line + length, names[i])) return true;
+  return false;
+}
+
+const char *pieces_decide(Compilation *c, const char *text, const char *const *names, int count) {
+  Text out = {.compilation = c};
+  struct {
+    bool decided, dropped;
+  } open[2 * MAX_DEPTH] = {{false, false}};
+  int depth = 0, dropping = 0;
+  for (const char *at = text, *end; *at; at = *end ? end + 1 : end) {
+    end = end_of_line(at);
+    bool kept = true;
+    if (strncmp(at, "#if", 3) == 0 && depth < 2 * MAX_DEPTH) {
+      bool without = names_one(at, "#ifndef ", names, count), with = names_one(at, "#ifdef ", names, count);
+      open[depth].decided = without || with;
+      open[depth].dropped = without;
+      kept = !open[depth].decided;
+      dropping += open[depth++].dropped;
+    } else if (strncmp(at, "#else", 5) == 0 && depth > 0 && open[depth - 1].decided) {
+      dropping += open[depth - 1].dropped ? -1 : 1;
+      open[depth - 1].dropped = !open[depth - 1].dropped;
+      kept = false;
+    } else if (strncmp(at, "#endif", 6) == 0 && depth > 0) {
+      dropping -= open[--depth].dropped;
+      kept = !open[depth].decided;
+    }
+    if (kept && dropping == 0) text_append(&out, "%.*s\n", (int)(end - at), at);
+  }
+  return out.bytes ? out.bytes : "";
+}
+
 const char *plain_kernel_names(Compilation *c, const char *text) {
   Text out = {.compilation = c};
   for (const char *found; (found = strstr(text, "SPM_K(")) != NULL; text = strchr(found, ')') + 1) {

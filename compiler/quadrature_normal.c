@@ -1,6 +1,6 @@
 /* quadrature_normal: KL(q || p) of a normal q -> IR over constant nodes in two pieces that meet at a point where p may
- * have a kink. Its derivatives in q's parameters are moments, which cost half of what differentiating through the nodes
- * would; a derivative of them is refused (IR_once). */
+ * have a kink. Nodes stand still and only what q and p weigh there is differentiated, so that derivatives of every
+ * order in q's parameters are exact at kinks and poles of p. */
 #include "kl.h"
 
 #include <math.h>
@@ -21,11 +21,6 @@ static const NormalRule ladder[] = {{17, 10, 1, 5.5}, {20, 12, 1, 6},    {26, 18
 enum { NORMAL_RULES = sizeof ladder / sizeof *ladder, MOST_NODES = 512 };
 int normal_rule_count(void) { return NORMAL_RULES; }
 
-/* E[f], and E[f t], E[f t^2] with t = (z - m) / s: what the derivatives in m and s are made of. */
-typedef struct Moments {
-  Value of[3];
-} Moments;
-
 Value stopped(Elaborator *e, Value v) {
   Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
   return node ? value_tensor(build_stop(e->graph, node), v.kind == VALUE_TENSOR ? v.mapped : 0, v.span) : v;
@@ -37,11 +32,11 @@ typedef struct Piece {
   Value length;      /* signed, in sds */
   Value width;       /* its size */
   Value sd;
+  Value ratio, shift; /* from sds where the node stands to sds of q, which may move: 1 and 0 */
 } Piece;
 
-/* Nodes and weights are constants to the gradient: the density's own parameters are differentiated through f, m and s
- * through the moments (score_gradient). */
-static bool piece_moments(Elaborator *e, const KlPair *pair, const Piece *piece, Moments *out) {
+/* The integral of f, the log density, under q's bell. */
+static bool piece_integral(Elaborator *e, const KlPair *pair, const Piece *piece, Value *out) {
   Span span = pair->span;
   NodeDim nodes;
   double u[MOST_NODES], weights[MOST_NODES];
@@ -55,24 +50,24 @@ static bool piece_moments(Elaborator *e, const KlPair *pair, const Piece *piece,
   Value t = apply2(e, IR_add, apply2(e, IR_mul, part, piece->length, span), piece->from, span);
   Value z = apply2(e, IR_add, apply2(e, IR_mul, part, apply2(e, IR_mul, piece->sd, piece->length, span), span),
                    piece->start, span);
+  t = apply2(e, IR_add, apply2(e, IR_mul, t, piece->ratio, span), piece->shift, span);
   Value bell = apply1(e, IR_exp, apply2(e, IR_mul, apply2(e, IR_mul, t, t, span), value_number(-0.5), span), span);
   Value weight = apply2(e, IR_mul, node_table(e, &nodes, weights, span), bell, span);
   bool missing;
   Value f = distribution_field(e, pair->p, "log_pdf", &z, &nodes.shape, span, &missing);
   if (missing || f.kind == VALUE_ERROR) return false;
-  Value term = apply2(e, IR_mul, weight, f, span);
-  Value first = apply2(e, IR_mul, stopped(e, term), t, span), second = apply2(e, IR_mul, first, t, span);
-  Value terms[3] = {term, first, second};
-  for (int i = 0; i < 3; i++) out->of[i] = apply2(e, IR_mul, sum_nodes(e, &nodes, terms[i], span), piece->width, span);
+  Value sum = sum_nodes(e, &nodes, apply2(e, IR_mul, weight, f, span), span);
+  *out = apply2(e, IR_mul, apply2(e, IR_mul, sum, piece->width, span), piece->ratio, span);
   return true;
 }
 
-static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split, Moments *out) {
+static bool normal_integral(Elaborator *e, const KlPair *pair, const NormalRule *rule, int split, Value *out) {
   Span span = pair->span;
-  Value m = expand_to(e, stopped(e, pair->q->elements[0]), &pair->shape, span),
-        s = expand_to(e, stopped(e, pair->q->elements[1]), &pair->shape, span);
-  Value kink = split < 0 ? value_number(0) : stopped(e, *split_value(pair->p, split)),
-        cutoff = value_number(rule->cutoff);
+  const Value *mean = &pair->q->elements[0], *sd = &pair->q->elements[1];
+  Value m = expand_to(e, stopped(e, *mean), &pair->shape, span), s = expand_to(e, stopped(e, *sd), &pair->shape, span);
+  Value ratio = apply2(e, IR_div, s, *sd, span),
+        shift = apply2(e, IR_div, apply2(e, IR_sub, m, *mean, span), *sd, span);
+  Value kink = split < 0 ? value_number(0) : *split_value(pair->p, split), cutoff = value_number(rule->cutoff);
   /* The split point, held a little inside the cutoff; where it was held, `moved` is how far it had to move and the
    * piece behind it is empty, elsewhere it is exactly 0 and neither piece is: no node ever stands on a pole. */
   Value d = apply2(e, IR_sub, m, kink, span),
@@ -85,7 +80,7 @@ static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *
                         apply1(e, IR_neg, cutoff, span), span);
   Value held = apply2(e, IR_not_equal, moved, value_number(0), span);
   Value distance = apply1(e, IR_abs, from, span), start = apply2(e, IR_add, kink, moved, span);
-  Moments parts[2];
+  Value parts[2];
   for (int side = 0; side < 2; side++) {
     bool wide = side == 0;
     Value length = apply2(e, IR_sub, wide ? apply1(e, IR_neg, toward, span) : toward, from, span);
@@ -100,28 +95,13 @@ static bool normal_moments(Elaborator *e, const KlPair *pair, const NormalRule *
                    .from = from,
                    .sd = s,
                    .length = length,
-                   .width = width};
-    if (!piece_moments(e, pair, &piece, &parts[side])) return false;
+                   .width = width,
+                   .ratio = ratio,
+                   .shift = shift};
+    if (!piece_integral(e, pair, &piece, &parts[side])) return false;
   }
-  for (int i = 0; i < 3; i++) out->of[i] = apply2(e, IR_add, parts[0].of[i], parts[1].of[i], span);
+  *out = apply2(e, IR_add, parts[0], parts[1], span);
   return true;
-}
-
-/* I with dI/dm = E[f t] / s and dI/ds = E[f (t^2 - 1)] / s: exact at kinks of f, and half the work of differentiating
- * through the nodes. Written as I plus two terms that are 0. */
-static Value score_gradient(Elaborator *e, const KlPair *pair, const Moments *moments) {
-  Span span = pair->span;
-  Value sum = moments->of[0];
-  Value slopes[2] = {moments->of[1], apply2(e, IR_sub, moments->of[2], stopped(e, moments->of[0]), span)};
-  Value s = stopped(e, pair->q->elements[1]);
-  for (int i = 0; i < 2; i++) {
-    Value x = pair->q->elements[i];
-    if (x.kind == VALUE_NUMBER) continue;
-    Value slope = stopped(e, apply2(e, IR_div, slopes[i], s, span));
-    Value moved = apply2(e, IR_sub, x, stopped(e, x), span);
-    sum = apply2(e, IR_add, sum, apply2(e, IR_mul, slope, moved, span), span);
-  }
-  return sum;
 }
 
 static NormalRule rule_of(int rule, int nodes) {
@@ -131,11 +111,11 @@ static NormalRule rule_of(int rule, int nodes) {
 
 bool normal_kl(Elaborator *e, const KlPair *pair, int rule, int split, int nodes, Value *kl) {
   NormalRule own = rule_of(rule, nodes);
-  Moments moments;
+  Value expected;
   bool none;
-  if (!normal_moments(e, pair, &own, split, &moments)) return false;
+  if (!normal_integral(e, pair, &own, split, &expected)) return false;
   Value entropy = distribution_field(e, pair->q, "entropy", NULL, &pair->shape, pair->span, &none);
-  *kl = apply1(e, IR_neg, apply2(e, IR_add, entropy, score_gradient(e, pair, &moments), pair->span), pair->span);
+  *kl = apply1(e, IR_neg, apply2(e, IR_add, entropy, expected, pair->span), pair->span);
   return true;
 }
 

@@ -2,7 +2,7 @@
  * cut at a centre of q, where q may have a kink, and at a point where p may have one; each part is integrated from its
  * ends, around which nodes crowd, so that kinks, poles and tails are met. Where densities jump or have a pole, at the
  * ends and at p's kink, nodes move with the parameters and are differentiated through; elsewhere they stand still, and
- * only what they weigh is differentiated. */
+ * only what they weigh is differentiated: once, for a kink of q adds to its second derivative. */
 #include "kl.h"
 
 #include <math.h>
@@ -274,9 +274,25 @@ static void share_nodes(PieceRule *rule, const Part *parts, int count, int nodes
   rule->count = each < 2 ? 2 : each;
 }
 
-bool pieces_kl(Elaborator *e, const KlPair *pair, const Location *location, int rule, int split, int nodes, Value *kl,
+/* q with parameters that can be differentiated once. */
+static Value once_derivable(Elaborator *e, const Value *q) {
+  Value copy = *q;
+  copy.elements = arena_array(e->c, Value, q->count);
+  for (int i = 0; i < q->count; i++) {
+    const Value *x = &q->elements[i];
+    copy.elements[i] = *x;
+    if (x->kind == VALUE_TENSOR) copy.elements[i].node = build_once(e->graph, x->node);
+  }
+  return copy;
+}
+
+bool pieces_kl(Elaborator *e, const KlPair *asked, const Location *location, int rule, int split, int nodes, Value *kl,
                Value *mass) {
   bool no_entropy;
+  KlPair own = *asked, *pair = &own;
+  place(e, asked->span);
+  Value q = once_derivable(e, asked->q);
+  own.q = &q;
   Value entropy = distribution_field(e, pair->q, "entropy", NULL, &pair->shape, pair->span, &no_entropy);
   Line l = {.e = e, .pair = pair, .location = location, .rule = ladder[rule], .closed_entropy = !no_entropy};
   Part parts[MOST_PIECES];

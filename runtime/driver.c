@@ -15,7 +15,11 @@ static long round_up(long a) { return divide_up(a, SCRATCH_ROUND) * SCRATCH_ROUN
 /* ---- sizes --------------------------------------------------------------------------------------------------- */
 
 /* A small batch is one tile of just its rows, so that a target with little memory needs no more. */
+#ifdef SPM_ONE_THREAD
+long spm_tile_rows(long rows) { return rows < 128 ? larger(rows, 1) : 128; }
+#else
 long spm_tile_rows(long rows) { return rows < 64 ? larger(rows, 1) : rows < 512 ? 64 : 128; }
+#endif
 
 static long tile_count(long rows) { return divide_up(rows, spm_tile_rows(rows)); }
 

@@ -1,47 +1,21 @@
 /* Adam and gradient descent, one pass over memory. See optim.h. */
 #include "optim.h"
+#include "vmath.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
 
-#if defined SPM_DOUBLE
-static inline real root_of(real v) { return sqrt(v); }
-#elif defined __NO_MATH_ERRNO__
-static inline real root_of(real v) { return sqrtf(v); }
-#else
-/* Where sqrtf may set errno no compiler makes it a vector instruction, and no pragma of gcc's changes that. Three steps
- * of Newton's for 1 / sqrt(v), from a guess by its bits, are within 2 ulp and vectorise; 0 and infinity stay. */
-static inline real root_of(real v) {
-  union {
-    float value;
-    uint32_t bits;
-  } y, root;
-  const float half = 0.5f * v;
-  y.value = v;
-  y.bits = 0x5F3759DFu - (y.bits >> 1);
-  y.value = y.value * (1.5f - (half * y.value) * y.value);
-  y.value = y.value * (1.5f - (half * y.value) * y.value);
-  y.value = y.value * (1.5f - (half * y.value) * y.value);
-  root.value = v * y.value;
-  y.value = v;
-  const uint32_t infinite = (uint32_t)0 - (uint32_t)(y.bits >= 0x7F800000u); /* or NaN */
-  root.bits = (root.bits & ~infinite) | (y.bits & infinite);
-  return root.value;
-}
-#endif
-
 #ifdef SPM_DOUBLE
 #define SPM_SMALLEST DBL_MIN
-#define SPM_MAGNITUDE fabs
 #else
 #define SPM_SMALLEST FLT_MIN
-#define SPM_MAGNITUDE fabsf
 #endif
 
 /* A moment that only decays would end subnormal and stay there, since a tenth off the smallest number rounds to nothing
- * off; and a step with many of these takes times as long. */
-static inline real without_subnormal(real x) { return SPM_MAGNITUDE(x) < SPM_SMALLEST ? 0 : x; }
+ * off; and a step with many of these takes times as long. By bits: compilers make a branch of `x < smallest ? 0 : x`,
+ * and a loop with a branch is no vector loop. */
+static inline real without_subnormal(real x) { return vm_real(vm_bits(x) & ~vm_mask(vm_abs(x) < SPM_SMALLEST)); }
 
 /* The four never overlap, and `restrict` on parameters is what makes compilers vectorise. */
 static void adam(real *restrict values, real *restrict first, real *restrict second, const real *restrict gradient,
@@ -53,7 +27,7 @@ static void adam(real *restrict values, real *restrict first, real *restrict sec
     real v = without_subnormal(beta2 * second[i] + rest2 * (g * g));
     first[i] = m;
     second[i] = v;
-    values[i] = values[i] - step * (m / (root_of(v) * root_correction + epsilon));
+    values[i] = values[i] - step * (m / (vm_sqrt(v) * root_correction + epsilon));
   }
 }
 

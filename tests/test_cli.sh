@@ -38,7 +38,7 @@ expect 'no command' 2 'usage: spmc' "$spmc"
 expect 'help' 0 'commands:' "$spmc" --help
 expect 'version' 0 '^spmc [0-9]' "$spmc" --version
 expect 'version names the BLAS' 0 'BLAS' "$spmc" --version
-for command in train eval check diagnose; do expect "help of $command" 0 'Usage: spmc '$command "$spmc" $command --help; done
+for command in train eval encode reconstruct check diagnose; do expect "help of $command" 0 'Usage: spmc '$command "$spmc" $command --help; done
 expect 'help as a command' 0 'Usage: spmc train' "$spmc" help train
 expect 'unknown command' 2 'did you mean .train.' "$spmc" trian
 expect 'unknown option' 2 "did you mean '--epochs'" "$spmc" train $spec --data x=train.idx --out run --epocs 3
@@ -107,6 +107,12 @@ expect 'floats' 0 '' "$spmc" train $spec --data x=good.npy --out floats --epochs
 expect 'eval' 0 'elbo' "$spmc" eval run --data x=test.idx
 expect 'eval as JSON' 0 '"rows": 700, "seed": 5, "results": {.*"elbo": -' "$spmc" eval run --data x=test.idx --json
 expect 'eval of no run' 1 'config.json' "$spmc" eval other --data x=test.idx
+expect 'encode' 0 'codes/z.npy  700 rows of' "$spmc" encode run --data x=test.idx --out codes
+expect 'reconstruct' 0 'codes/x.npy  700 rows of' "$spmc" reconstruct run --data x=test.idx --out codes
+expect 'codes are data again' 1 'codes/z.npy' "$spmc" eval run --data x=codes/z.npy
+expect 'reconstructions are data again' 0 '700 rows' "$spmc" eval run --data x=codes/x.npy
+expect 'encode to nowhere' 2 '--out DIRECTORY is missing' "$spmc" encode run --data x=test.idx
+expect 'encode without data' 2 '--data' "$spmc" encode run --out codes
 expect 'eval with wrong data' 1 'labels.idx' "$spmc" eval run --data x=labels.idx
 cp -r run damaged && head -c 3000 run/model.safetensors > damaged/model.safetensors
 expect 'eval of a damaged model' 1 'model.safetensors' "$spmc" eval damaged --data x=test.idx

@@ -429,3 +429,34 @@ Test(infer, rounds_share_parameters_unless_untied) {
   cr_expect(spec_parameter(&untied, "f.s[2]") >= 0 && spec_parameter(&untied, "f.h[1].dense.W") >= 0);
   spec_close(&untied);
 }
+
+/* ---- persistent chains --------------------------------------------------------------------------------------------
+ */
+
+/* Each row goes on from where it stood, and the train program says where it stands from now on. */
+Test(infer, chains_go_on) {
+  Spec s = spec_right(LINEAR "prior z ~ normal(0, 1);\n"
+                             "infer z by langevin(steps = 2, step_size = 0.3, noise = 0, start = 0.2 * x[0], "
+                             "persistent = true);\n");
+  static const double stood[6] = {0.5, -1, 0, 2, 0.1, -0.3};
+  Run run = linear;
+  const double *start = spec_output(&s, PROGRAM_INITIALISE_ROWS, OUTPUT_ROW_INITIAL, "z.chain", &run);
+  for (int i = 0; i < 6; i++) EXPECT_CLOSE(start[i], 0.2 * x[i < 3 ? 0 : 4], 1e-15);
+  run.inputs[2] = (Input){"z.chain", stood};
+  const double *next = spec_output(&s, PROGRAM_TRAIN, OUTPUT_ROW_NEXT, "z.chain", &run);
+  const double *found = codes(&s, "z", &run);
+  for (int row = 0; row < 2; row++) {
+    double z[3], g[3];
+    memcpy(z, stood + 3 * row, sizeof z);
+    for (int step = 0; step < 2; step++) {
+      pull_of_data(x + 4 * row, z, g);
+      for (int k = 0; k < 3; k++) z[k] += 0.045 * (4 * g[k] - z[k]);
+    }
+    for (int k = 0; k < 3; k++) {
+      EXPECT_CLOSE(next[3 * row + k], z[k], 1e-12);
+      EXPECT_CLOSE(found[3 * row + k], z[k], 1e-12);
+    }
+  }
+  cr_expect(spec_find_output(&s, PROGRAM_TRAIN, OUTPUT_ROW_GRADIENT, "z.chain") == NULL);
+  spec_close(&s);
+}

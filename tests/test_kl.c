@@ -223,7 +223,7 @@ Test(kl, what_cannot_be_honoured_is_an_error) {
   expect_refused(priors[1].text, "own(0.1)", "normal(m, 1)", "elbo(kl = closed)",
                  "there is no closed form of KL(normal || own)");
   expect_refused(rough, "rough(1)", "normal(m, 1)", "elbo(kl = quadrature)", "it does not converge");
-  expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = sum)", "the support is not finite");
+  expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = sum)", "the support is not finite, or large");
   expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = quadrature(3))", "one whole number");
   expect_refused("", "normal(0, 1)", "normal(m, 1)", "elbo(kl = guess)", "`guess` is no way to take a KL");
 }

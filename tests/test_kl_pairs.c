@@ -258,3 +258,68 @@ Test(kl_pairs, what_is_infinite_is_drawn) {
   free(messages);
   spec_close(&s);
 }
+
+/* ---- second derivatives
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static Spec twice_of(const char *posterior, const char *prior, const char *method) {
+  char text[2000];
+  snprintf(text, sizeof text,
+           "model tested;\nlatent z : real;\nparam a : real init 0;\nparam b : real init 0;\nparam m : real init 0;\n"
+           "param r : real init 0;\ndata x : real;\nprior z ~ %s;\nposterior z ~ %s;\nlikelihood x ~ normal(z, 1);\n"
+           "objective -kl(z, method = %s);\n",
+           prior, posterior, method);
+  return spec_right(text);
+}
+
+static const char *const twice_names[4] = {"a", "b", "m", "r"};
+
+/* Of the gradient in one parameter in all four. */
+static void second_derivatives(Spec *s, int row, const Run *run, double *out) {
+  Graph *g = (Graph *)model_graph(s->model, PROGRAM_TRAIN);
+  const Output *first = spec_find_output(s, PROGRAM_TRAIN, OUTPUT_GRADIENT, twice_names[row]);
+  Node *leaves[4], *adjoints[4];
+  const Signature *signature = model_signature(s->model);
+  for (int i = 0; i < 4; i++)
+    for (int p = 0; p < signature->parameter_count; p++)
+      if (strcmp(signature->parameters[p].name, twice_names[i]) == 0) leaves[i] = build_parameter(g, p);
+  differentiate(g, first->value, leaves, 4, adjoints);
+  for (int i = 0; i < 4; i++) out[i] = *spec_values(s, g, adjoints[i], run);
+}
+
+Test(kl_pairs, second_derivatives_of_a_normal_posterior) {
+  static const char *const priors_of[] = {"normal(a, exp(b))", "laplace(a, exp(b))"};
+  for (int k = 0; k < 2; k++) {
+    Spec closed = twice_of("normal(m, exp(r))", priors_of[k], "closed"),
+         by_nodes = twice_of("normal(m, exp(r))", priors_of[k], "quadrature");
+    for (int i = 0; i < 3; i++) {
+      double a = 0.2 - 0.3 * i, b = -0.4 + 0.2 * i, m = 0.1, r = -0.7 + 0.5 * i, wanted[4], found[4];
+      Run run = {.rows = 1, .inputs = {{"a", &a}, {"b", &b}, {"m", &m}, {"r", &r}}};
+      for (int row = 0; row < 4; row++) {
+        second_derivatives(&closed, row, &run, wanted);
+        second_derivatives(&by_nodes, row, &run, found);
+        for (int c = 0; c < 4; c++)
+          cr_expect(fabs(found[c] - wanted[c]) < 1e-3 * (1 + fabs(wanted[c])), "%s: in %s and %s %g, not %g",
+                    priors_of[k], twice_names[row], twice_names[c], found[c], wanted[c]);
+      }
+    }
+    spec_close(&closed);
+    spec_close(&by_nodes);
+  }
+}
+
+Test(kl_pairs, a_second_derivative_of_parts_is_refused) {
+  Spec s = spec_right("model tested;\nparam m : real init 0;\ndata x : real;\nlikelihood x ~ normal(m, 1);\n"
+                      "objective log_lik(x);\nmetric gap = kl(logistic(m, 0.5), laplace(0, 1));\n");
+  Elaborator *e = elaborator_create(s.model, PROGRAM_EVALUATE, 1);
+  Value v = elaborate(e, model_find(s.model, ITEM_METRIC, intern(s.c, "gap"))->expr);
+  cr_assert(v.kind == VALUE_TENSOR);
+  Node *m = build_parameter(e->graph, 0), *slope, *second;
+  differentiate(e->graph, v.node, &m, 1, &slope);
+  cr_expect(s.c->error_count == 0);
+  differentiate(e->graph, slope, &m, 1, &second);
+  char *messages = spec_messages(&s);
+  cr_expect(strstr(messages, "which can be differentiated once") != NULL, "%s", messages);
+  free(messages);
+  spec_close(&s);
+}

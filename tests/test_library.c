@@ -14,7 +14,7 @@
 #include "runtime/model.h"
 #include "spec.h"
 
-static const double one_datum[1] = {0};
+static const double one_datum[1] = {0}, float_tolerance = 1e-6;
 
 static void dims_text(char *text, size_t size, int width) {
   snprintf(text, size, "%s", width == 1 ? "N" : width == 3 ? "N, 3" : "N, 3, 3");
@@ -86,20 +86,23 @@ static void row_text(const TableFamily *f, int row, char *text, size_t size) {
 }
 
 static double worst; /* of the comparisons since it was set to 0 */
-static int
-    ill_conditioned; /* rows that a change of the inputs by half an ulp of float moves by more than the tolerance */
+static int excused;
 
-/* allowed: more than `tolerance` for some rows, or NULL. */
+/* One row: half a unit in the last place of the logit, which no float holds more of, over an sd of 0.05. */
+static bool is_excused(const TableFamily *f, double error) {
+  return strcmp(f->name, "logistic_normal") == 0 && error <= 3e-6;
+}
+
 static void compare(const TableFamily *f, const char *what, const double *found, const TableColumn *wanted,
-                    double tolerance, const double *allowed) {
+                    double tolerance) {
   char text[300];
   cr_assert(found != NULL, "%s: no %s", f->key, what);
   for (int i = 0; i < f->rows * wanted->width; i++) {
     if (isnan(wanted->values[i])) continue;
     double error = fabs(found[i] - wanted->values[i]) / fmax(1, fabs(wanted->values[i]));
     row_text(f, i / wanted->width, text, sizeof text);
-    if (allowed && error > tolerance && error <= allowed[i]) {
-      ill_conditioned++;
+    if (error > tolerance && tolerance == float_tolerance && is_excused(f, error)) {
+      excused++;
       continue;
     }
     if (!(error <= worst)) worst = error;
@@ -129,14 +132,6 @@ static Spec open_family(const TableFamily *f, bool with_entropy) {
   return spec_right(text);
 }
 
-/* By how much a log density moves, relative as in compare, when every input moves by half an ulp of float. */
-static void add_conditions(const TableColumn *column, const double *slopes, const TableFamily *f, double *conditions) {
-  for (int i = 0; slopes && i < f->rows * column->width; i++) {
-    int row = i / column->width;
-    conditions[row] += fabs(slopes[i] * column->values[i]) * 0x1p-24 / fmax(1, fabs(f->log_pdf.values[row]));
-  }
-}
-
 static void check_compiled(const TableFamily *f, bool use_double, double tolerance) {
   bool entropy = says_entropy(f);
   Spec s = open_family(f, entropy);
@@ -148,21 +143,14 @@ static void check_compiled(const TableFamily *f, bool use_double, double toleran
   Outputs o = (use_double ? reference_run_d : reference_run_f)(jit_model(jit), "train", model_signature(s.model),
                                                                &b.bindings, 1, false);
   const struct spm_model *m = jit_model(jit);
-  double conditions[TABLE_ROWS] = {0};
-  const double *slopes = gradient(m, &o, "z");
-  expect_finite(f, "z", slopes, f->z.width);
-  add_conditions(&f->z, slopes, f, conditions);
+  expect_finite(f, "z", gradient(m, &o, "z"), f->z.width);
   for (int p = 0; p < f->parameter_count; p++) {
     char name[4] = {'p', (char)('0' + p)};
-    slopes = gradient(m, &o, name);
-    expect_finite(f, f->names[p], slopes, f->parameters[p].width);
-    add_conditions(&f->parameters[p], slopes, f, conditions);
+    expect_finite(f, f->names[p], gradient(m, &o, name), f->parameters[p].width);
   }
-  compare(f, use_double ? "log_pdf in double" : "log_pdf in float", gradient(m, &o, "w"), &f->log_pdf, tolerance,
-          use_double ? NULL : conditions);
+  compare(f, use_double ? "log_pdf in double" : "log_pdf in float", gradient(m, &o, "w"), &f->log_pdf, tolerance);
   if (entropy)
-    compare(f, use_double ? "entropy in double" : "entropy in float", gradient(m, &o, "v"), &f->entropy, tolerance,
-            NULL);
+    compare(f, use_double ? "entropy in double" : "entropy in float", gradient(m, &o, "v"), &f->entropy, tolerance);
   outputs_free(&o);
   jit_destroy(jit);
   spec_close(&s);
@@ -173,13 +161,13 @@ static void check_all_compiled(bool use_double, double tolerance) {
   TableFamily *families = table_read(&count);
   worst = 0;
   for (int i = 0; i < count; i++) check_compiled(&families[i], use_double, tolerance);
-  cr_log_info("largest error %.3g; %d rows ill-conditioned", worst, ill_conditioned);
-  cr_assert(ill_conditioned <= 44, "more than 2 in 100 rows");
+  cr_log_info("largest error %.3g; %d rows excused", worst, excused);
+  cr_assert(excused <= 1);
   free(families);
 }
 
 Test(library, compiled_in_double) { check_all_compiled(true, 1e-12); }
-Test(library, compiled_in_float) { check_all_compiled(false, 1e-6); }
+Test(library, compiled_in_float) { check_all_compiled(false, float_tolerance); }
 
 /* ---- by the interpreter
  * ---------------------------------------------------------------------------------------------- */
@@ -237,7 +225,7 @@ static void check_field(Prepared *p, const TableFamily *f, const char *field, co
   char *messages = spec_messages(&p->spec);
   cr_assert(v.kind == VALUE_TENSOR, "%s: %s\n%s", f->key, field, messages);
   free(messages);
-  compare(f, field, spec_values(&p->spec, p->e->graph, v.node, &p->run), wanted, 1e-12, NULL);
+  compare(f, field, spec_values(&p->spec, p->e->graph, v.node, &p->run), wanted, 1e-12);
 }
 
 Test(library, interpreted) {

@@ -184,6 +184,28 @@ Test(relaxed, a_temperature_can_be_overridden) {
   spec_close(&usual);
 }
 
+/* Of categories there is the exact sum where no rule is declared: a mixture as the prior, a family of one's own. */
+Test(relaxed, sums_over_categories) {
+  Spec s = spec_right(
+      "model m; dim N = 2; data x : unit[4]; latent z : category(3)[N]; param a : real[N, 3] init 0;\n"
+      "prior z ~ mixture(0.25: categorical(prob = 1 / 3), 0.75: categorical(logits = a));\n"
+      "encoder q(x) { s = reshape(dense(x, N * 3), [N, 3]); }\n"
+      "posterior z ~ choice(q.s) by relaxed(temperature = 0.5); likelihood x ~ normal(dense(flatten(z), 4), 1);\n"
+      "distribution choice(z : category(n); scores : real[n]) {\n  log_pdf = dot(z, log_softmax(scores));\n"
+      "  sample(u : uniform[n]) = hardmax(scores - log(-log(u)));\n"
+      "  relaxed(u : uniform[n]; temperature : positive) = softmax((scores - log(-log(u))) / temperature);\n}\n"
+      "let p = softmax(q.s); let other = 0.25 / 3 + 0.75 * softmax(a);\n"
+      "metric expected = sum(p * (log(p) - log(other))); metric spread = -sum(p * log(p)); metric found = "
+      "entropy(z);\n");
+  static const double a[6] = {0.3, -1, 2, 0.5, 0.1, -0.2};
+  Run run = bits_run();
+  run.inputs[1] = (Input){"a", a};
+  cr_expect_float_eq(*spec_output(&s, PROGRAM_TRAIN, OUTPUT_TERM, "kl(z)", &run), train_metric(&s, "expected", &run),
+                     1e-12);
+  cr_expect_float_eq(train_metric(&s, "found", &run), train_metric(&s, "spread", &run), 1e-12);
+  spec_close(&s);
+}
+
 /* ---- a spike and a slab --------------------------------------------------------------------------------------------
  */
 

@@ -1,0 +1,218 @@
+/* Random well-typed specs (random_spec.c) through the whole compiler: every program's every output, as the interpreter
+ * evaluates it before and after simplification, as libtcc's strips compute it, and as the emitted file does, compiled
+ * by gcc and by tcc. All in double, so that they agree but for rounding.
+ *
+ * test_fuzz [FIRST COUNT]: without arguments a few dozen specs; `make fuzz` runs 2,000 and wants every op reached. A
+ * spec that fails is left in fuzz-NUMBER.spm. Prints how often each op was reached. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "compiler/compiler.h"
+#include "compiler/front.h"
+#include "random_spec.h"
+#include "runtime/model.h"
+
+#include "../random_graph.h"
+#include "../reference_driver.h"
+
+enum { ROWS = 5, TILE = 2, FEW = 40, MANY = 2000, ENOUGH = 20 };
+static const double tolerance = 1e-8;
+
+static long reached[OP_COUNT];
+static int failures;
+
+typedef struct Case {
+  unsigned long long number;
+  char *text;
+  Compilation *c;
+  Model *model;
+  RandomInputs *inputs;
+  bool failed;
+} Case;
+
+static void fails(Case *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void fails(Case *k, const char *format, ...) {
+  char path[64];
+  va_list list;
+  if (!k->failed) {
+    snprintf(path, sizeof path, "fuzz-%llu.spm", k->number);
+    FILE *out = fopen(path, "w");
+    if (out) fputs(k->text, out), fclose(out);
+    failures++;
+  }
+  k->failed = true;
+  printf("spec %llu: ", k->number);
+  va_start(list, format);
+  vprintf(format, list);
+  va_end(list);
+  printf("\n");
+}
+
+/* ---- inputs -------------------------------------------------------------------------------------------------- */
+
+static double between(Random *r, double low, double high) { return random_between(r, low, high); }
+
+static double some_value(Random *r, const Facts *facts) {
+  bool below = isfinite(facts->low), above = isfinite(facts->high);
+  double low = below ? facts->low : -2, high = above ? facts->high : low + 4;
+  if (facts->integer) return low + random_below(r, (int)(high - low) + 1);
+  return between(r, below ? low + 0.05 * (high - low) : low, above ? high - 0.05 * (high - low) : high);
+}
+
+/* Data within their declarations, states off their start, parameters off their initial values: nothing on a kink. */
+static void make_inputs(Case *k) {
+  const Signature *s = model_signature(k->model);
+  Random r = {k->number + 77};
+  k->inputs = random_inputs(k->c, s, k->number, ROWS);
+  for (int d = 0; d < s->data_count; d++) {
+    long size = ROWS * shape_size(&s->data[d].shape), n = s->data[d].categories;
+    for (long i = 0; i < size; i++) k->inputs->data[d][i] = n ? 0 : some_value(&r, &s->data[d].facts);
+    for (long i = 0; n && i < size; i += n) k->inputs->data[d][i + random_below(&r, (int)n)] = 1;
+  }
+  for (int i = 0; i < s->state_count; i++)
+    for (long e = 0; e < shape_size(&s->states[i].shape); e++)
+      k->inputs->states[i][e] = s->states[i].start + between(&r, 0.1, 0.5);
+  const Graph *start = model_graph(k->model, PROGRAM_INITIALISE);
+  Evaluation *values = start ? interpret(start, &k->inputs->bindings) : NULL;
+  for (int i = 0; values && i < start->output_count; i++) {
+    const Output *o = &start->outputs[i];
+    if (o->role != OUTPUT_INITIAL) continue;
+    for (long e = 0; e < shape_size(&s->parameters[o->index].shape); e++)
+      k->inputs->parameters[o->index][e] = values->values[o->value->id][e] + between(&r, -0.1, 0.1);
+  }
+  if (values) evaluation_free(values, start);
+}
+
+/* ---- comparisons --------------------------------------------------------------------------------------------- */
+
+/* Relative to the largest number of the value; where one has an infinity or NaN, so must the other. */
+static bool agree(const double *a, const double *b, long size, double *worst) {
+  double largest = 1;
+  *worst = 0;
+  for (long i = 0; i < size; i++)
+    if (isfinite(b[i])) largest = fmax(largest, fabs(b[i]));
+  for (long i = 0; i < size; i++) {
+    if ((isnan(a[i]) && isnan(b[i])) || a[i] == b[i]) continue;
+    double off = fabs(a[i] - b[i]) / largest;
+    if (!(off <= *worst)) *worst = off;
+    if (isnan(off)) break;
+  }
+  return *worst <= tolerance;
+}
+
+static void count_ops(const Graph *g) {
+  for (int i = 0; i < g->count; i++) reached[g->nodes[i]->op]++;
+}
+
+/* The graph before simplification gives the same. */
+static void check_simplified(Case *k, ProgramKind program, const Graph *g, const Evaluation *e) {
+  Graph *plain = derive(k->model, program);
+  if (plain && program == PROGRAM_TRAIN) add_gradients(k->model, plain);
+  if (!plain || plain->output_count != g->output_count) {
+    fails(k, "%s: simplification changed the outputs", g->name);
+    return;
+  }
+  Evaluation *before = interpret(plain, &k->inputs->bindings);
+  for (int i = 0; i < g->output_count; i++) {
+    double worst;
+    const Node *a = plain->outputs[i].value, *b = g->outputs[i].value;
+    if (!agree(before->values[a->id], e->values[b->id], node_extent(g, b, ROWS), &worst))
+      fails(k, "%s: %s is %g apart before and after simplification", g->name, g->outputs[i].name, worst);
+  }
+  evaluation_free(before, plain);
+}
+
+static void check_program(Case *k, ProgramKind program, const Graph *g, Jit *const *jits, const char *const *how,
+                          int count) {
+  Evaluation *e = interpret(g, &k->inputs->bindings);
+  check_simplified(k, program, g, e);
+  for (int j = 0; j < count; j++) {
+    if (!jits[j]) continue;
+    Outputs found = reference_run_d(jit_model(jits[j]), g->name, g->signature, &k->inputs->bindings, TILE, true);
+    for (int i = 0; i < g->output_count; i++) {
+      double worst;
+      const Node *value = g->outputs[i].value;
+      if (found.sizes[i] != node_extent(g, value, ROWS))
+        fails(k, "%s by %s: %s has %ld numbers", g->name, how[j], g->outputs[i].name, found.sizes[i]);
+      else if (!agree(found.values[i], e->values[value->id], found.sizes[i], &worst))
+        fails(k, "%s by %s: %s is %g apart", g->name, how[j], g->outputs[i].name, worst);
+    }
+    outputs_free(&found);
+  }
+  evaluation_free(e, g);
+}
+
+/* ---- one spec ------------------------------------------------------------------------------------------------ */
+
+static bool have_tcc;
+
+static void check_model(Case *k) {
+  static const char *const how[] = {"libtcc", "gcc", "tcc"};
+  char message[2048] = "";
+  Jit *jits[3] = {NULL};
+  Text emitted = {.compilation = k->c};
+  static const Standalone plain;
+  make_inputs(k);
+  jits[0] = compile_jit(k->model, true, message, sizeof message);
+  if (!jits[0]) fails(k, "libtcc: %s", message);
+  if (!compile_standalone(k->model, &plain, &emitted)) fails(k, "is not emitted");
+  jits[1] = jit_compile_with("gcc", "-std=c99 -O1 -pedantic -Wall -Wextra -Werror -DSPM_NO_BLAS", emitted.bytes,
+                             model_name(k->model), true, message, sizeof message);
+  if (!jits[1]) fails(k, "gcc: %s", message);
+  if (have_tcc)
+    jits[2] =
+        jit_compile_with("tcc", "-DSPM_NO_BLAS", emitted.bytes, model_name(k->model), true, message, sizeof message);
+  if (have_tcc && !jits[2]) fails(k, "tcc: %s", message);
+  for (int program = 0; program < PROGRAM_COUNT; program++) {
+    const Graph *g = model_graph(k->model, (ProgramKind)program);
+    if (!g) continue;
+    count_ops(g);
+    check_program(k, (ProgramKind)program, g, jits, how, 3);
+  }
+  for (int j = 0; j < 3; j++) jit_destroy(jits[j]);
+}
+
+static void check_spec(unsigned long long number) {
+  Case k = {.number = number, .text = random_spec(number), .c = compilation_create()};
+  CompileOptions options = {.text = k.text};
+  k.model = compile_check(k.c, "fuzz.spm", &options);
+  if (k.c->error_count > 0 || !k.model) {
+    fails(&k, "is refused:");
+    diagnostics_print(k.c, stdout, false);
+  } else if (setjmp(k.c->failure)) {
+    fails(&k, "compilation failed");
+  } else {
+    k.c->failure_set = true;
+    check_model(&k);
+  }
+  if (k.c->error_count > 0) diagnostics_print(k.c, stdout, false);
+  compilation_destroy(k.c);
+  free(k.text);
+}
+
+static int print_coverage(int least) {
+  int missing = 0;
+  for (int op = 0; op < OP_COUNT; op++) {
+    printf("%s%-24s%8ld", op % 3 ? "  " : "", op_table[op].name, reached[op]);
+    if (op % 3 == 2) printf("\n");
+    missing += reached[op] < least;
+  }
+  printf("\n");
+  for (int op = 0; op < OP_COUNT; op++)
+    if (reached[op] < least) printf("%s was reached %ld times, fewer than %d\n", op_table[op].name, reached[op], least);
+  return missing;
+}
+
+int main(int count, char **words) {
+  unsigned long long first = count > 1 ? strtoull(words[1], NULL, 10) : 1;
+  int specs = count > 2 ? atoi(words[2]) : FEW;
+  have_tcc = system("tcc -v >/dev/null 2>&1") == 0;
+  for (int i = 0; i < specs; i++) check_spec(first + (unsigned long long)i);
+  int missing = print_coverage(specs >= MANY ? ENOUGH : 0);
+  printf("%d specs, %d failed%s\n", specs, failures, have_tcc ? "" : "; tcc is not installed");
+  return failures > 0 || missing > 0;
+}
