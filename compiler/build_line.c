@@ -1,13 +1,16 @@
-/* LINE ops: a kernel of its own on each vector along the last dim. This is their table: builder, shapes, and what each
- * computes, from its definition. Operands have the same dims in front of their own; axes broadcast. */
+/* LINE ops: a kernel of its own on each vector along the last dim, or each matrix of the last two. This is their table:
+ * builder, shapes, and what each computes, from its definition. Operands have the same dims in front of their own; axes
+ * broadcast. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ir_parts.h"
 
 static const LineOp line_ops[] = {
     {IR_top_mask, {1, 0}, 1},
+    {IR_cholesky, {2}, 2},
 };
 
 const LineOp *line_op(Op op) {
@@ -72,7 +75,18 @@ void mark_largest(long n, const double *x, double count, double *mask) {
   free(ranked);
 }
 
+static void cholesky_values(long n, const double *a, double *l) {
+  memset(l, 0, sizeof *l * (size_t)(n * n));
+  for (long i = 0; i < n; i++)
+    for (long j = 0; j <= i; j++) {
+      double rest = a[i * n + j];
+      for (long k = 0; k < j; k++) rest -= l[i * n + k] * l[j * n + k];
+      l[i * n + j] = i != j ? rest / l[j * n + j] : rest > 0 ? sqrt(rest) : NAN;
+    }
+}
+
 void line_values(const Node *node, const double *const *operands, double *out) {
   long n = (long)last_extent(node->operands[0]);
   if (node->op == IR_top_mask) mark_largest(n, operands[0], operands[1][0], out);
+  if (node->op == IR_cholesky) cholesky_values(n, operands[0], out);
 }

@@ -9,7 +9,10 @@ static long last_extent(const Node *node) {
   return node->shape.rank > 0 ? (long)node->shape.dims[node->shape.rank - 1].size : 1;
 }
 
-double line_operations(const Line *line) { return 32 * (double)line->n; }
+double line_operations(const Line *line) {
+  double n = (double)line->n;
+  return line->op == IR_cholesky ? n * n * n / 3 : 32 * n;
+}
 
 void line_steps(Scheduler *s, const Node *node, StepList *list) {
   Line line = {.op = node->op, .operand_count = node->operand_count, .n = last_extent(node->operands[0])};

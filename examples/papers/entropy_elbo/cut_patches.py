@@ -25,4 +25,5 @@ def main():
     np.save(a.out, patches.reshape(a.rows, -1).astype(np.float32))
 
 
-main()
+if __name__ == "__main__":
+    main()
