@@ -48,7 +48,7 @@ NUMERIC := $(filter $(RUNTIME),$(addprefix runtime/,kernels.c $(notdir $(wildcar
 GENERATED := $(if $(wildcard compiler/parser.y),$(BUILD)/parser.c) $(if $(wildcard compiler/lexer.l),$(BUILD)/lexer.c)
 # Texts the program carries with it: the library in .spm, and what generated C files are made of.
 TEXTS := $(sort $(wildcard compiler/library/*.spm runtime/*.def runtime/kernels_*.c runtime/standalone/*) \
-           $(addprefix runtime/,model.h vmath.h special.h philox.h convolve.h driver.h driver.c optim.h optim.c train.c))
+           $(addprefix runtime/,model.h vmath.h special.h philox.h convolve.h driver.h driver.c optim.h optim.c train.c given.h given.c))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(COMPILER) $(RUNTIME)) $(patsubst %.c,$(BUILD)/%_double.o,$(NUMERIC)) \

@@ -15,6 +15,7 @@ typedef struct BuiltinRow {
   bool evaluated;      /* arguments are values (false: the function reads dims itself) */
 } BuiltinRow;
 
+extern const BuiltinRow start_functions[];     /* starts.c */
 extern const BuiltinRow image_functions[];     /* images.c */
 extern const BuiltinRow category_functions[];  /* categories.c */
 extern const BuiltinRow selection_functions[]; /* selections.c */

@@ -320,6 +320,12 @@ static int open_directory(Run *run) {
   return -1;
 }
 
+/* "specs/" of "specs/model.spm", "" of "model.spm"; to be freed. */
+static char *directory_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return strndup(path, slash ? (size_t)(slash + 1 - path) : 0);
+}
+
 static int create_host(Run *run, unsigned long long seed) {
   const Arguments *a = run->a;
   struct spm_error error;
@@ -332,6 +338,12 @@ static int create_host(Run *run, unsigned long long seed) {
   run->data_rows.owned = true;
   int status = spm_host_open_rows(&run->host, run->data_rows.count, &error);
   if (status == 0 && run->resumed) status = saved_read(run->checkpoint, &run->host, &saved, &run->state, &error);
+  if (status == 0 && !run->resumed) {
+    char *directory = directory_of(a->target);
+    status =
+        directory ? spm_host_give(&run->host, &run->data_rows, directory, &error) : spm_fail(&error, "out of memory");
+    free(directory);
+  }
   if (status == 0 && !run->resumed) status = spm_host_initialise(&run->host, &error);
   if (status == 0 && !run->resumed) status = spm_host_initialise_rows(&run->host, &run->data_rows, &error);
   return status == 0 ? -1 : fail_user(a, "%s", error.message);

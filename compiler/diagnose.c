@@ -58,6 +58,16 @@ static void invent_data(Prober *p, const Signature *s) {
   }
 }
 
+static const double *const *invent_givens(Prober *p, const Signature *s) {
+  double **givens = arena_array(p->c, double *, s->given_count);
+  for (int g = 0; g < s->given_count; g++) {
+    long size = shape_size(&s->givens[g].shape);
+    givens[g] = arena_array(p->c, double, size);
+    for (long i = 0; i < size; i++) givens[g][i] = invent(p, &s->givens[g].facts);
+  }
+  return (const double *const *)givens;
+}
+
 static const Output *find_output(const Graph *g, OutputRole role, int index) {
   for (int i = 0; i < g->output_count; i++)
     if (g->outputs[i].role == role && (index < 0 || g->outputs[i].index == index)) return &g->outputs[i];
@@ -70,6 +80,7 @@ static const char *make_parameters(Prober *p, const Signature *s, const Graph *i
   for (int i = 0; i < s->parameter_count; i++)
     p->parameters[i] = arena_array(p->c, double, shape_size(&s->parameters[i].shape));
   none.parameters = (const double *const *)p->parameters;
+  none.givens = invent_givens(p, s);
   if (s->parameter_count == 0) return NULL; /* nothing to start, nothing to test */
   Evaluation *e = initialise ? interpret(initialise, &none) : NULL;
   if (!e) return "the model has no initial values";

@@ -160,7 +160,7 @@ static Memo *memo_find(Elaborator *e, const Item *item) {
 }
 
 /* The index of a data declaration in the signature, which it enters on first use. */
-static int data_index(Elaborator *e, const Item *item) {
+int data_index(Elaborator *e, const Item *item) {
   Signature *s = e->graph->signature;
   for (int i = 0; i < s->data_count; i++)
     if (s->data[i].name == item->name) return i;
@@ -228,8 +228,10 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
   switch ((int)item->kind) {
   case ITEM_DATA:
     if (e->initialising) {
-      error_at(e->c, "not-supported", use, "an initial value that depends on the data `%s` is not supported yet",
-               item->name);
+      Diagnostic *d = error_at(e->c, "init", use, "an initial value is one for all data, and there is one `%s` a datum",
+                               item->name);
+      help_with(d, "rows(%s), mean(%s, over = batch) and median(%s, over = batch) are for all", item->name, item->name,
+                item->name);
       return value_error();
     }
     return data_value(e, item);

@@ -295,6 +295,7 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
   case STORE_PARAMETER: return sum_text(e, "call->parameters", t->offset, "", 0, 0);
   case STORE_DATA: return sum_text(e, arena_printf(e->compilation, "call->data[%d]", t->index), 0, "", 0, row);
   case STORE_STATE: return sum_text(e, "call->state", t->offset, "", 0, 0);
+  case STORE_GIVEN: return sum_text(e, arena_printf(e->compilation, "call->given[%d]", t->index), 0, "", 0, 0);
   case STORE_ROW_STATE:
     return sum_text(e, arena_printf(e->compilation, "call->row_state[%d]", t->index), 0, "", 0, row);
   case STORE_SETTING: return sum_text(e, "call->settings", t->index, "", 0, 0);
@@ -314,7 +315,8 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
 
 static bool is_read_only(const Tensor *t) {
   return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE ||
-         t->storage == STORE_ROW_STATE || t->storage == STORE_SETTING || t->storage == STORE_TABLE;
+         t->storage == STORE_ROW_STATE || t->storage == STORE_GIVEN || t->storage == STORE_SETTING ||
+         t->storage == STORE_TABLE;
 }
 
 /* "[rows, 2 samples, D, H]" */

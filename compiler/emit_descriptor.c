@@ -46,6 +46,19 @@ static void emit_tensor(Emitter *e, Name name, const Shape *shape, long offset, 
            lengths_text(e, shape), shape_size(shape), offset, rest);
 }
 
+static void emit_givens(Emitter *e, const Signature *s) {
+  static const char *const kinds[] = {"SPM_GIVEN_ROWS", "SPM_GIVEN_MEAN", "SPM_GIVEN_MEDIAN", "SPM_GIVEN_FILE"};
+  if (s->given_count == 0) return;
+  put_line(&e->body, 0, "\nstatic const struct spm_given model_givens[] = {");
+  for (int i = 0; i < s->given_count; i++) {
+    const Given *g = &s->givens[i];
+    put_line(&e->body, 1, "{%s, %s, %d, %s, %d, {%s}, %ld},", quoted_text(e, g->name), kinds[g->kind], g->data,
+             g->path != NULL ? quoted_text(e, g->path) : "0", g->shape.rank, lengths_text(e, &g->shape),
+             shape_size(&g->shape));
+  }
+  put_line(&e->body, 0, "};");
+}
+
 void emit_signature(Emitter *e, const Signature *s) {
   Text *out = &e->body;
   const long *parameters = parameter_offsets(e->compilation, s), *states = state_offsets(e->compilation, s);
@@ -77,6 +90,7 @@ void emit_signature(Emitter *e, const Signature *s) {
     emit_tensor(e, s->row_states[i].name, &s->row_states[i].shape, row,
                 arena_printf(e->compilation, "0, 0, %d, 0, 0, 0, 0, 0, 0", s->row_states[i].constrained));
   if (s->row_state_count > 0) put_line(out, 0, "};");
+  emit_givens(e, s);
 }
 
 /* --- programs --- */
@@ -198,6 +212,7 @@ void emit_model(Emitter *e, const Signature *s, Plan *const *plans, int plan_cou
   long row = 0;
   for (int i = 0; i < s->row_state_count; i++) row += shape_size(&s->row_states[i].shape);
   const Training none = {0}, *t = training_count > 0 ? trainings : &none;
-  put_line(out, 1, "%ld, %ld, %ld, %s, %s};", parameter_offsets(e->compilation, s)[s->parameter_count],
+  put_line(out, 1, "%ld, %ld, %ld, %s, %s,", parameter_offsets(e->compilation, s)[s->parameter_count],
            state_offsets(e->compilation, s)[s->state_count], row, fit_text(e, &t->inner), fit_text(e, &t->fit_new));
+  put_line(out, 1, "%d, %s};", s->given_count, s->given_count > 0 ? "model_givens" : "0");
 }

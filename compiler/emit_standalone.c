@@ -24,6 +24,8 @@ static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/optim.c",
                                            "runtime/driver.h",
                                            "runtime/driver.c",
+                                           "runtime/given.h",
+                                           "runtime/given.c",
                                            "runtime/standalone/instance.h",
                                            "runtime/standalone/instance.c"};
 enum {
@@ -267,12 +269,19 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
  */
 
 /* The pasted drivers have no memory for what rows own, and no L-BFGS. */
-static bool refuse_unpasted(Model *m) {
+static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;
   if (strcmp(m->training.optimizer, "lbfgs") == 0) {
     Diagnostic *d = error_at(m->compilation, "not-supported", m->training.span,
                              "a trainer or a library that trains by lbfgs is not emitted yet");
     help_with(d, "emit it with another optimizer, or without --main and --lib");
+    return true;
+  }
+  if (options->library && s->given_count > 0) {
+    Diagnostic *d =
+        error_at(m->compilation, "not-supported", s->givens[0].span,
+                 "a library cannot work out `%s`: its functions are handed no data to start from", s->givens[0].name);
+    help_with(d, "emit it with --main, or give the param another `init`");
     return true;
   }
   if (s->row_state_count == 0) return false;
@@ -284,7 +293,7 @@ static bool refuse_unpasted(Model *m) {
 
 bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   Compilation *c = m->compilation;
-  if ((options->main || options->library) && refuse_unpasted(m)) return false;
+  if ((options->main || options->library) && refuse_unpasted(m, options)) return false;
   Text body = {.compilation = c}, around = body, kernels = body, includes = body, sizes = body;
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);

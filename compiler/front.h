@@ -193,8 +193,10 @@ typedef struct Elaborator {
   Graph *graph;
   ProgramKind program;
   bool training;
-  bool generic;      /* in check_generic: dims are names with no numbers that mean anything */
-  bool relaxing;     /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
+  bool generic;  /* in check_generic: dims are names with no numbers that mean anything */
+  bool relaxing; /* draws of relaxed posteriors are the relaxed ones: in training, and for the relaxation gap */
+  const struct ParameterSource *starting; /* whose init expression is walked, and the shape it is for; or NULL */
+  const Shape *starting_shape;
   bool solving;      /* inside a solved param's own statistic: it stands for its stored value */
   bool initialising; /* inside an init expression: distributions are drawn, parameters mean their initial values */
   const char *path;  /* where parameters made now belong: "q.mu" */
@@ -307,6 +309,7 @@ void restart_layer_counts(Elaborator *, const char *network);
 Value model_value(Elaborator *, Item *, Span use); /* a model-level name: data, latent, param, let, ... */
 Value make_parameter(Elaborator *, Name, const char *full_name, const TypeExpr *, const Expr *init, Span);
 Value lookup(Elaborator *, Name, Span);
+int data_index(Elaborator *, const Item *); /* in the signature, entered on first use; -1 after reporting */
 void scope_bind(Elaborator *, Scope *, Name, Value, Span);
 Scope *scope_new(Elaborator *, Scope *parent);
 Binding *scope_find(Scope *, Name);
@@ -500,6 +503,12 @@ Item *latent_fit(const Model *); /* the `infer` of latents by map(optimizer = lb
 bool has_fit(Elaborator *);      /* the program it is for has something to fit */
 /* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */
 void derive_fit(Elaborator *, const Terms *, Span);
+
+/* ---- starts.c ---------------------------------------------------------------------------------------------------- */
+
+/* A call in an init expression that asks for a statistic of the data: mean or median of data, over = batch. */
+bool is_start_statistic(Elaborator *, const Expr *call);
+Value start_statistic(Elaborator *, const Expr *call);
 
 /* ---- entropy.c ------------------------------------------------------------------------------------------------------
  */

@@ -72,19 +72,18 @@ Node *lipschitz_step(const Inference *in, Node **z) {
   Node *gradient;
   if (!density_gradient(in, LIKELIHOODS, z, &gradient)) return NULL;
   build_at(g, in->span);
-  Node *v = first_vector(g, &z[0]->shape), *product = NULL;
-  for (int i = 0; i < ITERATIONS; i++) {
-    product = hessian_times(g, z[0], gradient, normalized(g, v));
-    if (!product) {
-      Diagnostic *d = error_at(e->c, "lipschitz", option_of(in, "step_size")->span,
-                               "`lipschitz` needs a likelihood whose curvature in `%s` is the same for every row and "
-                               "every `%s`: a normal with a mean linear in it and a fixed sd",
-                               in->latents[0]->name, in->latents[0]->name);
-      help_with(d, "give step_size a number, or a param to learn it");
-      return NULL;
-    }
-    v = product;
+  Node *start = first_vector(g, &z[0]->shape), *v = build_carried(g, &start->shape, 0, NULL), *found;
+  Node *product = hessian_times(g, z[0], gradient, normalized(g, v));
+  if (!product) {
+    Diagnostic *d = error_at(e->c, "lipschitz", option_of(in, "step_size")->span,
+                             "`lipschitz` needs a likelihood whose curvature in `%s` is the same for every row and "
+                             "every `%s`: a normal with a mean linear in it and a fixed sd",
+                             in->latents[0]->name, in->latents[0]->name);
+    help_with(d, "give step_size a number, or a param to learn it");
+    return NULL;
   }
-  Node *largest = build_map2(g, IR_max, length(g, product), build_constant(g, 1e-30));
-  return build_stop(g, build_map2(g, IR_div, build_constant(g, 1), largest));
+  build_repeat(g, &(Repeat){.rounds = ITERATIONS, .count = 1, .carried = &v, .initial = &start, .next = &product},
+               &found);
+  Node *largest = build_map2(g, IR_max, length(g, found), build_constant(g, 1e-30));
+  return build_map2(g, IR_div, build_constant(g, 1), largest);
 }

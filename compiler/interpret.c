@@ -116,6 +116,7 @@ static void interpret_leaf(Run *run, const Node *node, Place place) {
   if (node->op == IR_parameter) from = bindings->parameters[node->index];
   if (node->op == IR_state) from = bindings->states[node->index];
   if (node->op == IR_data) from = bindings->data[node->index] + place.at[ROW] * size;
+  if (node->op == IR_given && bindings->givens != NULL) from = bindings->givens[node->index];
   if (node->op == IR_row_state) from = bindings->row_states[node->index] + place.at[ROW] * size;
   if (node->op == IR_carried || node->op == IR_captured || node->op == IR_round)
     from = placeholder_values(run, node, place);

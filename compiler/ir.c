@@ -261,6 +261,11 @@ Node *build_state(Graph *graph, int index) {
   return build_leaf(graph, IR_state, index, s->state_count, &s->states[index].shape);
 }
 
+Node *build_given(Graph *graph, int index) {
+  Signature *s = graph->signature;
+  return build_leaf(graph, IR_given, index, s->given_count, &s->givens[index].shape);
+}
+
 Node *build_row_state(Graph *graph, int index) {
   Signature *s = graph->signature;
   return build_leaf(graph, IR_row_state, index, s->row_state_count, &s->row_states[index].shape);
@@ -312,6 +317,7 @@ static Node *build_like_leaf(Graph *graph, const Node *node) {
   if (node->op == IR_setting) return build_setting(graph, (SettingKind)node->index);
   if (node->op == IR_state) return build_state(graph, node->index);
   if (node->op == IR_row_state) return build_row_state(graph, node->index);
+  if (node->op == IR_given) return build_given(graph, node->index);
   assert(node->op == IR_carried || node->op == IR_round || node->op == IR_captured);
   return build_placeholder(graph, node);
 }

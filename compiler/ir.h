@@ -152,6 +152,20 @@ typedef struct RowState {
   bool constrained; /* the raw value differs from the constrained one */
 } RowState;
 
+/* What initial values need of the training data, or of a file: worked out by the host before the program "initialise"
+ * runs. ROWS: rows of the data, chosen at random, along the first dim; MEAN, MEDIAN: over all rows, element by element.
+ */
+typedef enum GivenKind { GIVEN_ROWS, GIVEN_MEAN, GIVEN_MEDIAN, GIVEN_FILE } GivenKind;
+typedef struct Given {
+  Name name; /* "rows(x)", for people */
+  GivenKind kind;
+  int data;         /* of the signature; -1: a file */
+  const char *path; /* as the spec has it, seen from where the spec is; NULL: data */
+  Shape shape;
+  Span span;
+  Facts facts;
+} Given;
+
 /* What all programs of one model share. */
 typedef struct Signature {
   Parameter *parameters;
@@ -164,6 +178,8 @@ typedef struct Signature {
   int state_count;
   RowState *row_states;
   int row_state_count;
+  Given *givens;
+  int given_count;
 } Signature;
 
 typedef enum OutputRole {
@@ -240,6 +256,7 @@ Node *build_noise(Graph *, int index);
 Node *build_setting(Graph *, SettingKind);
 Node *build_state(Graph *, int index);
 Node *build_row_state(Graph *, int index);
+Node *build_given(Graph *, int index);
 Node *build_map1(Graph *, Op, Node *);
 Node *build_map2(Graph *, Op, Node *, Node *);
 Node *build_map3(Graph *, Op, Node *, Node *, Node *);
@@ -351,6 +368,7 @@ typedef struct Bindings {
   const double *const *data;       /* rows x size, by index */
   const double *const *states;
   const double *const *row_states; /* rows x size, by index */
+  const double *const *givens;     /* by index; needed by initial values alone */
   double settings[SETTING_COUNT];  /* SETTING_ROWS_IN_BATCH must be rows */
   uint64_t seed;
   uint32_t step;

@@ -79,7 +79,7 @@ void convolution_values(const Graph *, const Node *, long rows, const double *a,
 /* clang-format off */
 #define OPS_LEAF \
   IR_constant: case IR_table: case IR_parameter: case IR_data: case IR_noise: case IR_setting: case IR_state: \
-  case IR_row_state: case IR_carried: case IR_round: case IR_captured
+  case IR_row_state: case IR_given: case IR_carried: case IR_round: case IR_captured
 #define OPS_UNARY \
   IR_neg: case IR_abs: case IR_sign: case IR_sqrt: case IR_exp: case IR_expm1: case IR_log: case IR_log1p: case IR_sin: \
   case IR_cos: case IR_tan: case IR_tanh: case IR_sigmoid: case IR_softplus: case IR_relu: case IR_erf: case IR_floor: \

@@ -43,6 +43,7 @@ static void print_leaf(Text *text, const Graph *graph, const Node *node) {
   if (node->op == IR_noise) text_append(text, "noise %s", s->noises[node->index].name);
   if (node->op == IR_setting) text_append(text, "setting %s", setting_names[node->index]);
   if (node->op == IR_state) text_append(text, "state %s", s->states[node->index].name);
+  if (node->op == IR_given) text_append(text, "given %s", s->givens[node->index].name);
   if (node->op == IR_row_state) text_append(text, "row_state %s", s->row_states[node->index].name);
   if (node->op == IR_carried) text_append(text, "carried %d", node->index);
   if (node->op == IR_captured) text_append(text, "captured %d", node->index);

@@ -35,12 +35,14 @@ static const char *verify_leaf(const Graph *graph, const Node *node) {
   if (node->op == IR_setting) count = SETTING_COUNT;
   if (node->op == IR_state) count = s->state_count;
   if (node->op == IR_row_state) count = s->row_state_count;
+  if (node->op == IR_given) count = s->given_count;
   REQUIRE(node->index >= 0 && node->index < count, "index of a leaf out of range");
   if (node->op == IR_parameter) declared = &s->parameters[node->index].shape;
   if (node->op == IR_data) declared = &s->data[node->index].shape;
   if (node->op == IR_noise) declared = &s->noises[node->index].shape;
   if (node->op == IR_state) declared = &s->states[node->index].shape;
   if (node->op == IR_row_state) declared = &s->row_states[node->index].shape;
+  if (node->op == IR_given) declared = &s->givens[node->index].shape;
   REQUIRE(shapes_same(&node->shape, declared), "a leaf's shape is not the declared one");
   return NULL;
 }

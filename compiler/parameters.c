@@ -118,6 +118,10 @@ static Value initial_value_at(Elaborator *e, const ParameterSource *source, Name
   Frame frame = enter_callee(e, scope, source->model_visible, arena_printf(e->c, "init.%s", name));
   Value v = value_number(0);
   bool positive = strcmp(source->type->name, "positive") == 0;
+  const ParameterSource *outer = e->starting;
+  const Shape *outer_shape = e->starting_shape;
+  e->starting = axes ? NULL : source;
+  e->starting_shape = shape;
   if (source->init)
     v = elaborate(e, source->init);
   else if (positive)
@@ -126,6 +130,8 @@ static Value initial_value_at(Elaborator *e, const ParameterSource *source, Name
     v = value_number(0.5);
   else if (strcmp(source->type->name, "simplex") == 0)
     v = value_number(1 / shape->dims[shape->rank - 1].size);
+  e->starting = outer;
+  e->starting_shape = outer_shape;
   if (v.kind == VALUE_DISTRIBUTION) v = distribution_sample(e, &v, e->path, shape, axes, source->init->span);
   Span span = source->init ? source->init->span : declared;
   if (v.kind == VALUE_ERROR) {

@@ -21,6 +21,7 @@ typedef enum Storage {
   STORE_DATA,       /* index; read only, rows */
   STORE_STATE,      /* index; read only, before this step */
   STORE_ROW_STATE,  /* index; read only, rows, before this step */
+  STORE_GIVEN,      /* index; read only */
   STORE_SETTING,    /* index; read only */
   STORE_TABLE,      /* a constant array of the text; read only */
   STORE_VALUES,     /* offset in call->values */

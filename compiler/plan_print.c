@@ -178,7 +178,7 @@ void plan_print(Text *text, const Plan *plan) {
 
 static bool readable_before_written(Storage storage) {
   return storage == STORE_PARAMETER || storage == STORE_DATA || storage == STORE_STATE || storage == STORE_ROW_STATE ||
-         storage == STORE_SETTING || storage == STORE_TABLE;
+         storage == STORE_GIVEN || storage == STORE_SETTING || storage == STORE_TABLE;
 }
 
 typedef struct Check {

@@ -9,9 +9,9 @@
 
 #include "plan_internal.h"
 
-const char *const storage_names[STORE_COUNT] = {"parameter", "data",     "state",      "row_state", "setting",
-                                                "table",     "values",   "fixed",      "tile",      "kept",
-                                                "partial",   "gradient", "state_next", "range"};
+const char *const storage_names[STORE_COUNT] = {"parameter", "data",    "state",    "row_state",  "given",
+                                                "setting",   "table",   "values",   "fixed",      "tile",
+                                                "kept",      "partial", "gradient", "state_next", "range"};
 
 /* --- names and tensors --- */
 
@@ -73,6 +73,7 @@ Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index
   if (storage == STORE_PARAMETER) wanted = s->graph->signature->parameters[index].name;
   if (storage == STORE_DATA) wanted = s->graph->signature->data[index].name;
   if (storage == STORE_STATE) wanted = s->graph->signature->states[index].name;
+  if (storage == STORE_GIVEN) wanted = s->graph->signature->givens[index].name;
   if (storage == STORE_ROW_STATE) wanted = s->graph->signature->row_states[index].name;
   if (storage == STORE_SETTING) wanted = setting_names[index];
   if (node->op == IR_noise || node->op == IR_inner_noise)
@@ -202,6 +203,7 @@ static void place_node(Scheduler *s, Info *info) {
                  node->op == IR_parameter   ? STORE_PARAMETER
                  : node->op == IR_state     ? STORE_STATE
                  : node->op == IR_row_state ? STORE_ROW_STATE
+                 : node->op == IR_given     ? STORE_GIVEN
                  : node->op == IR_setting   ? STORE_SETTING
                  : node->op == IR_table     ? STORE_TABLE
                                             : STORE_DATA);

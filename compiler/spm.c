@@ -129,7 +129,8 @@ static int create_parts(spm_session *s, int threads, unsigned long long seed, st
   const struct spm_program *train = spm_find_program(s->model, "train"),
                            *evaluate = spm_find_program(s->model, "evaluate");
   if (!train || !evaluate) return spm_fail(e, "%s: cannot be trained", s->model->name);
-  if (spm_host_create(&s->host, s->model, s->rows, threads, seed, e) != 0 || spm_host_initialise(&s->host, e) != 0 ||
+  if (spm_host_create(&s->host, s->model, s->rows, threads, seed, e) != 0 ||
+      (s->model->given_count == 0 && spm_host_initialise(&s->host, e) != 0) ||
       spm_columns_create(&s->train_columns, train, e) != 0 ||
       spm_columns_create(&s->evaluate_columns, evaluate, e) != 0)
     return -1;
@@ -253,6 +254,13 @@ static int after_epoch(void *context, const struct train_state *state, const dou
   return 0;
 }
 
+/* Initial values that need data begin with the first training. */
+static int start_from_data(spm_session *s, const Rows *r, struct spm_error *e) {
+  if (s->model->given_count == 0 || s->host.is_given || s->state.step > 0) return 0;
+  if (spm_host_give(&s->host, &r->rows, "", e) != 0) return -1;
+  return spm_host_initialise(&s->host, e);
+}
+
 /* What rows own begins with the first training, and belongs to these rows from then on. */
 static int own_rows(spm_session *s, Rows *r, struct spm_error *e) {
   r->rows.owned = s->model->row_state_count > 0;
@@ -279,6 +287,7 @@ int spm_session_train(spm_session *s, const float *const *data, long rows, long 
   int status = rows_open(s, data, rows, &r, &e);
   s->host.total_rows = rows;
   s->run.program = NULL;
+  if (status == 0) status = start_from_data(s, &r, &e);
   if (status == 0) status = own_rows(s, &r, &e);
   options.data = r.rows;
   if (status == 0) status = train_run(&s->host, &options, &s->state, &events, &e);

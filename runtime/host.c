@@ -73,7 +73,8 @@ static bool has_gradients(const struct spm_program *program) {
 static int allocate(struct spm_host *host, bool training, struct spm_error *error) {
   const struct spm_model *model = host->model;
   const struct spm_sizes *sizes = &host->sizes;
-  host->blocks = calloc((size_t)(HOST_BLOCKS + model->data_count + model->row_state_count), sizeof *host->blocks);
+  host->blocks = calloc((size_t)(HOST_BLOCKS + model->data_count + model->row_state_count + model->given_count),
+                        sizeof *host->blocks);
   bool sound = host->blocks && (host->parameters = reals(host, model->parameter_size)) &&
                (host->state = reals(host, model->state_size)) && (host->state_next = reals(host, model->state_size)) &&
                (host->values = reals(host, sizes->values)) && (host->kept = reals(host, sizes->kept)) &&
@@ -90,6 +91,10 @@ static int allocate(struct spm_host *host, bool training, struct spm_error *erro
   sound = sound && host->row_batch;
   for (int s = 0; sound && s < model->row_state_count; s++)
     sound = (host->row_batch[s] = reals(host, host->capacity * model->row_states[s].size)) != NULL;
+  host->given = calloc((size_t)model->given_count + 1, sizeof *host->given);
+  sound = sound && host->given;
+  for (int g = 0; sound && g < model->given_count; g++)
+    sound = (host->given[g] = reals(host, model->givens[g].size)) != NULL;
   if (sound) return 0;
   double bytes =
       (double)sizeof(real) * ((double)sizes->kept + (double)sizes->partials + 4.0 * (double)model->parameter_size);
@@ -130,6 +135,7 @@ void spm_host_free(struct spm_host *host) {
   spm_fitter_free(host->fitter);
   free(host->batch);
   free(host->row_batch);
+  free(host->given);
   free_blocks(host);
   memset(host, 0, sizeof *host);
 }
@@ -154,6 +160,7 @@ struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *pro
                                .data = (const real *const *)host->batch,
                                .state = host->state,
                                .row_state = (const real *const *)host->row_batch,
+                               .given = (const real *const *)host->given,
                                .state_next = host->state_next,
                                .values = host->values,
                                .kept = host->kept,
@@ -175,6 +182,8 @@ struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *pro
 int spm_host_initialise(struct spm_host *host, struct spm_error *error) {
   const struct spm_model *model = host->model;
   const struct spm_program *program = spm_find_program(model, "initialise");
+  if (model->given_count > 0 && !host->is_given)
+    return spm_fail(error, "%s: initial values need %s, and no data were there", model->name, model->givens[0].name);
   if (!program && model->parameter_count > 0) return spm_fail(error, "%s: has no program \"initialise\"", model->name);
   if (program) {
     struct spm_run run = spm_host_run(host, program, 0);

@@ -27,6 +27,8 @@ struct spm_host {
   real **batch;               /* by data declaration: capacity x size */
   struct spm_row_memory rows; /* what the training data's rows own */
   real **row_batch;           /* by row state: capacity x size */
+  real **given;               /* by given; NULL where a model has none */
+  bool is_given;              /* they have been made */
   struct spm_fitter *fitter;  /* fit.h; NULL: nothing is fitted by L-BFGS */
   long capacity;
   struct spm_block *blocks; /* what all of these lie in */
@@ -46,6 +48,10 @@ struct spm_rows {
 int spm_host_create(struct spm_host *host, const struct spm_model *model, long capacity, int threads,
                     unsigned long long seed, struct spm_error *error);
 void spm_host_free(struct spm_host *host);
+
+/* Works out what initial values need of the training data, and reads their files, which `directory` is put before. To be
+ * called before spm_host_initialise; nothing is done for a model that needs nothing. */
+int spm_host_give(struct spm_host *host, const struct spm_rows *rows, const char *directory, struct spm_error *error);
 
 /* Parameters and state as a new run has them. */
 int spm_host_initialise(struct spm_host *host, struct spm_error *error);

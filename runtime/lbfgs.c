@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BRACKET, ZOOM, FIRST, MOST_TRIES = 25 };
+enum { BRACKET, ZOOM, FIRST, MOST_TRIES = 25, SMALL_STEPS = 4 };
 
 #ifdef SPM_DOUBLE
 #define SPM_ROUNDING DBL_EPSILON
@@ -136,8 +136,10 @@ static int accept(struct spm_lbfgs *p, struct spm_lbfgs_trial at, const real *gr
   p->value = at.value;
   p->steps++;
   if (largest_of(p->gradient, p->n) <= p->options.gradient_tolerance) return finish(p, SPM_LBFGS_CONVERGED, point);
-  if (change <= p->options.change_tolerance || moved <= p->options.change_tolerance)
-    return finish(p, SPM_LBFGS_CONVERGED, point);
+  /* One may be chance: a value's rounding hides what a step gained, and the first after a restart is a timid one. */
+  int small = change <= p->options.change_tolerance || moved <= p->options.change_tolerance;
+  p->small = small ? p->small + 1 : 0;
+  if (p->small >= SMALL_STEPS) return finish(p, SPM_LBFGS_CONVERGED, point);
   if (p->steps >= p->options.steps || p->evaluations >= p->options.evaluations)
     return finish(p, SPM_LBFGS_LIMIT, point);
   return begin_line(p, point);
@@ -172,8 +174,11 @@ static double cubic(struct spm_lbfgs_trial a, struct spm_lbfgs_trial b, double f
   return step < from ? from : step > to ? to : step;
 }
 
+/* What rounding may do to a value. */
+static double noise_of(const struct spm_lbfgs *p) { return 4 * SPM_ROUNDING * fabs(p->value); }
+
 static int decreases(const struct spm_lbfgs *p, struct spm_lbfgs_trial at) {
-  double c1 = p->options.decrease, noise = 4 * SPM_ROUNDING * fabs(p->value);
+  double c1 = p->options.decrease, noise = noise_of(p);
   if (at.value <= p->value + c1 * at.step * p->slope) return 1;
   return at.value <= p->value + noise && at.slope <= (2 * c1 - 1) * p->slope && -c1 * at.step * p->slope <= noise;
 }
@@ -201,7 +206,7 @@ static int search(struct spm_lbfgs *p, real *point, const real *gradient) {
     return give_up(p, p->evaluations >= p->options.evaluations ? SPM_LBFGS_LIMIT : SPM_LBFGS_STALLED, point);
   }
   if (p->phase == BRACKET) {
-    if (!lower || (p->tries > 1 && at.value >= p->before.value)) {
+    if (!lower || (p->tries > 1 && at.value > p->before.value + noise_of(p))) {
       p->high = at;
       return zoom(p, point);
     }
@@ -214,7 +219,7 @@ static int search(struct spm_lbfgs *p, real *point, const real *gradient) {
     p->before = at;
     return try_step(p, cubic(before, at, at.step + 0.01 * (at.step - before.step), 10 * at.step), point);
   }
-  if (!lower || at.value >= p->low.value)
+  if (!lower || at.value > p->low.value + noise_of(p))
     p->high = at;
   else {
     if (at.slope * (p->high.step - p->low.step) >= 0) p->high = p->low;

@@ -48,6 +48,7 @@ struct spm_call {
   const real *parameters;       /* raw parameters */
   const real *const *data;      /* by data declaration: rows x size */
   const real *state;            /* before this step */
+  const real *const *given;     /* by given: what initial values need of the data; for "initialise" alone */
   const real *const *row_state; /* by row state: what each row of the batch owns, rows x size, before this step */
   real *state_next;             /* written by step phases of programs that advance state */
   real *values;                 /* step values */
@@ -144,6 +145,18 @@ struct spm_training {    /* the train block; numbers not in the spec hold the de
   int unchanged;      /* > 0: training ends when an epoch's objective equals that of so many epochs before */
 };
 
+enum { SPM_GIVEN_ROWS, SPM_GIVEN_MEAN, SPM_GIVEN_MEDIAN, SPM_GIVEN_FILE };
+/* What initial values need of the training data or of a file, worked out before "initialise" runs. ROWS: rows chosen at
+ * random, along the first dim; MEAN, MEDIAN: over all rows, element by element. */
+struct spm_given {
+  const char *name; /* "rows(x)" */
+  int kind, data;   /* data: -1 for a file */
+  const char *path; /* of a file, seen from where the spec is */
+  int rank;
+  long shape[SPM_MAX_RANK];
+  long size;
+};
+
 struct spm_model {
   int abi, real_size;
   const char *name;
@@ -155,6 +168,8 @@ struct spm_model {
   long row_state_size;             /* of all row states, a row */
   struct spm_fit fit;              /* by "fit", of a batch's row states before each step of training */
   struct spm_fit fit_new;          /* by "fit_new", of rows that were not trained on */
+  int given_count;
+  const struct spm_given *givens;
 };
 
 #endif

@@ -111,7 +111,7 @@ static void set_up(Bench *t) {
   t->noises[1] = (Noise){.name = "f", .kind = NOISE_NORMAL, .stream = 2};
   t->states[0] = (State){.name = "mean", .shape = a};
   t->row_states[0] = (RowState){.name = "own", .shape = b};
-  t->signature = (Signature){t->parameters, 3, t->data, 2, t->noises, 2, t->states, 1, t->row_states, 1};
+  t->signature = (Signature){t->parameters, 3, t->data, 2, t->noises, 2, t->states, 1, t->row_states, 1, NULL, 0};
   t->graph = graph_create(t->c, &t->signature, "test", 2);
 }
 

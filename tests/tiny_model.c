@@ -151,5 +151,5 @@ static const struct spm_tensor states[] = {{.name = "mean", .dims = "", .size = 
 static const struct spm_training trainings[] = {{"", "adam", 0.01, 0.9, 0.999, 1e-8, 0, 0, 100, 3, 0, 1, {0}, 0}};
 
 const struct spm_model tiny_model = {
-    SPM_ABI, (int)sizeof(real), "tiny",    4,          1,  1, 0,   5,  1, parameters, data, states,
-    0,       programs,          trainings, PARAMETERS, 16, 0, {0}, {0}};
+    SPM_ABI, (int)sizeof(real), "tiny",    4,          1,  1, 0,   5,   1, parameters, data, states,
+    0,       programs,          trainings, PARAMETERS, 16, 0, {0}, {0}, 0, 0};

@@ -79,11 +79,12 @@ struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_
   return run;
 }
 
-static void set_start(struct spm_instance *instance) {
+static void set_start(struct spm_instance *instance, const real *const *given) {
   const struct spm_model *model = instance->model;
   const struct spm_program *program = spm_find_program(model, "initialise");
   if (program) {
     struct spm_run run = spm_instance_run(instance, program, NULL, 0);
+    run.call.given = given;
     spm_run_program(&run);
     for (int i = 0; i < program->output_count; i++) {
       const struct spm_output *output = &program->outputs[i];
@@ -98,7 +99,7 @@ static void set_start(struct spm_instance *instance) {
 }
 
 void spm_instance_open(struct spm_instance *instance, const struct spm_model *model, real *memory, long rows,
-                       int training, unsigned long long seed) {
+                       int training, unsigned long long seed, const real *const *given) {
   memset(instance, 0, sizeof *instance);
   instance->model = model;
   instance->rows = instance->total_rows = rows;
@@ -118,7 +119,7 @@ void spm_instance_open(struct spm_instance *instance, const struct spm_model *mo
     instance->project = spm_instance_project(model);
     if (instance->project) instance->project_values = take(&memory, instance->project->value_size);
   }
-  set_start(instance);
+  set_start(instance, given);
 }
 
 struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,

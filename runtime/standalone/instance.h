@@ -23,9 +23,10 @@ struct spm_instance {
 size_t spm_instance_reals(const struct spm_model *model, long rows, int training, struct spm_sizes *sizes);
 /* The program that sets parameters back onto their constraints after a step, or NULL where none has any. */
 const struct spm_program *spm_instance_project(const struct spm_model *model);
-/* Takes over that many zeroed reals; sets parameters and state to the start of a run with this seed. */
+/* Takes over that many zeroed reals; sets parameters and state to the start of a run with this seed. `given`: what
+ * initial values need, or 0 where they need nothing. */
 void spm_instance_open(struct spm_instance *instance, const struct spm_model *model, real *memory, long rows,
-                       int training, unsigned long long seed);
+                       int training, unsigned long long seed, const real *const *given);
 /* A run of a program on a batch: `data` has a pointer to rows x size numbers for each data declaration. */
 struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_program *program,
                                 const real *const *data, long rows);

@@ -24,7 +24,7 @@ extern struct SPM_MODEL_NAME *SPM_MODEL_NAME_open(void *memory, size_t size, lon
   memset(memory, 0, size);
   m->training = training;
   spm_instance_open(&m->instance, &spm_model_SPM_MODEL_NAME, (real *)(void *)((char *)memory + HEAD), rows, training,
-                    seed);
+                    seed, 0);
   return m;
 }
 

@@ -1,5 +1,6 @@
 /* Pasted behind a model: a program that trains it. --data x=FILE --epochs N and so on: see usage(). */
 #include "instance.h"
+#include "../given.h"
 #include "../train.h"
 
 #include <math.h>
@@ -121,10 +122,9 @@ static void read_npy(struct file *file) {
   for (file->size = 1; *at == ',' && strspn(at + 1, " 0123456789") > 1;) file->size *= strtol(at + 1, &at, 10);
 }
 
-static void read_file(struct rows *rows, int index) {
-  const struct spm_tensor *data = &MODEL->data[index];
-  struct file file = {NULL, rows->paths[index], 0, 0, 0, 0, 0};
-  unsigned char magic[4], *row;
+static struct file open_file(const char *path) {
+  struct file file = {NULL, path, 0, 0, 0, 0, 0};
+  unsigned char magic[4];
   if (!(file.stream = fopen(file.path, "rb"))) fail("%s: cannot be opened", file.path);
   if (fread(magic, 1, 4, file.stream) != 4) fail("%s: is too short for an IDX or .npy file", file.path);
   if (magic[0] == 0x1f && magic[1] == 0x8b) fail("%s: is compressed; run gunzip first", file.path);
@@ -133,6 +133,13 @@ static void read_file(struct rows *rows, int index) {
   int sound = file.kind == 'f' ? file.width == 4 || file.width == 8
                                : (file.kind == 'u' || file.kind == 'i') && strchr("\1\2\4\10", file.width) && file.width;
   if (!sound) fail("%s: neither IDX nor .npy, or of numbers that cannot be read", file.path);
+  return file;
+}
+
+static void read_file(struct rows *rows, int index) {
+  const struct spm_tensor *data = &MODEL->data[index];
+  struct file file = open_file(rows->paths[index]);
+  unsigned char *row;
   const long categories = data->categories > 0 ? data->categories : 1, size = data->size / categories;
   if (file.size != size)
     fail("%s: has rows of %ld numbers, and %s%s wants %ld", file.path, file.size, data->name, data->dims, size);
@@ -171,6 +178,46 @@ static void read_rows(struct rows *rows, int needed) {
     else if (needed) fail("--data %s=FILE is missing", MODEL->data[d].name);
   }
   if (needed && MODEL->data_count == 0) rows->count = 1;
+}
+
+/* ---- what initial values need -------------------------------------------------------------------------------- */
+
+static const real *rows_of(void *context, int data, const long *order, long first, long count) {
+  const struct rows *rows = context;
+  (void)count; /* an order is of one row */
+  return rows->values[data] + (order ? order[0] : first) * MODEL->data[data].size;
+}
+
+static void read_given(const struct spm_given *given, real *out) {
+  struct file file = open_file(given->path);
+  const long count = given->rank > 0 ? given->shape[0] : 1;
+  unsigned char bytes[8];
+  if (file.count != count || file.size * count != given->size)
+    fail("%s: holds %ld x %ld numbers, and the initial value wants %ld x %ld", file.path, file.count, file.size, count,
+         given->size / count);
+  for (long i = 0; i < given->size; i++) {
+    if (fread(bytes, 1, (size_t)file.width, file.stream) != (size_t)file.width)
+      fail("%s: ends within its numbers", file.path);
+    out[i] = element_of(&file, bytes, 0);
+  }
+  fclose(file.stream);
+}
+
+/* By given; to be freed, the first one last. */
+static real **make_givens(const struct options *o) {
+  struct spm_given_source source;
+  real **givens = memory_of(sizeof *givens * (size_t)(MODEL->given_count + 1));
+  source.context = (void *)&o->data;
+  source.rows = source.most = o->data.count;
+  source.read = rows_of;
+  for (int g = 0; g < MODEL->given_count; g++) {
+    const struct spm_given *given = &MODEL->givens[g];
+    givens[g] = memory_of(sizeof(real) * (size_t)given->size);
+    if (given->kind == SPM_GIVEN_FILE) read_given(given, givens[g]);
+    else if (spm_given_make(MODEL, g, &source, o->seed, givens[g]) != SPM_GIVEN_MADE)
+      fail("%s wants %ld rows to start from, and the data have %ld", given->name, given->shape[0], o->data.count);
+  }
+  return givens;
 }
 
 /* ---- checkpoints: safetensors files, of a layout that is known beforehand -------------------------------------- */
@@ -345,7 +392,10 @@ static void train(struct options *o) {
   for (int d = 0; d < MODEL->data_count; d++)
     batch[d] = memory_of(sizeof(real) * (size_t)room * (size_t)MODEL->data[d].size);
   real *memory = memory_of(sizeof(real) * reals);
-  spm_instance_open(&instance, MODEL, memory, room, 1, o->seed);
+  real **givens = make_givens(o);
+  spm_instance_open(&instance, MODEL, memory, room, 1, o->seed, (const real *const *)givens);
+  for (int g = 0; g < MODEL->given_count; g++) free(givens[g]);
+  free(givens);
   instance.rows = o->batch;
   instance.total_rows = o->data.count;
   if (o->resume) read_checkpoint(&instance, o);
