@@ -156,6 +156,22 @@ static Node *unpermute(Node *x, int *labels) {
   return x;
 }
 
+/* The one-hot vectors of a category's members, one for each. */
+static bool is_one_hot_of_member(const Node *x) {
+  return x->op == IR_pick && x->operands[0]->op == IR_embed_diagonal && node_is(x->operands[0]->operands[0], 1);
+}
+
+/* Summed with a member's one-hot vector, x is its element of that member: picked, not multiplied. NULL if it is not
+ * that. */
+static Node *contract_one_hot(Graph *graph, Node *hot, const int *labels_hot, Node *x, const int *labels_x,
+                              int out_rank, const int *labels_out) {
+  if (!is_one_hot_of_member(hot) || (x->axes & hot->axes) || x->shape.rank != out_rank + 1) return NULL;
+  int map[MAX_RANK] = {label_place(labels_x, x->shape.rank, labels_hot[0])};
+  if (map[0] < 0 || label_place(labels_out, out_rank, labels_hot[0]) >= 0) return NULL;
+  for (int d = 0; d < out_rank; d++) map[d + 1] = label_place(labels_x, x->shape.rank, labels_out[d]);
+  return build_pick(graph, build_permute(graph, x, map), support_axis(hot));
+}
+
 Node *build_contract(Graph *graph, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
                      const int *labels_out, unsigned summed_axes) {
   unsigned axes = (a->axes | b->axes) & ~summed_axes;
@@ -171,6 +187,11 @@ Node *build_contract(Graph *graph, Node *a, const int *labels_a, Node *b, const 
   if (zero) return build_with_axes(graph, build_filled(graph, 0, &draft.shape), axes);
   if (node_is_spread(a)) a = a->operands[0];
   if (node_is_spread(b)) b = b->operands[0];
+  Node *picked = NULL;
+  if (summed_axes == 0) picked = contract_one_hot(graph, a, labels_a, b, labels_b, out_rank, labels_out);
+  if (summed_axes == 0 && picked == NULL)
+    picked = contract_one_hot(graph, b, labels_b, a, labels_a, out_rank, labels_out);
+  if (picked != NULL) return build_with_axes(graph, picked, axes);
   unsigned of_none = summed_axes & ~(a->axes | b->axes); /* spread in both */
   unsigned of_a = summed_axes & a->axes & ~b->axes, of_b = summed_axes & b->axes & ~a->axes;
   a = build_sum_over(graph, a, of_a); /* axes of one operand alone are summed before the product */

@@ -59,7 +59,9 @@ const char *number_address(Emitter *e, double value) {
 
 const char *extent_text(Emitter *e, Extent extent) {
   if (extent.kind == EXTENT_FIXED) return arena_printf(e->compilation, "%ld", extent.count);
-  const char *variable = extent.kind == EXTENT_ROWS ? "rows" : "count";
+  const char *variable = extent.kind != EXTENT_ROWS ? "count"
+                         : e->rows_of > 0           ? arena_printf(e->compilation, "rows_%d", e->rows_of)
+                                                    : "rows";
   return extent.count == 1 ? variable : arena_printf(e->compilation, "%s * %ld", variable, extent.count);
 }
 
@@ -200,6 +202,87 @@ static void emit_top(Emitter *e, Text *text, const Top *t) {
            t->to.tensor->name, t->x.tensor->name, t->other.tensor->name);
 }
 
+/* Row by row: that of the datum, with members drawing as further samples do. */
+static void emit_draw_of_members(Emitter *e, Text *text, const Draw *draw, const Noise *noise, const char *kernel,
+                                 const char *inner) {
+  int samples = noise->axes & AXIS_SAMPLE ? e->plan->samples : 1, place = 0;
+  long size = shape_size(&noise->shape);
+  Text member = {.compilation = e->compilation};
+  text_append(&member, "i1");
+  for (int v = 0; v < MAX_SUPPORTS; v++)
+    if (noise->axes & (unsigned)AXIS_SUPPORT << v) {
+      const char *before = arena_printf(e->compilation, "%s", member.bytes);
+      member = (Text){.compilation = e->compilation};
+      text_append(&member, "(%s) * %ld + call->members[%d * call->capacity + first + i0]", before,
+                  e->plan->support_extents[v], place++);
+    }
+  e->first_used = true;
+  put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++)");
+  put_line(text, 2, "for (long i1 = 0; i1 < %d; i1++)", samples);
+  put_line(text, 3,
+           "%s(call->seed, %u, call->step, call->first_row + call->datum[first + i0], 1, (unsigned)(%s), %s, "
+           "%ld, %s + (i0 * %d + i1) * %ld, %ld);",
+           kernel, noise->stream, member.bytes, inner, size, draw->to.tensor->name, samples, size, size);
+}
+
+/* The row of another domain that belongs to row `row` of `call`'s. */
+static const char *link_text(Emitter *e, const char *call, int domain, const char *row) {
+  if (domain == 0) return arena_printf(e->compilation, "%s->datum[%s]", call, row);
+  return arena_printf(e->compilation, "%s->links[%d * %s->capacity + %s]", call, domain, call, row);
+}
+
+/* " + call->members[...] * 12": where the members of a row lie on the other side. */
+static const char *members_text(Emitter *e, const Members *m, const char *call, const char *row) {
+  Text text = {.compilation = e->compilation};
+  text_append(&text, "%s", "");
+  for (int i = 0; i < m->member_count; i++)
+    text_append(&text, " + %s->members[%d * %s->capacity + %s] * %ld", call, m->member[i].place, call, row,
+                m->member[i].stride);
+  return text.bytes ? text.bytes : "";
+}
+
+static void emit_gather(Emitter *e, Text *text, const Members *m) {
+  const char *from = m->from.tensor->name, *row = "", *members = members_text(e, m, "call", "(first + i0)");
+  if (m->domain >= 0)
+    row = arena_printf(e->compilation, " + (long)%s * %ld", link_text(e, "call", m->domain, "first + i0"), m->row);
+  e->first_used = true;
+  put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++)");
+  if (m->repeats > 1) put_line(text, 2, "for (long i1 = 0; i1 < %ld; i1++)", m->repeats);
+  const char *repeat_to = m->repeats > 1 ? arena_printf(e->compilation, " + i1 * %ld", m->to_repeat) : "";
+  const char *repeat_from = m->repeats > 1 ? arena_printf(e->compilation, " + i1 * %ld", m->from_repeat) : "";
+  put_line(text, 2, "%s(%ld, %s + i0 * %ld%s, %s%s%s%s);", kernel_name(e, "copy"), m->size, m->to.tensor->name,
+           m->size * m->repeats, repeat_to, from, row, members, repeat_from);
+}
+
+/* Adds the rows of a larger domain up in the rows of this phase, or the rows of this tile in its partial. */
+static void emit_collect(Emitter *e, Text *text, const Members *m, int domain) {
+  bool partial = m->domain < 0;
+  const char *call = partial ? "call" : "larger", *row = partial ? "(first + i0)" : "i0", *to_row = "";
+  const char *to = m->to.tensor->name, *from = m->from.tensor->name;
+  put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"),
+           partial ? arena_printf(e->compilation, "%ld", m->row) : arena_printf(e->compilation, "rows * %ld", m->row),
+           to, number_address(e, 0));
+  e->first_used = true;
+  if (partial) {
+    put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++) {");
+  } else {
+    const char *begin = domain == 0 ? "first" : "call->datum[first]";
+    const char *end = domain == 0 ? "first + rows" : "call->datum[first + rows - 1] + 1";
+    put_line(text, 1, "const struct spm_call *larger = call->domains + %d;", m->domain);
+    put_line(text, 1, "for (long i0 = larger->first[%s], end = larger->first[%s]; i0 < end; i0++) {", begin, end);
+    put_line(text, 2, "const long to = %s - first;", link_text(e, "larger", domain, "i0"));
+    if (domain != 0) put_line(text, 2, "if (to < 0 || to >= rows) continue;");
+    to_row = arena_printf(e->compilation, " + to * %ld", m->row);
+  }
+  const char *members = members_text(e, m, call, row);
+  for (long r = 0; r < m->repeats; r++) {
+    const char *at = arena_printf(e->compilation, "%s%s%s + %ld", to, to_row, members, r * m->to_repeat);
+    put_line(text, 2, "%s(%ld, %s, %s, %s + i0 * %ld + %ld);", kernel_name(e, "add_vv"), m->size, at, at, from,
+             m->size * m->repeats, r * m->from_repeat);
+  }
+  put_line(text, 1, "}");
+}
+
 static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   const Tensor *to = draw->to.tensor;
   if (draw->noise < 0) {
@@ -217,6 +300,10 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   const char *inner = draw->inner.tensor == NULL
                           ? arena_printf(e->compilation, "%d", (int)draw->inner.number)
                           : arena_printf(e->compilation, "(unsigned)(int)*(%s)", address_text(e, &draw->inner, 0, ""));
+  if (noise->axes & AXES_SUPPORT) {
+    emit_draw_of_members(e, text, draw, noise, name, inner);
+    return;
+  }
   if (samples == 1) {
     put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, %s, %ld, %s, %ld);", name, noise->stream, where, inner,
              size, to->name, size);
@@ -240,6 +327,15 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
     put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"), extent_text(e, step->clear.size),
              step->clear.to.tensor->name, number_address(e, 0));
     return;
+  case PLAN_GATHER: emit_gather(e, text, &step->members); return;
+  case PLAN_COLLECT: {
+    Text inside = {.compilation = e->compilation};
+    emit_collect(e, &inside, &step->members, e->phase->domain);
+    put_line(text, 1, "{");
+    text_indent(text, inside.bytes, 2);
+    put_line(text, 1, "}");
+    return;
+  }
   case PLAN_ROUNDS:
   case PLAN_LOOP: return; /* not here */
   }
@@ -286,8 +382,15 @@ static const char *sum_text(Emitter *e, const char *base, long fixed, const char
   return text.bytes;
 }
 
+/* The call that a domain's kept rows are reached by: this phase's, or another one's. */
+static const char *call_of(Emitter *e, const Tensor *t) {
+  bool own = e->phase->kind == PHASE_ROWS ? t->domain == e->phase->domain : t->domain == 0;
+  return own ? "call" : arena_printf(e->compilation, "call->domains[%d]", t->domain);
+}
+
 static const char *base_of_tensor(Emitter *e, const Tensor *t) {
-  long row = t->rows && e->phase->kind == PHASE_ROWS && t->storage != STORE_TILE ? t->size : 0;
+  bool here = e->phase->kind == PHASE_ROWS && t->domain == e->phase->domain;
+  long row = t->rows && here && t->storage != STORE_TILE ? t->size : 0;
   e->first_used = e->first_used || row != 0;
   e->scratch_used = e->scratch_used || t->storage == STORE_TILE || t->storage == STORE_FIXED;
   e->unit_used = e->unit_used || t->storage == STORE_PARTIAL;
@@ -302,8 +405,15 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
   case STORE_TABLE: return table_name(e, t->node);
   case STORE_VALUES: return sum_text(e, "call->values", t->offset, "", 0, 0);
   case STORE_FIXED: return sum_text(e, "scratch", t->offset, "", 0, 0);
-  case STORE_TILE: return sum_text(e, "scratch", e->plan->scratch_fixed, "call->tile", t->offset, 0);
-  case STORE_KEPT: return sum_text(e, "call->kept", 0, "call->capacity", t->offset, row);
+  case STORE_TILE: {
+    long before = t->domain == 0 ? e->plan->scratch_fixed : e->plan->scratch_step;
+    return sum_text(e, "scratch", before, "call->tile", t->offset, 0);
+  }
+  case STORE_KEPT: {
+    const char *call = call_of(e, t), *dot = strcmp(call, "call") == 0 ? "->" : ".";
+    return sum_text(e, arena_printf(e->compilation, "%s%skept", call, dot), 0,
+                    arena_printf(e->compilation, "%s%scapacity", call, dot), t->offset, row);
+  }
   case STORE_PARTIAL: return sum_text(e, "call->partials", t->offset, "unit", e->plan->partial_size, 0);
   case STORE_GRADIENT: return sum_text(e, "call->gradient", t->offset, "", 0, 0);
   case STORE_STATE_NEXT: return sum_text(e, "call->state_next", t->offset, "", 0, 0);
@@ -377,6 +487,7 @@ static void emit_rounds(Emitter *e, Text *text, const Rounds *rounds) {
 static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
+    e->rows_of = e->range != NULL ? step->domain : 0;
     bool in_function = step->kind == PLAN_LOOP && e->rendering == RENDER_LOOPS; /* which has the comment */
     if (!in_function) put_comment(e, text, 1, step->node);
     if (step->kind == PLAN_ROUNDS)
@@ -390,6 +501,12 @@ static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   }
 }
 
+static bool range_uses(const Range *range, int domain) {
+  for (int i = 0; i < range->body.count; i++)
+    if (range->body.steps[i].domain == domain) return true;
+  return false;
+}
+
 static void finish_function(Emitter *e, const char *heading, const Text *declarations, const Text *steps) {
   Text *out = &e->body;
   text_append(out, "\n%s%s {\n", e->functions.length > 0 ? e->functions.bytes : "", heading);
@@ -398,6 +515,8 @@ static void finish_function(Emitter *e, const char *heading, const Text *declara
     put_line(out, 1, "const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;");
   } else if (e->range != NULL) {
     put_line(out, 1, "const long rows = call->rows;");
+    for (int d = 1; d < e->plan->domain_count; d++)
+      if (range_uses(e->range, d)) put_line(out, 1, "const long rows_%d = call->domains[%d].rows;", d, d);
     put_line(out, 1, "const long from = unit * %ld;", e->range->part);
     put_line(out, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
              e->range->leading, e->range->part);

@@ -126,9 +126,9 @@ static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
 
 static void emit_outputs(Emitter *e, const Plan *plan) {
   static const char *const roles[OUTPUT_ROLE_COUNT] = {
-      "SPM_OBJECTIVE",       "SPM_TERM",        "SPM_METRIC",        "SPM_VALUE",     "SPM_GRADIENT_OF",
-      "SPM_STATE_OF",        "SPM_INITIAL_OF",  "SPM_EXPORT_OF",     "SPM_SOLVED_OF", "SPM_ROWS",
-      "SPM_ROW_GRADIENT_OF", "SPM_ROW_NEXT_OF", "SPM_ROW_INITIAL_OF"};
+      "SPM_OBJECTIVE",       "SPM_TERM",        "SPM_METRIC",         "SPM_VALUE",      "SPM_GRADIENT_OF",
+      "SPM_STATE_OF",        "SPM_INITIAL_OF",  "SPM_EXPORT_OF",      "SPM_SOLVED_OF",  "SPM_ROWS",
+      "SPM_ROW_GRADIENT_OF", "SPM_ROW_NEXT_OF", "SPM_ROW_INITIAL_OF", "SPM_SUPPORT_OF", ""};
   if (plan->output_count == 0) return;
   put_line(&e->body, 0, "static const struct spm_output %s_outputs[] = {", plan->name);
   for (int i = 0; i < plan->output_count; i++) {
@@ -139,6 +139,27 @@ static void emit_outputs(Emitter *e, const Plan *plan) {
              indexed ? o->index : -1, place_text(o->tensor), o->tensor->offset, o->tensor->size);
   }
   put_line(&e->body, 0, "};");
+}
+
+static void emit_domains(Emitter *e, const Plan *plan) {
+  if (plan->domain_count == 1) return;
+  put_line(&e->body, 0, "static const struct spm_domain %s_domains[] = {", plan->name);
+  for (int d = 0; d < plan->domain_count; d++) {
+    const Domain *domain = &plan->domains[d];
+    Text supports = {.compilation = e->compilation};
+    int count = 0;
+    for (int v = 0; v < MAX_SUPPORTS; v++)
+      if (domain->axes & (unsigned)AXIS_SUPPORT << v) text_append(&supports, "%s%d", count++ > 0 ? ", " : "", v);
+    put_line(&e->body, 1, "{%d, {%s}, %ld, %ld, %ld, %ld},", count, count > 0 ? supports.bytes : "0", domain->members,
+             domain->tile, domain->kept, domain->kept_row);
+  }
+  put_line(&e->body, 0, "};");
+}
+
+static const char *extents_text(Emitter *e, const Plan *plan) {
+  Text text = {.compilation = e->compilation};
+  for (int v = 0; v < MAX_SUPPORTS; v++) text_append(&text, "%s%ld", v > 0 ? ", " : "", plan->support_extents[v]);
+  return text.bytes;
 }
 
 void emit_program(Emitter *e, const Plan *plan) {
@@ -155,10 +176,11 @@ void emit_program(Emitter *e, const Plan *plan) {
     const char *statistics =
         phase->statistic_count > 0 ? arena_printf(e->compilation, "%s_statistics_%d", plan->name, p) : "0";
     const char *ranges = phase->range_count > 0 ? arena_printf(e->compilation, "%s_ranges_%d", plan->name, p) : "0";
-    put_line(out, 1, "{%s, %s, %d, %s, %d, %s},", kind, run, phase->statistic_count, statistics, phase->range_count,
-             ranges);
+    put_line(out, 1, "{%s, %d, %s, %d, %s, %d, %s},", kind, phase->domain, run, phase->statistic_count, statistics,
+             phase->range_count, ranges);
   }
   if (plan->phase_count > 0) put_line(out, 0, "};");
+  emit_domains(e, plan);
   emit_outputs(e, plan);
 }
 
@@ -194,9 +216,10 @@ void emit_model(Emitter *e, const Signature *s, Plan *const *plans, int plan_cou
     const Plan *p = plans[i];
     const char *phases = p->phase_count > 0 ? arena_printf(e->compilation, "%s_phases", p->name) : "0";
     const char *outputs = p->output_count > 0 ? arena_printf(e->compilation, "%s_outputs", p->name) : "0";
-    put_line(out, 1, "{%s, %d, %s, %d, %s, %ld, %ld, %ld, %ld, %ld, %d},", quoted_text(e, p->name), p->phase_count,
-             phases, p->output_count, outputs, p->value_size, p->kept_row, p->partial_size, p->scratch_fixed,
-             p->scratch_row, plan_uses_rows(p));
+    const char *domains = p->domain_count > 1 ? arena_printf(e->compilation, "%s_domains", p->name) : "0";
+    put_line(out, 1, "{%s, %d, %s, %d, %s, %ld, %ld, %ld, %ld, %ld, %d, %d, %s, {%s}},", quoted_text(e, p->name),
+             p->phase_count, phases, p->output_count, outputs, p->value_size, p->kept_row, p->partial_size,
+             p->scratch_fixed, p->scratch_row, plan_uses_rows(p), p->domain_count, domains, extents_text(e, p));
   }
   put_line(out, 0, "};");
   emit_trainings(e, trainings, training_count);

@@ -23,6 +23,7 @@ typedef struct Emitter {
   /* of the function being written */
   const Phase *phase;
   const Range *range;
+  int rows_of; /* in a range: the domain whose rows the step runs over */
   bool first_used, scratch_used, unit_used, zero_used;
   int round_depth; /* loops of rounds around the step */
   double *numbers; /* strips: constants that stand in memory */

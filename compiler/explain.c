@@ -54,6 +54,8 @@ static double step_operations(const Step *step, const Range *range) {
     return count * line_operations(&step->line);
   case PLAN_TOP: return (double)step->top.x.tensor->size * (step->top.search ? 32 : 1);
   case PLAN_DRAW: return (double)step->draw.to.tensor->size;
+  case PLAN_GATHER: return 0;
+  case PLAN_COLLECT: return (double)step->members.size * (double)step->members.repeats;
   case PLAN_CLEAR:
   case PLAN_ROUNDS: return 0; /* its steps are counted one by one */
   }
@@ -86,11 +88,17 @@ static void add_steps(Compilation *c, const StepList *list, const Range *range, 
   }
 }
 
+/* Rows of members as if every member were on the support: the most it may be. */
 static void plan_work(const Plan *plan, Work *datum, Work *step) {
   for (int p = 0; p < plan->phase_count; p++) {
     const Phase *phase = &plan->phases[p];
+    Work rows = {0};
+    double times = phase->domain > 0 ? (double)plan->domains[phase->domain].members : 1;
     add_steps(plan->compilation, &phase->body, NULL, phase->kind == PHASE_ROWS,
-              phase->kind == PHASE_ROWS ? datum : step);
+              phase->kind == PHASE_ROWS ? &rows : step);
+    datum->products += times * rows.products;
+    datum->elementwise += times * rows.elementwise;
+    datum->bytes += times * rows.bytes;
     for (int r = 0; r < phase->range_count; r++)
       add_steps(plan->compilation, &phase->ranges[r].body, &phase->ranges[r], true, datum);
   }

@@ -182,6 +182,13 @@ typedef struct SoftNode {
   Span span;
 } SoftNode;
 
+/* A latent that is summed out: its support axis, and the probability of each member with that axis. */
+typedef struct Summed {
+  Name latent;
+  int axis;
+  Value weight;
+} Summed;
+
 typedef struct Callee { /* functions and layers being called */
   const Item *item;
   const struct Callee *caller;
@@ -219,6 +226,8 @@ typedef struct Elaborator {
   int number_count;
   SoftNode *soft;
   int soft_count;
+  Summed *summed;
+  int summed_count;
   Span site;     /* the author's call around shipped library text being walked: what IR nodes are said to come from */
   bool describe; /* append to the model's notes how each KL is taken */
 } Elaborator;
@@ -283,7 +292,8 @@ Value apply3(Elaborator *, Op, Value, Value, Value, Span);
 /* number op number stays a number */
 Value matmul(Elaborator *, Value, Value, Span);
 Value transpose(Elaborator *, Value, Span);
-/* mean over the sample axis, if the value has it */
+/* The expectation under the posterior: the mean over the sample axis and the weighted sum over supports, as far as the
+ * value has them. */
 Value average_samples(Elaborator *, Value);
 Value sum_all(Elaborator *, Value, Span);
 Value mean_over_batch(Elaborator *, Value, Span);
@@ -393,12 +403,23 @@ int noise_index(Elaborator *, const char *name, NoiseKind, const Shape *, unsign
 
 /* ---- methods.c: posterior z ~ d by METHOD --------------------------------------------------------------------- */
 
+typedef struct PosteriorDraw {
+  const Item *posterior, *latent;
+  const Value *d;
+  const Shape *shape;
+  unsigned axes;
+} PosteriorDraw;
+/* exact.c */
+Value draw_exact(Elaborator *, const PosteriorDraw *);
+const Summed *find_summed(const Elaborator *, Name latent);
+Value sum_supports(Elaborator *, Value);
 /* What a latent's name means, for a posterior that fits its variable. */
 Value posterior_draw(Elaborator *, const Item *posterior, const Item *latent, const Value *d, const Shape *,
                      unsigned axes, Span);
 /* A discrete posterior and one with atoms say how they are differentiated. */
 bool check_method(Elaborator *, const Item *posterior, const Value *d);
 bool is_relaxed(const Model *, Name latent);
+bool is_exact(const Model *, Name latent);
 bool has_relaxed(const Model *); /* some latent is */
 /* The objective may not depend on index() of a relaxed draw. */
 bool check_soft_indices(Elaborator *, const Node *objective);

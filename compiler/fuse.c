@@ -186,10 +186,12 @@ static void fuse_reduction(Scheduler *s, const Node *node) {
 }
 
 unsigned reduced_dims(const Node *node) {
+  if (crosses(node)) return 0;
   unsigned mask = node->op == IR_sum || node->op == IR_max_of ? node->dims_mask << DIM_SHAPE : 0;
   if (node->op == IR_sum_over || node->op == IR_max_over) {
     if (node->axes_attribute & AXIS_DATUM) mask |= 1u << DIM_DATUM;
     if (node->axes_attribute & AXIS_SAMPLE) mask |= 1u << DIM_SAMPLE;
+    mask |= node->axes_attribute & AXES_SUPPORT; /* dims of axes are numbered as the axes are */
   }
   return mask;
 }

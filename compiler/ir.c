@@ -17,9 +17,9 @@ const OpInfo op_table[OP_COUNT] = {
 
 const char *const setting_names[SETTING_COUNT] = {"epoch", "step", "rows_in_batch", "total_rows"};
 
-const char *const output_role_names[OUTPUT_ROLE_COUNT] = {"objective", "term",        "metric", "value", "gradient",
-                                                          "state",     "initial",     "export", "solved", "rows",  "row_gradient",
-                                                          "row_next",  "row_initial", "next"};
+const char *const output_role_names[OUTPUT_ROLE_COUNT] = {
+    "objective", "term", "metric",       "value",    "gradient",    "state",   "initial", "export",
+    "solved",    "rows", "row_gradient", "row_next", "row_initial", "support", "next"};
 
 const Shape scalar_shape = {0};
 

@@ -197,6 +197,7 @@ typedef enum OutputRole {
   OUTPUT_ROW_GRADIENT, /* adjoint of MINUS the objective */
   OUTPUT_ROW_NEXT,     /* its value from this step on */
   OUTPUT_ROW_INITIAL,  /* raw initial value */
+  OUTPUT_SUPPORT,      /* index of a support axis: its weights, for each row; made by the scheduler */
   OUTPUT_NEXT,         /* in the body of a loop alone: the next value of what is carried */
   OUTPUT_ROLE_COUNT
 } OutputRole;

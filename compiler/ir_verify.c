@@ -248,7 +248,6 @@ static const char *verify_line(const Node *node) {
 static const char *verify_inner_noise(const Graph *graph, const Node *node) {
   const Node *inner = node->operands[0];
   const Signature *s = graph->signature;
-  REQUIRE(node->index >= 0 && node->index < s->noise_count, "index of inner_noise out of range");
   REQUIRE(shapes_same(&node->shape, &s->noises[node->index].shape), "inner_noise has not the declared shape");
   REQUIRE(inner->axes == 0 && inner->shape.rank == 0, "an inner step is not one number a step");
   REQUIRE(inner->facts.integer && inner->facts.low >= 0, "an inner step is not a whole number from 0 on");
@@ -277,7 +276,6 @@ static const char *verify_body_leaf(const Node *leaf, const Node *loop) {
 
 static const char *verify_repeat(const Graph *graph, const Node *node) {
   const Graph *body = node->body;
-  REQUIRE(body != NULL && node->rounds >= 1, "a loop without body or rounds");
   REQUIRE(body->signature == graph->signature && body->samples == graph->samples, "a body of another program");
   REQUIRE(body->output_count >= 1 && body->output_count <= node->operand_count, "a loop that carries nothing");
   for (int i = 0; i < body->output_count; i++) {
@@ -293,7 +291,6 @@ static const char *verify_repeat(const Graph *graph, const Node *node) {
 static const char *verify_loop(const Graph *graph, const Node *node) {
   if (node->op == IR_repeat) return verify_repeat(graph, node);
   const Node *loop = node->operands[0];
-  REQUIRE(loop->op == IR_repeat && node->index >= 0 && node->index < loop->body->output_count, "no result of a loop");
   const Node *next = loop->body->outputs[node->index].value;
   REQUIRE(shapes_match(&node->shape, &next->shape), "a loop's result has another shape than what it carries");
   REQUIRE(((node->axes ^ loop->axes) & AXIS_DATUM) == 0, "a step value is taken from a loop over rows");
@@ -323,6 +320,18 @@ static const char *verify_op(const Graph *graph, const Node *node) {
   return "no such kind of op";
 }
 
+/* What a node's axes are read from. */
+static const char *verify_reference(const Graph *graph, const Node *node) {
+  if (node->op == IR_noise || node->op == IR_inner_noise)
+    REQUIRE(node->index >= 0 && node->index < graph->signature->noise_count, "no such noise");
+  if (node->op == IR_repeat) REQUIRE(node->body != NULL && node->rounds >= 1, "a loop without body or rounds");
+  if (node->op == IR_repeat_result) {
+    const Node *loop = node->operands[0];
+    REQUIRE(loop->op == IR_repeat && node->index >= 0 && node->index < loop->body->output_count, "no result of a loop");
+  }
+  return NULL;
+}
+
 static const char *verify_node(const Graph *graph, int id) {
   const Node *node = graph->nodes[id];
   REQUIRE(node->id == id, "a node's id is not its position");
@@ -335,8 +344,10 @@ static const char *verify_node(const Graph *graph, int id) {
             "an operand does not stand before its user");
   }
   REQUIRE(node->axes / AXIS_SUPPORT >> graph->support_count == 0, "an axis of unknown extent");
+  const char *problem = verify_reference(graph, node);
+  if (problem != NULL) return problem;
   REQUIRE(node->axes == node_axes(graph, node), "the axes are not the union of the operands'");
-  const char *problem = verify_shape(&node->shape);
+  problem = verify_shape(&node->shape);
   if (problem == NULL) problem = verify_op(graph, node);
   return problem == NULL ? verify_facts(&node->facts) : problem;
 }

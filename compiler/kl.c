@@ -32,8 +32,12 @@ static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
   bool *seen = arena_array(e->c, bool, e->graph->count);
   const Value **parameters = NULL;
   int count = distribution_parameters(e, prior, &parameters, 0);
-  for (int i = 0; i < count; i++)
-    if (parameters[i]->kind == VALUE_TENSOR && depends_on_noise_of(e, parameters[i]->node, latent, seen)) return true;
+  const Summed *summed = find_summed(e, latent);
+  unsigned members = summed ? (unsigned)AXIS_SUPPORT << summed->axis : 0;
+  for (int i = 0; i < count; i++) {
+    if (parameters[i]->kind != VALUE_TENSOR) continue;
+    if (parameters[i]->node->axes & members || depends_on_noise_of(e, parameters[i]->node, latent, seen)) return true;
+  }
   return false;
 }
 
@@ -129,8 +133,15 @@ static Value sum_weighted(Elaborator *e, const NodeDim *nodes, Value log_q, Valu
   return sum_nodes(e, nodes, term, span);
 }
 
-/* sum over z of q(z) (log q(z) - log p(z)) */
+static bool kl_by_draw(Elaborator *, KlPair *, Value *);
+
+/* sum over z of q(z) (log q(z) - log p(z)). Where the latent is summed out its draws are all there are. */
 bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
+  const Summed *summed = pair->latent ? find_summed(e, pair->latent) : NULL;
+  if (summed) {
+    pair->nodes = (int)e->graph->supports[summed->axis].extent.size;
+    return kl_by_draw(e, pair, result);
+  }
   Members m;
   Span span = pair->span;
   pair->why = "the support is not finite, or large";
@@ -301,8 +312,9 @@ Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, con
   for (int i = 0; i < RULE_COUNT; i++) {
     const RuleText *rule = &rules[i];
     bool drawn = rule->rule == KL_RULE_MONTE_CARLO, forced = method.rule == rule->rule;
+    bool of_draws = drawn || (rule->rule == KL_RULE_SUM && latent && find_summed(e, latent));
     if (method.rule != KL_RULE_BEST && !forced) continue;
-    if (!drawn && !sound) {
+    if (!of_draws && !sound) {
       if (forced) return report_refused(e, &pair, rule->rule, false);
       continue;
     }

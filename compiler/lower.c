@@ -7,7 +7,7 @@
 
 #include "plan_internal.h"
 
-static Node *append(Scheduler *s, const Node *like) {
+Node *lower_append(Scheduler *s, const Node *like) {
   s->nodes = arena_grow(s->compilation, s->nodes, s->count, sizeof *s->nodes);
   Node *copy = arena_new(s->compilation, Node);
   *copy = *like;
@@ -18,8 +18,8 @@ static Node *append(Scheduler *s, const Node *like) {
 
 /* A new node of the spec line that `like` came from. */
 static Node *made(Scheduler *s, const Node *like, Op op, unsigned axes, int count, Node *const *operands) {
-  Node *node =
-      append(s, &(Node){.op = op, .operand_count = count, .shape = like->shape, .axes = axes, .span = like->span});
+  Node *node = lower_append(
+      s, &(Node){.op = op, .operand_count = count, .shape = like->shape, .axes = axes, .span = like->span});
   node->operands = arena_array(s->compilation, Node *, count);
   for (int i = 0; i < count; i++) node->operands[i] = operands[i];
   return node;
@@ -68,7 +68,7 @@ static Node *lower_top_mask(Scheduler *s, const Node *node, Node *x, Node *k) {
 
 /* permute(contract): the same product with its result's labels in another order. */
 static Node *lower_permuted_product(Scheduler *s, const Node *permute, const Node *product) {
-  Node *node = append(s, product);
+  Node *node = lower_append(s, product);
   node->shape = permute->shape;
   node->name = permute->name != NULL ? permute->name : product->name;
   for (int d = 0; d < permute->shape.rank; d++) node->labels_out[d] = product->labels_out[permute->map[d]];
@@ -83,10 +83,36 @@ static Node *lower_node(Scheduler *s, const Node *node, Node **lowered, const in
   if (node->op == IR_first_max_mask_over && node->axes_attribute == AXIS_DATUM)
     return lower_mask_over_rows(s, node, first);
   if (node->op == IR_top_mask_over) return lower_top_mask(s, node, first, lowered[node->operands[1]->id]);
-  Node *copy = append(s, node);
-  copy->operands = arena_array(s->compilation, Node *, node->operand_count);
-  for (int i = 0; i < node->operand_count; i++) copy->operands[i] = lowered[node->operands[i]->id];
-  return copy;
+  Node draft = *node;
+  draft.operands = arena_array(s->compilation, Node *, node->operand_count);
+  for (int i = 0; i < node->operand_count; i++) draft.operands[i] = lowered[node->operands[i]->id];
+  return lower_members(s, &draft);
+}
+
+/* What the weights of supports are made of comes first: rows of members are known only after them. */
+static void lower_weights(Scheduler *s, Node **lowered, const int *uses) {
+  const Graph *graph = s->graph;
+  bool *needed = arena_array(s->compilation, bool, graph->count);
+  for (int v = 0; v < graph->support_count; v++)
+    if (graph->supports[v].weights != NULL) needed[graph->supports[v].weights->id] = true;
+  for (int i = graph->count - 1; i >= 0; i--)
+    for (int k = 0; needed[i] && k < graph->nodes[i]->operand_count; k++)
+      needed[graph->nodes[i]->operands[k]->id] = true;
+  for (int i = 0; i < graph->count; i++)
+    if (needed[i]) lowered[i] = lower_node(s, graph->nodes[i], lowered, uses);
+  for (int v = 0; v < graph->support_count; v++)
+    if (graph->supports[v].weights != NULL) s->weights[v] = lowered[graph->supports[v].weights->id];
+}
+
+/* Weights that tell which rows of a domain there are leave the program as outputs do: the driver reads them. */
+static void output_weights(Scheduler *s) {
+  unsigned axes = 0;
+  for (int d = 0; d < s->plan->domain_count; d++) axes |= s->plan->domains[d].axes;
+  for (int v = 0; v < s->graph->support_count; v++) {
+    s->plan->support_extents[v] = (long)s->graph->supports[v].extent.size;
+    if (!(axes & (unsigned)AXIS_SUPPORT << v) || s->weights[v] == NULL) continue;
+    s->outputs[s->output_count++] = (Output){OUTPUT_SUPPORT, s->graph->supports[v].name, v, s->weights[v]};
+  }
 }
 
 void lower_graph(Scheduler *s) {
@@ -96,12 +122,14 @@ void lower_graph(Scheduler *s) {
   for (int i = 0; i < graph->output_count; i++) uses[graph->outputs[i].value->id]++;
   for (int i = graph->count - 1; i >= 0; i--)
     for (int k = 0; uses[i] > 0 && k < graph->nodes[i]->operand_count; k++) uses[graph->nodes[i]->operands[k]->id]++;
+  lower_weights(s, lowered, uses);
   for (int i = 0; i < graph->count; i++)
-    if (uses[i] > 0) lowered[i] = lower_node(s, graph->nodes[i], lowered, uses);
-  s->outputs = arena_array(s->compilation, Output, graph->output_count);
+    if (uses[i] > 0 && lowered[i] == NULL) lowered[i] = lower_node(s, graph->nodes[i], lowered, uses);
+  s->outputs = arena_array(s->compilation, Output, graph->output_count + MAX_SUPPORTS);
   s->output_count = graph->output_count;
   for (int i = 0; i < graph->output_count; i++) {
     s->outputs[i] = graph->outputs[i];
     s->outputs[i].value = lowered[graph->outputs[i].value->id];
   }
+  output_weights(s);
 }

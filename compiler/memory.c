@@ -83,6 +83,12 @@ int step_uses(Compilation *c, Step *step, Use **uses) {
     *uses = arena_array(c, Use, 1);
     (*uses)[0] = (Use){.access = &step->clear.to, .writes = true};
     return 1;
+  case PLAN_GATHER:
+  case PLAN_COLLECT:
+    *uses = arena_array(c, Use, 2);
+    (*uses)[0] = (Use){.access = &step->members.from};
+    (*uses)[1] = (Use){.access = &step->members.to, .writes = true};
+    return 2;
   case PLAN_ROUNDS: return uses_of_rounds(c, &step->rounds, uses);
   }
   return 0;
@@ -242,14 +248,14 @@ static long place_lives(Compilation *c, Life *lives, int count) {
   return length;
 }
 
-/* The tensors of one storage; time counts phases, or steps of one phase. */
-static long place_storage(Scheduler *s, Storage storage, int phase) {
+/* The tensors of one storage, of rows of one domain; time counts phases, or steps of one phase. */
+static long place_storage(Scheduler *s, Storage storage, int phase, int domain) {
   Plan *plan = s->plan;
   Life *lives = arena_array(s->compilation, Life, plan->tensor_count);
   int count = 0;
   for (int t = 0; t < plan->tensor_count; t++) {
     Tensor *tensor = plan->tensors[t];
-    if (tensor->storage != storage || tensor->first_phase < 0) continue;
+    if (tensor->storage != storage || tensor->first_phase < 0 || tensor->domain != domain) continue;
     if (phase >= 0 && (tensor->first_phase != phase || tensor->in_place_of != NULL)) continue;
     Life life = {.tensor = tensor, .from = tensor->first_phase, .to = tensor->last_phase};
     if (tensor->last_phase == plan->phase_count)
@@ -285,19 +291,59 @@ static void promote(Plan *plan) {
 
 static long larger(long a, long b) { return a > b ? a : b; }
 
+/* --- member rows --- */
+
+enum { SMALLEST_TILE = 4, LARGEST_TILE = 128, TILE_REALS = 2 << 20 };
+
+/* Rows in a tile: as many as fit into a cache, in powers of two. A function of shapes alone. */
+static long tile_of(long scratch_row) {
+  long tile = LARGEST_TILE;
+  while (tile > SMALLEST_TILE && tile * scratch_row > TILE_REALS) tile /= 2;
+  return tile;
+}
+
+/* What a domain adds to the kept buffer, for each row of the batch: kept rows; datum, members and links of each row,
+ * and where a datum's rows begin; partials, one for each tile and one more. The driver cuts it up in this order. */
+static long kept_of_domain(const Plan *plan, const Domain *d) {
+  int supports = __builtin_popcount(d->axes & AXES_SUPPORT);
+  long lists = d->members * (1 + supports + plan->domain_count) + 2;
+  return d->members * d->kept_row + lists + ((d->members + d->tile - 1) / d->tile + 2) * plan->partial_size;
+}
+
+static void place_domains(Plan *plan) {
+  for (int i = 0; i < plan->domain_count; i++) {
+    Domain *d = &plan->domains[i];
+    if (i == 0) {
+      plan->kept_row = d->kept_row;
+      plan->scratch_row = d->scratch_row;
+      continue;
+    }
+    d->members = 1;
+    for (int v = 0; v < MAX_SUPPORTS; v++)
+      if (d->axes & (unsigned)AXIS_SUPPORT << v) d->members *= plan->support_extents[v];
+    d->tile = tile_of(d->scratch_row);
+    d->kept = plan->kept_row;
+    plan->kept_row += kept_of_domain(plan, d);
+    plan->scratch_fixed = larger(plan->scratch_fixed, plan->scratch_step + d->tile * d->scratch_row);
+  }
+}
+
 void place_memory(Scheduler *s) {
   Plan *plan = s->plan;
   note_all(s);
   promote(plan);
   for (int p = 0; p < plan->phase_count; p++) {
+    Domain *domain = &plan->domains[plan->phases[p].domain];
     replace_in_list(s, &plan->phases[p].body, p, 0);
     extend_owners(plan, p);
-    plan->scratch_row = larger(plan->scratch_row, place_storage(s, STORE_TILE, p));
-    plan->scratch_fixed = larger(plan->scratch_fixed, place_storage(s, STORE_FIXED, p));
+    domain->scratch_row = larger(domain->scratch_row, place_storage(s, STORE_TILE, p, plan->phases[p].domain));
+    plan->scratch_step = larger(plan->scratch_step, place_storage(s, STORE_FIXED, p, 0));
   }
   for (int t = 0; t < plan->tensor_count; t++)
     if (plan->tensors[t]->in_place_of != NULL) plan->tensors[t]->offset = place_owner(plan->tensors[t])->offset;
-  plan->value_size = place_storage(s, STORE_VALUES, -1);
-  plan->kept_row = place_storage(s, STORE_KEPT, -1);
-  plan->partial_size = place_storage(s, STORE_PARTIAL, -1);
+  plan->value_size = place_storage(s, STORE_VALUES, -1, 0);
+  plan->partial_size = place_storage(s, STORE_PARTIAL, -1, 0);
+  for (int d = 0; d < plan->domain_count; d++) plan->domains[d].kept_row = place_storage(s, STORE_KEPT, -1, d);
+  plan->scratch_fixed = plan->scratch_step;
+  place_domains(plan);
 }

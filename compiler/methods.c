@@ -5,13 +5,6 @@
 
 #include <string.h>
 
-typedef struct PosteriorDraw {
-  const Item *posterior, *latent;
-  const Value *d;
-  const Shape *shape;
-  unsigned axes;
-} PosteriorDraw;
-
 typedef struct Method {
   const char *name;
   Value (*draw)(Elaborator *, const PosteriorDraw *); /* NULL: not built */
@@ -21,7 +14,7 @@ static Value draw_relaxed(Elaborator *, const PosteriorDraw *);
 
 static const Method methods[] = {
     {"relaxed", draw_relaxed},
-    {"exact", NULL},
+    {"exact", draw_exact},
     {"score_function", NULL},
     {"sum_and_sample", NULL},
 };
@@ -40,6 +33,8 @@ static bool is_by(const Model *m, Name latent, const char *name) {
 }
 
 bool is_relaxed(const Model *m, Name latent) { return is_by(m, latent, "relaxed"); }
+
+bool is_exact(const Model *m, Name latent) { return is_by(m, latent, "exact"); }
 
 bool has_relaxed(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
@@ -77,7 +72,7 @@ static bool check_named(Elaborator *e, const Expr *by) {
   if (method && method->draw) return true;
   if (method) {
     Diagnostic *x = error_at(e->c, "not-supported", by->span, "a posterior `by %s` is not supported yet", method->name);
-    help_with(x, "`by relaxed(...)` is");
+    help_with(x, "`by exact` and `by relaxed(...)` are");
     return false;
   }
   Diagnostic *x =

@@ -164,6 +164,10 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   if (d.kind != VALUE_DISTRIBUTION) return d;
   unsigned axes =
       (latent->kind == ITEM_LATENT ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
+  const Value **parameters = NULL;
+  int count = distribution_parameters(e, &d, &parameters, 0);
+  for (int i = 0; i < count; i++) /* one draw for each member of what it is nested under (rule 6) */
+    if (parameters[i]->kind == VALUE_TENSOR) axes |= parameters[i]->node->axes & AXES_SUPPORT;
   Support number = support;
   bool held = hold_as_vector(e, &d, &support, &shape);
   Value z = posterior_draw(e, model_find(e->model, ITEM_POSTERIOR, latent->name), latent, &d, &shape, axes, d.span);
@@ -338,6 +342,12 @@ static Value log_weight(Elaborator *e, Span span) {
     const Item *item = e->model->items.items[i];
     if (item->kind == ITEM_LATENT && is_point(e->model, item->name)) {
       error_at(e->c, "point-posterior", span, "log_weight: the posterior of `%s` is a point", item->name);
+      return value_error();
+    }
+    if (item->kind == ITEM_LATENT && is_exact(e->model, item->name)) {
+      Diagnostic *d =
+          error_at(e->c, "exact-weight", span, "log_weight: `%s` is summed out, and has no draws to weigh", item->name);
+      help_with(d, "its exact expectation is in `elbo`");
       return value_error();
     }
     if (item->kind == ITEM_LATENT && is_relaxed(e->model, item->name)) {

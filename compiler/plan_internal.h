@@ -10,9 +10,10 @@
 #include "../runtime/convolve.h"
 #include "plan.h"
 
-/* Dims of an iteration space: datum and sample, then a shape's, or the labels of a contraction. */
-enum { PLAN_DIMS = 2 * MAX_RANK + 2 };
-enum { DIM_DATUM, DIM_SAMPLE, DIM_SHAPE };
+/* Dims of an iteration space: one for each axis, then a shape's, or the labels of a contraction. Dims of support axes
+ * have the extent 1 where there is a datum axis: there members are rows (members.c). */
+enum { PLAN_DIMS = 2 * MAX_RANK + AXIS_COUNT };
+enum { DIM_DATUM, DIM_SAMPLE, DIM_MEMBER, DIM_SHAPE = AXIS_COUNT };
 /* Elements a strip kernel is called with at once; and reals to which parameters and buffers are padded. */
 enum { STRIP = 256, PADDING = 16 };
 
@@ -45,6 +46,7 @@ typedef struct Tensor {
   long offset;
   long size; /* elements; of one row if `rows` */
   bool rows;
+  int domain;                  /* of rows; 0: those of the batch */
   const Node *node;            /* whose value it is; may be NULL for a copy */
   int first_phase, last_phase; /* planned phases (numbers in Plan.phases) where it is written and last read */
   int first_step, last_step;   /* steps within those phases */
@@ -164,6 +166,20 @@ typedef struct Clear { /* zeros, before something is written into a part of it *
   Extent size;
 } Clear;
 
+/* Moves `size` elements at a time between rows of two domains, or rows of one and members without rows. The side with
+ * fewer axes is at the row that belongs to a row of the other, and there at its members. */
+typedef struct Members {
+  Access from, to;                            /* without gaps */
+  long size, repeats, from_repeat, to_repeat; /* repeats: samples, where members stand between them and the shape */
+  long row;                                   /* elements of a row of the side with fewer axes */
+  int domain;                                 /* of the side that is not the phase's; -1: it has no rows */
+  int member_count;
+  struct {
+    int place; /* among the supports of the domain with more axes */
+    long stride;
+  } member[MAX_SUPPORTS];
+} Members;
+
 /* for (number = 0; number < count; number++) { body } */
 typedef struct Rounds {
   long count;
@@ -181,10 +197,13 @@ typedef enum StepKind {
   PLAN_TOP,
   PLAN_DRAW,
   PLAN_CLEAR,
+  PLAN_GATHER,  /* into the rows of the phase */
+  PLAN_COLLECT, /* adds up into the rows of the phase, or into a tile's partial */
   PLAN_ROUNDS
 } StepKind;
 typedef struct Step {
   StepKind kind;
+  int domain;       /* of the rows it runs over, in a range */
   const Node *node; /* for the comment above it */
   union {
     Loop loop;
@@ -196,6 +215,7 @@ typedef struct Step {
     Top top;
     Draw draw;
     Clear clear;
+    Members members;
     Rounds rounds;
   };
 } Step;
@@ -225,8 +245,8 @@ typedef struct Range {
 
 typedef struct Phase {
   PhaseKind kind;
-  int stage;
-  StepList body; /* step and row phases */
+  int stage, domain; /* domain: of row phases */
+  StepList body;     /* step and row phases */
   Statistic *statistics;
   int statistic_count;
   Range *ranges;
@@ -240,6 +260,16 @@ typedef struct PlanOutput {
   Tensor *tensor;
 } PlanOutput;
 
+/* Rows with certain axes: AXIS_DATUM and some of supports. All it keeps lies in the batch's kept buffer: its kept rows,
+ * who its rows belong to, and partials of its statistics. */
+typedef struct Domain {
+  unsigned axes;
+  long members;        /* rows that a datum may have */
+  long tile;           /* rows in a tile; 0: the batch's */
+  long kept, kept_row; /* offset in the kept buffer, for each row of the batch; kept values of one row */
+  long scratch_row;    /* of a tile's row */
+} Domain;
+
 struct Plan {
   Compilation *compilation;
   const Signature *signature;
@@ -251,7 +281,12 @@ struct Plan {
   int tensor_count;
   PlanOutput *outputs;
   int output_count;
-  long value_size, kept_row, partial_size, scratch_fixed, scratch_row;
+  Domain *domains; /* the first is the batch's own */
+  int domain_count;
+  long support_extents[MAX_SUPPORTS];
+  long value_size, kept_row, partial_size;
+  long scratch_step;               /* step values of one phase stand first in a thread's scratch */
+  long scratch_fixed, scratch_row; /* with tiles of member rows; then a tile of the batch's */
 };
 
 /* Offsets of parameters and states in their blocks, each padded to PADDING; [count] is the whole block's length. */
@@ -316,8 +351,9 @@ typedef struct Scheduler {
   int output_count;
   Group **groups;
   int group_count;
-  int stages; /* how many */
-  int *marks; /* for searches; [node] */
+  Node *weights[MAX_SUPPORTS]; /* lowered; NULL: every member is on the support */
+  int stages;                  /* how many */
+  int *marks;                  /* for searches; [node] */
   int mark;
   long *parameter_offset, *state_offset;
   /* of a loop's body, which has a scheduler of its own that writes the same plan */
@@ -327,6 +363,16 @@ typedef struct Scheduler {
   StepList *list;       /* all steps of the body */
   StepList *outer_list; /* where the loop will stand */
 } Scheduler;
+
+/* members.c */
+unsigned row_axes(const Node *); /* datum and supports; 0 without datum */
+int domain_of(const Plan *, const Node *);
+/* Does it move values between domains, or between rows and members without rows? */
+bool crosses(const Node *);
+/* Appends a node to be lowered, and before it what gathers its operands into the domain of its rows. */
+Node *lower_members(Scheduler *, Node *draft);
+void member_steps(Scheduler *, const Node *, StepList *);
+Node *lower_append(Scheduler *, const Node *like);
 
 /* lower.c: graph -> s->nodes: dead nodes dropped, stops and permuted products folded, masks along the batch spelt out.
  */

@@ -125,6 +125,11 @@ static void print_steps(Text *text, const StepList *list) {
                   step->top.x.tensor->name, step->top.other.tensor->name);
       break;
     case PLAN_DRAW: text_append(text, "    draw %s\n", step->draw.to.tensor->name); break;
+    case PLAN_GATHER:
+    case PLAN_COLLECT:
+      text_append(text, "    %s = %s of %s\n", step->members.to.tensor->name,
+                  step->kind == PLAN_GATHER ? "rows gathered" : "rows collected", step->members.from.tensor->name);
+      break;
     case PLAN_CLEAR: text_append(text, "    clear %s\n", step->clear.to.tensor->name); break;
     case PLAN_ROUNDS: print_rounds(text, &step->rounds); break;
     }
@@ -136,7 +141,8 @@ static void print_place(Text *text, const Tensor *tensor) {
 }
 
 static void print_phase(Text *text, const Phase *phase, int number) {
-  text_append(text, "  phase %d: %s, stage %d\n", number, phase_names[phase->kind], phase->stage);
+  text_append(text, "  phase %d: %s, stage %d", number, phase_names[phase->kind], phase->stage);
+  text_append(text, phase->domain > 0 ? ", domain %d\n" : "\n", phase->domain);
   print_steps(text, &phase->body);
   for (int i = 0; i < phase->statistic_count; i++) {
     const Statistic *s = &phase->statistics[i];
@@ -222,7 +228,7 @@ static void check_steps(Check *check, const StepList *list) {
       check->taken_over[t->id] = false;
       for (int o = 0; o < check->plan->tensor_count; o++) {
         const Tensor *other = check->plan->tensors[o];
-        bool meets = other != t && other->storage == t->storage && check->written[o] &&
+        bool meets = other != t && other->storage == t->storage && other->domain == t->domain && check->written[o] &&
                      other->offset < t->offset + t->size && t->offset < other->offset + other->size &&
                      t->storage != STORE_RANGE;
         if (meets) check->taken_over[o] = true;

@@ -328,10 +328,17 @@ static bool fit_part(Scheduler *s, const Node *node, Access c, Gemm *gemm, long 
   return cut_leading(&p, leading) && fit(&p, gemm);
 }
 
+/* Would a range keep more of its operands than a row of members should? Then each tile adds up its own. */
+static bool too_large_to_keep(const Scheduler *s, const Node *node) {
+  enum { LARGEST_KEPT = 1 << 14 };
+  return value_size(s, node->operands[0]) > LARGEST_KEPT || value_size(s, node->operands[1]) > LARGEST_KEPT;
+}
+
 bool product_is_matrix_like(const Scheduler *s, const Node *node) {
   if (node->op != IR_contract || !(node->axes_attribute & AXIS_DATUM) || shape_size(&node->shape) < SMALLEST_RANGE)
     return false;
   if (!(node->operands[0]->axes & node->operands[1]->axes & AXIS_DATUM)) return false;
+  if (row_axes(node->operands[0]) & AXES_SUPPORT && too_large_to_keep(s, node)) return false;
   Scheduler trial = *s;
   Tensor out = {.size = value_size(s, node)};
   Gemm gemm;

@@ -1,8 +1,8 @@
 /* Schedule: a simplified graph -> a plan: phases, each an ordered list of loops and products over planned memory.
  *
  * A value's stage is the number of reductions over the batch that stand before it: stage t is computed in step phase t
- * or row phase t, a sum over the batch of values of stage t is known from stage t + 1 on. Requires a verified graph
- * whose axes are datum and sample; leaves every tensor placed and every step in its phase. */
+ * or row phase t, a sum over the batch of values of stage t is known from stage t + 1 on. Requires a verified graph;
+ * leaves every tensor placed and every step in its phase. */
 #include <assert.h>
 #include <ctype.h>
 #include <string.h>
@@ -68,6 +68,7 @@ Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index
   Tensor *tensor = arena_new(s->compilation, Tensor);
   *tensor =
       (Tensor){.id = plan->tensor_count, .storage = storage, .index = index, .size = size, .rows = rows, .node = node};
+  if (rows) tensor->domain = domain_of(plan, node);
   const char *wanted =
       node->name != NULL ? node->name : arena_printf(s->compilation, "%s_%d", op_table[node->op].name, node->id);
   if (storage == STORE_PARAMETER) wanted = s->graph->signature->parameters[index].name;
@@ -216,26 +217,38 @@ static void place_node(Scheduler *s, Info *info) {
     if (!view_through(node, &operand, &info->view)) place_computed(s, info);
     return;
   }
+  case KIND_OVER:
+    if (node->op == IR_pick || node->op == IR_place) {
+      Access operand = operand_access(s, node->operands[0]);
+      info->treatment = TREAT_VIEW;
+      if (view_through(node, &operand, &info->view)) return;
+    }
+    place_computed(s, info);
+    return;
   case KIND_MAP:
   case KIND_REDUCE:
-  case KIND_OVER:
   case KIND_LINE:
   case KIND_PRODUCT: place_computed(s, info); return;
   }
 }
+
+static int later(int a, int b) { return a > b ? a : b; }
 
 static void analyse(Scheduler *s) {
   s->infos = arena_array(s->compilation, Info, s->count);
   for (int i = 0; i < s->count; i++) {
     Info *info = &s->infos[i];
     Node *node = info->node = s->nodes[i];
-    assert((node->axes & ~(unsigned)(AXIS_DATUM | AXIS_SAMPLE)) == 0);
     info->row = (node->axes & AXIS_DATUM) != 0;
     for (int k = 0; k < node->operand_count; k++) {
       int stage = s->infos[node->operands[k]->id].stage;
       if (stage > info->stage) info->stage = stage;
     }
-    if (reduces_batch(node) || gathers_batch(node)) info->stage++;
+    for (int v = 0; v < MAX_SUPPORTS; v++) /* rows of members are known after their weights */
+      if (row_axes(node) & (unsigned)AXIS_SUPPORT << v && s->weights[v] != NULL)
+        info->stage = later(info->stage, s->infos[s->weights[v]->id].stage + 1);
+    if (reduces_batch(node) || gathers_batch(node) || (crosses(node) && row_axes(node->operands[0]) != 0))
+      info->stage++;
     if (info->stage >= s->stages) s->stages = info->stage + 1;
     place_node(s, info);
   }
@@ -289,15 +302,17 @@ static void find_wanted(Scheduler *s) {
 
 /* --- phases --- */
 
-enum { PHASES_A_STAGE = PHASE_GRADIENT + 1 };
+/* A stage: its step phase, a row phase for each domain, its gradient phase. */
+static int phases_a_stage(const Scheduler *s) { return s->plan->domain_count + 2; }
 
 /* Phases are numbered before the empty ones are left out; the last one holds the ranges nothing else reads. */
-static Phase *phase_at(Scheduler *s, int stage, PhaseKind kind) {
-  return &s->plan->phases[stage * PHASES_A_STAGE + (int)kind];
+static Phase *phase_at(Scheduler *s, int stage, PhaseKind kind, int domain) {
+  int within = kind == PHASE_STEP ? 0 : kind == PHASE_ROWS ? 1 + domain : phases_a_stage(s) - 1;
+  return &s->plan->phases[stage * phases_a_stage(s) + within];
 }
 
 StepList *row_list(Scheduler *s, const Node *operand) {
-  return &phase_at(s, s->infos[operand->id].stage, PHASE_ROWS)->body;
+  return &phase_at(s, s->infos[operand->id].stage, PHASE_ROWS, domain_of(s->plan, operand))->body;
 }
 
 /* In a loop: what depends on no round is copied once, before it. */
@@ -312,16 +327,24 @@ static StepList *loop_copy_list(Scheduler *s, const Node *operand, StepList *lis
 StepList *copy_list(Scheduler *s, const Node *operand, StepList *list) {
   if (s->outer != NULL) return loop_copy_list(s, operand, list);
   if (operand->axes & AXIS_DATUM) return list;
-  return &phase_at(s, s->infos[operand->id].stage, PHASE_STEP)->body;
+  return &phase_at(s, s->infos[operand->id].stage, PHASE_STEP, 0)->body;
 }
 
 static Phase *last_phase(Scheduler *s) { return &s->plan->phases[s->plan->phase_count - 1]; }
 
+/* Whose rows a statistic or a range is taken over. */
+static int reduced_domain(const Scheduler *s, const Node *node) {
+  for (int k = 0; k < node->operand_count; k++)
+    if (row_axes(node->operands[k]) != 0) return domain_of(s->plan, node->operands[k]);
+  return 0;
+}
+
 static Phase *phase_of(Scheduler *s, const Info *info) {
   const Group *group = group_of(info);
-  if (group != NULL) return phase_at(s, group->stage, group->row ? PHASE_ROWS : PHASE_STEP);
-  if (info->statistic) return phase_at(s, info->stage - 1, PHASE_ROWS);
-  return phase_at(s, info->stage, info->row ? PHASE_ROWS : PHASE_STEP);
+  const Node *node = group != NULL ? s->nodes[group->members[0]] : info->node;
+  if (group != NULL) return phase_at(s, group->stage, group->row ? PHASE_ROWS : PHASE_STEP, domain_of(s->plan, node));
+  if (info->statistic) return phase_at(s, info->stage - 1, PHASE_ROWS, reduced_domain(s, node));
+  return phase_at(s, info->stage, info->row ? PHASE_ROWS : PHASE_STEP, domain_of(s->plan, node));
 }
 
 static void add_statistic(Scheduler *s, Phase *phase, const Info *info) {
@@ -337,6 +360,10 @@ static void draw_step(Scheduler *s, const Node *node, StepList *list) {
 }
 
 static void node_steps(Scheduler *s, const Node *node, StepList *list) {
+  if (crosses(node)) {
+    member_steps(s, node, list);
+    return;
+  }
   switch (op_table[node->op].kind) {
   case KIND_LOOP:
     if (node->op == IR_repeat) repeat_steps(s, node, list);
@@ -372,7 +399,7 @@ static void node_steps(Scheduler *s, const Node *node, StepList *list) {
 
 static void add_range(Scheduler *s, const Info *info) {
   bool alone = !info->tensor_read;
-  Phase *phase = alone ? last_phase(s) : phase_at(s, info->stage - 1, PHASE_GRADIENT);
+  Phase *phase = alone ? last_phase(s) : phase_at(s, info->stage - 1, PHASE_GRADIENT, 0);
   phase->ranges = arena_grow(s->compilation, phase->ranges, phase->range_count, sizeof *phase->ranges);
   Range *range = &phase->ranges[phase->range_count++];
   long leading = product_leading(s, info->node), part = product_part(leading);
@@ -383,7 +410,10 @@ static void add_range(Scheduler *s, const Info *info) {
   range->units = (leading + part - 1) / part;
   range->chunk = part * (info->tensor->size / leading);
   range->out = tensor_create(s, info->node, STORE_RANGE, -1, false, info->tensor->size, "range");
-  for (int t = 0; t < info->term_count; t++) product_part_step(s, info->terms[t], range->out, t > 0, &range->body);
+  for (int t = 0; t < info->term_count; t++) {
+    product_part_step(s, info->terms[t], range->out, t > 0, &range->body);
+    range->body.steps[range->body.count - 1].domain = reduced_domain(s, info->terms[t]);
+  }
 }
 
 /* Steps of a value after those of all it needs. */
@@ -412,11 +442,14 @@ static void visit(Scheduler *s, int id) {
 
 static void create_phases(Scheduler *s) {
   Plan *plan = s->plan;
-  plan->phase_count = s->stages * PHASES_A_STAGE + 1;
+  plan->phase_count = s->stages * phases_a_stage(s) + 1;
   plan->phases = arena_array(s->compilation, Phase, plan->phase_count);
-  for (int stage = 0; stage < s->stages; stage++)
-    for (int kind = 0; kind < PHASES_A_STAGE; kind++)
-      *phase_at(s, stage, (PhaseKind)kind) = (Phase){.kind = (PhaseKind)kind, .stage = stage};
+  for (int stage = 0; stage < s->stages; stage++) {
+    *phase_at(s, stage, PHASE_STEP, 0) = (Phase){.kind = PHASE_STEP, .stage = stage};
+    for (int domain = 0; domain < plan->domain_count; domain++)
+      *phase_at(s, stage, PHASE_ROWS, domain) = (Phase){.kind = PHASE_ROWS, .stage = stage, .domain = domain};
+    *phase_at(s, stage, PHASE_GRADIENT, 0) = (Phase){.kind = PHASE_GRADIENT, .stage = stage};
+  }
   *last_phase(s) = (Phase){.kind = PHASE_GRADIENT, .stage = s->stages - 1};
 }
 
@@ -501,7 +534,7 @@ static void copy_outputs(Scheduler *s) {
     bool rows = (value->axes & AXIS_DATUM) != 0;
     Extent extents[PLAN_DIMS];
     int dims = space_of(s, value, extents);
-    Phase *phase = phase_at(s, s->infos[value->id].stage, rows ? PHASE_ROWS : PHASE_STEP);
+    Phase *phase = phase_at(s, s->infos[value->id].stage, rows ? PHASE_ROWS : PHASE_STEP, 0);
     copy_step(s, value, operand_access(s, value), access_whole(s, value, tensor), extents, dims, &phase->body);
   }
 }
@@ -529,6 +562,8 @@ Plan *schedule(const Graph *graph) {
   plan->signature = graph->signature;
   plan->name = graph->name;
   plan->samples = graph->samples;
+  plan->domains = arena_grow(c, NULL, 0, sizeof *plan->domains);
+  plan->domains[plan->domain_count++] = (Domain){.axes = AXIS_DATUM};
   s->parameter_offset = parameter_offsets(c, graph->signature);
   s->state_offset = state_offsets(c, graph->signature);
   schedule_nodes(s);

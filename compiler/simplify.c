@@ -1,7 +1,8 @@
 /* simplify: a new graph with the same outputs. Requires a verified graph; leaves one without dead nodes, in which
  * the builders have folded and shared all they can and each op has been rewritten by its rules here: factors that are
- * the same everywhere moved out of large values, smaller sums first, products without a free dim made elementwise. No
- * rule changes a value beyond rounding (where both sides are finite).
+ * the same everywhere moved out of large values, smaller sums first, products without a free dim made elementwise;
+ * loops hold nothing that could stand before them and carry nothing that nobody asks for. No rule changes a value
+ * beyond rounding (where both sides are finite).
  *
  * A rule sees a node of the new graph, just built, and returns a better one with the same shape and axes, or NULL. */
 #include <string.h>
@@ -285,8 +286,42 @@ static void count_body_users(Pass *inner, const Pass *pass, const Node *repeat, 
   }
 }
 
-/* A body is rewritten among the nodes around it, on new placeholders, so that what no longer depends on the round
- * leaves it, and then becomes a body again. */
+/* The loop that the wanted carried values make, on new placeholders; those by index. */
+static Repeat reopened(Pass *pass, const Node *old, const bool *wanted, Node **placeholders) {
+  Compilation *c = pass->graph->compilation;
+  const Graph *body = old->body;
+  Repeat loop = {.rounds = old->rounds, .round = build_round(pass->graph)};
+  loop.carried = arena_array(c, Node *, body->output_count);
+  loop.initial = arena_array(c, Node *, body->output_count);
+  loop.next = arena_array(c, Node *, body->output_count);
+  for (int i = 0; i < body->output_count; i++) {
+    if (!wanted[i]) continue;
+    const Node *leaf = body_leaf(body, IR_carried, i), *next = body->outputs[i].value;
+    placeholders[i] = build_carried(pass->graph, &next->shape, next->axes, leaf != NULL ? &leaf->facts : NULL);
+    loop.carried[loop.count] = placeholders[i];
+    loop.initial[loop.count++] = pass->images[old->operands[i]->id];
+  }
+  return loop;
+}
+
+static void rewrite_body(Pass *inner, const Pass *pass, const Node *old, const Repeat *loop, Node **placeholders) {
+  const Graph *body = old->body;
+  for (int id = 0; id < body->count; id++) {
+    const Node *node = body->nodes[id];
+    if (inner->users[id] == 0) continue;
+    if (node->op == IR_carried)
+      inner->images[id] = placeholders[node->index];
+    else if (node->op == IR_captured)
+      inner->images[id] = pass->images[old->operands[body->output_count + node->index]->id];
+    else if (node->op == IR_round)
+      inner->images[id] = loop->round;
+    else
+      rewrite_node(inner, node);
+  }
+}
+
+/* A body is rewritten among the nodes around it, so that what no longer depends on the round leaves it, and then
+ * becomes a body again. */
 static void rewrite_repeat(Pass *pass, const Node *old) {
   Compilation *c = pass->graph->compilation;
   const Graph *body = old->body;
@@ -297,36 +332,16 @@ static void rewrite_repeat(Pass *pass, const Node *old) {
                 .images = arena_array(c, Node *, body->count),
                 .results = arena_array(c, Node **, body->count)};
   bool *wanted = arena_array(c, bool, count);
+  Node **placeholders = arena_array(c, Node *, count), **results = arena_array(c, Node *, count);
   count_body_users(&inner, pass, old, wanted);
-  Repeat loop = {.rounds = old->rounds, .round = build_round(pass->graph)};
-  Node **values = arena_array(c, Node *, 4 * count); /* carried, initial, next, results */
-  loop.carried = values, loop.initial = values + count, loop.next = values + 2 * count;
-  Node **placeholders = arena_array(c, Node *, count);
-  for (int i = 0; i < count; i++) {
-    if (!wanted[i]) continue;
-    const Node *leaf = body_leaf(body, IR_carried, i), *next = body->outputs[i].value;
-    placeholders[i] = build_carried(pass->graph, &next->shape, next->axes, leaf != NULL ? &leaf->facts : NULL);
-    loop.carried[loop.count] = placeholders[i];
-    loop.initial[loop.count++] = pass->images[old->operands[i]->id];
-  }
-  for (int id = 0; id < body->count; id++) {
-    const Node *node = body->nodes[id];
-    if (inner.users[id] == 0) continue;
-    if (node->op == IR_carried)
-      inner.images[id] = placeholders[node->index];
-    else if (node->op == IR_captured)
-      inner.images[id] = pass->images[old->operands[count + node->index]->id];
-    else if (node->op == IR_round)
-      inner.images[id] = loop.round;
-    else
-      rewrite_node(&inner, node);
-  }
+  Repeat loop = reopened(pass, old, wanted, placeholders);
+  rewrite_body(&inner, pass, old, &loop, placeholders);
   for (int i = 0, place = 0; i < count; i++)
     if (wanted[i]) loop.next[place++] = inner.images[body->outputs[i].value->id];
-  build_repeat(pass->graph, &loop, values + 3 * count);
+  build_repeat(pass->graph, &loop, results);
   pass->results[old->id] = arena_array(c, Node *, count);
   for (int i = 0, place = 0; i < count; i++)
-    if (wanted[i]) pass->results[old->id][i] = values[3 * count + place++];
+    if (wanted[i]) pass->results[old->id][i] = results[place++];
 }
 
 static Node *image_of(Pass *pass, const Node *old) {

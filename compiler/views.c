@@ -13,15 +13,24 @@ Extent extent_times(Extent a, Extent b) {
   return (Extent){.count = a.count * b.count, .kind = a.kind != EXTENT_FIXED ? a.kind : b.kind};
 }
 
+/* Members that are no rows: of a value that depends on no datum. */
+static long members_along(const Scheduler *s, const Node *node, int v) {
+  bool here = node->axes & (unsigned)AXIS_SUPPORT << v && !(node->axes & AXIS_DATUM);
+  return here ? axis_extent(s->graph, DIM_MEMBER + v, 0) : 1;
+}
+
 int space_of(const Scheduler *s, const Node *node, Extent extents[PLAN_DIMS]) {
   extents[DIM_DATUM] = (Extent){.count = 1, .kind = node->axes & AXIS_DATUM ? EXTENT_ROWS : EXTENT_FIXED};
   extents[DIM_SAMPLE] = extent_fixed(node->axes & AXIS_SAMPLE ? s->graph->samples : 1);
+  for (int v = 0; v < MAX_SUPPORTS; v++) extents[DIM_MEMBER + v] = extent_fixed(members_along(s, node, v));
   for (int d = 0; d < node->shape.rank; d++) extents[DIM_SHAPE + d] = extent_fixed((long)node->shape.dims[d].size);
   return DIM_SHAPE + node->shape.rank;
 }
 
 long value_size(const Scheduler *s, const Node *node) {
-  return shape_size(&node->shape) * (node->axes & AXIS_SAMPLE ? s->graph->samples : 1);
+  long size = shape_size(&node->shape) * (node->axes & AXIS_SAMPLE ? s->graph->samples : 1);
+  for (int v = 0; v < MAX_SUPPORTS; v++) size *= members_along(s, node, v);
+  return size;
 }
 
 Access access_whole(const Scheduler *s, const Node *node, Tensor *tensor) {
@@ -30,6 +39,10 @@ Access access_whole(const Scheduler *s, const Node *node, Tensor *tensor) {
   for (int d = node->shape.rank - 1; d >= 0; d--) {
     access.strides[DIM_SHAPE + d] = stride;
     stride *= (long)node->shape.dims[d].size;
+  }
+  for (int v = MAX_SUPPORTS - 1; v >= 0; v--) {
+    if (members_along(s, node, v) > 1) access.strides[DIM_MEMBER + v] = stride;
+    stride *= members_along(s, node, v);
   }
   if (node->axes & AXIS_SAMPLE) access.strides[DIM_SAMPLE] = stride;
   if (node->axes & AXIS_DATUM) access.strides[DIM_DATUM] = value_size(s, node);
@@ -80,7 +93,31 @@ static void same_strides(const Node *x, const long *from, long *to) {
   for (int d = 0; d < x->shape.rank; d++) to[d] = from[d];
 }
 
+/* Members without rows are a dim of the shape on one side and of the axes on the other. */
+static void view_members(const Node *node, const long *from, long *to, int rank) {
+  int axis = __builtin_ctz(node->axes_attribute);
+  if (node->op == IR_pick) to[axis] = from[DIM_SHAPE];
+  for (int d = 0; d < rank - 1; d++) {
+    if (node->op == IR_pick)
+      to[DIM_SHAPE + d] = from[DIM_SHAPE + 1 + d];
+    else
+      to[DIM_SHAPE + 1 + d] = from[DIM_SHAPE + d];
+  }
+  if (node->op == IR_place) {
+    to[DIM_SHAPE] = from[axis];
+    to[axis] = 0;
+  }
+}
+
 bool view_through(const Node *node, const Access *operand, Access *view) {
+  if (crosses(node)) return false;
+  if (node->op == IR_pick || node->op == IR_place) {
+    *view = *operand;
+    memset(view->strides + DIM_SHAPE, 0, sizeof(long) * (PLAN_DIMS - DIM_SHAPE));
+    int rank = node->op == IR_pick ? node->operands[0]->shape.rank : node->shape.rank;
+    view_members(node, operand->strides, view->strides, rank);
+    return true;
+  }
   if (op_table[node->op].kind != KIND_VIEW && node->op != IR_diagonal) return false;
   const Node *x = node->operands[0];
   *view = *operand;

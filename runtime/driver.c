@@ -88,6 +88,108 @@ int spm_all_finite(const real *values, long count) {
   return sum == 0;
 }
 
+/* ---- rows of members ----------------------------------------------------------------------------------------- */
+
+void spm_place_domains(struct spm_run *run) {
+  const struct spm_program *program = run->program;
+  run->domains[0] = run->call;
+  run->call.domains = run->domains[0].domains = run->domains;
+  for (int d = 1; d < program->domain_count; d++) {
+    const struct spm_domain *domain = &program->domains[d];
+    struct spm_call *call = &run->domains[d];
+    *call = run->domains[0];
+    call->rows = -1; /* not known yet */
+    call->capacity = domain->members * run->call.capacity;
+    call->tile = domain->tile;
+    call->kept = run->call.kept + run->call.capacity * domain->kept;
+    /* An int takes no more room than a real. */
+    int *lists = (int *)(void *)(call->kept + call->capacity * domain->kept_row);
+    call->datum = lists;
+    call->members = call->datum + call->capacity;
+    call->links = call->members + domain->support_count * call->capacity;
+    call->first = call->links + program->domain_count * call->capacity;
+    long length = call->capacity * (1 + domain->support_count + program->domain_count) + 2 * run->call.capacity;
+    call->partials = call->kept + call->capacity * domain->kept_row + length;
+  }
+}
+
+/* The members of a latent on the support of one datum; all of them where there are no weights. */
+static long support_of(const struct spm_run *run, int latent, long datum, int *members) {
+  const struct spm_program *program = run->program;
+  long count = 0, all = program->supports[latent];
+  const real *weights = 0;
+  for (int i = 0; i < program->output_count; i++)
+    if (program->outputs[i].role == SPM_SUPPORT_OF && program->outputs[i].index == latent)
+      weights = spm_output_values(run, &program->outputs[i]) + datum * all;
+  for (long m = 0; m < all; m++)
+    if (!weights || weights[m] != 0) members[count++] = (int)m;
+  return count;
+}
+
+static int place_of_latent(const struct spm_domain *d, int latent) {
+  for (int k = 0; k < d->support_count; k++)
+    if (d->supports[k] == latent) return k;
+  return -1;
+}
+
+static int is_part(const struct spm_domain *part, const struct spm_domain *whole) {
+  for (int i = 0; i < part->support_count; i++)
+    if (place_of_latent(whole, part->supports[i]) < 0) return 0;
+  return 1;
+}
+
+/* The row of another domain that belongs to a row at these places among the members of its datum; -1: there is none. */
+static int linked_row(const struct spm_run *run, int other, const struct spm_domain *d, long datum, const long *counts,
+                      const long *place) {
+  const struct spm_domain *o = &run->program->domains[other];
+  long index = 0;
+  if (run->domains[other].rows < 0 || !is_part(o, d)) return -1;
+  for (int i = 0; i < o->support_count; i++) {
+    int k = place_of_latent(d, o->supports[i]);
+    index = index * counts[k] + place[k];
+  }
+  return (int)(run->domains[other].first[datum] + index);
+}
+
+/* Rows of one datum in a domain: all combinations of its members, the last latent's varying fastest. Returns how many.
+ */
+static long rows_of_datum(const struct spm_run *run, int domain, long datum, long row) {
+  const struct spm_domain *d = &run->program->domains[domain];
+  const struct spm_call *call = &run->domains[domain];
+  int *lists[SPM_MAX_SUPPORTS];
+  long counts[SPM_MAX_SUPPORTS], all = 1;
+  for (int k = 0; k < d->support_count; k++) { /* each list where its combinations will be */
+    lists[k] = (int *)call->members + k * call->capacity + row;
+    counts[k] = support_of(run, d->supports[k], datum, lists[k]);
+    all *= counts[k];
+  }
+  for (long r = all - 1; r >= 0; r--) { /* from the end: what is read stands at or before what is written */
+    long place[SPM_MAX_SUPPORTS], rest = r;
+    for (int k = d->support_count - 1; k >= 0; rest /= counts[k], k--) place[k] = rest % counts[k];
+    for (int k = 0; k < d->support_count; k++) lists[k][r] = lists[k][place[k]];
+    ((int *)call->datum)[row + r] = (int)datum;
+    for (int other = 1; other < run->program->domain_count; other++)
+      ((int *)call->links)[other * call->capacity + row + r] = linked_row(run, other, d, datum, counts, place);
+  }
+  return all;
+}
+
+void spm_find_members(struct spm_run *run, int domain) {
+  const struct spm_domain *d = &run->program->domains[domain];
+  struct spm_call *call = &run->domains[domain];
+  long rows = 0;
+  /* Domains of fewer latents first, since rows are linked to theirs. */
+  for (int other = 1; other < run->program->domain_count; other++)
+    if (other != domain && run->domains[other].rows < 0 && is_part(&run->program->domains[other], d))
+      spm_find_members(run, other);
+  for (long datum = 0; datum < run->call.rows; datum++) {
+    ((int *)call->first)[datum] = (int)rows;
+    rows += rows_of_datum(run, domain, datum, rows);
+  }
+  ((int *)call->first)[run->call.rows] = (int)rows;
+  call->rows = rows;
+}
+
 /* ---- units --------------------------------------------------------------------------------------------------- */
 
 static void spread(const struct spm_run *run, long units, spm_unit_function function, void *context) {
@@ -105,9 +207,17 @@ struct phase_context {
   const struct spm_phase *phase;
 };
 
+/* What a row phase is called with. */
+static const struct spm_call *call_of(const struct spm_run *run, const struct spm_phase *phase) {
+  return phase->domain > 0 ? &run->domains[phase->domain] : &run->call;
+}
+
+/* A domain without rows has one tile all the same: its statistics are 0. */
+static long tiles_of(const struct spm_call *call) { return larger(1, divide_up(call->rows, call->tile)); }
+
 static void run_unit(void *context, long unit, int thread) {
   const struct phase_context *c = context;
-  c->phase->run(&c->run->call, scratch_of(c->run, thread), unit);
+  c->phase->run(call_of(c->run, c->phase), scratch_of(c->run, thread), unit);
 }
 
 /* ---- statistics ---------------------------------------------------------------------------------------------- */
@@ -123,9 +233,9 @@ static void combine_two(int combine, real *into, const real *from, long count) {
 /* A block of one statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
 static void combine_unit(void *context, long unit, int thread) {
   const struct phase_context *c = context;
-  const struct spm_call *call = &c->run->call;
+  const struct spm_call *call = call_of(c->run, c->phase);
   const struct spm_statistic *s = c->phase->statistics;
-  long width = c->run->program->partial_size, tiles = divide_up(call->rows, call->tile);
+  long width = c->run->program->partial_size, tiles = tiles_of(call);
   (void)thread;
   for (long blocks; unit >= (blocks = divide_up(s->size, COMBINE_BLOCK)); s++) unit -= blocks;
   long from = unit * COMBINE_BLOCK, count = smaller(s->size - from, COMBINE_BLOCK);
@@ -136,10 +246,11 @@ static void combine_unit(void *context, long unit, int thread) {
   memcpy(place(call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
 }
 
-static void run_row_phase(const struct spm_run *run, const struct spm_phase *phase) {
+static void run_row_phase(struct spm_run *run, const struct spm_phase *phase) {
   struct phase_context context = {run, phase};
   long blocks = 0;
-  spread(run, divide_up(run->call.rows, run->call.tile), run_unit, &context);
+  if (phase->domain > 0 && run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
+  spread(run, tiles_of(call_of(run, phase)), run_unit, &context);
   for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
   spread(run, blocks, combine_unit, &context);
 }
@@ -147,7 +258,7 @@ static void run_row_phase(const struct spm_run *run, const struct spm_phase *pha
 /* ---- gradients and updates ----------------------------------------------------------------------------------- */
 
 struct update_context {
-  const struct spm_run *run;
+  struct spm_run *run;
   const struct spm_phase *phase; /* of the gradient phase that is running */
   real *parameters;              /* NULL: no updates */
   const struct spm_optimizer *optimizer;
@@ -249,6 +360,7 @@ static void run_updates(struct update_context *c) {
 static void prepare(struct spm_run *run) {
   struct spm_call *call = &run->call;
   call->tile = spm_tile_rows(call->rows);
+  spm_place_domains(run);
   if (call->state_next && call->state && run->model->state_size > 0)
     memcpy(call->state_next, call->state, sizeof(real) * (size_t)run->model->state_size);
   /* Checked before it may have been computed, so it must not be left over from the step before. */

@@ -19,6 +19,8 @@
 #define spm_find_output spm_find_output_d
 #define spm_output_values spm_output_values_d
 #define spm_all_finite spm_all_finite_d
+#define spm_place_domains spm_place_domains_d
+#define spm_find_members spm_find_members_d
 #endif
 
 enum { SPM_MAX_THREADS = 64 };
@@ -41,10 +43,11 @@ struct spm_sizes {
 struct spm_run {
   const struct spm_model *model;
   const struct spm_program *program;
-  struct spm_call call; /* the caller sets all but `tile`; `state_next` may be NULL where the program has no states */
+  struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where the program has no states */
   real *scratch;        /* threads x scratch_size */
   long scratch_size;
   struct spm_workers workers;
+  struct spm_call domains[SPM_MAX_DOMAINS]; /* made by the driver: what is called for rows of members */
 };
 
 enum { SPM_ADAM, SPM_SGD };
@@ -71,6 +74,10 @@ void spm_program_sizes(const struct spm_model *model, const struct spm_program *
                        struct spm_sizes *sizes);
 const struct spm_program *spm_find_program(const struct spm_model *model, const char *name);             /* or NULL */
 const struct spm_output *spm_find_output(const struct spm_program *program, int role, const char *name); /* or NULL */
+/* Gives a run's domains their memory, all but the lists of who their rows are; and makes those lists for one of them,
+ * once the weights are known. Whoever calls phases himself does the same. */
+void spm_place_domains(struct spm_run *run);
+void spm_find_members(struct spm_run *run, int domain);
 /* Where an output's values are after a run. Those of SPM_KEPT have `size` values for each row. */
 const real *spm_output_values(const struct spm_run *run, const struct spm_output *output);
 int spm_all_finite(const real *values, long count);

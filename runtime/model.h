@@ -17,8 +17,8 @@ typedef double real;
 typedef float real;
 #endif
 
-enum { SPM_ABI = 2 };
-enum { SPM_MAX_RANK = 8 };
+enum { SPM_ABI = 3 };
+enum { SPM_MAX_RANK = 8, SPM_MAX_SUPPORTS = 4, SPM_MAX_DOMAINS = 8 };
 enum { SPM_STEP_PHASE, SPM_ROW_PHASE, SPM_GRADIENT_PHASE };
 enum { SPM_SUM, SPM_MAX }; /* combiner of a statistic over tiles */
 enum {                     /* where a value lives */
@@ -40,7 +40,8 @@ enum { /* what a program's output is; the order is that of OutputRole in the com
        SPM_ROWS,
        SPM_ROW_GRADIENT_OF, /* these three are of a row state, rows x size */
        SPM_ROW_NEXT_OF,
-       SPM_ROW_INITIAL_OF
+       SPM_ROW_INITIAL_OF,
+       SPM_SUPPORT_OF /* the weights of a summed-out latent's members, for each row */
 };
 
 /* What one call of a phase sees. Filled by the driver. */
@@ -62,6 +63,14 @@ struct spm_call {
   unsigned long long seed;
   unsigned step;    /* counter of noise */
   real settings[4]; /* epoch, step, rows in batch, total rows */
+  /* Member rows. A latent that is summed out over its support makes of each datum one row for each member whose weight
+   * is not 0; several such latents, one for each combination. Rows of the same latents are a domain, and its phases are
+   * called with a call of its own, whose rows, capacity, tile, kept and partials are the domain's. */
+  const struct spm_call *domains; /* by domain; the first is the batch's */
+  const int *datum;               /* by row of the domain: the row of the batch */
+  const int *first;               /* by row of the batch, and one more: its first row in the domain */
+  const int *members;             /* [latent of the domain][capacity] */
+  const int *links;               /* [domain][capacity]: the row there that belongs to this one */
 };
 
 typedef void (*spm_phase_function)(const struct spm_call *call, real *scratch, long unit);
@@ -87,6 +96,7 @@ struct spm_range {
 
 struct spm_phase {
   int kind;
+  int domain;             /* row phases: whose rows */
   spm_phase_function run; /* step and row phases */
   int statistic_count;
   const struct spm_statistic *statistics; /* row phases */
@@ -102,6 +112,15 @@ struct spm_output {
   long offset, size;
 };
 
+struct spm_domain {
+  int support_count, supports[SPM_MAX_SUPPORTS]; /* latents, by number; none: the batch itself */
+  long members;                                  /* rows that a datum may have */
+  long tile;
+  long kept;     /* offset of all that it keeps in call->kept, for each row of capacity: its kept rows, datum, members and
+                    links of each, first, and its partials */
+  long kept_row; /* kept values of one of its rows */
+};
+
 struct spm_program {
   const char *name; /* "initialise", "train", "evaluate", "encode", "decode", "export", "project", ... */
   int phase_count;
@@ -113,6 +132,9 @@ struct spm_program {
   long partial_size;               /* of call->partials, a tile */
   long scratch_fixed, scratch_row; /* a thread's scratch: fixed + tile x row */
   int uses_rows;                   /* 0: no row phases, needs no data */
+  int domain_count;
+  const struct spm_domain *domains;   /* NULL if there is but the batch */
+  long supports[SPM_MAX_SUPPORTS];    /* by latent that is summed out: how many members */
 };
 
 struct spm_tensor { /* a parameter, a state, a row state or a data declaration */

@@ -95,18 +95,18 @@ static const struct spm_statistic statistics[] = {
 };
 static const struct spm_range ranges[] = {{gradient_of_w, 3, 2 * K, D *K, 0, SPM_GRADIENT, W}};
 static const struct spm_phase train_phases[] = {
-    {SPM_STEP_PHASE, first_step, 0, 0, 0, 0},
-    {SPM_ROW_PHASE, rows_phase, 3, statistics, 0, 0},
-    {SPM_STEP_PHASE, second_step, 0, 0, 0, 0},
-    {SPM_GRADIENT_PHASE, 0, 0, 0, 1, ranges},
+    {SPM_STEP_PHASE, 0, first_step, 0, 0, 0, 0},
+    {SPM_ROW_PHASE, 0, rows_phase, 3, statistics, 0, 0},
+    {SPM_STEP_PHASE, 0, second_step, 0, 0, 0, 0},
+    {SPM_GRADIENT_PHASE, 0, 0, 0, 0, 1, ranges},
 };
 static const struct spm_phase evaluate_phases[] = {
-    {SPM_ROW_PHASE, rows_phase, 1, statistics, 0, 0},
-    {SPM_STEP_PHASE, second_step, 0, 0, 0, 0},
+    {SPM_ROW_PHASE, 0, rows_phase, 1, statistics, 0, 0},
+    {SPM_STEP_PHASE, 0, second_step, 0, 0, 0, 0},
 };
-static const struct spm_phase project_phases[] = {{SPM_STEP_PHASE, project_step, 0, 0, 0, 0}};
-static const struct spm_phase initial_phases[] = {{SPM_STEP_PHASE, initial_step, 0, 0, 0, 0}};
-static const struct spm_phase export_phases[] = {{SPM_STEP_PHASE, export_step, 0, 0, 0, 0}};
+static const struct spm_phase project_phases[] = {{SPM_STEP_PHASE, 0, project_step, 0, 0, 0, 0}};
+static const struct spm_phase initial_phases[] = {{SPM_STEP_PHASE, 0, initial_step, 0, 0, 0, 0}};
+static const struct spm_phase export_phases[] = {{SPM_STEP_PHASE, 0, export_step, 0, 0, 0, 0}};
 
 static const struct spm_output train_outputs[] = {
     {"objective", SPM_OBJECTIVE, -1, SPM_VALUES, OBJECTIVE, 1},
@@ -133,11 +133,11 @@ static const struct spm_output initial_outputs[] = ALL_PARAMETERS(SPM_INITIAL_OF
 static const struct spm_output export_outputs[] = ALL_PARAMETERS(SPM_EXPORT_OF);
 
 static const struct spm_program programs[] = {
-    {"initialise", 1, initial_phases, 4, initial_outputs, 32, 0, 0, 0, 0, 0},
-    {"train", 4, train_phases, 7, train_outputs, TRAIN_VALUES, K, PARTIALS, 4, 1, 1},
-    {"evaluate", 2, evaluate_phases, 2, evaluate_outputs, TRAIN_VALUES, K, PARTIALS, 4, 1, 1},
-    {"export", 1, export_phases, 4, export_outputs, 32, 0, 0, 0, 0, 0},
-    {"project", 1, project_phases, 1, project_outputs, 16, 0, 0, 0, 0, 0},
+    {"initialise", 1, initial_phases, 4, initial_outputs, 32, 0, 0, 0, 0, 0, 1, 0, {0}},
+    {"train", 4, train_phases, 7, train_outputs, TRAIN_VALUES, K, PARTIALS, 4, 1, 1, 1, 0, {0}},
+    {"evaluate", 2, evaluate_phases, 2, evaluate_outputs, TRAIN_VALUES, K, PARTIALS, 4, 1, 1, 1, 0, {0}},
+    {"export", 1, export_phases, 4, export_outputs, 32, 0, 0, 0, 0, 0, 1, 0, {0}},
+    {"project", 1, project_phases, 1, project_outputs, 16, 0, 0, 0, 0, 0, 1, 0, {0}},
 };
 static const struct spm_tensor parameters[] = {
     {.name = "W", .dims = "[D, K]", .rank = 2, .shape = {D, K}, .size = D * K, .offset = W},

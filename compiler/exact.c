@@ -1,0 +1,129 @@
+/* exact: a discrete posterior `by exact` -> its values as members along an axis of their own, each with its
+ * probability; and the expectation of whatever carries such an axis: the sum over the members, weighted. What mentions
+ * the latent alone is computed once a member, what mentions the datum as well once a row and member (LANGUAGE rules 6,
+ * 27); a member of probability 0 is left out by compiled programs (ir.h, SupportAxis). */
+#include "front.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOST_MEMBERS = 4096 };
+
+const Summed *find_summed(const Elaborator *e, Name latent) {
+  for (int i = 0; i < e->summed_count; i++)
+    if (e->summed[i].latent == latent) return &e->summed[i];
+  return NULL;
+}
+
+/* How many values one element may take, and the first of them; 0: not finitely many. */
+static double values_of_one(const Support *support, const Shape *shape, double *first) {
+  *first = support->facts.low;
+  if (support->special == SPECIAL_CATEGORY) return shape->dims[shape->rank - 1].size;
+  if (support->special != SPECIAL_NONE || !support->facts.integer) return 0;
+  double count = support->facts.high - support->facts.low + 1;
+  return count <= MOST_MEMBERS ? count : 0;
+}
+
+/* Elements that vary on their own: a one-hot vector counts as one. */
+static double elements_of(const Support *support, const Shape *shape) {
+  double size = (double)shape_size(shape);
+  return support->special == SPECIAL_CATEGORY ? size / shape->dims[shape->rank - 1].size : size;
+}
+
+/* All values, [members, shape]: the last element varies fastest. */
+static Node *member_table(Elaborator *e, const Support *support, const Shape *shape, long members, double first) {
+  Shape table = {.rank = 1, .dims = {dim_number((double)members)}};
+  for (int d = 0; d < shape->rank; d++) table.dims[table.rank++] = shape->dims[d];
+  bool category = support->special == SPECIAL_CATEGORY;
+  long elements = (long)elements_of(support, shape), width = shape_size(shape) / elements;
+  if (category && elements == 1) {
+    Shape line = {.rank = 1, .dims = {table.dims[0]}};
+    Node *identity = build_embed_diagonal(e->graph, build_filled(e->graph, 1, &line));
+    return build_reshape(e->graph, identity, &table);
+  }
+  double *values = arena_array(e->c, double, shape_size(&table));
+  double one = 0;
+  long count = (long)values_of_one(support, shape, &one);
+  for (long m = 0; m < members; m++)
+    for (long i = elements - 1, rest = m; i >= 0; i--, rest /= count) {
+      double *at = values + (m * elements + i) * width;
+      if (category)
+        at[rest % count] = 1;
+      else
+        *at = first + (double)(rest % count);
+    }
+  return build_table(e->graph, values, &table);
+}
+
+static bool count_members(Elaborator *e, const PosteriorDraw *p, const Support *support, long *members, double *first) {
+  double count = values_of_one(support, p->shape, first), all = pow(count, elements_of(support, p->shape));
+  if (count > 0 && all <= MOST_MEMBERS && e->graph->support_count < MAX_SUPPORTS) {
+    *members = (long)all;
+    return true;
+  }
+  if (count == 0) {
+    Diagnostic *x =
+        error_at(e->c, "exact", p->d->span, "`%s` has no finite number of values to sum over", p->latent->name);
+    note_at(x, p->latent->name_span, "it is declared here");
+  } else if (e->graph->support_count == MAX_SUPPORTS) {
+    error_at(e->c, "exact", p->d->span, "more than %d latents are summed out", MAX_SUPPORTS);
+  } else {
+    Diagnostic *x = error_at(e->c, "exact", p->d->span, "`%s` has %s values, and at most %d are summed over",
+                             p->latent->name, shortest_number(e->c, all), MOST_MEMBERS);
+    help_with(x, "a posterior of sparse support sums over fewer; `by relaxed(...)` over none");
+  }
+  return false;
+}
+
+/* The probability of each value of a category, where it depends on the datum alone: who is off the support. */
+static Node *category_weights(Elaborator *e, const PosteriorDraw *p, long members) {
+  if (shape_size(p->shape) != members) return NULL;
+  bool missing;
+  Value mean = distribution_field(e, p->d, "mean", NULL, p->shape, p->d->span, &missing);
+  if (missing || mean.kind != VALUE_TENSOR || (mean.node->axes & ~(unsigned)AXIS_DATUM)) return NULL;
+  Shape line = {.rank = 1, .dims = {dim_number((double)members)}};
+  return build_spread(e->graph, build_reshape(e->graph, mean.node, &line), AXIS_DATUM);
+}
+
+Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
+  Support support, extended;
+  long members;
+  double first;
+  if (!distribution_support(e, p->d, &support, &extended)) return value_error();
+  if (!count_members(e, p, &support, &members, &first)) return value_error();
+  Graph *g = e->graph;
+  place(e, p->d->span);
+  int v = graph_support(g, p->latent->name, dim_number((double)members));
+  Node *weights = support.special == SPECIAL_CATEGORY ? category_weights(e, p, members) : NULL;
+  if (weights) graph_support_weights(g, v, weights);
+  Value z = value_tensor(build_pick(g, member_table(e, &support, p->shape, members, first), v), 0, p->d->span);
+  Value weight;
+  if (weights) {
+    weight = value_tensor(build_pick(g, weights, v), 0, p->d->span);
+  } else {
+    bool missing;
+    weight = distribution_field(e, p->d, "log_pdf", &z, p->shape, p->d->span, &missing);
+    if (missing) report_no_density(e, p->d);
+    weight = apply1(e, IR_exp, sum_all(e, weight, p->d->span), p->d->span);
+  }
+  if (weight.kind != VALUE_TENSOR) return value_error();
+  e->summed = arena_grow(e->c, e->summed, e->summed_count, sizeof *e->summed);
+  e->summed[e->summed_count++] = (Summed){p->latent->name, v, weight};
+  return z;
+}
+
+/* The weighted sum along one support axis. What is off the support may be anything, and counts nothing. */
+static Value sum_members(Elaborator *e, Value value, const Summed *s) {
+  Value possible = apply2(e, IR_less, value_number(0), s->weight, value.span);
+  Value term = apply2(e, IR_mul, s->weight, value, value.span);
+  term = apply3(e, IR_select, possible, term, value_number(0), value.span);
+  if (term.kind != VALUE_TENSOR) return term;
+  return value_tensor(build_sum_over(e->graph, term.node, (unsigned)AXIS_SUPPORT << s->axis), term.mapped, value.span);
+}
+
+/* Latents drawn later may have weights that depend on earlier ones. */
+Value sum_supports(Elaborator *e, Value v) {
+  for (int i = e->summed_count - 1; i >= 0 && v.kind == VALUE_TENSOR; i--)
+    if (v.node->axes & (unsigned)AXIS_SUPPORT << e->summed[i].axis) v = sum_members(e, v, &e->summed[i]);
+  return v;
+}

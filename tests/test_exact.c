@@ -1,0 +1,107 @@
+/* Latents that are summed out: the exact expectation against the sum written out by hand, nested draws, several latents
+ * at once, and compiled member rows against the interpreter. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler/diagnose.h"
+#include "compiler/spm.h"
+#include "spec.h"
+
+static const double pixels[] = {1, 0, 0, 1, 0, 1, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1, 0, 1, 0};
+
+/* The same value by two specs, whose params have the same names and, from one seed, the same values. */
+static void expect_same(const char *left, const char *right, const char *metric, const char *by_hand) {
+  Spec a = spec_right(left), b = spec_right(right);
+  Run run = {.rows = 4, .inputs = {{"x", pixels}}};
+  double x = spec_metric(&a, metric, &run), y = spec_metric(&b, by_hand, &run);
+  cr_expect(fabs(x - y) < 1e-12 * (1 + fabs(y)), "%s: %.15g by exact, %.15g by hand", metric, x, y);
+  spec_close(&a);
+  spec_close(&b);
+}
+
+Test(exact, a_category_is_the_sum_over_its_classes) {
+  expect_same("model a; data x : binary[6]; latent y : category(3); param r : real[3] init normal(0, 1);"
+              "param s : real[3, 6] init normal(0, 1); param w : real[6, 3] init normal(0, 1);"
+              "prior y ~ categorical(logits = r); posterior y ~ categorical(logits = s @ x) by exact;"
+              "likelihood x ~ bernoulli(logits = w @ y);",
+              "model b; data x : binary[6]; param r : real[3] init normal(0, 1);"
+              "param s : real[3, 6] init normal(0, 1); param w : real[6, 3] init normal(0, 1);"
+              "let l = w' @ x - sum(softplus(w'), over = 6); let q = softmax(s @ x);"
+              "metric by_hand = dot(q, l - log_softmax(s @ x) + log_softmax(r)); minimize sum(x);",
+              "elbo", "by_hand");
+}
+
+static const char two_latents[] =
+    "model two; dim D = 6; dim C = 3; dim M = 2; dim B = 2; data x : binary[D]; latent y : category(C);"
+    "latent b : binary[B]; latent h : real[M]; prior y ~ categorical(prob = 1 / C); prior b ~ bernoulli(prob = 0.3);"
+    "decoder ph(y, b) { mu = dense(concat(y, b), M); } prior h ~ normal(ph.mu, 1);"
+    "network class(x) { scores = dense(x, C); bits = dense(x, B); }"
+    "encoder q(x, y, b) { t = tanh(dense(concat(concat(x, y), b), 5)); mu = dense(t, M); log_sd = dense(t, M); }"
+    "posterior y ~ categorical(logits = class.scores) by exact;"
+    "posterior b ~ bernoulli(logits = class.bits) by exact; posterior h ~ normal(q.mu, exp(q.log_sd));"
+    "decoder p(h, y) { logits = dense(tanh(dense(concat(h, y), 5)), D); } likelihood x ~ bernoulli(logits = p.logits);"
+    "objective elbo; metric which = index(y) + sum(b);";
+
+/* Gradients against differences, and compiled code against the interpreter, in double. */
+static void expect_sound(const char *text) {
+  Spec s = spec_right(text);
+  char message[500];
+  Jit *jit = compile_jit(s.model, true, message, sizeof message);
+  cr_assert(jit != NULL, "%s", message);
+  Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE), NULL,
+                          jit_model(jit), 1, 12);
+  cr_assert(d->problem == NULL, "%s", d->problem);
+  cr_expect(fabs(d->objective - d->compiled_objective) < 1e-12 * (1 + fabs(d->objective)), "%.17g and %.17g",
+            d->objective, d->compiled_objective);
+  for (int i = 0; i < d->count; i++) {
+    const TensorReport *t = &d->tensors[i];
+    cr_expect(t->worst <= diagnose_tolerance, "%s: differences %g off", t->parameter->name, t->worst);
+    cr_expect(t->compiled <= diagnose_compiled_tolerance, "%s: compiled %g off", t->parameter->name, t->compiled);
+  }
+  jit_destroy(jit);
+  spec_close(&s);
+}
+
+Test(exact, several_latents_and_one_nested_under_them) { expect_sound(two_latents); }
+
+Test(exact, samples_of_what_is_nested) {
+  expect_sound("model s; dim D = 4; dim C = 3; data x : binary[D]; latent y : category(C); latent h : real[2];"
+               "prior y ~ categorical(prob = 1 / C); prior h ~ laplace(0, 1);"
+               "encoder q(x, y) { t = tanh(dense(concat(x, y), 5)); mu = dense(t, 2); }"
+               "posterior y ~ categorical(logits = dense(x, C)) by exact; posterior h ~ normal(q.mu, 0.5);"
+               "likelihood x ~ bernoulli(logits = dense(concat(h, y), D)); objective elbo(samples = 3);");
+}
+
+Test(exact, an_integer_is_summed_over_its_values) {
+  expect_sound("model i; dim D = 4; data x : binary[D]; latent n : integer(1, 4); prior n ~ categorical(prob = 1 / 4);"
+               "posterior n ~ categorical(logits = dense(x, 4)) by exact; param w : real[D] init normal(0, 1);"
+               "likelihood x ~ bernoulli(logits = n * w - 1); objective elbo;");
+}
+
+/* Rows of members in several tiles, on one thread and on three: the same bytes. */
+Test(exact, threads_do_not_change_a_byte) {
+  enum { ROWS = 300 };
+  static float x[ROWS * 6];
+  const float *const data[] = {x};
+  char error[1000];
+  double objective[2];
+  static float kept[1000];
+  for (int i = 0; i < ROWS * 6; i++) x[i] = (float)(i * 7919 % 13 < 5);
+  for (int threads = 1; threads <= 3; threads += 2) {
+    spm_compiled *c = spm_compile(two_latents, "two.spm", NULL, 0, error, sizeof error);
+    cr_assert(c != NULL, "%s", error);
+    spm_session *session = spm_session_create(c, ROWS, threads, 1, error, sizeof error);
+    cr_assert(spm_session_gradient(session, data, ROWS, 0, &objective[threads / 2], error, sizeof error) == 0, "%s",
+              error);
+    long size = 0;
+    const float *g = spm_session_gradient_of(session, "p.logits.dense.W", &size);
+    cr_assert(g != NULL && size == 25);
+    if (threads == 1) memcpy(kept, g, sizeof *g * (size_t)size);
+    cr_expect(memcmp(kept, g, sizeof *g * (size_t)size) == 0, "the gradient depends on threads");
+    spm_session_free(session);
+    spm_compiled_free(c);
+  }
+  cr_expect(objective[0] == objective[1], "%.17g and %.17g", objective[0], objective[1]);
+}
