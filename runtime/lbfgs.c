@@ -10,9 +10,9 @@
 enum { BRACKET, ZOOM, FIRST, MOST_TRIES = 25, SMALL_STEPS = 4 };
 
 #ifdef SPM_DOUBLE
-#define SPM_ROUNDING DBL_EPSILON
+#define SPM_NOISE (4 * DBL_EPSILON)
 #else
-#define SPM_ROUNDING FLT_EPSILON
+#define SPM_NOISE (32 * FLT_EPSILON)
 #endif
 
 #ifndef SPM_DOUBLE
@@ -127,16 +127,20 @@ static void remember_pair(struct spm_lbfgs *p, double step, const real *gradient
   if (p->pairs < p->options.history) p->pairs++;
 }
 
+/* What rounding may do to a value: an objective is a sum of larger terms, and they of many rows. */
+static double noise_of(const struct spm_lbfgs *p) { return SPM_NOISE * fmax(1, fabs(p->value)); }
+
 /* Goes to base + step * direction, where the gradient is this. */
 static int accept(struct spm_lbfgs *p, struct spm_lbfgs_trial at, const real *gradient, real *point) {
   double change = fabs(at.value - p->value), moved = fabs(at.step) * p->largest;
+  if (change <= noise_of(p)) change = 0.5 * fabs(at.step * p->slope); /* what rounding hides, by the slope */
   remember_pair(p, at.step, gradient);
   add(p->base, at.step, p->direction, p->n);
   memmove(p->gradient, gradient, sizeof(real) * (size_t)p->n);
   p->value = at.value;
   p->steps++;
   if (largest_of(p->gradient, p->n) <= p->options.gradient_tolerance) return finish(p, SPM_LBFGS_CONVERGED, point);
-  /* One may be chance: a value's rounding hides what a step gained, and the first after a restart is a timid one. */
+  /* One may be chance: the first step after a restart is a timid one. */
   int small = change <= p->options.change_tolerance || moved <= p->options.change_tolerance;
   p->small = small ? p->small + 1 : 0;
   if (p->small >= SMALL_STEPS) return finish(p, SPM_LBFGS_CONVERGED, point);
@@ -173,9 +177,6 @@ static double cubic(struct spm_lbfgs_trial a, struct spm_lbfgs_trial b, double f
   if (!isfinite(step)) return middle;
   return step < from ? from : step > to ? to : step;
 }
-
-/* What rounding may do to a value. */
-static double noise_of(const struct spm_lbfgs *p) { return 4 * SPM_ROUNDING * fabs(p->value); }
 
 static int decreases(const struct spm_lbfgs *p, struct spm_lbfgs_trial at) {
   double c1 = p->options.decrease, noise = noise_of(p);
