@@ -11,6 +11,8 @@
 static const LineOp line_ops[] = {
     {IR_top_mask, {1, 0}, 1},
     {IR_cholesky, {2}, 2},
+    {IR_sparsemax, {1}, 1},
+    {IR_entmax, {1, 0}, 1},
 };
 
 const LineOp *line_op(Op op) {
@@ -85,8 +87,51 @@ static void cholesky_values(long n, const double *a, double *l) {
     }
 }
 
+static int compare_descending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x < y) - (x > y);
+}
+
+/* Sorted, the support is the longest start that stays above its own threshold. */
+static double sparsemax_threshold(long n, const double *x) {
+  double *sorted = malloc(sizeof *sorted * (size_t)n), sum = 0, threshold = NAN;
+  for (long i = 0; i < n && sorted; i++) sorted[i] = x[i];
+  if (sorted) qsort(sorted, (size_t)n, sizeof *sorted, compare_descending);
+  for (long i = 0; i < n && sorted; i++) {
+    sum += sorted[i] - sorted[0];
+    double next = sorted[0] + (sum - 1) / (double)(i + 1);
+    if (i > 0 && sorted[i] <= next) break;
+    threshold = next;
+  }
+  free(sorted);
+  return threshold;
+}
+
+/* By halving an interval that holds the threshold, whose sum falls from at least 1 to 0. */
+static double entmax_threshold(long n, const double *x, double alpha) {
+  double top = x[0], power = 1 / (alpha - 1);
+  for (long i = 1; i < n; i++) top = fmax(top, x[i]);
+  double low = (alpha - 1) * top - 1, high = low + 1;
+  for (int halving = 0; halving < 100; halving++) {
+    double middle = 0.5 * (low + high), sum = 0;
+    for (long i = 0; i < n; i++) sum += pow(fmax((alpha - 1) * x[i] - middle, 0), power);
+    *(sum >= 1 ? &low : &high) = middle;
+  }
+  return low;
+}
+
+static void projection_values(Op op, long n, const double *x, double alpha, double *out) {
+  double sum = 0;
+  for (long i = 0; i < n; i++) sum += x[i];
+  double threshold = op == IR_sparsemax ? sparsemax_threshold(n, x) : entmax_threshold(n, x, alpha);
+  for (long i = 0; i < n; i++)
+    out[i] = isnan(sum) ? NAN : pow(fmax((alpha - 1) * x[i] - threshold, 0), 1 / (alpha - 1));
+}
+
 void line_values(const Node *node, const double *const *operands, double *out) {
   long n = (long)last_extent(node->operands[0]);
   if (node->op == IR_top_mask) mark_largest(n, operands[0], operands[1][0], out);
   if (node->op == IR_cholesky) cholesky_values(n, operands[0], out);
+  if (node->op == IR_sparsemax) projection_values(node->op, n, operands[0], 2, out);
+  if (node->op == IR_entmax) projection_values(node->op, n, operands[0], operands[1][0], out);
 }

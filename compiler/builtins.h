@@ -15,10 +15,11 @@ typedef struct BuiltinRow {
   bool evaluated;      /* arguments are values (false: the function reads dims itself) */
 } BuiltinRow;
 
-extern const BuiltinRow start_functions[];     /* starts.c */
-extern const BuiltinRow image_functions[];     /* images.c */
-extern const BuiltinRow category_functions[];  /* categories.c */
-extern const BuiltinRow selection_functions[]; /* selections.c */
+extern const BuiltinRow projection_functions[]; /* projections.c */
+extern const BuiltinRow start_functions[];      /* starts.c */
+extern const BuiltinRow image_functions[];      /* images.c */
+extern const BuiltinRow category_functions[];   /* categories.c */
+extern const BuiltinRow selection_functions[];  /* selections.c */
 
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */
@@ -28,5 +29,8 @@ typedef struct Over { /* what `over` names */
 bool over_of(Elaborator *, const Expr *call, const Value *, bool all_by_default, Over *);
 unsigned node_mask(const Value *, unsigned visible); /* the same dims of the node, hidden ones counted */
 Value as_tensor(Elaborator *, Value);                /* a number becomes a constant */
+
+/* The value with the visible dims of the mask (node_mask) moved to its end, and how to move them back. */
+Value move_to_end(Elaborator *, Value, unsigned mask, int *back);
 
 #endif

@@ -363,6 +363,22 @@ static void pull_solve(Pass *pass, Node *y, Node *g) {
   contribute(pass, l, build_lower_part(graph, unary(pass, IR_neg, outer)));
 }
 
+/* sparsemax and entmax: with w = y^(2 - alpha) on the support, else 0, the adjoint is w (g - <w, g> / <w, 1>). */
+static void pull_projection(Pass *pass, Node *y, Node *g) {
+  Graph *graph = pass->graph;
+  Node *on = is_positive(pass, y), *w = on;
+  int last = y->shape.rank - 1, map[MAX_RANK];
+  for (int d = 0; d < last; d++) map[d] = d;
+  if (y->op == IR_entmax) {
+    Node *power =
+        build_expand(graph, binary(pass, IR_sub, number(pass, 2, y->operands[1]), y->operands[1]), &y->shape, map);
+    w = where(pass, on, binary(pass, IR_pow, where(pass, on, y), power));
+  }
+  Node *product = build_sum(graph, times(pass, g, w), 1u << last), *total = build_sum(graph, w, 1u << last);
+  Node *mean = build_expand(graph, binary(pass, IR_div, product, total), &y->shape, map);
+  contribute(pass, y->operands[0], where(pass, on, binary(pass, IR_mul, w, binary(pass, IR_sub, g, mean))));
+}
+
 /* convolve, its transpose in the images and its transpose in the filters: the adjoints of each are the other two. Poles
  * are taken out of the other operand, as in contract. */
 static void pull_convolution(Pass *pass, Node *y, Node *g) {
@@ -461,6 +477,8 @@ static void pull(Pass *pass, Node *y, Node *g) {
 
   case IR_top_mask: return;
   case IR_cholesky: pull_cholesky(pass, y, g); return;
+  case IR_sparsemax:
+  case IR_entmax: pull_projection(pass, y, g); return;
 
   case IR_contract: pull_contract(pass, y, g); return;
 

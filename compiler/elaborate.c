@@ -211,8 +211,11 @@ static Value draw_value(Elaborator *e, const Item *item) {
              value_text(e->c, &d));
     return value_error();
   }
+  Support number = support;
+  bool held = hold_as_vector(e, &d, &support, &shape);
   if (!check_distribution_for(e, &d, item, &support, &shape, "draw")) return value_error();
-  return distribution_sample(e, &d, item->name, &shape, AXIS_DATUM, item->span);
+  Value v = distribution_sample(e, &d, item->name, &shape, AXIS_DATUM, item->span);
+  return held ? number_of_vector(e, v, &number, item->span) : v;
 }
 
 static Value data_value(Elaborator *e, const Item *item) {

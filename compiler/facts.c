@@ -410,6 +410,8 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_first_max_mask_over:
   case IR_top_mask_over:
   case IR_top_mask: return boolean;
+  case IR_sparsemax:
+  case IR_entmax: return between(0, 1, a.finite);
   case IR_contract: return facts_of_contract(graph, node);
   case OPS_CONVOLUTION: return facts_of_convolution(graph, node);
   case IR_repeat_result: return node->operands[0]->body->outputs[node->index].value->facts;

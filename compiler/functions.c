@@ -540,7 +540,7 @@ static const BuiltinRow general_functions[] = {
 };
 
 static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions,
-                                                   image_functions, start_functions};
+                                                   image_functions,   start_functions,    projection_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
@@ -552,8 +552,9 @@ static const BuiltinRow *find_builtin(const char *name) {
 
 /* Words of LANGUAGE.md whose meaning is not built yet: refused by name. */
 static const char *const unbuilt_functions[] = {
-    "sparsemax",    "entmax", "top_k_sparsemax", "sparsemap", "sparsemax_loss", "argmin",       "observed",
-    "log_marginal", "iwae",   "prod",      "prox",           "gumbel_top_k", "conditional_bernoulli",
+    "entmax",       "top_k_sparsemax",       "sparsemap", "sparsemax_loss", "argmin",
+    "observed",     "log_marginal",          "iwae",      "prod",           "prox",
+    "gumbel_top_k", "conditional_bernoulli",
 };
 
 static bool has_word(const char *words, const char *word) {

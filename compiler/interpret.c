@@ -325,8 +325,8 @@ static void interpret_line(Run *run, const Node *node, Place place) {
   for (long l = 0; l < size / length; l++) {
     for (int k = 0; k < node->operand_count; k++) from[k] = start[k] + l * own[k];
     line_values(node, from, out + l * length);
-    for (long i = l * length; i < (l + 1) * length && op_table[node->op].derivative == DERIVATIVE_ZERO; i++)
-      if (out[i] != 0) note_branch(run, node, &out[i], out[i]);
+    for (long i = l * length; i < (l + 1) * length; i++) /* what is chosen, or in the support */
+      if (out[i] != 0) note_branch(run, node, &out[i], 1);
   }
 }
 

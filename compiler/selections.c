@@ -2,7 +2,7 @@
 #include "builtins.h"
 
 /* The value with the dims of the mask moved to its end, and how to move them back. */
-static Value move_to_end(Elaborator *e, Value v, unsigned mask, int *back) {
+Value move_to_end(Elaborator *e, Value v, unsigned mask, int *back) {
   int rank = v.node->shape.rank, map[MAX_RANK] = {0}, place = 0;
   for (int pass = 0; pass < 2; pass++)
     for (int d = 0; d < rank; d++)

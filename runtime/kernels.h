@@ -25,6 +25,8 @@
  * last_taken(rows, groups, n, out, in, count)  in [rows, groups, n], for each group over rows and n; out [groups, 3]
  * says how far mark_taken(rows, first, groups, n, out, in, last) is to take them, in any tile of rows from `first` on
  *
+ * sparsemax(n, out, in), entmax(n, out, in, alpha)  the vector's projection onto the simplex, alpha > 1 (2: sparsemax)
+ *
  * Convolution of images x [c, h, w] with filters w [m, c, k, l] to features y [m, p, q]; `sizes` and the length of
  * `work` are convolve.h's. convolve and convolve_transpose set their result, convolve_filters adds to it. */
 #ifndef SPM_KERNELS_H

@@ -275,6 +275,12 @@ static void grow_line(Generator *g, Op op) {
     Node *sum = two(g, IR_add, outer, build_embed_diagonal(g->graph, filled(g, 3, a)));
     add(g, build_line(g->graph, op, (Node *[]){sum}), 16);
   }
+  if (op == IR_sparsemax) add(g, build_line(g->graph, op, &x), 1);
+  if (op == IR_entmax) {
+    const double alphas[] = {1.5, 1.25, 2.5};
+    Node *alpha = build_filled(g->graph, alphas[random_below(&g->random, 3)], &lead);
+    add(g, build_line(g->graph, op, (Node *[]){x, alpha}), 1);
+  }
   if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}), 1);
 }
 

@@ -214,6 +214,17 @@ static Node *instance_cholesky(Instance *t) {
   return build_line(t->graph, IR_cholesky, (Node *[]){build_map2(t->graph, IR_add, square, diagonal)});
 }
 
+static Node *instance_line(Instance *t, Op op) {
+  const double alphas[] = {1.5, 1.25, 1.75};
+  Node *x = operand(t, 0, random_shape(t, 1));
+  Shape lead = x->shape;
+  lead.rank--;
+  if (op == IR_sparsemax) return build_line(t->graph, op, &x);
+  if (op != IR_entmax) return NULL;
+  Node *alpha = build_filled(t->graph, alphas[random_below(&t->random, 3)], &lead);
+  return build_line(t->graph, op, (Node *[]){x, alpha});
+}
+
 /* NULL for an op that nobody has thought of. */
 static Node *instance(Instance *t, Op op) {
   if (op == IR_select) {
@@ -231,7 +242,7 @@ static Node *instance(Instance *t, Op op) {
   case KIND_REDUCE:
   case KIND_OVER: return instance_reduction(t, op);
   case KIND_PRODUCT: return instance_contract(t);
-  case KIND_LINE: return op == IR_cholesky ? instance_cholesky(t) : NULL;
+  case KIND_LINE: return op == IR_cholesky ? instance_cholesky(t) : instance_line(t, op);
   case KIND_OTHER: return instance_matrix(t, op);
   }
   return NULL;

@@ -265,7 +265,8 @@ Test(relaxed, an_integer_is_a_number_and_a_one_hot_vector) {
 Test(relaxed, categorical_likelihood_of_integers) {
   Spec s = spec_right("model m; dim D = 3; data x : integer(0, 2)[D]; param a : real[D, 3] init 0;\n"
                       "likelihood x ~ categorical(logits = a); metric hot = sum(one_hot(x) * a);\n"
-                      "metric whole = log_lik(x);\n");
+                      "metric whole = log_lik(x); draw n : integer(4, 6) ~ categorical(prob = 1 / 3);\n"
+                      "metric drawn = abs(n - 4 - index(one_hot(n))) + (n < 4) + (n > 6); metric four = n == 4;\n");
   static const double a[9] = {0.3, -1, 2, 0.5, 0.1, -0.2, 1.5, 0, -3}, x[6] = {2, 0, 1, 0, 1, 2};
   Run run = {.rows = 2, .inputs = {{"a", a}, {"x", x}}};
   double hot = 0, log_lik = 0;
@@ -276,6 +277,9 @@ Test(relaxed, categorical_likelihood_of_integers) {
   }
   cr_expect_float_eq(spec_metric(&s, "hot", &run), hot, 1e-12);
   cr_expect_float_eq(spec_metric(&s, "whole", &run), log_lik, 1e-12);
+  cr_expect(spec_metric(&s, "drawn", &run) == 0);
+  Run many = {.rows = ROWS, .inputs = {{"a", a}}};
+  cr_expect_float_eq(spec_metric(&s, "four", &many), 1.0 / 3, 4.5 * sqrt(2.0 / 9 / ROWS));
   spec_close(&s);
 }
 

@@ -14,8 +14,7 @@ mkdir -p "$out"
 run() { # run NAME SPEC VALUE...
   name=$1 spec=$2
   shift 2
-  [ -e "$out/$name/model.safetensors" ] && { echo "$name: already there"; return; }
-  "$spmc" train "$root/specs/$spec" "$@" --data "x=$fashion/train-images-idx3-ubyte.gz" \
+  [ -e "$out/$name/model.safetensors" ] || "$spmc" train "$root/specs/$spec" "$@" --data "x=$fashion/train-images-idx3-ubyte.gz" \
     --test "x=$fashion/t10k-images-idx3-ubyte.gz" --batch 32 --epochs "$epochs" --seed 1 --threads 1 --plain --force \
     --out "$out/$name" >"$out/$name.log"
   awk -v name="$name" '/^test/ { seen = 1 } seen && $1 == "elbo" { elbo = $2 } seen && $1 == "relaxation_gap" { gap = $2 }
@@ -23,7 +22,7 @@ run() { # run NAME SPEC VALUE...
 }
 run half_8     vsc.spm          alpha=0.5  K=8
 run half_200   vsc.spm          alpha=0.5  K=200
-run dense_8    gaussian_vae.spm K=8
-run dense_200  gaussian_vae.spm K=200
+run dense_8    vsc_dense.spm    K=8
+run dense_200  vsc_dense.spm    K=200
 run sparse_200 vsc.spm          alpha=0.01 K=200
 "${PYTHON:-python3}" "$here/probe.py" "$fashion" "$out/dense_200" "$out/sparse_200"
