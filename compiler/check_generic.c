@@ -80,13 +80,20 @@ static void check_one(Elaborator *e, const Item *item) {
 
 /* Names in the patterns of a rule stand for parameters of the families they are written in. */
 static bool bind_patterns(Elaborator *e, const Expr *x, Scope *scope) {
-  bool family = x->kind == EXPR_CALL && is_family(e->model, x->name);
+  bool family = x && x->kind == EXPR_CALL && is_family(e->model, x->name);
   const Item *item = family ? family_of_pattern(e, x) : NULL;
   if (family && !item) return false;
   if (item) {
     invent_dims(e, &item->formals, scope);
     invent_dims(e, &item->extra, scope);
   }
+  if (!x) return true;
+  if (x->kind == EXPR_NAME && !scope_find(scope, x->name)) { /* beside a distribution: anything that does not vary */
+    Formal named = {.name = x->name, .span = x->span};
+    return stand_in(e, &named, scope);
+  }
+  if (!item && (!bind_patterns(e, x->a, scope) || !bind_patterns(e, x->b, scope) || !bind_patterns(e, x->c, scope)))
+    return false;
   for (int i = 0; i < x->argument_count; i++) {
     const Expr *argument = x->arguments[i].value;
     if (!item && !bind_patterns(e, argument, scope)) return false;
@@ -97,6 +104,14 @@ static bool bind_patterns(Elaborator *e, const Expr *x, Scope *scope) {
     if (!stand_in(e, &named, scope)) return false;
   }
   return true;
+}
+
+static int count_families(const Model *m, const Expr *x) {
+  if (!x) return 0;
+  if (x->kind == EXPR_CALL && is_family(m, x->name)) return 1;
+  int count = count_families(m, x->a) + count_families(m, x->b) + count_families(m, x->c);
+  for (int i = 0; i < x->argument_count; i++) count += count_families(m, x->arguments[i].value);
+  return count;
 }
 
 static void check_rule(Elaborator *e, const Item *rule) {
@@ -112,6 +127,13 @@ static void check_rule(Elaborator *e, const Item *rule) {
   if (pattern->argument_count != wanted) {
     error_at(e->c, "rule", pattern->span, "`%s` takes %s", pattern->name,
              kl ? "two distributions" : "one expression of a distribution");
+    return;
+  }
+  if (expectation && count_families(e->model, pattern->arguments[0].value) != 1) {
+    Diagnostic *d =
+        error_at(e->c, "rule", pattern->span, "the pattern of an expectation holds one distribution, this %d",
+                 count_families(e->model, pattern->arguments[0].value));
+    help_with(d, "for example rule expect(abs(normal(m, s))) = ...;");
     return;
   }
   Frame frame = enter_callee(e, scope, false, pattern->name);

@@ -181,7 +181,7 @@ static const Field *find_field(const Item *family, const char *name) {
   return NULL;
 }
 
-static bool expr_mentions(const Expr *x, Name name) {
+bool expr_mentions(const Expr *x, Name name) {
   if (!x) return false;
   if (x->kind == EXPR_NAME && x->name == name) return true;
   for (int i = 0; i < x->argument_count; i++)
@@ -513,6 +513,12 @@ static bool pattern_fits(const Model *m, const Expr *pattern, const Value *d) {
   if (pattern->kind == EXPR_NAME) return has_entropy(d);
   const Item *family = pattern_family(m, pattern, NULL);
   return family && family == d->family;
+}
+
+bool match_distribution(Elaborator *e, const Expr *pattern, const Value *d, Formal *formals, Value *values,
+                        int *count) {
+  return pattern->kind == EXPR_CALL && pattern_fits(e->model, pattern, d) &&
+         match_pattern(e, pattern, d, formals, values, count);
 }
 
 Value closed_kl(Elaborator *e, const Value *q, const Value *p, const Shape *shape, Span span, bool *missing,

@@ -580,7 +580,13 @@ bool entropy_terms(Elaborator *e, const Expr *call, Span span, Terms *terms) {
   if (!likelihood) return false;
   for (int i = 0; i < f.count; i++)
     if (!check_prior(e, &f, f.items[i].latent, &priors[i])) return false;
-  Value x = model_value(e, model_find_declaration(e->model, likelihood->name), span);
+  Item *variable = model_find_declaration(e->model, likelihood->name);
+  if (!variable) {
+    model_value(e, likelihood, span); /* says so */
+    return false;
+  }
+  Value x = model_value(e, variable, span);
+  if (x.kind == VALUE_ERROR) return false;
   Shape shape = visible_shape(&x);
   Value log_lik = e->training ? log_at_optimum(e, likelihood, &shape, span) : closed_log_lik(e, likelihood, span);
   put_term(e, terms, "log_lik", likelihood->name, log_lik, w.likelihood, span);

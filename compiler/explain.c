@@ -192,7 +192,9 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
   Text text = {.compilation = c};
   text_append(&text, "%s", kl_rule_name(r->rule));
   const char *rule = r->rule == KL_RULE_CLOSED ? one_line(c, r->rule_span) : "";
-  if (r->rule == KL_RULE_CLOSED)
+  if (r->rule == KL_RULE_CLOSED && r->how)
+    text_append(&text, " term by term, by %s", r->how);
+  else if (r->rule == KL_RULE_CLOSED)
     text_append(&text, ", %.*s %s", (int)strcspn(rule, "=") - 1, rule, rule_place(c, r->rule_span));
   if (r->rule == KL_RULE_SUM) text_append(&text, " over %d values", r->nodes);
   if (r->rule == KL_RULE_QUADRATURE) text_append(&text, ", %d nodes, %s", r->nodes, r->how);
@@ -222,6 +224,7 @@ static const char *draws_text(const Model *m, Compilation *c) {
 static const char *term_text(const Model *m, Compilation *c, const char *name) {
   const KlRecord *record = record_of(m, name);
   if (record) return record_text(c, record);
+  if (strstr(name, "expect(")) return "with expectations in closed form, as listed below";
   return draws_text(m, c);
 }
 
@@ -266,6 +269,12 @@ static void print_objective(Text *out, const Model *m, const Graph *train) {
   const char *word = has_objective(m) ? "" : all_are_points(m) ? " log_joint (default)" : " elbo (default)";
   text_append(out, "\nobjective%s, maximised, nats a datum\n", word);
   print_rows(out, table.rows, table.count, 0);
+  Rows closed = {0};
+  for (int i = 0; i < m->expectation_count; i++)
+    add_row(c, &closed, one_line(c, m->expectations[i].span), arena_printf(c, "by %s", m->expectations[i].rules), NULL,
+            NULL);
+  if (closed.count) text_append(out, "\nexpectations in closed form\n");
+  print_rows(out, closed.rows, closed.count, 0);
 }
 
 static const char *statement_text(const Model *m, ItemKind kind, Name name) {
@@ -308,7 +317,10 @@ static void print_variables(Text *out, const Model *m) {
   }
   for (int i = 0; i < m->library.count; i++) {
     const Item *rule = m->library.items[i];
-    if (rule->kind == ITEM_RULE && !c->sources[rule->span.source].library && strcmp(rule->pattern->name, "expect") == 0)
+    bool used = false;
+    for (int k = 0; k < m->used_rule_count; k++) used = used || m->used_rules[k] == rule;
+    if (!used && rule->kind == ITEM_RULE && !c->sources[rule->span.source].library &&
+        strcmp(rule->pattern->name, "expect") == 0)
       text_append(out, "\nnot used: %s (%s)\n", one_line(c, rule->span), place_text(c, rule->span));
   }
 }

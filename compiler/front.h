@@ -51,6 +51,13 @@ struct Model {
   int choice_count;
   struct NormaliserChoice *normalisers; /* likewise: normaliser.c */
   int normaliser_count;
+  struct ExpectRecord { /* an expect(...) and what it was taken by: filled with the notes */
+    Span span;
+    const char *rules;
+  } * expectations;
+  int expectation_count;
+  const Item **used_rules; /* of expect */
+  int used_rule_count;
   Text notes; /* how each term is computed: filled by derive of the train program */
   bool checked;
   Graph *graphs[PROGRAM_COUNT];
@@ -357,6 +364,12 @@ int positional_count(const Expr *call);
 
 bool is_family(const Model *, Name);
 Value make_distribution(Elaborator *, const Expr *call);
+/* Does a rule's pattern, as in normal(m, s), match d? Its names and d's parameters are appended as formals and values.
+ */
+bool match_distribution(Elaborator *, const Expr *pattern, const Value *d, Formal *, Value *, int *count);
+bool expr_mentions(const Expr *, Name);
+/* A rule's right side at values of its names. */
+Value apply_rule(Elaborator *, const Item *rule, const Formal *, Value *, int count, Span);
 /* The family that a rule's pattern, as in normal(m, s), speaks of (NULL after reporting), and the formal that one of
  * its arguments stands for. */
 const Item *family_of_pattern(Elaborator *, const Expr *pattern);
@@ -490,6 +503,7 @@ typedef struct Terms {
   int count;
 } Terms;
 bool is_objective_word(Name);
+Value call_expect(Elaborator *, const Expr *call, Span); /* expectations.c */
 /* `call` is NULL for a bare name. */
 Value call_objective_word(Elaborator *, Name, const Expr *call, Span);
 Value latent_draw(Elaborator *, Item *latent, Span);

@@ -14,6 +14,31 @@ static const Value *proximal(const Value *prior) {
   return prior->combinator == COMBINE_NONE && distribution_find_field(prior->family, "prox") ? prior : NULL;
 }
 
+static bool reaches(const Node *node, const Node *leaf, bool *seen) {
+  if (node == leaf) return true;
+  if (seen[node->id]) return false;
+  seen[node->id] = true;
+  for (int i = 0; i < node->operand_count; i++)
+    if (reaches(node->operands[i], leaf, seen)) return true;
+  return false;
+}
+
+/* A prior that changes with the latent has no prox that its declaration could know of. */
+static bool check_parameters(const Inference *in, const Value *prior, const Node *z) {
+  Elaborator *e = in->e;
+  const Value **parameters = NULL;
+  int count = distribution_parameters(e, prior, &parameters, 0);
+  bool *seen = arena_array(e->c, bool, e->graph->count);
+  for (int i = 0; i < count; i++) {
+    if (parameters[i]->kind != VALUE_TENSOR || !reaches(parameters[i]->node, z, seen)) continue;
+    Diagnostic *d = error_at(e->c, "cycle", prior->span, "the prior of `%s` depends on `%s` itself",
+                             in->latents[0]->name, in->latents[0]->name);
+    note_at(d, in->span, "`%s` is inferred here", in->latents[0]->name);
+    return false;
+  }
+  return true;
+}
+
 static void report_no_prox(const Inference *in, const Value *prior) {
   Elaborator *e = in->e;
   Diagnostic *d = error_at(e->c, "no-prox", prior->span, "%s declares no `prox`, and %s is made of the prior's",
@@ -73,6 +98,7 @@ bool infer_by_prox(Inference *in, Value *values) {
   Node *first = build_carried(g, &in->shapes[0], in->axes, &in->supports[0].facts); /* stands for any value of it */
   Value prior = prior_at(in, 0, &first);
   if (prior.kind != VALUE_DISTRIBUTION) return false;
+  if (!check_parameters(in, &prior, first)) return false;
   const Value *own = proximal(&prior);
   if (!own) {
     report_no_prox(in, &prior);

@@ -27,6 +27,10 @@ static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bo
   return false;
 }
 
+bool depends_on_draw(Elaborator *e, const Node *node, Name latent) {
+  return depends_on_noise_of(e, node, latent, arena_array(e->c, bool, e->graph->count));
+}
+
 /* Rule 5: only Monte Carlo is sound where the prior mentions a latent whose posterior depends on this one. */
 static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
   bool *seen = arena_array(e->c, bool, e->graph->count);
@@ -77,6 +81,7 @@ Value sum_nodes(Elaborator *e, const NodeDim *nodes, Value v, Span span) {
 static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
   bool missing;
   Value v = closed_kl(e, pair->q, pair->p, &pair->shape, pair->span, &missing, &pair->rule);
+  if (missing && kl_by_expectations(e, pair, result)) return true;
   pair->why = arena_printf(e->c, "no `rule kl(%s(...), %s(...))` is declared", distribution_name(pair->q),
                            distribution_name(pair->p));
   if (!missing) *result = v;
@@ -256,6 +261,7 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
     text_append(&m->notes, ", %d nodes, %s", pair->nodes, pair->how);
     if (pair->error >= 0) text_append(&m->notes, ", error about %.1g nats", pair->error);
   }
+  if (rule == KL_RULE_CLOSED && pair->how) text_append(&m->notes, ", term by term: %s", pair->how);
   if (rule == KL_RULE_SUM) text_append(&m->notes, " over %d values", pair->nodes);
   if (reason) text_append(&m->notes, pair->method.rule == KL_RULE_BEST ? ": %s" : ", %s", reason);
   text_append(&m->notes, "\n");

@@ -22,6 +22,10 @@ typedef struct KlPair {
 /* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
 bool kl_by_sum(Elaborator *, KlPair *, Value *result);
 bool kl_by_quadrature(Elaborator *, KlPair *, Value *result);
+/* expectations.c: q's entropy and the expectation of p's log_pdf, term by term. */
+bool kl_by_expectations(Elaborator *, KlPair *, Value *result);
+/* Does the value depend on the draw of this latent? */
+bool depends_on_draw(Elaborator *, const Node *, Name latent);
 
 /* The variable's shape with one more dim of constants: in front where the last dim is long enough to be run along. */
 typedef struct NodeDim {

@@ -14,10 +14,11 @@ typedef enum Word {
   WORD_LOG_JOINT,
   WORD_LOG_WEIGHT,
   WORD_ELBO,
-  WORD_ENTROPY_ELBO
+  WORD_ENTROPY_ELBO,
+  WORD_EXPECT
 } Word;
-static const char *const word_names[] = {"log_lik",  "kl",        "kl_each",    "entropy", "log_prior",
-                                         "log_post", "log_joint", "log_weight", "elbo",    "entropy_elbo"};
+static const char *const word_names[] = {"log_lik",   "kl",         "kl_each", "entropy",      "log_prior", "log_post",
+                                         "log_joint", "log_weight", "elbo",    "entropy_elbo", "expect"};
 enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
 
 static int find_word(Name name) {
@@ -466,6 +467,7 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
 
 Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span) {
   Word word = (Word)find_word(name);
+  if (word == WORD_EXPECT) return call_expect(e, call, span);
   KlMethod method = KL_BEST;
   ElboOptions options;
   Terms terms = {0};

@@ -176,6 +176,9 @@ void test_derivatives(Testing *, const Subject *, const Point *, const Mass *);
 void test_prox(Testing *, const Subject *, const Program *density, const Point *, const Mass *);
 /* One `rule kl`: true if it could be tested; the report's line. */
 const char *test_rule(Model *, const Item *rule, uint64_t seed);
+const char *test_expect_rule(Model *, const Item *rule, uint64_t seed);
+/* The family of a rule's pattern, and the numbers that it fixes, as in laplace(0, b); NAN elsewhere. */
+bool read_pattern(Model *, const Expr *pattern, const Item **family, double *fixed);
 
 /* Draws: rows x event, malloc; noise of `field`'s arguments by seed. NULL if there is no such field. sharpness: what
  * the field's own extra formals are multiplied by. */

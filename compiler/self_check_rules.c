@@ -20,8 +20,7 @@ typedef struct Pair { /* the two sides of a rule, in one variant, at one setting
 /* ---- programs
  * -------------------------------------------------------------------------------------------------------- */
 
-/* Numbers that the pattern fixes, as in laplace(0, b); NAN elsewhere. */
-static bool read_pattern(Model *m, const Expr *pattern, const Item **family, double *fixed) {
+bool read_pattern(Model *m, const Expr *pattern, const Item **family, double *fixed) {
   int slots[MAX_SLOTS];
   if (pattern->argument_count > MAX_SLOTS) return false;
   *family = pattern_family(m, pattern, slots);
@@ -231,8 +230,8 @@ const char *test_rule(Model *m, const Item *rule, uint64_t seed) {
   double q_fixed[MAX_SLOTS], p_fixed[MAX_SLOTS];
   Found found = {0};
   Compilation *c = m->compilation;
-  if (strcmp(rule->pattern->name, "kl") != 0 || rule->pattern->argument_count != 2)
-    return arena_printf(c, "%s: not tested: only rules of kl are", span_text(c, rule->pattern->span));
+  if (strcmp(rule->pattern->name, "expect") == 0 && rule->pattern->argument_count == 1)
+    return test_expect_rule(m, rule, seed);
   if (!read_pattern(m, rule->pattern->arguments[0].value, &q, q_fixed) ||
       !read_pattern(m, rule->pattern->arguments[1].value, &p, p_fixed))
     found.skipped = "its sides are no two densities declared by themselves";
