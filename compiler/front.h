@@ -195,6 +195,7 @@ typedef struct Summed {
   Name latent;
   int axis;
   Value weight;
+  Node *members; /* the latent's value */
 } Summed;
 
 typedef struct Callee { /* functions and layers being called */
@@ -428,6 +429,9 @@ typedef struct PosteriorDraw {
 Value draw_exact(Elaborator *, const PosteriorDraw *);
 const Summed *find_summed(const Elaborator *, Name latent);
 Value sum_supports(Elaborator *, Value);
+/* What stands behind the `~` of a statement: of `sparsemax(scores)` and its like, the categorical distribution of these
+ * probabilities. */
+const Expr *posterior_expression(Elaborator *, const Item *statement);
 /* What a latent's name means, for a posterior that fits its variable. */
 Value posterior_draw(Elaborator *, const Item *posterior, const Item *latent, const Value *d, const Shape *,
                      unsigned axes, Span);

@@ -541,7 +541,7 @@ static const BuiltinRow general_functions[] = {
 
 static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions,
                                                    image_functions,   start_functions,    projection_functions,
-                                                   subset_functions};
+                                                   subset_functions,  support_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
