@@ -278,7 +278,7 @@ void mass_make(const Subject *s, const Program *density, const Point *setting, M
            s->support.special == SPECIAL_NONE)
     make_plane(&v, setting, m);
   else
-    m->reason = "events of more than two dims are not integrated";
+    m->reason = "events of more than two dims are not laid out on a grid";
 }
 
 void mass_free(Mass *m) {

@@ -98,7 +98,7 @@ Test(self_check, report_says_what_was_tested_and_what_was_not) {
   cr_expect(strstr(line_of(&report, "kl(pair"), "by Monte Carlo"), "%s", line_of(&report, "kl(pair"));
   spec_close(&s);
   report = check_with(
-      &s, "distribution d(z : real[3]; scale : positive) { log_pdf = sum(-abs(z) / scale) - 3 * log(2 * scale); }\n", 1,
+      &s, "distribution d(z : real[9]; scale : positive) { log_pdf = sum(-abs(z) / scale) - 9 * log(2 * scale); }\n", 1,
       false);
   cr_expect(strstr(report.lines[0].text, "not tested: density"), "%s", report.lines[0].text);
   spec_close(&s);
