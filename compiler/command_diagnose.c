@@ -38,7 +38,9 @@ static bool tensor_fails(const Diagnosis *d, const TensorReport *t) {
 static void print_row(Compilation *c, const Diagnosis *d, const TensorReport *t, int width) {
   printf("%-*s  %-12s", width, t->parameter->name, shape_words(c, &t->parameter->shape));
   if (!t->has_gradient) {
-    printf("  %s\n", t->parameter->fixed ? "fixed" : "not reached by the objective");
+    printf("  %s\n", t->parameter->solved  ? "solved"
+                     : t->parameter->fixed ? "fixed"
+                                           : "held by the step, or not reached by the objective");
     return;
   }
   printf(" %6ld %6ld", t->tested, t->kinks);

@@ -295,6 +295,9 @@ Value closed_log_lik(Elaborator *e, Item *likelihood, Span span) {
   Factors f = {.asked = span, .word = "log_lik = closed"};
   Residual r;
   if (!read_factors(e, &f) || !expected_residual(e, &f, likelihood, true, &r)) return value_error();
+  if (e->describe)
+    text_append(&e->model->notes, "log_lik(%s): closed form, a mean affine in latents with normal posteriors\n",
+                likelihood->name);
   return value_tensor(times(e, -0.5, two(e, IR_add, r.square, r.log_volume)), 0, span);
 }
 
@@ -600,5 +603,8 @@ bool entropy_terms(Elaborator *e, const Expr *call, Span span, Terms *terms) {
     Value entropy = distribution_field(e, &f.items[i].posterior, "entropy", NULL, &f.items[i].shape, span, &missing);
     put_term(e, terms, "entropy", f.items[i].latent->name, sum_all(e, entropy, span), w.posterior, span);
   }
+  if (e->describe)
+    text_append(&e->model->notes, "entropy_elbo: log_lik(%s) and the priors at their optimum for each batch\n",
+                likelihood->name);
   return e->c->error_count == 0;
 }

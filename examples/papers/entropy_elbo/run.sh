@@ -1,0 +1,57 @@
+#!/bin/sh
+# Sparse coding on entropies (Velychko et al. 2024): one command an experiment, run from the repository.
+#   run.sh bars [SEEDS]      bars by L-BFGS, learned objective beside that of the true bars (SEEDS: how many, 20)
+#   run.sh annealed [SEEDS]  the same with the prior's entropy weighted 10, 8, 6, 4, 2 in the first epochs
+#   run.sh diagonal [SEEDS]  the same with independent posteriors: the negative control
+#   run.sh gaussian          a Gaussian prior beside probabilistic PCA's closed optimum
+#   run.sh theorem           the standard ELBO and its sum of entropies meet (a picture)
+#   run.sh patches           natural patches, EM with the prior annealed; 40 batches an epoch
+#   run.sh map               Olshausen and Field's MAP codes on the same patches
+# SPMC: the command, build/spmc. PYTHON: one with numpy, python3. OUT: where everything goes, build/entropy_elbo.
+# IMAGES: whitened natural images [n, height, width], .npy (the last four).
+set -e
+here=$(dirname "$0")
+spmc=${SPMC:-build/spmc} python=${PYTHON:-python3} out=${OUT:-build/entropy_elbo}
+mkdir -p "$out"
+
+bars() { # NAME SPEC SEEDS
+  runs=
+  for seed in $(seq 0 $(($3 - 1))); do
+    data=$out/bars$seed.npy
+    [ -f "$data" ] || "$python" "$here/make_bars.py" "$data" --seed "$seed"
+    "$spmc" train "$2" --data x="$data" --seed "$seed" --threads 1 --quiet --force --out "$out/$1$seed"
+    [ -f "$out/truth$seed/model.safetensors" ] ||
+      "$spmc" train "$here/bars_truth.spm" --data x="$data" --seed "$seed" --threads 1 --quiet --force --out "$out/truth$seed"
+    runs="$runs $out/$1$seed $out/truth$seed"
+  done
+  "$python" "$here/compare_bars.py" 5 $runs
+}
+
+patches() { # FILE ROWS SIDE
+  [ -f "$1" ] || "$python" "$here/cut_patches.py" "${IMAGES:?set IMAGES to an .npy file of whitened images}" "$1" --rows "$2" --side "$3"
+}
+
+case $1 in
+bars) bars learned specs/entropy_bars.spm "${2:-20}" ;;
+annealed) bars annealed "$here/bars_annealed.spm" "${2:-20}" ;;
+diagonal) bars diagonal "$here/bars_diagonal.spm" "${2:-6}" ;;
+gaussian)
+  patches "$out/small.npy" 10240 8
+  "$python" "$here/ppca.py" "$out/small.npy" 16
+  "$spmc" train specs/entropy_gaussian.spm K=16 --data x="$out/small.npy" --test x="$out/small.npy" --epochs 60 --seed 0 --plain --force --out "$out/gaussian"
+  ;;
+theorem)
+  patches "$out/small.npy" 10240 8
+  "$spmc" train "$here/elbo_schedule.spm" K=16 --data x="$out/small.npy" --seed 0 --plain --force --out "$out/theorem"
+  "$python" "$here/draw_columns.py" "$out/theorem" "$out/theorem/figures/entropies.svg" -20 20 elbo entropies
+  ;;
+patches)
+  patches "$out/patches.npy" 20480 16
+  "$spmc" train specs/entropy_patches.spm --data x="$out/patches.npy" --seed 0 --plain --force --out "$out/patches"
+  ;;
+map)
+  patches "$out/patches.npy" 20480 16
+  "$spmc" train specs/map_sparse_coding.spm --data x="$out/patches.npy" --seed 0 --plain --force --out "$out/map"
+  ;;
+*) sed -n 's/^#   //p' "$0"; exit 1 ;;
+esac
