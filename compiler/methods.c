@@ -172,7 +172,10 @@ static bool relaxed_options(Elaborator *e, const PosteriorDraw *p, const Field *
     }
     values[i] = elaborate(e, a ? a->value : option->initial);
     values[i].span = a ? a->value->span : by->span;
-    if (values[i].kind == VALUE_ERROR) return false;
+    if (!value_is_numeric(&values[i])) {
+      value_node(e, &values[i]); /* says so, unless it is an error already */
+      return false;
+    }
     if (values[i].kind == VALUE_TENSOR && values[i].node->axes) {
       error_at(e->c, "argument", values[i].span, "the %s is one for all data", option->name);
       return false;

@@ -52,7 +52,7 @@ def their_probe(codes, labels, test, answers, momentum):
     speed_W, speed_b = np.zeros_like(W), np.zeros_like(b)
     for _ in range(20):
         order = random.permutation(len(codes))
-        for rows in np.split(order, len(order) // 32):
+        for rows in np.array_split(order, len(order) // 32):
             x = codes[rows]
             scores = x @ W.T + b
             slope = softmax(np.maximum(scores, 0))
@@ -75,7 +75,7 @@ def converged_probe(codes, labels, test, answers):
     first, second, step, epochs = np.zeros_like(W), np.zeros_like(W), 0, 60
     for epoch in range(epochs):
         order = random.permutation(len(codes))
-        for rows in np.split(order, len(order) // 500):
+        for rows in np.array_split(order, len(order) // 500):
             step += 1
             slope = softmax(codes[rows] @ W.T)
             slope[np.arange(len(rows)), labels[rows]] -= 1

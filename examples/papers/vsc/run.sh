@@ -14,8 +14,7 @@ mkdir -p "$out"
 run() { # run NAME SPEC VALUE...
   name=$1 spec=$2
   shift 2
-  [ -e "$out/$name/model.safetensors" ] && { echo "$name: already there"; return; }
-  "$spmc" train "$root/specs/$spec" "$@" --data "x=$fashion/train-images-idx3-ubyte.gz" \
+  [ -e "$out/$name/model.safetensors" ] || "$spmc" train "$root/specs/$spec" "$@" --data "x=$fashion/train-images-idx3-ubyte.gz" \
     --test "x=$fashion/t10k-images-idx3-ubyte.gz" --batch 32 --epochs "$epochs" --seed 1 --threads 1 --plain --force \
     --out "$out/$name" >"$out/$name.log"
   awk -v name="$name" '/^test/ { seen = 1 } seen && $1 == "elbo" { elbo = $2 } seen && $1 == "relaxation_gap" { gap = $2 }
