@@ -164,7 +164,7 @@ static Node *identity_select(Graph *graph, Node *condition, Node *a, Node *b) {
 static Node *identity(Graph *graph, Op op, Node **x, int count) {
   if (count == 1) return identity_unary(graph, op, x[0]);
   if (count == 2) return identity_binary(graph, op, x[0], x[1]);
-  return identity_select(graph, x[0], x[1], x[2]);
+  return op == IR_select ? identity_select(graph, x[0], x[1], x[2]) : NULL;
 }
 
 /* --- moving spread and expand outwards --- */

@@ -332,18 +332,18 @@ static bool mentions(const Expr *x, Name name) {
   return mentions(x->a, name) || mentions(x->b, name) || mentions(x->c, name);
 }
 
-/* A condition known before training selects at once: the other branch makes no parameters. Under `training` the other
- * branch is walked all the same, since a running_mean in it is updated though nobody reads it. */
+/* A condition known before training selects at once: the other branch makes no parameters. Under `training` both
+ * are walked, in the order of the text: a running_mean in the other is updated though nobody reads it, and layers have
+ * the same names in every program. */
 static Value elaborate_conditional(Elaborator *e, const Expr *x) {
   Value condition = elaborate(e, x->a);
   if (condition.kind == VALUE_ERROR) return condition;
   if (condition.kind == VALUE_NUMBER) {
     bool first = condition.dim.size != 0;
-    if (mentions(x->a, intern(e->c, "training"))) {
-      Value other = elaborate(e, first ? x->c : x->b);
-      if (other.kind == VALUE_ERROR) return other;
-    }
-    return elaborate(e, first ? x->b : x->c);
+    if (!mentions(x->a, intern(e->c, "training"))) return elaborate(e, first ? x->b : x->c);
+    Value b = elaborate(e, x->b), c = elaborate(e, x->c);
+    if (b.kind == VALUE_ERROR || c.kind == VALUE_ERROR) return value_error();
+    return first ? b : c;
   }
   Value b = elaborate(e, x->b), c = elaborate(e, x->c);
   return apply3(e, IR_select, condition, b, c, x->span);

@@ -1,6 +1,7 @@
 /* Emit: plans -> the C text of one model. Strips (for libtcc) and loops (for gcc and clang) differ only in fused loops;
  * everything else is written here once. Requires placed plans of one signature; leaves C99 with the same bytes for the
  * same plans. The descriptor stands in emit_descriptor.c. */
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -155,6 +156,10 @@ static void emit_along(Emitter *e, Text *text, const Along *a) {
              a->exclusive, to, from);
     return;
   }
+  if (a->op == IR_sum && a->inner == 1 && extent_is_one(a->outer)) {
+    put_line(text, 1, "%s[0] = %s(%s, %s);", to, kernel_name(e, "sum"), extent, from);
+    return;
+  }
   const char *name = a->op == IR_sum ? "reduce_sum" : a->op == IR_max_of ? "reduce_max" : "first_max_mask";
   put_line(text, 1, "%s(%s, %s, %ld, %s, %s);", kernel_name(e, name), outer, extent, a->inner, to, from);
 }
@@ -197,7 +202,6 @@ static void emit_line(Emitter *e, Text *text, const Line *l) {
 
 static void emit_top(Emitter *e, Text *text, const Top *t) {
   const char *kernel = kernel_name(e, t->search ? "last_taken" : "mark_taken");
-  e->first_used = e->first_used || !t->search;
   put_line(text, 1, "%s(%s, %ld, %ld, %s, %s, %s);", kernel, t->search ? "call->rows" : "rows, first", t->groups, t->n,
            t->to.tensor->name, t->x.tensor->name, t->other.tensor->name);
 }
@@ -216,7 +220,6 @@ static void emit_draw_of_members(Emitter *e, Text *text, const Draw *draw, const
       text_append(&member, "(%s) * %ld + call->members[%d * call->capacity + first + i0]", before,
                   e->plan->support_extents[v], place++);
     }
-  e->first_used = true;
   put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++)");
   put_line(text, 2, "for (long i1 = 0; i1 < %d; i1++)", samples);
   put_line(text, 3,
@@ -245,7 +248,6 @@ static void emit_gather(Emitter *e, Text *text, const Members *m) {
   const char *from = m->from.tensor->name, *row = "", *members = members_text(e, m, "call", "(first + i0)");
   if (m->domain >= 0)
     row = arena_printf(e->compilation, " + (long)%s * %ld", link_text(e, "call", m->domain, "first + i0"), m->row);
-  e->first_used = true;
   put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++)");
   if (m->repeats > 1) put_line(text, 2, "for (long i1 = 0; i1 < %ld; i1++)", m->repeats);
   const char *repeat_to = m->repeats > 1 ? arena_printf(e->compilation, " + i1 * %ld", m->to_repeat) : "";
@@ -262,7 +264,6 @@ static void emit_collect(Emitter *e, Text *text, const Members *m, int domain) {
   put_line(text, 1, "%s(%s, %s, %s);", kernel_name(e, "fill"),
            partial ? arena_printf(e->compilation, "%ld", m->row) : arena_printf(e->compilation, "rows * %ld", m->row),
            to, number_address(e, 0));
-  e->first_used = true;
   if (partial) {
     put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++) {");
   } else {
@@ -287,7 +288,6 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   const Tensor *to = draw->to.tensor;
   if (draw->noise < 0) {
     put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++) %s[i0] = (real)(first + i0);", to->name);
-    e->first_used = true;
     return;
   }
   const Noise *noise = &e->plan->signature->noises[draw->noise];
@@ -296,7 +296,6 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
   int samples = noise->axes & AXIS_SAMPLE ? e->plan->samples : 1;
   long size = shape_size(&noise->shape);
   const char *where = rows ? "call->first_row + first, rows" : "0, 1";
-  e->first_used = e->first_used || rows;
   const char *inner = draw->inner.tensor == NULL
                           ? arena_printf(e->compilation, "%d", (int)draw->inner.number)
                           : arena_printf(e->compilation, "(unsigned)(int)*(%s)", address_text(e, &draw->inner, 0, ""));
@@ -391,9 +390,6 @@ static const char *call_of(Emitter *e, const Tensor *t) {
 static const char *base_of_tensor(Emitter *e, const Tensor *t) {
   bool here = e->phase->kind == PHASE_ROWS && t->domain == e->phase->domain;
   long row = t->rows && here && t->storage != STORE_TILE ? t->size : 0;
-  e->first_used = e->first_used || row != 0;
-  e->scratch_used = e->scratch_used || t->storage == STORE_TILE || t->storage == STORE_FIXED;
-  e->unit_used = e->unit_used || t->storage == STORE_PARTIAL;
   switch (t->storage) {
   case STORE_PARAMETER: return sum_text(e, "call->parameters", t->offset, "", 0, 0);
   case STORE_DATA: return sum_text(e, arena_printf(e->compilation, "call->data[%d]", t->index), 0, "", 0, row);
@@ -444,20 +440,38 @@ static const char *shape_comment(Emitter *e, const Tensor *t) {
   return text.bytes;
 }
 
-static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
-  bool *seen = arena_array(e->compilation, bool, e->plan->tensor_count);
+enum { DECLARATION_COLUMNS = 112 };
+
+/* Tensors of one kind share a statement as long as a line holds them; their shapes stand behind. */
+static void end_declarations(Text *text, Text *names, Text *shapes) {
+  if (names->length > 0) put_line(text, 1, "%s; /* %s */", names->bytes, shapes->bytes);
+  names->length = shapes->length = 0;
+}
+
+static void declare_some(Emitter *e, Text *text, const StepList *list, bool *seen, bool constant) {
+  Text names = {.compilation = e->compilation}, shapes = names;
   for (int i = 0; i < list->count; i++) {
     Use *uses;
     int count = step_uses(e->compilation, &list->steps[i], &uses);
     for (int u = 0; u < count; u++) {
       const Tensor *t = uses[u].access->tensor;
-      if (seen[t->id]) continue;
+      if (seen[t->id] || is_read_only(t) != constant) continue;
       seen[t->id] = true;
-      const char *base = base_of_tensor(e, t);
-      put_line(text, 1, "%sreal *%s = %s; /* %s */", is_read_only(t) ? "const " : "", t->name, base,
-               shape_comment(e, t));
+      const char *base = base_of_tensor(e, t), *shape = shape_comment(e, t);
+      const size_t length = names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + 18;
+      if (length > DECLARATION_COLUMNS) end_declarations(text, &names, &shapes);
+      const char *start = names.length > 0 ? ", " : constant ? "const real " : "real ";
+      text_append(&names, "%s*%s = %s", start, t->name, base);
+      text_append(&shapes, "%s%s", shapes.length > 0 ? ", " : "", shape);
     }
   }
+  end_declarations(text, &names, &shapes);
+}
+
+static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
+  bool *seen = arena_array(e->compilation, bool, e->plan->tensor_count);
+  declare_some(e, text, list, seen, true);
+  declare_some(e, text, list, seen, false);
 }
 
 static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
@@ -466,7 +480,7 @@ static void start_function(Emitter *e, const char *name) {
   e->function = name;
   e->last_comment = NULL;
   e->number_count = e->loop_number = 0;
-  e->first_used = e->scratch_used = e->unit_used = e->zero_used = false;
+
   e->functions = (Text){.compilation = e->compilation};
 }
 
@@ -501,39 +515,50 @@ static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   }
 }
 
-static bool range_uses(const Range *range, int domain) {
-  for (int i = 0; i < range->body.count; i++)
-    if (range->body.steps[i].domain == domain) return true;
+static bool is_letter(char c) { return isalnum((unsigned char)c) || c == '_'; }
+
+/* Does the text mention the word, outside comments? */
+static bool says(const Text *text, const char *word) {
+  const size_t length = strlen(word);
+  const char *start = text->length > 0 ? text->bytes : "", *comment;
+  for (const char *at = start; *at != '\0'; at++) {
+    if (at[0] == '/' && at[1] == '*' && (comment = strstr(at, "*/")) != NULL) at = comment + 1;
+    if (strncmp(at, word, length) == 0 && (at == start || !is_letter(at[-1])) && !is_letter(at[length])) return true;
+  }
   return false;
 }
 
+/* The function's body: what its text mentions is defined, and what it does not mention of its parameters is said. */
 static void finish_function(Emitter *e, const char *heading, const Text *declarations, const Text *steps) {
-  Text *out = &e->body;
-  text_append(out, "\n%s%s {\n", e->functions.length > 0 ? e->functions.bytes : "", heading);
-  if (uses_rows(e)) {
-    put_line(out, 1, "const long first = unit * call->tile;");
-    put_line(out, 1, "const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;");
-  } else if (e->range != NULL) {
-    put_line(out, 1, "const long rows = call->rows;");
-    for (int d = 1; d < e->plan->domain_count; d++)
-      if (range_uses(e->range, d)) put_line(out, 1, "const long rows_%d = call->domains[%d].rows;", d, d);
-    put_line(out, 1, "const long from = unit * %ld;", e->range->part);
-    put_line(out, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
-             e->range->leading, e->range->part);
-  }
+  Text *out = &e->body, body = {.compilation = e->compilation}, head = body;
   for (int i = 0; i < e->number_count; i++)
-    put_line(out, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
-  text_append(out, "%s", declarations->length > 0 ? declarations->bytes : "");
-  bool unit_unused = !uses_rows(e) && e->range == NULL;
-  if (!e->scratch_used && unit_unused)
-    put_line(out, 1, "(void)scratch, (void)unit;");
-  else if (!e->scratch_used)
-    put_line(out, 1, "(void)scratch;");
-  else if (unit_unused)
-    put_line(out, 1, "(void)unit;");
-  if (uses_rows(e)) put_line(out, 1, "(void)rows;");
-  if (e->range != NULL) put_line(out, 1, "(void)rows, (void)count;");
-  text_append(out, "%s}\n", steps->length > 0 ? steps->bytes : "");
+    put_line(&body, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
+  text_append(&body, "%s", declarations->length > 0 ? declarations->bytes : "");
+  text_append(&body, "%s", steps->length > 0 ? steps->bytes : "");
+  const bool rows = says(&body, "rows");
+  if (uses_rows(e) && (rows || says(&body, "first"))) put_line(&head, 1, "const long first = unit * call->tile;");
+  if (uses_rows(e) && rows)
+    put_line(&head, 1, "const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;");
+  if (e->range != NULL && rows) put_line(&head, 1, "const long rows = call->rows;");
+  for (int d = 1; e->range != NULL && d < e->plan->domain_count; d++)
+    if (says(&body, arena_printf(e->compilation, "rows_%d", d)))
+      put_line(&head, 1, "const long rows_%d = call->domains[%d].rows;", d, d);
+  if (e->range != NULL && (says(&body, "count") || says(&body, "from")))
+    put_line(&head, 1, "const long from = unit * %ld;", e->range->part);
+  if (e->range != NULL && says(&body, "count"))
+    put_line(&head, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
+             e->range->leading, e->range->part);
+  text_append(out, "\n%s%s {\n%s", e->functions.length > 0 ? e->functions.bytes : "", heading,
+              head.length > 0 ? head.bytes : "");
+  const char *between = "  (void)";
+  for (int i = 0; i < 3; i++) {
+    const char *name = ((const char *const[]){"call", "scratch", "unit"})[i];
+    if (says(&body, name) || says(&head, name)) continue;
+    text_append(out, "%s%s", between, name);
+    between = ", (void)";
+  }
+  if (between[0] == ',') text_append(out, ";\n");
+  text_append(out, "%s}\n", body.length > 0 ? body.bytes : "");
 }
 
 const char *phase_function(Emitter *e, const Plan *plan, int phase) {
@@ -590,11 +615,21 @@ static void emit_kernels(Emitter *e, Text *text) {
       text_append(text, "%s SPM_K(%s)%s;\n", kernel_table[i].result, kernel_table[i].name, kernel_table[i].arguments);
 }
 
+/* Everything is rendered once to see which loops are alike. */
+static struct LoopForms *note_loops(const Emitter *e, Plan *const *plans, int plan_count) {
+  Emitter first = *e;
+  first.forms = loop_forms_create(e->compilation);
+  first.noting = true;
+  for (int p = 0; p < plan_count; p++) emit_plan(&first, plans[p]);
+  return first.forms;
+}
+
 static Emitter *emit_all(Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
                          int plan_count, const Training *trainings, int training_count, Rendering rendering) {
   Emitter *e = arena_new(c, Emitter);
   *e = (Emitter){.compilation = c, .model = model_name, .rendering = rendering, .body = {.compilation = c}};
   e->kernels_used = arena_array(c, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
+  e->forms = rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;
   for (int p = 0; p < plan_count; p++) emit_plan(e, plans[p]);
   emit_signature(e, signature);
   for (int p = 0; p < plan_count; p++) emit_program(e, plans[p]);

@@ -16,15 +16,12 @@ typedef struct Emitter {
   const char *function;          /* name of the one being written */
   int loop_number;
   const char *last_comment;
-  struct LoopFunction { /* loops: functions so far, so that one that several phases need is written once */
-    const char *text, *name;
-  } * loop_functions;
-  int loop_function_count;
+  struct LoopForms *forms;       /* loops: those that are alike; see emit_shared.c */
+  bool noting;                   /* the first time, when they are noted */
   /* of the function being written */
   const Phase *phase;
   const Range *range;
   int rows_of; /* in a range: the domain whose rows the step runs over */
-  bool first_used, scratch_used, unit_used, zero_used;
   int round_depth; /* loops of rounds around the step */
   double *numbers; /* strips: constants that stand in memory */
   int number_count;
@@ -51,6 +48,13 @@ const char *address_text(Emitter *, const Access *, int loops, const char *moved
 void put_comment(Emitter *, Text *, int indent, const Node *);
 /* A pointer to a constant in the function's frame (strips). */
 const char *number_address(Emitter *, double value);
+
+/* emit_shared.c. `text`: a function from behind its name's parenthesis on. */
+struct LoopForms *loop_forms_create(Compilation *);
+void loop_forms_note(Compilation *, struct LoopForms *, const char *text);
+/* The arguments that a call needs before its own; its function's name, `fresh` if it has to be written, with the text
+ * `shared`, which else is NULL. */
+const char *loop_forms_call(Emitter *, const char *text, const char **name, const char **shared, const char *fresh);
 
 void emit_loop_strips(Emitter *, Text *, const Step *);
 void emit_loop_plain(Emitter *, Text *, const Step *);

@@ -152,7 +152,7 @@ static bool is_stored(const Nest *nest, int number) {
 static bool goes_inline(const Nest *nest, int number, const char *text) {
   const Instruction *instruction = &nest->loop->instructions[number];
   bool named = instruction->op != OP_COUNT && instruction->node != NULL && instruction->node->name != NULL;
-  if (nest->uses[number] != 1 || strlen(text) > 72) return false;
+  if (nest->uses[number] != 1 || strlen(text) > 84) return false;
   if (is_stored(nest, number)) return !nest->reads_written[number];
   return !named;
 }
@@ -324,20 +324,20 @@ static void add_item(Text *list, size_t *line_start, const char *item) {
   text_append(list, "%s", item);
 }
 
-/* The function with this text that is already there, or a new one. */
-static const char *function_named(Emitter *e, const char *text, const Node *node) {
-  for (int i = 0; i < e->loop_function_count; i++)
-    if (strcmp(e->loop_functions[i].text, text) == 0) return e->loop_functions[i].name;
-  const char *name = arena_printf(e->compilation, "%s_loop_%d", e->function, ++e->loop_number);
-  e->loop_functions = arena_grow(e->compilation, e->loop_functions, e->loop_function_count, sizeof *e->loop_functions);
-  e->loop_functions[e->loop_function_count].text = text;
-  e->loop_functions[e->loop_function_count++].name = name;
-  const char *said = e->last_comment;
-  e->last_comment = NULL;
-  put_comment(e, &e->functions, 0, node);
-  e->last_comment = said;
-  text_append(&e->functions, "static void %s(%s}\n\n", name, text);
-  return name;
+/* A call of the function with this text, which is written unless one like it is there. */
+static void put_call(Emitter *e, Text *text, const char *function, const char *arguments, const Node *node) {
+  const char *name, *shared, *fresh = arena_printf(e->compilation, "%s_loop_%d", e->function, e->loop_number + 1);
+  if (e->noting) loop_forms_note(e->compilation, e->forms, function);
+  const char *more = loop_forms_call(e, function, &name, &shared, fresh);
+  if (shared) {
+    e->loop_number++;
+    const char *said = e->last_comment;
+    e->last_comment = NULL;
+    put_comment(e, &e->functions, 0, node);
+    e->last_comment = said;
+    text_append(&e->functions, "static void %s(%s}\n\n", name, shared);
+  }
+  put_line(text, 1, "%s(%s%s);", name, more, arguments);
 }
 
 /* A few numbers of the step: no loop, and no function of its own. */
@@ -375,5 +375,5 @@ void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
   text_append(&function, "%s) {\n", heading.bytes);
   emit_fills(&nest);
   emit_nest(&nest);
-  put_line(text, 1, "%s(%s);", function_named(e, function.bytes, step->node), call.bytes);
+  put_call(e, text, function.bytes, call.bytes, step->node);
 }

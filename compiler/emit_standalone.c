@@ -100,6 +100,18 @@ static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
   return true;
 }
 
+static bool lacks_domains(const Model *m, Plan *const *plans, int count) {
+  (void)m;
+  for (int p = 0; p < count; p++)
+    if (plans[p]->domain_count > 1) return false;
+  return true;
+}
+
+static bool lacks_givens(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return m->signature.given_count == 0;
+}
+
 static bool lacks_rates(const Model *m, Plan *const *plans, int count) { /* learning rates that are computed */
   (void)m;
   for (int p = 0; p < count; p++)
@@ -126,9 +138,10 @@ static const struct {
   const char *name;
   Lacks *lacks;
 } features[] = {
-    {"SPM_ONE_THREAD", always},    {"SPM_NO_STATES", lacks_states}, {"SPM_NO_PROJECTIONS", lacks_projections},
-    {"SPM_NO_ADAM", lacks_adam},   {"SPM_NO_SGD", lacks_sgd},       {"SPM_NO_MAXIMA", lacks_maxima},
-    {"SPM_NO_RATES", lacks_rates}, {"SPM_NO_LABELS", lacks_labels}, {"SPM_NO_GAPS", lacks_gaps},
+    {"SPM_ONE_THREAD", always},      {"SPM_NO_STATES", lacks_states},   {"SPM_NO_PROJECTIONS", lacks_projections},
+    {"SPM_NO_ADAM", lacks_adam},     {"SPM_NO_SGD", lacks_sgd},         {"SPM_NO_MAXIMA", lacks_maxima},
+    {"SPM_NO_RATES", lacks_rates},   {"SPM_NO_DOMAINS", lacks_domains}, {"SPM_NO_GIVENS", lacks_givens},
+    {"SPM_NO_LABELS", lacks_labels}, {"SPM_NO_GAPS", lacks_gaps},
 };
 enum { FEATURES = sizeof features / sizeof *features };
 

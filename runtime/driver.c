@@ -90,6 +90,7 @@ int spm_all_finite(const real *values, long count) {
 
 /* ---- rows of members ----------------------------------------------------------------------------------------- */
 
+#ifndef SPM_NO_DOMAINS
 void spm_place_domains(struct spm_run *run) {
   const struct spm_program *program = run->program;
   run->domains[0] = run->call;
@@ -189,14 +190,19 @@ void spm_find_members(struct spm_run *run, int domain) {
   ((int *)call->first)[run->call.rows] = (int)rows;
   call->rows = rows;
 }
+#endif
 
 /* ---- units --------------------------------------------------------------------------------------------------- */
 
 static void spread(const struct spm_run *run, long units, spm_unit_function function, void *context) {
+#ifdef SPM_ONE_THREAD
+  (void)run;
+#else
   if (run->workers.spread && units > 1) {
     run->workers.spread(run->workers.pool, units, function, context);
     return;
   }
+#endif
   for (long unit = 0; unit < units; unit++) function(context, unit, 0);
 }
 
@@ -209,7 +215,12 @@ struct phase_context {
 
 /* What a row phase is called with. */
 static const struct spm_call *call_of(const struct spm_run *run, const struct spm_phase *phase) {
-  return phase->domain > 0 ? &run->domains[phase->domain] : &run->call;
+#ifndef SPM_NO_DOMAINS
+  if (phase->domain > 0) return &run->domains[phase->domain];
+#else
+  (void)phase;
+#endif
+  return &run->call;
 }
 
 /* A domain without rows has one tile all the same: its statistics are 0. */
@@ -223,11 +234,12 @@ static void run_unit(void *context, long unit, int thread) {
 /* ---- statistics ---------------------------------------------------------------------------------------------- */
 
 static void combine_two(int combine, real *into, const real *from, long count) {
-  if (combine == SPM_MAX) {
+#ifndef SPM_NO_MAXIMA
+  if (combine == SPM_MAX)
     for (long i = 0; i < count; i++) into[i] = from[i] > into[i] || from[i] != from[i] ? from[i] : into[i];
-  } else {
+#endif
+  if (combine == SPM_SUM)
     for (long i = 0; i < count; i++) into[i] += from[i];
-  }
 }
 
 /* A block of one statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
@@ -249,7 +261,9 @@ static void combine_unit(void *context, long unit, int thread) {
 static void run_row_phase(struct spm_run *run, const struct spm_phase *phase) {
   struct phase_context context = {run, phase};
   long blocks = 0;
+#ifndef SPM_NO_DOMAINS
   if (phase->domain > 0 && run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
+#endif
   spread(run, tiles_of(call_of(run, phase)), run_unit, &context);
   for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
   spread(run, blocks, combine_unit, &context);
@@ -279,11 +293,15 @@ static void update(struct update_context *c, int parameter, long offset, const r
     return;
   }
   real *values = c->parameters + offset;
+#ifndef SPM_NO_ADAM
   if (o->kind == SPM_ADAM)
     spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, c->lr, o->beta1,
                     o->beta2, o->epsilon, o->weight_decay);
-  else
+#endif
+#ifndef SPM_NO_SGD
+  if (o->kind == SPM_SGD)
     spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, c->lr, o->momentum, o->weight_decay);
+#endif
 }
 
 static int updated_in_phase(const struct update_context *c, const struct spm_range *range) {
@@ -357,19 +375,7 @@ static void run_updates(struct update_context *c) {
 
 /* ---- whole programs ------------------------------------------------------------------------------------------ */
 
-static void prepare(struct spm_run *run) {
-  struct spm_call *call = &run->call;
-  call->tile = spm_tile_rows(call->rows);
-  spm_place_domains(run);
-  if (call->state_next && call->state && run->model->state_size > 0)
-    memcpy(call->state_next, call->state, sizeof(real) * (size_t)run->model->state_size);
-  /* Checked before it may have been computed, so it must not be left over from the step before. */
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *output = &run->program->outputs[i];
-    if (output->place == SPM_VALUES) memset(call->values + output->offset, 0, sizeof(real) * (size_t)output->size);
-  }
-}
-
+#ifndef SPM_NO_STATES
 static void store_state(const struct spm_run *run) {
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];
@@ -377,6 +383,29 @@ static void store_state(const struct spm_run *run) {
     const real *from = spm_output_values(run, output);
     real *to = run->call.state_next + run->model->states[output->index].offset;
     if (from != to) memcpy(to, from, sizeof(real) * (size_t)output->size);
+  }
+}
+
+/* Nothing happened: the next state is this one. */
+static void keep_state(const struct spm_run *run) {
+  if (run->call.state_next && run->call.state && run->model->state_size > 0)
+    memcpy(run->call.state_next, run->call.state, sizeof(real) * (size_t)run->model->state_size);
+}
+#endif
+
+static void prepare(struct spm_run *run) {
+  struct spm_call *call = &run->call;
+  call->tile = spm_tile_rows(call->rows);
+#ifndef SPM_NO_DOMAINS
+  spm_place_domains(run);
+#endif
+#ifndef SPM_NO_STATES
+  keep_state(run);
+#endif
+  /* Checked before it may have been computed, so it must not be left over from the step before. */
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->place == SPM_VALUES) memset(call->values + output->offset, 0, sizeof(real) * (size_t)output->size);
   }
 }
 
@@ -393,7 +422,9 @@ void spm_run_program(struct spm_run *run) {
   struct update_context context = {.run = run};
   prepare(run);
   for (int p = 0; p < run->program->phase_count; p++) run_phase(&context, &run->program->phases[p]);
+#ifndef SPM_NO_STATES
   store_state(run);
+#endif
 }
 
 /* Are the objective and the gradients finite, as far as they are known? Those that a range makes are looked at when
@@ -420,8 +451,13 @@ static void clear_gradients(const struct spm_run *run) {
 }
 
 static double learning_rate(const struct spm_run *run, const struct spm_optimizer *optimizer) {
+#ifndef SPM_NO_RATES
   const struct spm_output *lr = spm_find_output(run->program, SPM_VALUE, "lr");
-  return lr ? (double)*spm_output_values(run, lr) : optimizer->lr;
+  if (lr) return (double)*spm_output_values(run, lr);
+#else
+  (void)run;
+#endif
+  return optimizer->lr;
 }
 
 static void report_broken(const struct update_context *c, struct spm_outcome *outcome) {
@@ -457,11 +493,14 @@ struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const str
   if (sound && !finite_so_far(run, &outcome)) sound = 0;
   if (!sound) {
     outcome.status = changed ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;
-    if (run->call.state_next && run->model->state_size > 0)
-      memcpy(run->call.state_next, run->call.state, sizeof(real) * (size_t)run->model->state_size);
+#ifndef SPM_NO_STATES
+    keep_state(run);
+#endif
     return outcome;
   }
+#ifndef SPM_NO_STATES
   store_state(run);
+#endif
   run_updates(&context);
   report_broken(&context, &outcome);
   return outcome;

@@ -23,16 +23,22 @@
 #define spm_find_members spm_find_members_d
 #endif
 
+#ifdef SPM_ONE_THREAD
+enum { SPM_MAX_THREADS = 1 };
+#else
 enum { SPM_MAX_THREADS = 64 };
+#endif
 
 /* How units of work are spread: calls run(context, unit, thread) once for each unit, in any order and on any of
  * `threads` threads (thread < threads, no two calls at once with the same one), and returns when all are done. */
 typedef void (*spm_unit_function)(void *context, long unit, int thread);
+#ifndef SPM_ONE_THREAD
 struct spm_workers {
   int threads;
   void (*spread)(void *pool, long units, spm_unit_function run, void *context); /* NULL: one after the other */
   void *pool;
 };
+#endif
 
 /* Lengths in reals. */
 struct spm_sizes {
@@ -43,11 +49,16 @@ struct spm_sizes {
 struct spm_run {
   const struct spm_model *model;
   const struct spm_program *program;
-  struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where the program has no states */
+  struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
+                           the program has no states */
   real *scratch;        /* threads x scratch_size */
   long scratch_size;
+#ifndef SPM_ONE_THREAD
   struct spm_workers workers;
+#endif
+#ifndef SPM_NO_DOMAINS
   struct spm_call domains[SPM_MAX_DOMAINS]; /* made by the driver: what is called for rows of members */
+#endif
 };
 
 enum { SPM_ADAM, SPM_SGD };

@@ -7,26 +7,6 @@
 
 enum { LANES = 64 }; /* blocks made at once: whole vectors for the compiler, and little enough to stay in cache */
 
-/* The blocks of all rows in order: which row and which block of it each lane works on. */
-struct block_list {
-  uint32_t row[LANES], block[LANES];
-  int count;
-};
-
-/* Words 0..3 of each lane's block, as words[word][lane]. */
-static void make_words(const struct block_list *list, uint32_t k0, uint32_t k1, uint32_t step, uint32_t last,
-                       uint32_t words[4][LANES]) {
-  uint32_t *w0 = words[0], *w1 = words[1], *w2 = words[2], *w3 = words[3];
-  for (int i = 0; i < LANES; i++) {
-    uint32_t c[4] = {list->block[i], list->row[i], step, last};
-    philox(c, k0, k1);
-    w0[i] = c[0];
-    w1[i] = c[1];
-    w2[i] = c[2];
-    w3[i] = c[3];
-  }
-}
-
 static inline float uniform_of(uint32_t word) { return ((float)(int32_t)(word >> 9) + 0.5f) * 1.1920929e-7f; }
 
 union float_bits {
@@ -85,79 +65,42 @@ static inline float normal_of(uint32_t word) {
   return central.value;
 }
 
-/* Element e of a row is word e mod 4 of block e / 4: numbers[4 * lane + word]. */
-static void make_uniform(uint32_t words[4][LANES], float *numbers) {
-  for (int i = 0; i < LANES; i++)
-    for (int w = 0; w < 4; w++) numbers[4 * i + w] = uniform_of(words[w][i]);
-}
-
-static void make_normal(uint32_t words[4][LANES], float *numbers) {
-  float made[4][LANES];
-  for (int w = 0; w < 4; w++)
-    for (int i = 0; i < LANES; i++) made[w][i] = normal_of(words[w][i]);
-  for (int i = 0; i < LANES; i++)
-    for (int w = 0; w < 4; w++) numbers[4 * i + w] = made[w][i];
-}
-
-struct noise {
-  uint32_t key[2], step, last; /* last: word of the counter with sample and inner step */
-  void (*make)(uint32_t words[4][LANES], float *numbers);
-  long first_row, rows, n, row_stride;
-};
-
-static void list_blocks(const struct noise *noise, long *row, long *block, struct block_list *list) {
-  long blocks = (noise->n + 3) / 4;
-  int i;
-  for (i = 0; i < LANES && *row < noise->rows; i++) {
-    list->row[i] = (uint32_t)(noise->first_row + *row);
-    list->block[i] = (uint32_t)*block;
-    if (++*block == blocks) {
-      *block = 0;
-      ++*row;
-    }
-  }
-  list->count = i;
-  for (; i < LANES; i++) list->row[i] = list->block[i] = 0;
-}
-
-/* Rows lie row_stride apart; elements of one row side by side. */
-static void make_noise(const struct noise *noise, real *out) {
-  struct block_list list;
+/* Element e of a row is word e mod 4 of block e / 4; rows lie row_stride apart. `last`: of the counter. */
+static void make_noise(int normal, const uint32_t key[2], uint32_t step, uint32_t last, long first_row, long rows,
+                       long n, real *out, long row_stride) {
+  const long blocks = (n + 3) / 4;
   uint32_t words[4][LANES];
-  float numbers[4 * LANES];
-  long row = 0, block = 0;
-  while (row < noise->rows && noise->n > 0) {
-    long at_row = row, element = 4 * block;
-    list_blocks(noise, &row, &block, &list);
-    make_words(&list, noise->key[0], noise->key[1], noise->step, noise->last, words);
-    noise->make(words, numbers);
-    for (long i = 0; i < list.count; at_row++, element = 0) { /* what of this lot belongs to one row */
-      long left = noise->n - element, room = 4 * (list.count - i), count = left < room ? left : room;
-      real *to = out + at_row * noise->row_stride + element;
-      const float *from = numbers + 4 * i;
-      for (long e = 0; e < count; e++) to[e] = (real)from[e];
-      i += (count + 3) / 4;
+  float numbers[4][LANES];
+  long row[LANES], block[LANES], next_row = 0, next_block = 0;
+  for (long left = rows * blocks; left > 0; left -= LANES) {
+    for (int i = 0; i < LANES; i++) { /* those beyond the last block are made and not used */
+      row[i] = next_row;
+      block[i] = next_block;
+      if (++next_block == blocks) next_block = 0, next_row++;
     }
+    for (int i = 0; i < LANES; i++) {
+      uint32_t c[4] = {(uint32_t)block[i], (uint32_t)(first_row + row[i]), step, last};
+      philox(c, key[0], key[1]);
+      words[0][i] = c[0], words[1][i] = c[1], words[2][i] = c[2], words[3][i] = c[3];
+    }
+    for (int w = 0; w < 4; w++)
+      for (int i = 0; i < LANES; i++) numbers[w][i] = normal ? normal_of(words[w][i]) : uniform_of(words[w][i]);
+    for (int i = 0; i < LANES && i < left; i++)
+      for (long w = 0; w < 4 && 4 * block[i] + w < n; w++)
+        out[row[i] * row_stride + 4 * block[i] + w] = (real)numbers[w][i];
   }
-}
-
-static struct noise noise_of(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
-                             unsigned sample, unsigned inner, long n, long row_stride) {
-  struct noise noise = {{0, 0}, step, (sample << 16) | (inner & 0xFFFFu), 0, first_row, rows, n, row_stride};
-  make_key(seed, stream, KEY_OF_NOISE, noise.key);
-  return noise;
 }
 
 void SPM_K(noise_uniform)(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
                           unsigned sample, unsigned inner, long n, real *out, long row_stride) {
-  struct noise noise = noise_of(seed, stream, step, first_row, rows, sample, inner, n, row_stride);
-  noise.make = make_uniform;
-  make_noise(&noise, out);
+  uint32_t key[2];
+  make_key(seed, stream, KEY_OF_NOISE, key);
+  make_noise(0, key, step, (sample << 16) | (inner & 0xFFFFu), first_row, rows, n, out, row_stride);
 }
 
 void SPM_K(noise_normal)(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
                          unsigned sample, unsigned inner, long n, real *out, long row_stride) {
-  struct noise noise = noise_of(seed, stream, step, first_row, rows, sample, inner, n, row_stride);
-  noise.make = make_normal;
-  make_noise(&noise, out);
+  uint32_t key[2];
+  make_key(seed, stream, KEY_OF_NOISE, key);
+  make_noise(1, key, step, (sample << 16) | (inner & 0xFFFFu), first_row, rows, n, out, row_stride);
 }

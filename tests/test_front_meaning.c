@@ -310,3 +310,18 @@ Test(meaning, draws_are_shared_and_fresh_for_each_row) {
   cr_assert(spec_metric(&s, "spread", &run) > 0);
   spec_close(&s);
 }
+
+/* The branches of `training` have layers of their own, under the same names in every program. */
+Test(meaning, layers_in_branches_of_training) {
+  Spec s = spec_right("model m;\ndata x : real[3];\ndata y : real[5];\n"
+                      "let h = training ? dense(x, 2) : dense(y, 2);\nminimize sum(h^2);\n");
+  const Signature *signature = model_signature(s.model);
+  cr_assert(signature->parameter_count == 4, "%d parameters", signature->parameter_count);
+  int first = spec_parameter(&s, "h.dense.W"), second = spec_parameter(&s, "h.dense2.W");
+  cr_assert(first >= 0 && second >= 0);
+  cr_expect(shape_size(&signature->parameters[first].shape) == 6);
+  cr_expect(shape_size(&signature->parameters[second].shape) == 10);
+  for (int program = 0; program < PROGRAM_COUNT; program++) model_graph(s.model, (ProgramKind)program);
+  cr_assert(s.c->error_count == 0, "%s", spec_messages(&s));
+  spec_close(&s);
+}

@@ -146,6 +146,19 @@ Test(builders, fold_and_share) {
   compilation_destroy(t.c);
 }
 
+/* Only select chooses between its operands: a quantile at a constant is not its first shape. */
+Test(builders, choose_for_select_alone) {
+  Compilation *c = compilation_create();
+  Parameter parameters[] = {{.name = "b", .shape = {0}}};
+  Signature signature = {.parameters = parameters, .parameter_count = 1};
+  Graph *g = graph_create(c, &signature, "test", 1);
+  Node *half = build_constant(g, 0.5), *a = build_constant(g, 1.3), *b = build_parameter(g, 0);
+  Node *quantile = build_map3(g, IR_beta_quantile, half, a, b);
+  cr_assert(quantile->op == IR_beta_quantile, "a constant probability made it %s", op_table[quantile->op].name);
+  cr_assert(build_map3(g, IR_select, half, a, b) == a);
+  compilation_destroy(c);
+}
+
 Test(builders, merge_views_and_compute_once) {
   Bench t;
   set_up(&t);

@@ -7,15 +7,21 @@ static long most(long a, long b) { return a > b ? a : b; }
 
 static size_t padded(long count) { return ((size_t)count + 15) / 16 * 16; }
 
+#ifndef SPM_NO_PROJECTIONS
 const struct spm_program *spm_instance_project(const struct spm_model *model) {
   for (int p = 0; p < model->parameter_count; p++)
     if (model->parameters[p].projected && !model->parameters[p].fixed) return spm_find_program(model, "project");
   return NULL;
 }
+#endif
 
 size_t spm_instance_reals(const struct spm_model *model, long rows, int training, struct spm_sizes *sizes) {
   struct spm_sizes one;
+  size_t more = 0;
+#ifndef SPM_NO_PROJECTIONS
   const struct spm_program *project = training ? spm_instance_project(model) : NULL;
+  more = padded(project ? project->value_size : 0);
+#endif
   memset(sizes, 0, sizeof *sizes);
   for (int p = 0; p < model->program_count; p++) {
     const struct spm_program *program = &model->programs[p];
@@ -29,8 +35,7 @@ size_t spm_instance_reals(const struct spm_model *model, long rows, int training
   sizes->gradient = training ? model->parameter_size : 0;
   sizes->state = model->state_size;
   return padded(model->parameter_size) + 2 * padded(sizes->state) + 3 * padded(sizes->gradient) +
-         padded(sizes->values) + padded(sizes->kept) + padded(sizes->partials) + padded(sizes->scratch) +
-         padded(project ? project->value_size : 0);
+         padded(sizes->values) + padded(sizes->kept) + padded(sizes->partials) + padded(sizes->scratch) + more;
 }
 
 static real *take(real **memory, long count) {
@@ -75,7 +80,6 @@ struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_
   run.call.settings[3] = (real)instance->total_rows;
   run.scratch = instance->scratch;
   run.scratch_size = instance->sizes.scratch;
-  run.workers.threads = 1;
   return run;
 }
 
@@ -93,9 +97,11 @@ static void set_start(struct spm_instance *instance, const real *const *given) {
                sizeof(real) * (size_t)output->size);
     }
   }
+#ifndef SPM_NO_STATES
   for (int s = 0; s < model->state_count; s++)
     for (long i = 0; i < model->states[s].size; i++)
       instance->state[model->states[s].offset + i] = (real)model->states[s].low;
+#endif
 }
 
 void spm_instance_open(struct spm_instance *instance, const struct spm_model *model, real *memory, long rows,
@@ -116,8 +122,10 @@ void spm_instance_open(struct spm_instance *instance, const struct spm_model *mo
   if (training && model->training_count > 0) {
     set_optimizer(instance, &memory);
     instance->train = spm_find_program(model, "train");
+#ifndef SPM_NO_PROJECTIONS
     instance->project = spm_instance_project(model);
     if (instance->project) instance->project_values = take(&memory, instance->project->value_size);
+#endif
   }
   set_start(instance, given);
 }
@@ -130,14 +138,18 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
   struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer, 1);
   instance->step++;
   if (outcome.status == SPM_STEP_SKIPPED) return outcome;
+#ifndef SPM_NO_STATES
   real *before = instance->state;
   instance->state = instance->state_next;
   instance->state_next = before;
+#endif
   instance->updates++;
+#ifndef SPM_NO_PROJECTIONS
   if (instance->project) { /* in values of its own: those of the step are still to be read */
     struct spm_run project = spm_instance_run(instance, instance->project, NULL, 0);
     project.call.values = instance->project_values;
     spm_run_project(&project, instance->parameters);
   }
+#endif
   return outcome;
 }

@@ -21,8 +21,10 @@ struct spm_instance {
 
 /* How many reals an instance needs, and of what kind; training: gradients and moments, too. */
 size_t spm_instance_reals(const struct spm_model *model, long rows, int training, struct spm_sizes *sizes);
+#ifndef SPM_NO_PROJECTIONS
 /* The program that sets parameters back onto their constraints after a step, or NULL where none has any. */
 const struct spm_program *spm_instance_project(const struct spm_model *model);
+#endif
 /* Takes over that many zeroed reals; sets parameters and state to the start of a run with this seed. `given`: what
  * initial values need, or 0 where they need nothing. */
 void spm_instance_open(struct spm_instance *instance, const struct spm_model *model, real *memory, long rows,

@@ -154,6 +154,7 @@ static void read_file(struct rows *rows, int index) {
       fail("%s: ends within row %ld of %ld", file.path, r, file.count);
     for (long i = 0; i < file.size; i++, to += categories) {
       *to = element_of(&file, row + i * file.width, data->unit);
+#ifndef SPM_NO_LABELS
       if (data->categories > 0) { /* a label becomes a one-hot vector */
         long label = (long)*to;
         if ((real)label != *to || label < 0 || label >= categories)
@@ -162,8 +163,12 @@ static void read_file(struct rows *rows, int index) {
         to[label] = 1;
         continue;
       }
+#endif
+#ifndef SPM_NO_GAPS
       if (data->missing_ok && file.kind != 'f' && *to == -1) *to = (real)NAN;
-      if ((data->missing_ok && *to != *to) || ((double)*to >= data->low && (double)*to <= data->high)) continue;
+      if (data->missing_ok && *to != *to) continue;
+#endif
+      if ((double)*to >= data->low && (double)*to <= data->high) continue;
       fail("%s: row %ld holds %g, and %s lies between %g and %g", file.path, r, (double)*to, data->name, data->low,
            data->high);
     }
@@ -180,6 +185,7 @@ static void read_rows(struct rows *rows, int needed) {
   if (needed && MODEL->data_count == 0) rows->count = 1;
 }
 
+#ifndef SPM_NO_GIVENS
 /* ---- what initial values need -------------------------------------------------------------------------------- */
 
 static const real *rows_of(void *context, int data, const long *order, long first, long count) {
@@ -219,6 +225,7 @@ static real **make_givens(const struct options *o) {
   }
   return givens;
 }
+#endif
 
 /* ---- checkpoints: safetensors files, of a layout that is known beforehand -------------------------------------- */
 
@@ -392,10 +399,16 @@ static void train(struct options *o) {
   for (int d = 0; d < MODEL->data_count; d++)
     batch[d] = memory_of(sizeof(real) * (size_t)room * (size_t)MODEL->data[d].size);
   real *memory = memory_of(sizeof(real) * reals);
+  const real *const *given = NULL;
+#ifndef SPM_NO_GIVENS
   real **givens = make_givens(o);
-  spm_instance_open(&instance, MODEL, memory, room, 1, o->seed, (const real *const *)givens);
+  given = (const real *const *)givens;
+#endif
+  spm_instance_open(&instance, MODEL, memory, room, 1, o->seed, given);
+#ifndef SPM_NO_GIVENS
   for (int g = 0; g < MODEL->given_count; g++) free(givens[g]);
   free(givens);
+#endif
   instance.rows = o->batch;
   instance.total_rows = o->data.count;
   if (o->resume) read_checkpoint(&instance, o);

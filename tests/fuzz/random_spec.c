@@ -5,7 +5,7 @@
  *   $R $P $U $B      an expression of the same shape: real, positive, in the unit interval, 0 or 1
  *   $[..]R           the same of another shape: 0 1 2 are the result's own dims, e f two dims that it does not have
  *   $0 $1 $e $f      the name of that dim; $#0 its length; $-0 its length less one
- *   $L               a lower-triangular matrix over dim 0 (a param, declared on demand)
+ *   $L $F            a lower-triangular matrix over dim 0, and filters [2, 1, 2, 2] (params, declared on demand)
  *   $S               a number: the name of a schedule, or a literal
  * Values stay moderate, so that rounding stays small: what grows fast is applied to bounded operands. */
 #include "random_spec.h"
@@ -44,6 +44,8 @@ typedef struct Generator {
   Variable variables[MAX_VARIABLES];
   int variable_count;
   bool lower[DIMS];    /* the lower-triangular param over this dim is declared */
+  bool filters;        /* and the filters */
+  bool twice;          /* what stands here is differentiated twice */
   bool parameters;     /* may layers stand here? */
   bool constant;       /* nothing but params and numbers may stand here */
   int samples, fields; /* numbers of names */
@@ -185,11 +187,21 @@ static const Template templates[] = {
     {REAL, 1, "(lower_part(outer($R, $R)) @ $R)"},
     {REAL, 1, "(identity($0) @ $R)"},
     {REAL, 1, "argmax($[0e]R)"},
+    {REAL, 1, "top_k($R, 1)"},
+    {REAL, 1, "top_k($R, 2, over = $0)"},
+    {BINARY, 1, "top_mask($R, 1)"},
     {UNIT, 1, "softmax($R)"},
     {BINARY, 1, "hardmax($R)"},
     {POSITIVE, 1, "(0.1 + norm($[0e]P, over = $e))"},
     {POSITIVE, 1, "($[]P * $P)"},
+    /* images */
+    {REAL, 0, "sum(convolve(expand($[ef]R, 1), $F))"},
+    {REAL, 0, "mean(convolve(expand($[ef]R, 1), $F, padding = 1)^2)"},
+    {REAL, 0, "sum(tanh(convolve_transpose(expand($[ef]R, 2), $F)))"},
+    {REAL, 0, "max(convolve_transpose(expand($[ef]R, 2), $F, stride = 2))"},
     /* matrices */
+    {REAL, 2, "top_k($R, 1)"},
+    {REAL, 2, "top_k($R, 1, over = $0)"},
     {REAL, 2, "outer($[0]R, $[1]R)"},
     {REAL, 2, "($[0e]R @ $[e1]R)"},
     {REAL, 2, "(($[10]R)')"},
@@ -234,6 +246,7 @@ static const Template batch_templates[] = {
     {REAL, -1, "($R - running_mean(mean($R, over = batch), decay = 0.9))"},
     {REAL, 0, "running_mean(max($R, over = batch), start = 1)"},
     {POSITIVE, 0, "(rows_in_batch / 4)"},
+    {REAL, 1, "top_k($R + 0.1 * mean(x0), rows_in_batch, over = [batch, $0])"},
 };
 
 static void put_expression(Generator *g, Writing *out, Range range, Dims dims, int depth);
@@ -303,6 +316,12 @@ static const char *lower_param(Generator *g, int dim) {
   return names[dim];
 }
 
+static const char *filter_param(Generator *g) {
+  if (!g->filters) write_text(&g->declared, "param filters : real[2, 1, 2, 2] init normal(0, 0.5);\n");
+  g->filters = true;
+  return "filters";
+}
+
 typedef struct Filling { /* of one template */
   Dims dims;
   int extra[2]; /* dims e, f */
@@ -332,6 +351,7 @@ static const char *fill(Generator *g, Writing *out, const Filling *f, const char
   case '#': write_text(out, "%d", g->lengths[dim_of_letter(f, at[1])]); return at + 2;
   case '-': write_text(out, "%d", g->lengths[dim_of_letter(f, at[1])] - 1); return at + 2;
   case 'L': write_text(out, "%s", lower_param(g, f->dims.dims[0])); return at + 1;
+  case 'F': write_text(out, "%s", filter_param(g)); return at + 1;
   case 'S': write_text(out, "%s", g->constant || chance(g, 60) ? "0.5" : "warm"); return at + 1;
   default: write_text(out, "%s", dim_names[dim_of_letter(f, *at)]); return at + 1;
   }
@@ -352,8 +372,10 @@ static void put_template(Generator *g, Writing *out, const char *text, const Dim
 
 static const char *some_template(Generator *g, const Template *table, int count, Range range, int rank) {
   int fitting[256], found = 0;
-  for (int i = 0; i < count; i++)
-    if (table[i].range == range && (table[i].rank < 0 || table[i].rank == rank)) fitting[found++] = i;
+  for (int i = 0; i < count; i++) {
+    if (table[i].range != range || (table[i].rank >= 0 && table[i].rank != rank)) continue;
+    if (!g->twice || !strstr(table[i].text, "quantile")) fitting[found++] = i;
+  }
   return found ? table[fitting[below(g, found)]].text : NULL;
 }
 
@@ -399,10 +421,12 @@ static void add_variable(Generator *g, const char *name, const Dims *dims, Range
   v->range = range;
 }
 
+/* All different: a bare number, as slices and concat have it, must fit one of two dims. */
 static void put_dims_declared(Generator *g) {
+  const int first = below(g, DIMS), step = 1 + below(g, DIMS - 1);
   for (int i = 0; i < DIMS; i++) {
-    g->lengths[i] = 2 + below(g, 5);
-    if (chance(g, 8)) g->lengths[i] = 20 + below(g, 60);
+    g->lengths[i] = 2 + (first + i * step) % DIMS;
+    if (chance(g, 8)) g->lengths[i] = 20 + 12 * i + below(g, 12);
     write_text(&g->text, "dim %s = %d;\n", dim_names[i], g->lengths[i]);
   }
 }
@@ -433,6 +457,10 @@ static const Family latent_families[] = {
      {"normal($R, $P)", "normal(mean = $R, variance = $P)", "laplace($R, $P)", "logistic($R, $P)", "gumbel($R, $P)"}},
     {POSITIVE, "positive", {"log_normal($R, $P)", "gamma(shape = 0.5 + $P, rate = 0.5 + $P)"}},
     {UNIT, "unit", {"beta(a = 0.5 + $P, b = 0.5 + $P)", "kumaraswamy(0.5 + $P, 0.5 + $P)", "logistic_normal($R, $P)"}},
+    {BINARY,
+     "binary",
+     {"bernoulli(logits = $R) by relaxed(temperature = 0.6)",
+      "bernoulli(logits = $R) by relaxed(temperature = 0.5 + warm, straight_through = true)"}},
 };
 
 static const Family priors[] = {
@@ -444,6 +472,7 @@ static const Family priors[] = {
      "",
      {"gamma(shape = 2, rate = 1)", "log_normal(0, 1)", "half_cauchy(1)", "inverse_gamma(shape = 2, scale = 1)"}},
     {UNIT, "", {"beta(a = 2, b = 2)", "logistic_normal(0, 1)", "kumaraswamy(2, 2)"}},
+    {BINARY, "", {"bernoulli(prob = 0.3)", "bernoulli(logits = 0.5)"}},
 };
 
 static const char *some_distribution(Generator *g, const Family *families, int count, Range range) {
@@ -514,10 +543,10 @@ static void put_named(Generator *g, const char *before, const char *name, Range 
 }
 
 /* A network of what is there already; its fields are added as q0.f1 and so on. */
-static void put_network(Generator *g, int number) {
+static void put_network(Generator *g, int number, const char *arguments) {
   int before = g->variable_count, count = 1 + below(g, 3);
   Variable fields[4];
-  write_text(&g->text, "network q%d() {\n", number);
+  write_text(&g->text, "network q%d(%s) {\n", number, arguments);
   for (int i = 0; i < count; i++) {
     Dims dims = some_dims(g, 2);
     Range range = (Range)below(g, 3);
@@ -526,6 +555,10 @@ static void put_network(Generator *g, int number) {
     add_variable(g, fields[i].name, &dims, range);
     fields[i].dims = dims;
     fields[i].range = range;
+    if (range != REAL || chance(g, 50)) continue;
+    write_text(&g->text, "  repeat %d%s {\n    step = ", 2 + below(g, 3), chance(g, 30) ? " untied" : "");
+    put_expression(g, &g->text, REAL, dims, 2);
+    write_text(&g->text, ";\n    %s = %s + tanh(step) / 3;\n  }\n", fields[i].name, fields[i].name);
   }
   write_text(&g->text, "}\n");
   g->variable_count = before;
@@ -555,14 +588,14 @@ static Declared put_latent(Generator *g, int number) {
   write_text(&g->text, ";\nposterior %s ~ ", d.name);
   put_distribution(g, some_distribution(g, latent_families, FAMILIES_OF_LATENTS, d.family->range), &d.dims, 4);
   write_text(&g->text, ";\nprior %s ~ ", d.name);
-  put_distribution(g, some_distribution(g, priors, 3, d.family->range), &d.dims, 2);
+  put_distribution(g, some_distribution(g, priors, sizeof priors / sizeof *priors, d.family->range), &d.dims, 2);
   write_text(&g->text, ";\n");
   return d;
 }
 
 /* ---- whole specs --------------------------------------------------------------------------------------------- */
 
-static void put_objective(Generator *g, const Declared *latents, int latent_count, bool likelihood) {
+static void put_objective(Generator *g, const Declared *latents, int latent_count, bool likelihood, bool relaxed) {
   static const Dims number = {.rank = 0};
   const char *z = latent_count ? latents[below(g, latent_count)].name : NULL;
   if (!likelihood) {
@@ -574,7 +607,9 @@ static void put_objective(Generator *g, const Declared *latents, int latent_coun
     write_text(&g->text, ";\n");
     return;
   }
-  switch (z ? below(g, 6) : 0) {
+  int form = z ? below(g, 6) : 0;
+  if (form == 3 && relaxed) form = 2; /* whose log density is that of the hard draw */
+  switch (form) {
   case 0: write_text(&g->text, "objective elbo;\n"); break;
   case 1: write_text(&g->text, "objective elbo(kl_weight = warm);\n"); break;
   case 2: write_text(&g->text, "objective elbo(samples = 2);\n"); break;
@@ -595,27 +630,59 @@ static void put_head(Generator *g, unsigned long long number) {
                        "  return gain * v;\n}\n");
 }
 
+/* A latent that is found for each row from the log joint, in place of a posterior. */
+static void put_inference(Generator *g, const Declared *data) {
+  static const char *const methods[] = {"map(steps = 3, step_size = 0.02)", "langevin(steps = 2, step_size = 0.05)",
+                                        "ista(steps = 3, step_size = 0.02)", "fista(steps = 3, step_size = 0.02)"};
+  const Dims dims = some_dims(g, 1);
+  const int method = below(g, 4);
+  g->twice = true;
+  g->parameters = false;
+  write_text(&g->text, "latent z : real");
+  put_dims(&g->text, &dims);
+  write_text(&g->text, ";\nprior z ~ %s;\n", method >= 2 || chance(g, 50) ? "laplace(0, 1)" : "normal(0, 1)");
+  add_variable(g, "z", &dims, REAL);
+  if (chance(g, 60)) put_network(g, 0, "z");
+  write_text(&g->text, "likelihood %s ~ ", data->name);
+  put_distribution(g, chance(g, 70) ? "normal($R + mean(z), $P)" : "student_t(4, $R + mean(z), $P)", &data->dims, 3);
+  write_text(&g->text, ";\ninfer z by %s;\nmetric size = sum(abs(z));\n", methods[method]);
+}
+
 char *random_spec(unsigned long long number) {
-  Generator g = {.random = {number * 0x9e3779b97f4a7c15u + 1}, .parameters = true};
+  Generator g = {.random = {(number + 1) * 0x2545f4914f6cdd1du}, .parameters = true};
   Declared data[3], latents[3];
   int data_count = 1 + below(&g, 2), latent_count = below(&g, 3);
+  bool relaxed = false;
   put_head(&g, number);
   for (int i = 0; i < data_count; i++) data[i] = put_data(&g, i);
   put_params(&g);
+  if (chance(&g, 15)) {
+    static const Dims own = {.rank = 1, .dims = {2}};
+    write_text(&g.text, "local own : real[C] init 0.3;\n");
+    add_variable(&g, "own", &own, REAL);
+  }
   if (chance(&g, 20)) {
     write_text(&g.text, "draw noise : real");
     put_dims(&g.text, &data[0].dims);
     write_text(&g.text, " ~ normal(x0, 0.3);\n");
     add_variable(&g, "noise", &data[0].dims, REAL);
   }
+  if (chance(&g, 10)) {
+    put_inference(&g, &data[0]);
+    if (g.declared.length) write_text(&g.text, "%s", g.declared.bytes);
+    free(g.declared.bytes);
+    return g.text.bytes;
+  }
   for (int i = 0; i < latent_count; i++) {
     put_lets(&g, i);
-    if (chance(&g, 70)) put_network(&g, i);
+    if (chance(&g, 70)) put_network(&g, i, "");
     latents[i] = put_latent(&g, i);
-    add_variable(&g, latents[i].name, &latents[i].dims, latents[i].family->range);
+    const Range range = latents[i].family->range;
+    add_variable(&g, latents[i].name, &latents[i].dims, range == BINARY ? UNIT : range);
+    relaxed = relaxed || range == BINARY;
   }
   put_lets(&g, 7);
-  if (chance(&g, 60)) put_network(&g, 7);
+  if (chance(&g, 60)) put_network(&g, 7, "");
   bool likelihood = chance(&g, 65);
   for (int i = 0; i < data_count && likelihood; i++) {
     write_text(&g.text, "likelihood %s ~ ", data[i].name);
@@ -624,7 +691,7 @@ char *random_spec(unsigned long long number) {
     put_distribution(&g, data[i].family->distributions[below(&g, n)], &data[i].dims, 4);
     write_text(&g.text, ";\n");
   }
-  put_objective(&g, latents, latent_count, likelihood);
+  put_objective(&g, latents, latent_count, likelihood, relaxed);
   for (int i = below(&g, 3); i > 0; i--) {
     char name[16];
     static const Dims single = {.rank = 0};

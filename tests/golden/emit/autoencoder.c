@@ -1,9 +1,8 @@
 /* ---- program initialise ---- */
 
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
-  real *init_V_e = call->values; /* [D, K] */
-  real *init_W_e = call->values + 16; /* [K, D] */
   (void)scratch, (void)unit;
+  real *init_V_e = call->values, *init_W_e = call->values + 16; /* [D, K], [K, D] */
   spm_noise_normal(call->seed, 3136157270, call->step, 0, 1, 0, 0, 12, init_V_e, 12);
   /* autoencoder.spm:6: param V : real[D, K] init normal(0, 1); */
   spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 12, init_W_e, 12);
@@ -12,10 +11,9 @@ static void initialise_step_0(const struct spm_call *call, real *scratch, long u
 /* ---- program train ---- */
 
 static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_28 = call->values + 80; /* [] */
-  real *mul_29 = call->values + 96; /* [] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *div_28 = call->values + 80, *mul_29 = call->values + 96; /* [], [] */
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
   {
   const real rows_in_batch_1_ = rows_in_batch[0];
@@ -55,26 +53,18 @@ static void train_rows_1_loop_3(long rows, const real *restrict mul_29, real *re
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
-  const real *x = call->data[0] + first * 4; /* [rows, D] */
-  const real *W = call->parameters + 16; /* [K, D] */
-  real *contract_3 = scratch; /* [rows, K] */
-  real *z = scratch + call->tile * 3; /* [rows, K] */
-  real *less_37 = scratch; /* [rows, K] */
+  const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_5 = scratch + call->tile * 6; /* [rows, D] */
-  real *div_28 = call->values + 80; /* [] */
-  real *sub_15 = scratch + call->tile * 6; /* [rows, D] */
-  real *mul_32 = scratch + call->tile * 11; /* [rows, D] */
-  real *sum_16 = scratch + call->tile * 10; /* [rows] */
-  real *sum_17 = scratch + call->tile * 6; /* [rows] */
-  real *sum_over_19_partial = call->partials + unit * 64; /* [] */
+  real *contract_3 = scratch, *z = scratch + call->tile * 3; /* [rows, K], [rows, K] */
+  real *less_37 = scratch, *contract_5 = scratch + call->tile * 6; /* [rows, K], [rows, D] */
+  real *div_28 = call->values + 80, *sub_15 = scratch + call->tile * 6; /* [], [rows, D] */
+  real *mul_32 = scratch + call->tile * 11, *sum_16 = scratch + call->tile * 10; /* [rows, D], [rows] */
+  real *sum_17 = scratch + call->tile * 6, *sum_over_19_partial = call->partials + unit * 64; /* [rows], [] */
   real *sum_over_22_partial = call->partials + 16 + unit * 64; /* [] */
   real *contract_33_partial = call->partials + 32 + unit * 64; /* [D, K] */
-  real *contract_34 = scratch + call->tile * 3; /* [rows, K] */
-  real *mul_29 = call->values + 96; /* [] */
+  real *contract_34 = scratch + call->tile * 3, *mul_29 = call->values + 96; /* [rows, K], [] */
   real *select_38 = scratch + call->tile * 3; /* [rows, K] */
   real *contract_39_partial = call->partials + 48 + unit * 64; /* [K, D] */
-  (void)rows;
   /* autoencoder.spm:7: let z = relu(W @ x); */
   spm_gemm(0, 1, rows, 3, 4, 1, x, 4, W, 4, 0, contract_3, 3);
   train_rows_1_loop_1(rows, less_37, z);
@@ -84,8 +74,8 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
   spm_reduce_sum(rows, 4, 1, sum_16, sub_15);
   spm_reduce_sum(rows, 3, 1, sum_17, z);
-  spm_reduce_sum(1, rows, 1, sum_over_19_partial, sum_16);
-  spm_reduce_sum(1, rows, 1, sum_over_22_partial, sum_17);
+  sum_over_19_partial[0] = spm_sum(rows, sum_16);
+  sum_over_22_partial[0] = spm_sum(rows, sum_17);
   /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(1, 0, 4, 3, rows, 1, mul_32, 4, z, 3, 0, contract_33_partial, 3);
   spm_gemm(0, 0, rows, 3, 4, 1, mul_32, 4, V, 3, 0, contract_34, 3);
@@ -95,13 +85,10 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
 }
 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_19 = call->values; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_22 = call->values + 32; /* [] */
-  real *div_21 = call->values + 16; /* [] */
-  real *div_24 = call->values + 48; /* [] */
-  real *sub_25 = call->values + 64; /* [] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_19 = call->values, *sum_over_22 = call->values + 32; /* [], [] */
+  real *div_21 = call->values + 16, *div_24 = call->values + 48, *sub_25 = call->values + 64; /* [], [], [] */
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
   {
   const real rows_in_batch_1_ = rows_in_batch[0];
@@ -134,18 +121,13 @@ static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *rest
 static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
-  const real *x = call->data[0] + first * 4; /* [rows, D] */
-  const real *W = call->parameters + 16; /* [K, D] */
-  real *contract_3 = scratch; /* [rows, K] */
-  real *z = scratch; /* [rows, K] */
+  const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_5 = scratch + call->tile * 3; /* [rows, D] */
-  real *sub_13 = scratch + call->tile * 3; /* [rows, D] */
-  real *sum_14 = scratch + call->tile * 7; /* [rows] */
-  real *sum_15 = scratch + call->tile * 3; /* [rows] */
+  real *contract_3 = scratch, *z = scratch; /* [rows, K], [rows, K] */
+  real *contract_5 = scratch + call->tile * 3, *sub_13 = scratch + call->tile * 3; /* [rows, D], [rows, D] */
+  real *sum_14 = scratch + call->tile * 7, *sum_15 = scratch + call->tile * 3; /* [rows], [rows] */
   real *sum_over_17_partial = call->partials + unit * 32; /* [] */
   real *sum_over_20_partial = call->partials + 16 + unit * 32; /* [] */
-  (void)rows;
   /* autoencoder.spm:7: let z = relu(W @ x); */
   spm_gemm(0, 1, rows, 3, 4, 1, x, 4, W, 4, 0, contract_3, 3);
   evaluate_rows_0_loop_1(rows, z);
@@ -155,18 +137,15 @@ static void evaluate_rows_0(const struct spm_call *call, real *scratch, long uni
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
   spm_reduce_sum(rows, 4, 1, sum_14, sub_13);
   spm_reduce_sum(rows, 3, 1, sum_15, z);
-  spm_reduce_sum(1, rows, 1, sum_over_17_partial, sum_14);
-  spm_reduce_sum(1, rows, 1, sum_over_20_partial, sum_15);
+  sum_over_17_partial[0] = spm_sum(rows, sum_14);
+  sum_over_20_partial[0] = spm_sum(rows, sum_15);
 }
 
 static void evaluate_step_1(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_17 = call->values; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_20 = call->values + 32; /* [] */
-  real *div_19 = call->values + 16; /* [] */
-  real *div_22 = call->values + 48; /* [] */
-  real *sub_23 = call->values + 64; /* [] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_17 = call->values, *sum_over_20 = call->values + 32; /* [], [] */
+  real *div_19 = call->values + 16, *div_22 = call->values + 48, *sub_23 = call->values + 64; /* [], [], [] */
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
   {
   const real rows_in_batch_1_ = rows_in_batch[0];

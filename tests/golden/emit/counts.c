@@ -7,8 +7,8 @@ static void initialise_step_0_loop_1(real *restrict expand_1_output) {
 }
 
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
-  real *expand_1_output = call->values; /* [D] */
   (void)scratch, (void)unit;
+  real *expand_1_output = call->values; /* [D] */
   initialise_step_0_loop_1(expand_1_output);
 }
 
@@ -30,15 +30,11 @@ static void train_step_0_loop_1(const real *restrict scale, const real *restrict
 }
 
 static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_16 = call->values + 64; /* [] */
-  real *mul_20 = scratch; /* [] */
-  const real *scale = call->parameters; /* [D] */
-  real *scale_2 = call->values; /* [D] */
-  real *log_9 = call->values + 16; /* [D] */
-  real *mul_22 = call->values + 80; /* [D] */
-  real *sigmoid_28 = call->values + 112; /* [D] */
   (void)unit;
+  const real *rows_in_batch = call->settings + 2, *scale = call->parameters; /* [], [D] */
+  real *div_16 = call->values + 64, *mul_20 = scratch, *scale_2 = call->values; /* [], [], [D] */
+  real *log_9 = call->values + 16, *mul_22 = call->values + 80; /* [D], [D] */
+  real *sigmoid_28 = call->values + 112; /* [D] */
   /* counts.spm:7: objective elbo; */
   {
   const real rows_in_batch_1_ = rows_in_batch[0];
@@ -65,18 +61,14 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
   const real *x = call->data[0] + first * 3; /* [rows, D] */
-  real *scale_2 = call->values; /* [D] */
-  real *log_9 = call->values + 16; /* [D] */
-  real *sub_10 = scratch + 16; /* [rows, D] */
-  real *div_23 = scratch + 16 + call->tile * 4; /* [rows, D] */
-  real *sum_11 = scratch + 16 + call->tile * 3; /* [rows] */
+  real *scale_2 = call->values, *log_9 = call->values + 16, *sub_10 = scratch + 16; /* [D], [D], [rows, D] */
+  real *div_23 = scratch + 16 + call->tile * 4, *sum_11 = scratch + 16 + call->tile * 3; /* [rows, D], [rows] */
   real *sum_over_12_partial = call->partials + unit * 32; /* [] */
   real *sum_over_25_partial = call->partials + 16 + unit * 32; /* [D] */
-  (void)rows;
   train_rows_1_loop_1(rows, x, scale_2, log_9, sub_10, div_23);
   /* counts.spm:7: objective elbo; */
   spm_reduce_sum(rows, 3, 1, sum_11, sub_10);
-  spm_reduce_sum(1, rows, 1, sum_over_12_partial, sum_11);
+  sum_over_12_partial[0] = spm_sum(rows, sum_11);
   /* counts.spm:6: likelihood x ~ laplace(0, scale); */
   spm_reduce_sum(1, rows, 3, sum_over_25_partial, div_23);
 }
@@ -90,15 +82,12 @@ static void train_step_2_loop_1(const real *restrict div_16, const real *restric
 }
 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_12 = call->values + 32; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_14 = call->values + 48; /* [] */
-  real *div_16 = call->values + 64; /* [] */
-  real *sum_over_25 = call->values + 96; /* [D] */
-  real *mul_22 = call->values + 80; /* [D] */
-  real *sigmoid_28 = call->values + 112; /* [D] */
-  real *scale_gradient = call->gradient; /* [D] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_12 = call->values + 32, *div_14 = call->values + 48; /* [], [] */
+  real *div_16 = call->values + 64, *sum_over_25 = call->values + 96; /* [], [D] */
+  real *mul_22 = call->values + 80, *sigmoid_28 = call->values + 112; /* [D], [D] */
+  real *scale_gradient = call->gradient; /* [D] */
   /* counts.spm:7: objective elbo; */
   div_14[0] = sum_over_12[0] / rows_in_batch[0];
   train_step_2_loop_1(div_16, sum_over_25, mul_22, sigmoid_28, scale_gradient);
@@ -116,10 +105,9 @@ static void evaluate_step_0_loop_1(const real *restrict scale, real *restrict sc
 }
 
 static void evaluate_step_0(const struct spm_call *call, real *scratch, long unit) {
-  const real *scale = call->parameters; /* [D] */
-  real *scale_2 = call->values; /* [D] */
-  real *log_9 = call->values + 16; /* [D] */
   (void)scratch, (void)unit;
+  const real *scale = call->parameters; /* [D] */
+  real *scale_2 = call->values, *log_9 = call->values + 16; /* [D], [D] */
   evaluate_step_0_loop_1(scale, scale_2, log_9);
 }
 
@@ -135,23 +123,18 @@ static void evaluate_rows_1(const struct spm_call *call, real *scratch, long uni
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
   const real *x = call->data[0] + first * 3; /* [rows, D] */
-  real *scale_2 = call->values; /* [D] */
-  real *log_9 = call->values + 16; /* [D] */
-  real *sub_10 = scratch; /* [rows, D] */
-  real *sum_11 = scratch + call->tile * 3; /* [rows] */
-  real *sum_over_12_partial = call->partials + unit * 16; /* [] */
-  (void)rows;
+  real *scale_2 = call->values, *log_9 = call->values + 16, *sub_10 = scratch; /* [D], [D], [rows, D] */
+  real *sum_11 = scratch + call->tile * 3, *sum_over_12_partial = call->partials + unit * 16; /* [rows], [] */
   evaluate_rows_1_loop_1(rows, x, scale_2, log_9, sub_10);
   /* counts.spm:7: objective elbo; */
   spm_reduce_sum(rows, 3, 1, sum_11, sub_10);
-  spm_reduce_sum(1, rows, 1, sum_over_12_partial, sum_11);
+  sum_over_12_partial[0] = spm_sum(rows, sum_11);
 }
 
 static void evaluate_step_2(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_12 = call->values + 32; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_14 = call->values + 48; /* [] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_12 = call->values + 32, *div_14 = call->values + 48; /* [], [] */
   /* counts.spm:7: objective elbo; */
   div_14[0] = sum_over_12[0] / rows_in_batch[0];
 }

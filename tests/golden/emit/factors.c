@@ -1,9 +1,8 @@
 /* ---- program initialise ---- */
 
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
-  real *init_V_e = call->values; /* [D, K] */
-  real *init_W_e = call->values + 16; /* [K, D] */
   (void)scratch, (void)unit;
+  real *init_V_e = call->values, *init_W_e = call->values + 16; /* [D, K], [K, D] */
   spm_noise_normal(call->seed, 3136157270, call->step, 0, 1, 0, 0, 8, init_V_e, 8);
   /* factors.spm:6: param V : real[D, K] init normal(0, 1); */
   spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 8, init_W_e, 8);
@@ -12,10 +11,9 @@ static void initialise_step_0(const struct spm_call *call, real *scratch, long u
 /* ---- program train ---- */
 
 static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_37 = call->values + 80; /* [] */
-  real *div_38 = call->values + 96; /* [] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *div_37 = call->values + 80, *div_38 = call->values + 96; /* [], [] */
   /* factors.spm:11: objective elbo; */
   {
   const real rows_in_batch_1_ = rows_in_batch[0];
@@ -58,28 +56,19 @@ static void train_rows_1_loop_3(long rows, real *restrict add_45, const real *re
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
-  const real *x = call->data[0] + first * 4; /* [rows, D] */
-  const real *W = call->parameters + 16; /* [K, D] */
-  real *contract_3 = scratch; /* [rows, K] */
-  real *z_e = scratch + call->tile * 2; /* [rows, K] */
-  real *div_37 = call->values + 80; /* [] */
-  real *z = scratch + call->tile * 2; /* [rows, K] */
-  real *sub_28 = scratch + call->tile * 9; /* [rows, K] */
-  real *mul_40 = scratch; /* [rows, K] */
+  const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_9 = scratch + call->tile * 4; /* [rows, D] */
-  real *div_38 = call->values + 96; /* [] */
-  real *sub_18 = scratch + call->tile * 4; /* [rows, D] */
-  real *mul_42 = scratch + call->tile * 11; /* [rows, D] */
-  real *sum_19 = scratch + call->tile * 8; /* [rows] */
-  real *sum_29 = scratch + call->tile * 4; /* [rows] */
+  real *contract_3 = scratch, *z_e = scratch + call->tile * 2; /* [rows, K], [rows, K] */
+  real *div_37 = call->values + 80, *z = scratch + call->tile * 2; /* [], [rows, K] */
+  real *sub_28 = scratch + call->tile * 9, *mul_40 = scratch; /* [rows, K], [rows, K] */
+  real *contract_9 = scratch + call->tile * 4, *div_38 = call->values + 96; /* [rows, D], [] */
+  real *sub_18 = scratch + call->tile * 4, *mul_42 = scratch + call->tile * 11; /* [rows, D], [rows, D] */
+  real *sum_19 = scratch + call->tile * 8, *sum_29 = scratch + call->tile * 4; /* [rows], [rows] */
   real *sum_over_30_partial = call->partials + unit * 64; /* [] */
   real *sum_over_33_partial = call->partials + 16 + unit * 64; /* [] */
   real *contract_43_partial = call->partials + 32 + unit * 64; /* [D, K] */
-  real *contract_44 = scratch + call->tile * 2; /* [rows, K] */
-  real *add_45 = scratch; /* [rows, K] */
+  real *contract_44 = scratch + call->tile * 2, *add_45 = scratch; /* [rows, K], [rows, K] */
   real *contract_46_partial = call->partials + 48 + unit * 64; /* [K, D] */
-  (void)rows;
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
   spm_noise_normal(call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
@@ -90,8 +79,8 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
   /* factors.spm:11: objective elbo; */
   spm_reduce_sum(rows, 4, 1, sum_19, sub_18);
   spm_reduce_sum(rows, 2, 1, sum_29, sub_28);
-  spm_reduce_sum(1, rows, 1, sum_over_30_partial, sum_19);
-  spm_reduce_sum(1, rows, 1, sum_over_33_partial, sum_29);
+  sum_over_30_partial[0] = spm_sum(rows, sum_19);
+  sum_over_33_partial[0] = spm_sum(rows, sum_29);
   /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(1, 0, 4, 2, rows, 1, mul_42, 4, z, 2, 0, contract_43_partial, 2);
   spm_gemm(0, 0, rows, 2, 4, 1, mul_42, 4, V, 2, 0, contract_44, 2);
@@ -101,13 +90,10 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
 }
 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_30 = call->values; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_33 = call->values + 32; /* [] */
-  real *div_32 = call->values + 16; /* [] */
-  real *div_34 = call->values + 48; /* [] */
-  real *sub_35 = call->values + 64; /* [] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_30 = call->values, *sum_over_33 = call->values + 32; /* [], [] */
+  real *div_32 = call->values + 16, *div_34 = call->values + 48, *sub_35 = call->values + 64; /* [], [], [] */
   /* factors.spm:11: objective elbo; */
   {
   const real rows_in_batch_1_ = rows_in_batch[0];
@@ -143,20 +129,14 @@ static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *rest
 static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
-  const real *x = call->data[0] + first * 4; /* [rows, D] */
-  const real *W = call->parameters + 16; /* [K, D] */
-  real *contract_3 = scratch; /* [rows, K] */
-  real *z_e = scratch + call->tile * 2; /* [rows, K] */
-  real *z = scratch + call->tile * 2; /* [rows, K] */
-  real *sub_27 = scratch; /* [rows, K] */
+  const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_9 = scratch + call->tile * 4; /* [rows, D] */
-  real *sub_17 = scratch + call->tile * 4; /* [rows, D] */
-  real *sum_18 = scratch + call->tile * 2; /* [rows] */
-  real *sum_28 = scratch + call->tile * 3; /* [rows] */
+  real *contract_3 = scratch, *z_e = scratch + call->tile * 2; /* [rows, K], [rows, K] */
+  real *z = scratch + call->tile * 2, *sub_27 = scratch; /* [rows, K], [rows, K] */
+  real *contract_9 = scratch + call->tile * 4, *sub_17 = scratch + call->tile * 4; /* [rows, D], [rows, D] */
+  real *sum_18 = scratch + call->tile * 2, *sum_28 = scratch + call->tile * 3; /* [rows], [rows] */
   real *sum_over_29_partial = call->partials + unit * 32; /* [] */
   real *sum_over_32_partial = call->partials + 16 + unit * 32; /* [] */
-  (void)rows;
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
   spm_noise_normal(call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
@@ -167,18 +147,15 @@ static void evaluate_rows_0(const struct spm_call *call, real *scratch, long uni
   /* factors.spm:11: objective elbo; */
   spm_reduce_sum(rows, 4, 1, sum_18, sub_17);
   spm_reduce_sum(rows, 2, 1, sum_28, sub_27);
-  spm_reduce_sum(1, rows, 1, sum_over_29_partial, sum_18);
-  spm_reduce_sum(1, rows, 1, sum_over_32_partial, sum_28);
+  sum_over_29_partial[0] = spm_sum(rows, sum_18);
+  sum_over_32_partial[0] = spm_sum(rows, sum_28);
 }
 
 static void evaluate_step_1(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_29 = call->values; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_32 = call->values + 32; /* [] */
-  real *div_31 = call->values + 16; /* [] */
-  real *div_33 = call->values + 48; /* [] */
-  real *sub_34 = call->values + 64; /* [] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_29 = call->values, *sum_over_32 = call->values + 32; /* [], [] */
+  real *div_31 = call->values + 16, *div_33 = call->values + 48, *sub_34 = call->values + 64; /* [], [], [] */
   /* factors.spm:11: objective elbo; */
   {
   const real rows_in_batch_1_ = rows_in_batch[0];

@@ -6,17 +6,17 @@ static void initialise_step_0_loop_1(real *restrict expand_1_output) {
 }
 
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
-  real *expand_1_output = call->values; /* [D] */
   (void)scratch, (void)unit;
+  real *expand_1_output = call->values; /* [D] */
   initialise_step_0_loop_1(expand_1_output);
 }
 
 /* ---- program train ---- */
 
 static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
+  (void)scratch, (void)unit;
   const real *rows_in_batch = call->settings + 2; /* [] */
   real *div_15 = call->values + 32; /* [] */
-  (void)scratch, (void)unit;
   /* mean.spm:7: objective elbo; */
   div_15[0] = ((real)(-1)) / rows_in_batch[0];
 }
@@ -34,18 +34,14 @@ static void train_rows_1_loop_1(long rows, const real *restrict x, const real *r
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
-  const real *x = call->data[0] + first * 3; /* [rows, D] */
-  const real *m = call->parameters; /* [D] */
-  real *sub_2 = scratch; /* [rows, D] */
-  real *sub_9 = scratch + call->tile * 3; /* [rows, D] */
-  real *sum_10 = scratch + call->tile * 6; /* [rows] */
-  real *sum_over_11_partial = call->partials + unit * 32; /* [] */
+  const real *x = call->data[0] + first * 3, *m = call->parameters; /* [rows, D], [D] */
+  real *sub_2 = scratch, *sub_9 = scratch + call->tile * 3; /* [rows, D], [rows, D] */
+  real *sum_10 = scratch + call->tile * 6, *sum_over_11_partial = call->partials + unit * 32; /* [rows], [] */
   real *sum_over_17_partial = call->partials + 16 + unit * 32; /* [D] */
-  (void)rows;
   train_rows_1_loop_1(rows, x, m, sub_2, sub_9);
   /* mean.spm:7: objective elbo; */
   spm_reduce_sum(rows, 3, 1, sum_10, sub_9);
-  spm_reduce_sum(1, rows, 1, sum_over_11_partial, sum_10);
+  sum_over_11_partial[0] = spm_sum(rows, sum_10);
   /* mean.spm:6: likelihood x ~ normal(m, 1); */
   spm_reduce_sum(1, rows, 3, sum_over_17_partial, sub_2);
 }
@@ -58,13 +54,10 @@ static void train_step_2_loop_1(const real *restrict div_15, const real *restric
 }
 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_11 = call->values; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_13 = call->values + 16; /* [] */
-  real *div_15 = call->values + 32; /* [] */
-  real *sum_over_17 = call->values + 48; /* [D] */
-  real *m_gradient = call->gradient; /* [D] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_11 = call->values, *div_13 = call->values + 16, *div_15 = call->values + 32; /* [], [], [] */
+  real *sum_over_17 = call->values + 48, *m_gradient = call->gradient; /* [D], [D] */
   /* mean.spm:7: objective elbo; */
   div_13[0] = sum_over_11[0] / rows_in_batch[0];
   train_step_2_loop_1(div_15, sum_over_17, m_gradient);
@@ -84,23 +77,19 @@ static void evaluate_rows_0_loop_1(long rows, const real *restrict x, const real
 static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
-  const real *x = call->data[0] + first * 3; /* [rows, D] */
-  const real *m = call->parameters; /* [D] */
-  real *sub_9 = scratch; /* [rows, D] */
-  real *sum_10 = scratch + call->tile * 3; /* [rows] */
+  const real *x = call->data[0] + first * 3, *m = call->parameters; /* [rows, D], [D] */
+  real *sub_9 = scratch, *sum_10 = scratch + call->tile * 3; /* [rows, D], [rows] */
   real *sum_over_11_partial = call->partials + unit * 16; /* [] */
-  (void)rows;
   evaluate_rows_0_loop_1(rows, x, m, sub_9);
   /* mean.spm:7: objective elbo; */
   spm_reduce_sum(rows, 3, 1, sum_10, sub_9);
-  spm_reduce_sum(1, rows, 1, sum_over_11_partial, sum_10);
+  sum_over_11_partial[0] = spm_sum(rows, sum_10);
 }
 
 static void evaluate_step_1(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_11 = call->values; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_13 = call->values + 16; /* [] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_11 = call->values, *div_13 = call->values + 16; /* [], [] */
   /* mean.spm:7: objective elbo; */
   div_13[0] = sum_over_11[0] / rows_in_batch[0];
 }

@@ -1,8 +1,8 @@
 /* ---- program initialise ---- */
 
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
-  real *init_w_e = call->values; /* [D] */
   (void)scratch, (void)unit;
+  real *init_w_e = call->values; /* [D] */
   spm_noise_normal(call->seed, 3241909389, call->step, 0, 1, 0, 0, 4, init_w_e, 4);
 }
 
@@ -18,15 +18,10 @@ static void train_step_0_loop_1(const real *restrict w, real *restrict abs_8, re
 }
 
 static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_18 = call->values + 64; /* [] */
-  real *div_19 = call->values + 80; /* [] */
-  const real *w = call->parameters; /* [D] */
-  real *abs_8 = scratch; /* [D] */
-  real *mul_22 = call->values + 96; /* [D] */
-  real *sum_9 = scratch + 16; /* [] */
-  real *mul_11 = call->values; /* [] */
   (void)unit;
+  const real *rows_in_batch = call->settings + 2, *w = call->parameters; /* [], [D] */
+  real *div_18 = call->values + 64, *div_19 = call->values + 80, *abs_8 = scratch; /* [], [], [D] */
+  real *mul_22 = call->values + 96, *sum_9 = scratch + 16, *mul_11 = call->values; /* [D], [], [] */
   /* regression.spm:8: objective log_lik(y) - 0.1 * sum(abs(w)); */
   {
   const real rows_in_batch_1_ = rows_in_batch[0];
@@ -34,7 +29,7 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
   div_19[0] = ((real)(-1)) / rows_in_batch_1_;
   }
   train_step_0_loop_1(w, abs_8, mul_22);
-  spm_reduce_sum(1, 4, 1, sum_9, abs_8);
+  sum_9[0] = spm_sum(4, abs_8);
   mul_11[0] = sum_9[0] * ((real)0.1);
 }
 
@@ -76,18 +71,13 @@ static void train_rows_1_loop_3(long rows, const real *restrict x, const real *r
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
-  const real *w = call->parameters; /* [D] */
-  const real *x = call->data[0] + first * 4; /* [rows, D] */
-  real *mul_2 = scratch + 32; /* [rows, D] */
-  real *sum_3 = scratch + 32 + call->tile * 4; /* [rows] */
+  const real *w = call->parameters, *x = call->data[0] + first * 4; /* [D], [rows, D] */
   const real *y = call->data[1] + first; /* [rows] */
-  real *div_18 = call->values + 64; /* [] */
-  real *div_19 = call->values + 80; /* [] */
+  real *mul_2 = scratch + 32, *sum_3 = scratch + 32 + call->tile * 4; /* [rows, D], [rows] */
+  real *div_18 = call->values + 64, *div_19 = call->values + 80; /* [], [] */
   real *sum_over_12_partial = call->partials + unit * 32; /* [] */
-  real *add_26 = scratch + 32 + call->tile * 4; /* [rows] */
-  real *mul_28 = scratch + 32; /* [rows, D] */
+  real *add_26 = scratch + 32 + call->tile * 4, *mul_28 = scratch + 32; /* [rows], [rows, D] */
   real *sum_over_29_partial = call->partials + 16 + unit * 32; /* [D] */
-  (void)rows;
   train_rows_1_loop_1(rows, w, x, mul_2);
   /* regression.spm:7: likelihood y ~ bernoulli(logits = sum(w * x)); */
   spm_reduce_sum(rows, 4, 1, sum_3, mul_2);
@@ -103,15 +93,11 @@ static void train_step_2_loop_1(const real *restrict mul_22, const real *restric
 }
 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_12 = call->values + 16; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *mul_11 = call->values; /* [] */
-  real *div_14 = call->values + 32; /* [] */
-  real *sub_16 = call->values + 48; /* [] */
-  real *mul_22 = call->values + 96; /* [D] */
-  real *sum_over_29 = call->values + 112; /* [D] */
-  real *w_gradient = call->gradient; /* [D] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_12 = call->values + 16, *mul_11 = call->values, *div_14 = call->values + 32; /* [], [], [] */
+  real *sub_16 = call->values + 48, *mul_22 = call->values + 96; /* [], [D] */
+  real *sum_over_29 = call->values + 112, *w_gradient = call->gradient; /* [D], [D] */
   /* regression.spm:8: objective log_lik(y) - 0.1 * sum(abs(w)); */
   {
   const real div_2_ = sum_over_12[0] / rows_in_batch[0];
@@ -130,14 +116,12 @@ static void evaluate_step_0_loop_1(const real *restrict w, real *restrict abs_8)
 }
 
 static void evaluate_step_0(const struct spm_call *call, real *scratch, long unit) {
-  const real *w = call->parameters; /* [D] */
-  real *abs_8 = scratch; /* [D] */
-  real *sum_9 = scratch + 16; /* [] */
-  real *mul_11 = call->values; /* [] */
   (void)unit;
+  const real *w = call->parameters; /* [D] */
+  real *abs_8 = scratch, *sum_9 = scratch + 16, *mul_11 = call->values; /* [D], [], [] */
   evaluate_step_0_loop_1(w, abs_8);
   /* regression.spm:8: objective log_lik(y) - 0.1 * sum(abs(w)); */
-  spm_reduce_sum(1, 4, 1, sum_9, abs_8);
+  sum_9[0] = spm_sum(4, abs_8);
   mul_11[0] = sum_9[0] * ((real)0.1);
 }
 
@@ -158,13 +142,10 @@ static void evaluate_rows_1_loop_1(long rows, const real *restrict sum_3, const 
 static void evaluate_rows_1(const struct spm_call *call, real *scratch, long unit) {
   const long first = unit * call->tile;
   const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
-  const real *w = call->parameters; /* [D] */
-  const real *x = call->data[0] + first * 4; /* [rows, D] */
-  real *mul_2 = scratch + 32; /* [rows, D] */
-  real *sum_3 = scratch + 32 + call->tile * 4; /* [rows] */
+  const real *w = call->parameters, *x = call->data[0] + first * 4; /* [D], [rows, D] */
   const real *y = call->data[1] + first; /* [rows] */
+  real *mul_2 = scratch + 32, *sum_3 = scratch + 32 + call->tile * 4; /* [rows, D], [rows] */
   real *sum_over_12_partial = call->partials + unit * 16; /* [] */
-  (void)rows;
   train_rows_1_loop_1(rows, w, x, mul_2);
   /* regression.spm:7: likelihood y ~ bernoulli(logits = sum(w * x)); */
   spm_reduce_sum(rows, 4, 1, sum_3, mul_2);
@@ -172,12 +153,10 @@ static void evaluate_rows_1(const struct spm_call *call, real *scratch, long uni
 }
 
 static void evaluate_step_2(const struct spm_call *call, real *scratch, long unit) {
-  real *sum_over_12 = call->values + 16; /* [] */
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *mul_11 = call->values; /* [] */
-  real *div_14 = call->values + 32; /* [] */
-  real *sub_15 = call->values + 48; /* [] */
   (void)scratch, (void)unit;
+  const real *rows_in_batch = call->settings + 2; /* [] */
+  real *sum_over_12 = call->values + 16, *mul_11 = call->values, *div_14 = call->values + 32; /* [], [], [] */
+  real *sub_15 = call->values + 48; /* [] */
   /* regression.spm:8: objective log_lik(y) - 0.1 * sum(abs(w)); */
   {
   const real div_2_ = sum_over_12[0] / rows_in_batch[0];
