@@ -1,5 +1,6 @@
-/* LINE ops: a kernel of its own on each vector along the last dim. This is their table, shapes and builder; what
- * they compute stands in line_values.c. Operands have the same dims in front of their own; axes broadcast. */
+/* LINE ops: a kernel of its own on each vector along the last dim, or each matrix of the last two. This is their table,
+ * shapes and builder; what they compute stands in line_values.c. Operands have the same dims in front of their own;
+ * axes broadcast. */
 #include <assert.h>
 
 #include "ir_parts.h"
@@ -7,7 +8,7 @@
 static const LineOp line_ops[] = {
     {IR_top_mask, {1, 0}, 1, -1},        {IR_subset_moments, {1, 1}, 2, -1}, {IR_subset_moments_slope, {1, 1, 2}, 2, 2},
     {IR_subset_inclusion, {1, 1}, 1, 1}, {IR_subset_draw, {1, 1, 0}, 1, -1}, {IR_sparsemax, {1}, 1, -1},
-    {IR_entmax, {1, 0}, 1, -1},
+    {IR_entmax, {1, 0}, 1, -1},          {IR_cholesky, {2}, 2, -1},
 };
 
 const LineOp *line_op(Op op) {
@@ -41,7 +42,7 @@ long line_few(Op op, Node *const *operands, long most) {
 Shape line_shape(Op op, Node *const *operands, long most) {
   assert(line_operands_agree(op, operands));
   Shape shape = operands[0]->shape;
-  if (line_op(op)->result_own_dims == 1) return shape;
+  if (line_op(op)->result_own_dims == line_op(op)->own_dims[0]) return shape;
   assert(shape.rank < MAX_RANK);
   Dim last = op == IR_subset_moments ? dim_number((double)most) : shape.dims[shape.rank - 1];
   shape.dims[shape.rank - 1] = dim_number(2);

@@ -441,6 +441,45 @@ static void pull_convolution(Pass *pass, Node *y, Node *g) {
   }
 }
 
+/* [.., n, m] -> [.., m, n] */
+static Node *transposed(Graph *graph, Node *x) {
+  int map[MAX_RANK], rank = x->shape.rank;
+  for (int d = 0; d < rank; d++) map[d] = d;
+  map[rank - 2] = rank - 1;
+  map[rank - 1] = rank - 2;
+  return build_permute(graph, x, map);
+}
+
+/* Each row of b is the right side of l' x = row. */
+static Node *solve_rows(Graph *graph, Node *l, Node *b) {
+  int map[MAX_RANK], rank = l->shape.rank;
+  Shape shape = b->shape;
+  shape.dims[shape.rank++] = l->shape.dims[rank - 1];
+  for (int d = 0; d < rank; d++) map[d] = d < rank - 2 ? d : d + 1;
+  return build_solve_triangular(graph, build_expand(graph, l, &shape, map), b, true);
+}
+
+static Node *without_diagonal(Pass *pass, Node *x, double part) {
+  Node *diagonal = build_embed_diagonal(pass->graph, build_diagonal(pass->graph, x));
+  return binary(pass, IR_sub, x, scaled(pass, part, diagonal));
+}
+
+/* l l' = a: with p the lower part of l' g and half its diagonal, s = l^-T p l^-1, the adjoint is that of s + s', of
+ * which only the lower part was read (Murray 2016, "Differentiation of the Cholesky decomposition"). */
+static void pull_cholesky(Pass *pass, Node *y, Node *g) {
+  Graph *graph = pass->graph;
+  int rank = y->shape.rank, left[MAX_RANK], right[MAX_RANK], out[MAX_RANK];
+  for (int d = 0; d < rank; d++) left[d] = right[d] = out[d] = d;
+  left[rank - 2] = right[rank - 2] = rank; /* summed: the rows of l and of g */
+  left[rank - 1] = rank - 2;
+  Node *product = build_contract(graph, y, left, g, right, rank, out, 0);
+  Node *p = build_lower_part(graph, without_diagonal(pass, product, 0.5));
+  Node *q = transposed(graph, solve_rows(graph, y, transposed(graph, p)));
+  Node *s = solve_rows(graph, y, q);
+  Node *both = build_lower_part(graph, binary(pass, IR_add, s, transposed(graph, s)));
+  contribute(pass, y->operands[0], without_diagonal(pass, both, 0.5));
+}
+
 /* --- the table: every op and how its adjoint reaches its operands --- */
 
 static void pull(Pass *pass, Node *y, Node *g) {
@@ -478,6 +517,7 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_subset_moments: pull_subset_moments(pass, y, g); return;
   case IR_subset_inclusion: pull_subset_inclusion(pass, y, g); return;
   case IR_subset_moments_slope: refuse(pass, y); return;
+  case IR_cholesky: pull_cholesky(pass, y, g); return;
   case IR_sparsemax:
   case IR_entmax: pull_projection(pass, y, g); return;
 

@@ -243,7 +243,7 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
     }
     return data_value(e, item);
   case ITEM_LOCAL:
-    if (!e->initialising) return make_local(e, item);
+    if (!e->initialising) return make_local(e, item, item->expr);
     error_at(e->c, "init", use, "the initial value of a param cannot depend on the local `%s`: there is one a datum",
              item->name);
     return value_error();

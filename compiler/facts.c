@@ -426,6 +426,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case OPS_CONVOLUTION: return facts_of_convolution(graph, node);
   case IR_repeat_result: return node->operands[0]->body->outputs[node->index].value->facts;
   case IR_repeat:
+  case IR_cholesky:
   case IR_solve_triangular: return anything(false); /* a diagonal may hold zeros */
   case OPS_UNARY:
   case OPS_BINARY:

@@ -195,6 +195,7 @@ typedef struct Summed {
   Name latent;
   int axis;
   Value weight;
+  Node *members; /* the latent's value */
 } Summed;
 
 typedef struct Callee { /* functions and layers being called */
@@ -428,6 +429,9 @@ typedef struct PosteriorDraw {
 Value draw_exact(Elaborator *, const PosteriorDraw *);
 const Summed *find_summed(const Elaborator *, Name latent);
 Value sum_supports(Elaborator *, Value);
+/* What stands behind the `~` of a statement: of `sparsemax(scores)` and its like, the categorical distribution of these
+ * probabilities. */
+const Expr *posterior_expression(Elaborator *, const Item *statement);
 /* What a latent's name means, for a posterior that fits its variable. */
 Value posterior_draw(Elaborator *, const Item *posterior, const Item *latent, const Value *d, const Shape *,
                      unsigned axes, Span);
@@ -545,7 +549,8 @@ void read_fit(Elaborator *, const Expr *, bool restarts, InnerFit *);
 Item *local_inference(const Model *);
 bool check_local_inference(Elaborator *, const Item *infer);
 bool is_inferred_local(const Model *, Name);
-bool has_fit(Elaborator *); /* the program it is for has something to fit */
+Item *latent_fit(const Model *); /* the `infer` of latents by map(optimizer = lbfgs(...)), or NULL */
+bool has_fit(Elaborator *);      /* the program it is for has something to fit */
 /* The objective and its gradient in the locals that program fits (train: those of `infer`; new rows: all). */
 void derive_fit(Elaborator *, const Terms *, Span);
 
@@ -578,8 +583,9 @@ const Attribute *type_attribute(const TypeExpr *, const char *name); /* or NULL 
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);
 Value exported_value(Elaborator *, int index);
-/* The same of `local` parameters: one value a datum, held by a row state. */
-Value make_local(Elaborator *, Item *);
+/* The same of `local` parameters, and of latents that are found row by row: one value a datum, held by a row state;
+ * `init` may be NULL. */
+Value make_local(Elaborator *, const Item *, const Expr *init);
 /* The row state that holds where a latent's persistent chain stands; `start` may be NULL. */
 int chain_index(Elaborator *, const Item *latent, const Shape *, const Expr *start);
 Value raw_initial_row(Elaborator *, int index);

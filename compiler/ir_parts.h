@@ -96,8 +96,8 @@ void convolution_values(const Graph *, const Node *, long rows, const double *a,
   IR_select: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b
 #define OPS_CONVOLUTION IR_convolve: case IR_convolve_transpose: case IR_convolve_filters
 #define OPS_LINE \
-  IR_top_mask: case IR_sparsemax: case IR_entmax: case IR_subset_moments: case IR_subset_moments_slope: \
-  case IR_subset_inclusion: case IR_subset_draw
+  IR_top_mask: case IR_sparsemax: case IR_entmax: case IR_cholesky: case IR_subset_moments: \
+  case IR_subset_moments_slope: case IR_subset_inclusion: case IR_subset_draw
 #define OPS_NOT_ELEMENTWISE \
   OPS_LEAF: case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: \
   case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \

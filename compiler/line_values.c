@@ -1,6 +1,7 @@
 /* What LINE ops compute, from their definitions, in double: one line at a time. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ir_parts.h"
 
@@ -159,6 +160,16 @@ static void subset_values(const Node *node, const double *const *operands, doubl
   free(room);
 }
 
+static void cholesky_values(long n, const double *a, double *l) {
+  memset(l, 0, sizeof *l * (size_t)(n * n));
+  for (long i = 0; i < n; i++)
+    for (long j = 0; j <= i; j++) {
+      double rest = a[i * n + j];
+      for (long k = 0; k < j; k++) rest -= l[i * n + k] * l[j * n + k];
+      l[i * n + j] = i != j ? rest / l[j * n + j] : rest > 0 ? sqrt(rest) : NAN;
+    }
+}
+
 void line_values(const Node *node, const double *const *operands, double *out) {
   const Shape *shape = &node->operands[0]->shape;
   long n = (long)shape->dims[shape->rank - 1].size;
@@ -168,6 +179,8 @@ void line_values(const Node *node, const double *const *operands, double *out) {
     projection_values(node->op, n, operands[0], 2, out);
   else if (node->op == IR_entmax)
     projection_values(node->op, n, operands[0], operands[1][0], out);
+  else if (node->op == IR_cholesky)
+    cholesky_values(n, operands[0], out);
   else
     subset_values(node, operands, out);
 }

@@ -18,8 +18,9 @@ static long line_room(Op op, long n, long m) {
 }
 
 double line_operations(const Line *line) {
-  double size = (double)line->n * (double)line->m;
-  if (line->op == IR_top_mask) return 32 * (double)line->n;
+  double n = (double)line->n, size = n * (double)line->m;
+  if (line->op == IR_cholesky) return n * n * n / 3;
+  if (line->m == 0) return 32 * n;
   return (line->op == IR_subset_moments_slope ? 24 : 8) * size;
 }
 

@@ -107,7 +107,7 @@ Value statement_value(Elaborator *e, Item *statement) {
   e->path = statement->kind == ITEM_POSTERIOR
                 ? variable->name
                 : arena_printf(e->c, "%s.%s", variable->name, item_keyword(statement->kind));
-  Value d = elaborate(e, statement->expr);
+  Value d = elaborate(e, posterior_expression(e, statement));
   if (d.kind == VALUE_ERROR) return d;
   if (statement->kind == ITEM_POSTERIOR && statement->is_point) return expand_to(e, d, &shape, statement->expr->span);
   if (d.kind != VALUE_DISTRIBUTION) {

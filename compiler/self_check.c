@@ -108,7 +108,7 @@ static void test_setting(Testing *t, const Subject *s, const Program *density, i
   else {
     t->settings++;
     int wrong = t->tallies[ASPECT_DENSITY].failed;
-    test_density(t, s, &setting, &mass);
+    test_density(t, s, density, &setting, &mass);
     bool usable = t->tallies[ASPECT_DENSITY].failed == wrong;
     if (usable) test_sampler(t, s, &setting, &mass, number);
     if (usable && s->item->has_block) {

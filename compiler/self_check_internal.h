@@ -169,7 +169,10 @@ typedef struct Testing { /* of one declaration */
 bool tally(Testing *, Aspect, double error, double tolerance);
 void tally_skip(Testing *, Aspect, const char *why);
 
-void test_density(Testing *, const Subject *, const Point *, const Mass *);
+void test_density(Testing *, const Subject *, const Program *density, const Point *, const Mass *);
+/* self_check_many.c: the integral over events of more than two dims, and its standard error. */
+bool integrate_many(const Subject *, const Program *density, const Point *, uint64_t seed, double *total,
+                    double *error);
 void test_sampler(Testing *, const Subject *, const Point *, const Mass *, int number);
 void test_moments(Testing *, const Subject *, const Point *, const Mass *);
 void test_derivatives(Testing *, const Subject *, const Point *, const Mass *);

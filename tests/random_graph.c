@@ -281,6 +281,13 @@ static void grow_line(Generator *g, Op op) {
     add(g, build_line(g->graph, op, operands, most), 1);
   }
   if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}, 0), 1);
+  if (op == IR_cholesky) { /* of v v' + 3 */
+    Shape line = {.rank = 1, .dims = {x->shape.dims[x->shape.rank - 1]}};
+    Node *a = tame(g, pick_shaped(g, &line));
+    Node *outer = build_contract(g->graph, a, (int[]){0}, a, (int[]){1}, 2, (int[]){0, 1}, 0);
+    Node *sum = two(g, IR_add, outer, build_embed_diagonal(g->graph, filled(g, 3, a)));
+    add(g, build_line(g->graph, op, (Node *[]){sum}, 0), 16);
+  }
   if (op == IR_sparsemax) add(g, build_line(g->graph, op, &x, 0), 1);
   if (op == IR_entmax) {
     const double alphas[] = {1.5, 1.25, 2.5};
