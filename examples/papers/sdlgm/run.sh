@@ -38,19 +38,18 @@ patches() {
   done
 }
 
-tags() { # tags NAME FILE VALUE...: a file of X_train, Y_train, X_test, Y_test; values for the linear SDLGM alone
-  name=$1 file=$2
+tags() { # tags SET EPOCHS VALUE...: SET.npz holds X_train, Y_train, X_test, Y_test; values for the linear SDLGM alone
+  set_name=$1 file=$data/$1.npz passes=$2
   shift 2
-  set -- spread=0.6 "$@"
   for model in logistic linear; do
-    [ $model = linear ] || values=spread=0.6
+    [ $model = linear ] || values=
     [ $model = logistic ] || values=$*
-    run "${name}_$model" "$here/tags_$model.spm" $values --data "features=$file:X_train" --data "tags=$file:Y_train" \
-      --test "features=$file:X_test" --test "tags=$file:Y_test"
+    run "${set_name}_$model" "$here/tags_$model.spm" spread=0.6 $values --epochs "$passes" \
+      --data "features=$file:X_train" --data "tags=$file:Y_train" --test "features=$file:X_test" --test "tags=$file:Y_test"
   done
 }
-bibtex() { tags bibtex "$data/bibtex.npz"; }
-yeast() { tags yeast "$data/yeast.npz" L=14; }
+bibtex() { tags bibtex 15; }
+yeast() { tags yeast 60 L=14; }
 
 many_tags() {
   make -C "$root" build/examples/papers/sdlgm/make_tags >/dev/null
