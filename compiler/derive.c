@@ -176,6 +176,11 @@ static bool depends_on_anything(const Node *n) {
   return !(n->op == IR_constant && n->number == 0);
 }
 
+/* By the optimiser of `train`. */
+static bool is_trained_local(const Model *m, Name name) {
+  return model_find(m, ITEM_LOCAL, name) && !is_inferred_local(m, name);
+}
+
 void add_gradients(const Model *m, Graph *g) {
   Compilation *c = g->compilation;
   Node *objective = NULL;
@@ -192,7 +197,7 @@ void add_gradients(const Model *m, Graph *g) {
     if (!p->fixed && depends_on_anything(adjoints[i])) graph_output(g, OUTPUT_GRADIENT, p->name, i, adjoints[i]);
   }
   for (int i = 0; i < rows; i++)
-    if (depends_on_anything(adjoints[count + i]) && !is_inferred_local(m, g->signature->row_states[i].name))
+    if (depends_on_anything(adjoints[count + i]) && is_trained_local(m, g->signature->row_states[i].name))
       graph_output(g, OUTPUT_ROW_GRADIENT, g->signature->row_states[i].name, i, adjoints[count + i]);
 }
 
@@ -324,7 +329,9 @@ static Graph *derive_with(Elaborator *e) {
   case PROGRAM_SOLVE: derive_solve(e); break;
   case PROGRAM_FIT:
   case PROGRAM_FIT_NEW:
-    if (has_fit(e)) {
+    if (latent_fit(e->model))
+      model_value(e, latent_fit(e->model), e->model->span); /* its programs are the fit itself: infer_fit.c */
+    else if (has_fit(e)) {
       Terms terms = {0};
       Span span = model_terms(e, &terms);
       derive_fit(e, &terms, span);

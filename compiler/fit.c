@@ -13,6 +13,15 @@ Item *local_inference(const Model *m) {
   return NULL;
 }
 
+Item *latent_fit(const Model *m) {
+  for (int i = 0; i < m->items.count; i++) {
+    Item *item = m->items.items[i];
+    const Expr *x = item->kind == ITEM_INFER ? item->expr : NULL;
+    if (x && x->kind == EXPR_CALL && strcmp(x->name, "map") == 0 && find_argument(x, "optimizer")) return item;
+  }
+  return NULL;
+}
+
 /* One statement, by lbfgs, about locals alone. */
 bool check_local_inference(Elaborator *e, const Item *infer) {
   const Model *m = e->model;

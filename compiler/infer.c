@@ -248,6 +248,13 @@ bool density_gradient(const Inference *in, Density which, Node **z, Node **gradi
   Elaborator *e = in->e;
   Node *density = density_at(in, which, z);
   if (!density) return false;
+  if (density->axes & AXES_SUPPORT) {
+    Diagnostic *d = error_at(e->c, "inference", in->span,
+                             "the log joint of `%s` holds a latent that is summed out, and %s climbs one density a row",
+                             in->latents[0]->name, in->method->name);
+    help_with(d, "take the other latent's posterior `by relaxed(...)`");
+    return false;
+  }
   const Node *statistic = batch_statistic(in, density, z);
   if (statistic) {
     Diagnostic *d =

@@ -53,7 +53,9 @@ Value prior_at(const Inference *, int latent, Node **z);
 /* One over the largest eigenvalue of the Hessian of -log_lik, which must be the same for every row and every z. */
 Node *lipschitz_step(const Inference *, Node **z);
 
-bool infer_by_gradient(Inference *, Value *values); /* langevin, map */
-bool infer_by_prox(Inference *, Value *values);     /* ista, fista */
+bool infer_by_gradient(Inference *, Value *values);                  /* langevin, map */
+bool infer_by_prox(Inference *, Value *values);                      /* ista, fista */
+bool infer_by_fit(Inference *, Value *values);                       /* map(optimizer = lbfgs(...)) */
+bool check_climbable_prior(const Inference *, int latent, Node **z); /* a density without atoms */
 
 #endif

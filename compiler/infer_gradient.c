@@ -11,7 +11,7 @@
 /* ---- what may be climbed ------------------------------------------------------------------------------------------
  */
 
-static bool check_prior(const Inference *in, int i, Node **z) {
+bool check_climbable_prior(const Inference *in, int i, Node **z) {
   Elaborator *e = in->e;
   Value prior = prior_at(in, i, z);
   if (prior.kind != VALUE_DISTRIBUTION) return false;
@@ -76,18 +76,12 @@ static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, No
   return inside(g, &in->supports[i].facts, next);
 }
 
-static bool is_built(const Inference *in) {
-  const Expr *optimizer = option_of(in, "optimizer");
-  if (optimizer) error_at(in->e->c, "not-supported", optimizer->span, "`optimizer` of map is not supported yet");
-  return !optimizer;
-}
-
 bool infer_by_gradient(Inference *in, Value *values) {
+  if (option_of(in, "optimizer")) return infer_by_fit(in, values);
   Graph *g = in->e->graph;
   Node *start[MAX_INFERRED], *z[MAX_INFERRED], *gradients[MAX_INFERRED], *next[MAX_INFERRED], *found[MAX_INFERRED];
   Climb climb;
   int steps;
-  if (!is_built(in)) return false;
   if (!count_option(in, "steps", strcmp(in->method->name, "langevin") == 0 ? 30 : 100, &steps)) return false;
   if (!flag_option(in, "persistent", &in->persistent)) return false;
   if (!read_climb(in, &climb) || !start_values(in, start)) return false;
@@ -98,7 +92,7 @@ bool infer_by_gradient(Inference *in, Value *values) {
     z[i] = build_carried(g, &in->shapes[i], in->axes, &facts);
   }
   for (int i = 0; i < in->count; i++)
-    if (!check_prior(in, i, z)) return false;
+    if (!check_climbable_prior(in, i, z)) return false;
   if (!density_gradient(in, JOINT, z, gradients)) return false;
   Node *round = climb.noise ? build_round(g) : NULL;
   for (int i = 0; i < in->count; i++) next[i] = climbed(in, &climb, i, z[i], gradients[i], round);

@@ -258,7 +258,7 @@ static int add_row_state(Elaborator *e, const RowState *state, const TypeExpr *t
   return s->row_state_count++;
 }
 
-static int local_index(Elaborator *e, const Item *item) {
+static int local_index(Elaborator *e, const Item *item, const Expr *init) {
   int index = find_row_state(e->graph->signature, item->name);
   if (index >= 0) return index;
   Support support;
@@ -271,7 +271,7 @@ static int local_index(Elaborator *e, const Item *item) {
     return -1;
   }
   local.constrained = is_transformed(e, item->type);
-  return add_row_state(e, &local, item->type, item->expr);
+  return add_row_state(e, &local, item->type, init);
 }
 
 int chain_index(Elaborator *e, const Item *latent, const Shape *shape, const Expr *start) {
@@ -281,8 +281,8 @@ int chain_index(Elaborator *e, const Item *latent, const Shape *shape, const Exp
   return index >= 0 ? index : add_row_state(e, &chain, latent->type, start);
 }
 
-Value make_local(Elaborator *e, Item *item) {
-  int index = local_index(e, item);
+Value make_local(Elaborator *e, const Item *item, const Expr *init) {
+  int index = local_index(e, item, init);
   if (index < 0) return value_error();
   place(e, item->name_span);
   Value raw = value_tensor(build_row_state(e->graph, index), 0, item->name_span);

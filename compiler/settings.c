@@ -193,12 +193,31 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
   }
 }
 
+/* map(steps, optimizer = lbfgs(history), start): restarted at each visit. */
+static void read_map_fit(Elaborator *e, const Expr *x, Training *t) {
+  const Expr *optimizer = find_argument(x, "optimizer")->value;
+  const Argument *steps = find_argument(x, "steps"), *size = find_argument(x, "step_size");
+  bool named = optimizer->kind == EXPR_CALL || optimizer->kind == EXPR_NAME;
+  t->inner = (InnerFit){.steps = 100, .history = 20};
+  if (!named || strcmp(optimizer->name, "lbfgs") != 0) {
+    Diagnostic *d = error_at(e->c, "setting", optimizer->span, "the optimizer of map is lbfgs");
+    help_with(d, "for example map(steps = 100, optimizer = lbfgs(history = 20)); without it map takes gradient steps");
+  } else
+    read_fit(e, optimizer, false, &t->inner);
+  if (steps) read_whole(e, steps->value, "steps", &t->inner.steps);
+  if (size) error_at(e->c, "setting", size->name_span, "lbfgs finds its own step size");
+  t->fit_new = t->inner;
+  t->inner.restart = true;
+}
+
 /* The `infer` of locals, and how rows that were not trained on are fitted: by `evaluate { fit = ... }`, else likewise.
  */
 static void read_inner_fits(Elaborator *e, const Item *evaluate, Training *t) {
   const Model *m = e->model;
   const Item *infer = local_inference(m);
+  const Item *map = latent_fit(m);
   t->fit_new = (InnerFit){.steps = 100, .history = 20};
+  if (map) read_map_fit(e, map->expr, t);
   if (infer && check_local_inference(e, infer)) {
     t->inner = t->fit_new;
     read_fit(e, infer->expr, true, &t->inner);

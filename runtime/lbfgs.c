@@ -7,12 +7,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { BRACKET, ZOOM, FIRST, MOST_TRIES = 25 };
+enum { BRACKET, ZOOM, FIRST, MOST_TRIES = 25, SMALL_STEPS = 4 };
 
 #ifdef SPM_DOUBLE
-#define SPM_ROUNDING DBL_EPSILON
+#define SPM_NOISE (4 * DBL_EPSILON)
 #else
-#define SPM_ROUNDING FLT_EPSILON
+#define SPM_NOISE (32 * FLT_EPSILON)
 #endif
 
 #ifndef SPM_DOUBLE
@@ -127,17 +127,23 @@ static void remember_pair(struct spm_lbfgs *p, double step, const real *gradient
   if (p->pairs < p->options.history) p->pairs++;
 }
 
+/* What rounding may do to a value: an objective is a sum of larger terms, and they of many rows. */
+static double noise_of(const struct spm_lbfgs *p) { return SPM_NOISE * fmax(1, fabs(p->value)); }
+
 /* Goes to base + step * direction, where the gradient is this. */
 static int accept(struct spm_lbfgs *p, struct spm_lbfgs_trial at, const real *gradient, real *point) {
   double change = fabs(at.value - p->value), moved = fabs(at.step) * p->largest;
+  if (change <= noise_of(p)) change = 0.5 * fabs(at.step * p->slope); /* what rounding hides, by the slope */
   remember_pair(p, at.step, gradient);
   add(p->base, at.step, p->direction, p->n);
   memmove(p->gradient, gradient, sizeof(real) * (size_t)p->n);
   p->value = at.value;
   p->steps++;
   if (largest_of(p->gradient, p->n) <= p->options.gradient_tolerance) return finish(p, SPM_LBFGS_CONVERGED, point);
-  if (change <= p->options.change_tolerance || moved <= p->options.change_tolerance)
-    return finish(p, SPM_LBFGS_CONVERGED, point);
+  /* One may be chance: the first step after a restart is a timid one. */
+  int small = change <= p->options.change_tolerance || moved <= p->options.change_tolerance;
+  p->small = small ? p->small + 1 : 0;
+  if (p->small >= SMALL_STEPS) return finish(p, SPM_LBFGS_CONVERGED, point);
   if (p->steps >= p->options.steps || p->evaluations >= p->options.evaluations)
     return finish(p, SPM_LBFGS_LIMIT, point);
   return begin_line(p, point);
@@ -173,7 +179,7 @@ static double cubic(struct spm_lbfgs_trial a, struct spm_lbfgs_trial b, double f
 }
 
 static int decreases(const struct spm_lbfgs *p, struct spm_lbfgs_trial at) {
-  double c1 = p->options.decrease, noise = 4 * SPM_ROUNDING * fabs(p->value);
+  double c1 = p->options.decrease, noise = noise_of(p);
   if (at.value <= p->value + c1 * at.step * p->slope) return 1;
   return at.value <= p->value + noise && at.slope <= (2 * c1 - 1) * p->slope && -c1 * at.step * p->slope <= noise;
 }
@@ -201,7 +207,7 @@ static int search(struct spm_lbfgs *p, real *point, const real *gradient) {
     return give_up(p, p->evaluations >= p->options.evaluations ? SPM_LBFGS_LIMIT : SPM_LBFGS_STALLED, point);
   }
   if (p->phase == BRACKET) {
-    if (!lower || (p->tries > 1 && at.value >= p->before.value)) {
+    if (!lower || (p->tries > 1 && at.value > p->before.value + noise_of(p))) {
       p->high = at;
       return zoom(p, point);
     }
@@ -214,7 +220,7 @@ static int search(struct spm_lbfgs *p, real *point, const real *gradient) {
     p->before = at;
     return try_step(p, cubic(before, at, at.step + 0.01 * (at.step - before.step), 10 * at.step), point);
   }
-  if (!lower || at.value >= p->low.value)
+  if (!lower || at.value > p->low.value + noise_of(p))
     p->high = at;
   else {
     if (at.slope * (p->high.step - p->low.step) >= 0) p->high = p->low;

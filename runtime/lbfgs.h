@@ -20,7 +20,7 @@ struct spm_lbfgs_options {
   long steps, evaluations;    /* at most; evaluations 0: a quarter more than steps */
   int history;                /* pairs that are kept */
   double gradient_tolerance;  /* stops when no element of the gradient is larger, */
-  double change_tolerance;    /* ... or neither the value nor any element of the point changed by more */
+  double change_tolerance;    /* ... or in some steps in a row the value or every element changed by no more */
   double decrease, curvature; /* the Wolfe conditions' constants, 1e-4 and 0.9 */
 };
 /* The usual tolerances: 1e-7, 1e-9. */
@@ -42,8 +42,8 @@ struct spm_lbfgs {
   struct spm_lbfgs_options options;
   long n;
   long steps, evaluations;
-  int status, pairs, newest;
-  double value; /* at the last accepted point */
+  int status, pairs, newest, small; /* small: steps in a row that changed next to nothing */
+  double value;                     /* at the last accepted point */
   /* line search */
   int phase, tries;
   double slope, largest; /* along the direction, where it begins; largest |element| of the direction */

@@ -28,6 +28,7 @@ typedef struct Generator {
   Node *pool[MAX_POOL];
   double bound[MAX_POOL]; /* rough bound of the pool member's magnitude */
   int count;
+  int loops; /* whose body is being made */
 } Generator;
 
 /* --- the signature --- */
@@ -268,13 +269,31 @@ static void grow_line(Generator *g, Op op) {
   if (x->shape.rank == 0) return;
   Shape lead = x->shape;
   lead.rank--;
-  if (op == IR_sparsemax) add(g, build_line(g->graph, op, &x), 1);
+  Node *y = pick_shaped(g, &x->shape);
+  long most = 1 + random_below(&g->random, 1 + (int)x->shape.dims[lead.rank].size); /* sizes there are */
+  Shape few = lead;
+  few.dims[few.rank++] = dim_number(1 + random_below(&g->random, 4));
+  if (op == IR_subset_moments) add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, y)}, most), 30);
+  if (op == IR_subset_inclusion)
+    add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, pick_shaped(g, &few))}, 0), 4);
+  if (op == IR_subset_draw) {
+    Node *operands[] = {x, probability(g, y), random_count(g, &lead)};
+    add(g, build_line(g->graph, op, operands, most), 1);
+  }
+  if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}, 0), 1);
+  if (op == IR_cholesky) { /* of v v' + 3 */
+    Shape line = {.rank = 1, .dims = {x->shape.dims[x->shape.rank - 1]}};
+    Node *a = tame(g, pick_shaped(g, &line));
+    Node *outer = build_contract(g->graph, a, (int[]){0}, a, (int[]){1}, 2, (int[]){0, 1}, 0);
+    Node *sum = two(g, IR_add, outer, build_embed_diagonal(g->graph, filled(g, 3, a)));
+    add(g, build_line(g->graph, op, (Node *[]){sum}, 0), 16);
+  }
+  if (op == IR_sparsemax) add(g, build_line(g->graph, op, &x, 0), 1);
   if (op == IR_entmax) {
     const double alphas[] = {1.5, 1.25, 2.5};
     Node *alpha = build_filled(g->graph, alphas[random_below(&g->random, 3)], &lead);
-    add(g, build_line(g->graph, op, (Node *[]){x, alpha}), 1);
+    add(g, build_line(g->graph, op, (Node *[]){x, alpha}, 0), 1);
   }
-  if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}), 1);
 }
 
 static void grow_top_mask_over(Generator *g) {
@@ -374,9 +393,25 @@ static void grow_matrix(Generator *g, Op op) {
   add(g, op == IR_diagonal ? build_diagonal(g->graph, outer) : build_lower_part(g->graph, outer), 16);
 }
 
-/* A few rounds of x = tame(x * y + its own gradient + noise) from a member of the pool, and of a sum of what it was. */
+static void grow(Generator *);
+
+/* Of the shape of x: something made of placeholders and of what was there before, which alone stays in the pool. */
+static Node *grow_body(Generator *g, Node *x, Node *sum) {
+  int before = g->count;
+  add(g, x, 4);
+  add(g, sum, 8);
+  for (int steps = 1 + random_below(&g->random, 4); steps > 0; steps--) grow(g);
+  Node *y = pick_shaped(g, &x->shape);
+  g->count = before;
+  return (y->axes & ~x->axes) == 0 ? y : x;
+}
+
+/* A few rounds of x = tame(x + its own gradient + noise + something) from a member of the pool, and of a sum of what it
+ * was. What reduces over the batch is written out. */
 static void grow_repeat(Generator *g, bool unrolled) {
   Graph *graph = g->graph;
+  if (g->loops == 2) return;
+  g->loops++;
   Node *start = pick(g), *other = pick_shaped(g, &start->shape), *round = build_round(graph), *gradient, *results[2];
   unsigned axes = start->axes | other->axes;
   Node *x = build_carried(graph, &start->shape, axes, NULL), *sum = build_carried(graph, &start->shape, axes, NULL);
@@ -392,6 +427,8 @@ static void grow_repeat(Generator *g, bool unrolled) {
     next = two(g, IR_add, next, two(g, IR_mul, drawn, filled(g, 0.2, drawn)));
   }
   next = tame(g, two(g, IR_add, next, two(g, IR_mul, build_scalar_expand(graph, round, &x->shape), filled(g, 0.1, x))));
+  if (random_below(&g->random, 3) != 0)
+    next = tame(g, two(g, IR_add, next, two(g, IR_mul, grow_body(g, x, sum), filled(g, 0.5, x))));
   bool swap = random_below(&g->random, 4) == 0;
   Repeat loop = {.rounds = random_below(&g->random, 4),
                  .round = round,
@@ -399,10 +436,11 @@ static void grow_repeat(Generator *g, bool unrolled) {
                  .carried = (Node *[]){x, sum},
                  .initial = (Node *[]){start, filled(g, 0.5, start)},
                  .next = (Node *[]){next, swap ? x : two(g, IR_add, sum, two(g, IR_mul, x, filled(g, 0.25, x)))}};
-  if (unrolled)
+  if (unrolled || repeat_problem(graph, &loop) != NULL)
     build_unrolled(graph, &loop, results);
   else
     build_repeat(graph, &loop, results);
+  g->loops--;
   add(g, results[0], 4);
   add(g, results[1], 8);
 }

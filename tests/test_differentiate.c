@@ -205,15 +205,24 @@ static Node *instance_matrix(Instance *t, Op op) {
   return op == IR_embed_diagonal ? build_embed_diagonal(t->graph, x) : build_lower_part(t->graph, x);
 }
 
+/* Of b b' + 3, which is positive definite. */
+static Node *instance_cholesky(Instance *t) {
+  const int sizes[] = {2, 3, 3};
+  Node *b = operand(t, 0, shape_of(3, sizes));
+  Node *square = build_contract(t->graph, b, (int[]){0, 1, 3}, b, (int[]){0, 2, 3}, 3, (int[]){0, 1, 2}, 0);
+  Node *diagonal = build_embed_diagonal(t->graph, number(t, 3, operand(t, 1, shape_of(2, sizes))));
+  return build_line(t->graph, IR_cholesky, (Node *[]){build_map2(t->graph, IR_add, square, diagonal)}, 0);
+}
+
 static Node *instance_line(Instance *t, Op op) {
   const double alphas[] = {1.5, 1.25, 1.75};
   Node *x = operand(t, 0, random_shape(t, 1));
   Shape lead = x->shape;
   lead.rank--;
-  if (op == IR_sparsemax) return build_line(t->graph, op, &x);
+  if (op == IR_sparsemax) return build_line(t->graph, op, &x, 0);
   if (op != IR_entmax) return NULL;
   Node *alpha = build_filled(t->graph, alphas[random_below(&t->random, 3)], &lead);
-  return build_line(t->graph, op, (Node *[]){x, alpha});
+  return build_line(t->graph, op, (Node *[]){x, alpha}, 0);
 }
 
 /* NULL for an op that nobody has thought of. */
@@ -233,7 +242,7 @@ static Node *instance(Instance *t, Op op) {
   case KIND_REDUCE:
   case KIND_OVER: return instance_reduction(t, op);
   case KIND_PRODUCT: return instance_contract(t);
-  case KIND_LINE: return instance_line(t, op);
+  case KIND_LINE: return op == IR_cholesky ? instance_cholesky(t) : instance_line(t, op);
   case KIND_OTHER: return instance_matrix(t, op);
   }
   return NULL;

@@ -36,6 +36,9 @@ static const char head[] = "model m;  dim D = 4;  dim K = 3;  allow kl_monte_car
 static const char solved[] = "param noise : positive solved;  param scale : positive[K] solved;\n";
 static const char diagonal[] = "local nu : real[K] init 0;  local tau : positive[K] init 1;\n"
                                "posterior z ~ normal(nu, tau);\n";
+static const char low_rank[] =
+    "local nu : real[K] init 0;  local f : real[K, 2] init 0.1;  local tau : positive[K] init 1;\n"
+    "posterior z ~ normal(nu, factor = f, diagonal = tau);\n";
 static const char full[] = "local nu : real[K] init 0;  local t : lower_triangular[K, K] init identity(K);\n"
                            "posterior z ~ normal(nu, cholesky = t);\n";
 
@@ -46,7 +49,8 @@ static Spec spec_of(const char *a, const char *b, const char *c, const char *res
 }
 
 static Run run_of(const Values *v) {
-  return (Run){.rows = ROWS, .inputs = {{"x", v->x}, {"W", v->w}, {"nu", v->nu}, {"tau", v->tau}, {"t", v->t}}};
+  return (Run){.rows = ROWS,
+               .inputs = {{"x", v->x}, {"W", v->w}, {"nu", v->nu}, {"tau", v->tau}, {"t", v->t}, {"f", v->t}}};
 }
 
 static double objective(Spec *s, ProgramKind program, const Run *run) {
@@ -96,6 +100,7 @@ Test(entropy, entropy_elbo_is_the_elbo_at_its_optimum) {
     const char *what, *posterior, *rest;
   } cases[] = {
       {"diagonal", diagonal, "prior z ~ laplace(0, scale);  likelihood x ~ normal(W @ z, noise);"},
+      {"low rank", low_rank, "prior z ~ laplace(0, scale);  likelihood x ~ normal(W @ z, noise);"},
       {"full", full, "prior z ~ laplace(0, scale);  likelihood x ~ normal(W @ z, noise);"},
       {"normal prior", diagonal, "prior z ~ normal(0, scale);  likelihood x ~ normal(W @ z, noise);"},
       {"normal prior, full", full, "prior z ~ normal(0, scale);  likelihood x ~ normal(W @ z, noise);"},
@@ -277,6 +282,31 @@ Test(entropy, whole_and_in_tiles) {
     outputs_free(&whole);
   }
   jit_destroy(jit);
+  spec_close(&s);
+  free(v);
+}
+
+/* A low rank and a diagonal are the full covariance that they make: density, entropy, KL, and the entropy objective. */
+Test(entropy, low_rank_is_the_full_covariance) {
+  Spec s = spec_right(
+      "model m;  dim D = 4;  dim K = 3;  data x : real[D];  minimize sum(x^2);\n"
+      "param F : real[K, 2] init normal(0, 1);  param d : positive[K] init 0.4;  param m : real[K] init normal(0, 1);\n"
+      "let L = cholesky(F @ F' + diag(d^2));\n"
+      "metric a = log_pdf(normal(m, factor = F, diagonal = d), x[0 .. 3]) - log_pdf(normal(m, cholesky = L), x[0 .. "
+      "3]);\n"
+      "metric b = entropy(normal(m, factor = F, diagonal = d)) - entropy(normal(m, cholesky = L));\n"
+      "metric c = kl(normal(m, factor = F, diagonal = d), laplace(0.3, 2)) - kl(normal(m, cholesky = L), laplace(0.3, "
+      "2));\n"
+      "metric e = kl(normal(m, factor = F, diagonal = d), normal(0.3, 2)) - kl(normal(m, cholesky = L), normal(0.3, "
+      "2));\n"
+      "metric size = entropy(normal(m, cholesky = L));");
+  Values *v = make_values(23);
+  Run run = run_of(v);
+  for (int i = 0; i < 4; i++) {
+    char name[2] = {"abce"[i], 0};
+    cr_expect(fabs(spec_metric(&s, name, &run)) < 1e-11, "%s: %g", name, spec_metric(&s, name, &run));
+  }
+  cr_expect(fabs(spec_metric(&s, "size", &run)) > 0.1);
   spec_close(&s);
   free(v);
 }

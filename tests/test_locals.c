@@ -305,3 +305,36 @@ Test(locals, solved_params_are_those_of_all_rows) {
             b.state.recent[0]);
   bench_close(&b);
 }
+
+/* infer z by map(optimizer = lbfgs(...)): every row stands where the gradient of its log joint is zero, in training
+ * and on new rows. */
+Test(locals, latents_by_lbfgs_are_the_mode_of_each_row) {
+  Bench b;
+  struct spm_error error;
+  bench_open(&b,
+             "model m;  dim D = 4;  dim K = 2;  data x : real[D];  latent z : real[K];\n"
+             "param W : real[D, K] init normal(0, 1);\n"
+             "prior z ~ normal(0, 1);  likelihood x ~ normal(W @ z, 0.5);\n"
+             "infer z by map(steps = 100, optimizer = lbfgs(history = 5), start = 0.5);\n"
+             "train { optimizer = sgd(lr = 1e-6); batch = 50; epochs = 1; }",
+             2);
+  cr_expect(!spm_find_output(spm_find_program(b.host.model, "train"), SPM_ROW_GRADIENT_OF, NULL));
+  bench_train(&b, 1);
+  struct spm_rows fresh = b.options.data;
+  fresh.owned = false;
+  cr_assert(spm_host_gather(&b.host, &fresh, NULL, 0, N, &error) == 0, "%s", error.message);
+  const float *w = b.host.parameters;
+  for (int stored = 0; stored < 2; stored++) {
+    const float *z = stored ? b.host.rows.values : b.host.row_batch[0];
+    for (int n = 0; n < N; n++)
+      for (int k = 0; k < K; k++) {
+        double slope = -(double)z[n * K + k];
+        for (int d = 0; d < D; d++) {
+          double f = (double)w[d * K] * (double)z[n * K] + (double)w[d * K + 1] * (double)z[n * K + 1];
+          slope += (double)w[d * K + k] * ((double)b.x[n * D + d] - f) / 0.25;
+        }
+        cr_expect(fabs(slope) < 2e-3, "%s row %d: slope %g", stored ? "stored" : "new", n, slope);
+      }
+  }
+  bench_close(&b);
+}

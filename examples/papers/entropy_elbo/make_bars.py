@@ -35,4 +35,5 @@ def main():
         np.save(a.truth, w.astype(np.float32))
 
 
-main()
+if __name__ == "__main__":
+    main()
