@@ -20,6 +20,8 @@ extern const BuiltinRow start_functions[];      /* starts.c */
 extern const BuiltinRow image_functions[];      /* images.c */
 extern const BuiltinRow category_functions[];   /* categories.c */
 extern const BuiltinRow selection_functions[];  /* selections.c */
+extern const BuiltinRow subset_functions[];     /* subsets.c */
+extern const BuiltinRow support_functions[];    /* exact.c */
 
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */

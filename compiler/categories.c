@@ -31,6 +31,8 @@ static Value mean_number(Elaborator *e, const Value *weights, double first, Span
  */
 
 void note_number(Elaborator *e, Node *number, Node *vector, const Support *support) {
+  for (int i = 0; i < e->number_count; i++)
+    if (e->numbers[i].number == number) return;
   e->numbers = arena_grow(e->c, e->numbers, e->number_count, sizeof *e->numbers);
   e->numbers[e->number_count++] =
       (NumberNode){.number = number, .vector = vector, .first = support->facts.low, .count = support->count};
@@ -38,8 +40,8 @@ void note_number(Elaborator *e, Node *number, Node *vector, const Support *suppo
 
 bool hold_as_vector(Elaborator *e, const Value *d, Support *support, Shape *shape) {
   Support own, extended;
-  if (support->count.size <= 0 || d->kind != VALUE_DISTRIBUTION || !distribution_support(e, d, &own, &extended) ||
-      own.special != SPECIAL_CATEGORY || shape->rank == MAX_RANK)
+  if (strcmp(support->name, "integer") != 0 || d->kind != VALUE_DISTRIBUTION ||
+      !distribution_support(e, d, &own, &extended) || own.special != SPECIAL_CATEGORY || shape->rank == MAX_RANK)
     return false;
   shape->dims[shape->rank++] = support->count;
   support->special = SPECIAL_CATEGORY;

@@ -49,7 +49,7 @@ enum {
   OPTION_OVERRIDE = 64, /* NAME=VALUE */
   OPTION_ELEMENTS = 128,
   OPTION_BATCH = 256,
-  OPTION_EMIT = 512, /* --out FILE --main --lib --header */
+  OPTION_EMIT = 512,  /* --out FILE --main --lib --header */
   OPTION_ROWS = 1024, /* --out DIRECTORY */
   OPTION_OUT = OPTION_TRAIN | OPTION_EMIT | OPTION_ROWS
 };

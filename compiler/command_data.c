@@ -125,6 +125,30 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
               "leave those rows out of the file, or fill them in");
 }
 
+/* subset(most): lines of more ones than that. */
+static void check_members(Loaded *l, int d, const struct spm_table *table) {
+  const DataInput *input = &model_signature(l->model)->data[d];
+  if (input->most == 0) return;
+  long line = (long)input->shape.dims[input->shape.rank - 1].size, found = 0, first = 0, members = 0;
+  double *row = malloc(sizeof *row * (size_t)table->row_size);
+  for (long r = 0; r < table->rows && row; r++) {
+    if (spm_table_rows_d(table, NULL, r, 1, spm_reading_of(&l->descriptor->data[d]), row) != 0) break;
+    for (long from = 0; from + line <= table->row_size; from += line) {
+      long ones = 0;
+      for (long i = 0; i < line; i++) ones += row[from + i] != 0;
+      if (ones <= input->most) continue;
+      if (found++ == 0) first = r, members = ones;
+    }
+  }
+  free(row);
+  if (found == 0) return;
+  Diagnostic *diagnostic =
+      error_at(l->compilation, "data-subset", declaration(l, d), "%s: %s of `%s` have more than %ld members",
+               table->path, found == 1 ? "1 subset" : arena_printf(l->compilation, "%s subsets", spm_count(found).text),
+               input->name, input->most);
+  note_at(diagnostic, (Span){0}, "the first one has %ld, in row %ld (counted from 0)", members, first);
+}
+
 static int check_counts(const Arguments *a, const Loaded *l, const char *option, const struct spm_table **tables,
                         struct spm_rows *rows) {
   const struct spm_model *model = l->descriptor;
@@ -157,6 +181,7 @@ int loaded_bind(const Arguments *a, Loaded *l, const DataSet *set, const char *o
     int errors = l->compilation->error_count;
     check_shape(l, d, tables[d]);
     if (l->compilation->error_count == errors) check_values(l, d, tables[d]);
+    if (l->compilation->error_count == errors) check_members(l, d, tables[d]);
   }
   if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
   return check_counts(a, l, option, tables, rows);

@@ -229,9 +229,11 @@ static void pull_beta_quantile(Pass *pass, Node *y, Node *g) {
 
 /* An op that can be differentiated once, and has been. */
 static void refuse(Pass *pass, const Node *y) {
-  const char *name = y->op == IR_gamma_quantile_slope ? "gamma_quantile" : "beta_quantile";
-  error_at(pass->graph->compilation, "not-supported", y->span,
-           "the derivative of `%s` in its shapes cannot be differentiated again", name);
+  const char *what = y->op == IR_gamma_quantile_slope   ? "`gamma_quantile` in its shapes"
+                     : y->op == IR_subset_moments_slope ? "sums over subsets of a given size"
+                                                        : "`beta_quantile` in its shapes";
+  error_at(pass->graph->compilation, "not-supported", y->span, "the derivative of %s cannot be differentiated again",
+           what);
 }
 
 static void pull_spread(Pass *pass, Node *y, Node *g) {
@@ -363,6 +365,41 @@ static void pull_solve(Pass *pass, Node *y, Node *g) {
   contribute(pass, l, build_lower_part(graph, unary(pass, IR_neg, outer)));
 }
 
+/* One of the two lines of a result [.., 2, n]. */
+static Node *one_line(Pass *pass, Node *both, int which) {
+  Graph *graph = pass->graph;
+  int rank = both->shape.rank;
+  Shape shape = shape_without(&both->shape, 1u << (rank - 2));
+  return build_reshape(graph, build_slice(graph, both, rank - 2, which, dim_number(1)), &shape);
+}
+
+static void pull_subset_moments(Pass *pass, Node *y, Node *g) {
+  Node *operands[] = {y->operands[0], y->operands[1], g};
+  Node *slope = build_line(pass->graph, IR_subset_moments_slope, operands, 0);
+  for (int k = 0; k < 2; k++) contribute(pass, y->operands[k], one_line(pass, slope, k));
+}
+
+/* An inclusion probability is the slope of a mean in what its member is worth: with the adjoint as worths, the sum of
+ * adjoint times inclusion is a mean, weighted over sizes. */
+static void pull_subset_inclusion(Pass *pass, Node *y, Node *g) {
+  Graph *graph = pass->graph;
+  Node *a = y->operands[0], *weight = y->operands[1];
+  int rank = weight->shape.rank;
+  Shape line = weight->shape;
+  long few = (long)line.dims[rank - 1].size;
+  if (pass->active[weight->id])
+    contribute(pass, weight,
+               build_reshape(graph, one_line(pass, build_line(graph, IR_subset_moments, (Node *[]){a, g}, few), 1),
+                             &weight->shape));
+  if (!pass->active[a->id]) return;
+  line.dims[rank] = line.dims[rank - 1];
+  line.dims[rank - 1] = dim_number(1);
+  line.rank = rank + 1;
+  Node *of_means = build_pad(graph, build_reshape(graph, weight, &line), rank - 1, 1, dim_number(2));
+  Node *slope = build_line(graph, IR_subset_moments_slope, (Node *[]){a, g, of_means}, 0);
+  contribute(pass, a, one_line(pass, slope, 0));
+}
+
 /* sparsemax and entmax: with w = y^(2 - alpha) on the support, else 0, the adjoint is w (g - <w, g> / <w, 1>). */
 static void pull_projection(Pass *pass, Node *y, Node *g) {
   Graph *graph = pass->graph;
@@ -475,7 +512,11 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_pick: contribute(pass, x, build_place(graph, g, support_axis(y))); return;
   case IR_place: contribute(pass, x, build_pick(graph, g, support_axis(y))); return;
 
-  case IR_top_mask: return;
+  case IR_top_mask:
+  case IR_subset_draw: return;
+  case IR_subset_moments: pull_subset_moments(pass, y, g); return;
+  case IR_subset_inclusion: pull_subset_inclusion(pass, y, g); return;
+  case IR_subset_moments_slope: refuse(pass, y); return;
   case IR_cholesky: pull_cholesky(pass, y, g); return;
   case IR_sparsemax:
   case IR_entmax: pull_projection(pass, y, g); return;

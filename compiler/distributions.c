@@ -291,7 +291,13 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
 /* ---- fields that take arguments
  * ---------------------------------------------------------------------------------------- */
 
-/* A field at values of the formals it has of its own: one value of the event's shape; `quadratic`, one an event. */
+/* KL along a draw is one number an event, and so is what is quadratic in the event. */
+static bool is_number(const Field *field) {
+  return strcmp(field->name, "quadratic") == 0 || strcmp(field->name, "drawn_kl") == 0 ||
+         strcmp(field->name, "relaxed_kl") == 0;
+}
+
+/* A field at values of the formals it has of its own: one value of the event's shape, or one number an event. */
 static Value field_at(Elaborator *e, const Value *d, const Field *field, const Formals *own, Value *values,
                       const Shape *shape, Span span) {
   Scope *scope = scope_new(e, NULL);
@@ -304,8 +310,7 @@ static Value field_at(Elaborator *e, const Value *d, const Field *field, const F
   leave_callee(e, frame);
   e->context_count = context;
   Shape lead = leading_shape(d->family, shape);
-  bool one = strcmp(field->name, "quadratic") == 0;
-  return expand_event(e, unmap(e, result, context), one ? &lead : shape, span);
+  return expand_event(e, unmap(e, result, context), is_number(field) ? &lead : shape, span);
 }
 
 const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
@@ -648,7 +653,7 @@ static bool check_event(Elaborator *e, const Value *d, const Shape *shape) {
 }
 
 /* A simplex or a one-hot vector is more than its elements' range. */
-static bool is_vector(Special s) { return s == SPECIAL_SIMPLEX || s == SPECIAL_CATEGORY; }
+static bool is_vector(Special s) { return s == SPECIAL_SIMPLEX || s == SPECIAL_CATEGORY || s == SPECIAL_SUBSET; }
 
 static const char *range_text(Compilation *c, const Support *s, const Facts *facts) {
   return is_vector(s->special) ? "" : arena_printf(c, ", %s", facts_text(c, facts));
@@ -666,6 +671,19 @@ bool check_distribution_for(Elaborator *e, const Value *d, const Item *variable,
   bool fits = produced ? facts_within(&support.facts, &declared->facts) : strcmp(role, "prior") == 0 ? equal : inside;
   if (support.special != declared->special && (is_vector(support.special) || is_vector(declared->special)))
     fits = false;
+  if (fits && support.special == SPECIAL_SUBSET && support.count.size == 0) {
+    Diagnostic *x = error_at(e->c, "subset-size", d->span,
+                             "how many members a draw of %s has must have an upper bound that is known before training",
+                             distribution_name(d));
+    help_with(x, "declare the size integer(a, b)");
+    return false;
+  }
+  if (fits && support.special == SPECIAL_SUBSET && support.count.size > declared->count.size) {
+    Diagnostic *x = error_at(e->c, "support", d->span, "%s is a subset of at most %s members, and here may have %s",
+                             variable->name, dim_text(e->c, declared->count), dim_text(e->c, support.count));
+    note_at(x, variable->name_span, "%s is declared here", variable->name);
+    return false;
+  }
   if (!fits) {
     Diagnostic *x = error_at(e->c, "support", d->span, "%s is %s%s, but %s is a distribution over %s values%s",
                              variable->name, declared->name, range_text(e->c, declared, &declared->facts),

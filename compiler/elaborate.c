@@ -169,6 +169,8 @@ int data_index(Elaborator *e, const Item *item) {
   if (!read_support(e, item->type, &support) || !read_shape(e, item->type, &input.shape)) return -1;
   if (support.special == SPECIAL_CATEGORY)
     input.categories = (long)input.shape.dims[input.shape.rank - 1].size;
+  else if (support.special == SPECIAL_SUBSET)
+    input.most = (long)support.count.size;
   else if (support.special != SPECIAL_NONE) {
     error_at(e->c, "not-supported", item->type->span, "data of the type `%s` is not supported yet", support.name);
     return -1;
@@ -191,7 +193,9 @@ static Value declared_range(Elaborator *e, const Item *item, Value v) {
              lies_text(e->c, &node->facts));
     return value_error();
   }
-  return shape.rank ? expand_to(e, v, &shape, item->expr->span) : v;
+  if (shape.rank) v = expand_to(e, v, &shape, item->expr->span);
+  if (strcmp(support.name, "integer") == 0 && v.kind == VALUE_TENSOR) note_number(e, v.node, NULL, &support);
+  return v;
 }
 
 static Value let_value(Elaborator *e, const Item *item) {
@@ -223,7 +227,7 @@ static Value data_value(Elaborator *e, const Item *item) {
   int index = data_index(e, item);
   if (index < 0 || !read_support(e, item->type, &support)) return value_error();
   Node *node = build_data(e->graph, index);
-  if (support.count.size > 0) note_number(e, node, NULL, &support);
+  if (strcmp(support.name, "integer") == 0) note_number(e, node, NULL, &support);
   return value_tensor(node, 0, item->name_span);
 }
 

@@ -2,7 +2,7 @@
  * probability; and the expectation of whatever carries such an axis: the sum over the members, weighted. What mentions
  * the latent alone is computed once a member, what mentions the datum as well once a row and member (LANGUAGE rules 6,
  * 27); a member of probability 0 is left out by compiled programs (ir.h, SupportAxis). */
-#include "front.h"
+#include "builtins.h"
 
 #include <math.h>
 #include <string.h>
@@ -108,7 +108,7 @@ Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
   }
   if (weight.kind != VALUE_TENSOR) return value_error();
   e->summed = arena_grow(e->c, e->summed, e->summed_count, sizeof *e->summed);
-  e->summed[e->summed_count++] = (Summed){p->latent->name, v, weight};
+  e->summed[e->summed_count++] = (Summed){p->latent->name, v, weight, z.node};
   return z;
 }
 
@@ -127,3 +127,22 @@ Value sum_supports(Elaborator *e, Value v) {
     if (v.node->axes & (unsigned)AXIS_SUPPORT << e->summed[i].axis) v = sum_members(e, v, &e->summed[i]);
   return v;
 }
+
+/* support_size(z): how many members of a summed-out latent have a probability that is not 0; one value a datum. */
+static Value call_support_size(Elaborator *e, const Expr *call, Value *a, int count) {
+  (void)count;
+  for (int i = 0; a[0].kind == VALUE_TENSOR && i < e->summed_count; i++) {
+    const Summed *s = &e->summed[i];
+    if (s->members != a[0].node) continue;
+    Value on = apply2(e, IR_less, value_number(0), s->weight, call->span);
+    if (on.kind != VALUE_TENSOR) return on;
+    place(e, call->span);
+    return value_tensor(build_sum_over(e->graph, on.node, (unsigned)AXIS_SUPPORT << s->axis), on.mapped, call->span);
+  }
+  Diagnostic *x =
+      error_at(e->c, "support-size", call->span, "support_size is of a latent that is summed out, by its name");
+  help_with(x, "a posterior `by exact` or `~ sparsemax(...)` is summed out");
+  return value_error();
+}
+
+const BuiltinRow support_functions[] = {{"support_size", call_support_size, 1, 1, "", true}, {0}};

@@ -195,7 +195,9 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
   if (r->rule == KL_RULE_CLOSED && r->how)
     text_append(&text, " term by term, by %s", r->how);
   else if (r->rule == KL_RULE_CLOSED)
-    text_append(&text, ", %.*s %s", (int)strcspn(rule, "=") - 1, rule, rule_place(c, r->rule_span));
+    text_append(&text, ", %.*s %s", (int)strcspn(rule, "=") - (strchr(rule, '=') != NULL), rule,
+                rule_place(c, r->rule_span));
+  if (r->along_draw) text_append(&text, ", along the draw");
   if (r->rule == KL_RULE_SUM) text_append(&text, " over %d values", r->nodes);
   if (r->rule == KL_RULE_QUADRATURE) text_append(&text, ", %d nodes, %s", r->nodes, r->how);
   if (r->rule == KL_RULE_QUADRATURE && r->error >= 0) text_append(&text, ", error about %.0e nats", r->error);

@@ -409,7 +409,17 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_first_max_mask:
   case IR_first_max_mask_over:
   case IR_top_mask_over:
+  case IR_subset_draw:
   case IR_top_mask: return boolean;
+  case IR_subset_moments: return anything(a.finite && node->operands[1]->facts.finite);
+  case IR_subset_moments_slope:
+    return anything(a.finite && node->operands[1]->facts.finite && node->operands[2]->facts.finite);
+  case IR_subset_inclusion: {
+    Facts weight = node->operands[1]->facts; /* of m sizes */
+    Facts f = repeated_sum(hull(weight, between(0, 0, true)), INFINITY);
+    f.finite = a.finite && weight.finite;
+    return f;
+  }
   case IR_sparsemax:
   case IR_entmax: return between(0, 1, a.finite);
   case IR_contract: return facts_of_contract(graph, node);

@@ -179,6 +179,7 @@ typedef struct NumberNode {
   Node *number, *vector; /* vector: NULL until it is wanted (data) */
   double first;
   Dim count;
+  Name latent; /* whose draw it is, or NULL */
 } NumberNode;
 
 /* A relaxed draw, or index() of one: no place for a gradient to pass, so an objective may not be made of it. */
@@ -194,6 +195,7 @@ typedef struct Summed {
   Name latent;
   int axis;
   Value weight;
+  Node *members; /* the latent's value */
 } Summed;
 
 typedef struct Callee { /* functions and layers being called */
@@ -259,6 +261,7 @@ typedef enum Special {
   SPECIAL_NONE,
   SPECIAL_SIMPLEX,
   SPECIAL_CATEGORY,
+  SPECIAL_SUBSET,
   SPECIAL_LOWER_TRIANGULAR,
   SPECIAL_NOISE_UNIFORM,
   SPECIAL_NOISE_NORMAL
@@ -267,7 +270,7 @@ typedef struct Support {
   Facts facts;
   Special special;
   Name name; /* "positive" */
-  Dim count; /* of integer(a, b): how many values */
+  Dim count; /* of integer(a, b): how many values; of subset(n): n */
 } Support;
 bool read_support(Elaborator *, const TypeExpr *, Support *);
 bool read_shape(Elaborator *, const TypeExpr *, Shape *); /* brackets, dims evaluated in scope */
@@ -426,6 +429,9 @@ typedef struct PosteriorDraw {
 Value draw_exact(Elaborator *, const PosteriorDraw *);
 const Summed *find_summed(const Elaborator *, Name latent);
 Value sum_supports(Elaborator *, Value);
+/* What stands behind the `~` of a statement: of `sparsemax(scores)` and its like, the categorical distribution of these
+ * probabilities. */
+const Expr *posterior_expression(Elaborator *, const Item *statement);
 /* What a latent's name means, for a posterior that fits its variable. */
 Value posterior_draw(Elaborator *, const Item *posterior, const Item *latent, const Value *d, const Shape *,
                      unsigned axes, Span);
@@ -447,6 +453,14 @@ Value number_of_vector(Elaborator *, Value vector, const Support *, Span);
 void note_number(Elaborator *, Node *number, Node *vector, const Support *);
 /* The vector of a number; VALUE_ERROR after reporting. */
 Value vector_of_number(Elaborator *, Value number, Span);
+
+/* ---- subsets.c --------------------------------------------------------------------------------------------------- */
+
+/* The most that a number can be, 0 if nothing is known. */
+Dim largest_number(Elaborator *, const Node *);
+/* The posterior's mean of a latent's vector form; VALUE_ERROR if it has none (nothing is reported). */
+Value posterior_mean(Elaborator *, Name latent, Span);
+bool is_relaxed_option(const Model *, Name latent, Name option, const Expr **value);
 
 /* ---- mixtures.c ------------------------------------------------------------------------------------------------ */
 
@@ -478,6 +492,7 @@ typedef struct KlRecord { /* what was done, for explain */
   int nodes;
   double error; /* estimated; negative: not */
   const char *how, *why;
+  bool along_draw;
 } KlRecord;
 /* KL(q || p) of a variable of this shape, one value an event, samples averaged; latent NULL: no Monte Carlo. */
 Value resolve_kl(Elaborator *, Name latent, const Value *q, const Value *p, const Shape *, KlMethod, Span);

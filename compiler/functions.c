@@ -345,7 +345,7 @@ static Value call_cholesky(Elaborator *e, const Expr *call, Value *a, int count)
   (void)count;
   Shape s = visible_shape(&a[0]);
   if (a[0].kind == VALUE_TENSOR && s.rank == 2 && dim_agree(s.dims[0], s.dims[1]))
-    return value_tensor(build_line(e->graph, IR_cholesky, &a[0].node), a[0].mapped, call->span);
+    return value_tensor(build_line(e->graph, IR_cholesky, &a[0].node, 0), a[0].mapped, call->span);
   error_at(e->c, "shape", call->span, "cholesky takes a square matrix, not %s", value_text(e->c, &a[0]));
   return value_error();
 }
@@ -540,7 +540,8 @@ static const BuiltinRow general_functions[] = {
 };
 
 static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions,
-                                                   image_functions,   start_functions,    projection_functions};
+                                                   image_functions,   start_functions,    projection_functions,
+                                                   subset_functions,  support_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
@@ -552,9 +553,7 @@ static const BuiltinRow *find_builtin(const char *name) {
 
 /* Words of LANGUAGE.md whose meaning is not built yet: refused by name. */
 static const char *const unbuilt_functions[] = {
-    "entmax",       "top_k_sparsemax",       "sparsemap", "sparsemax_loss", "argmin",
-    "observed",     "log_marginal",          "iwae",      "prod",           "prox",
-    "gumbel_top_k", "conditional_bernoulli",
+    "top_k_sparsemax", "sparsemap", "sparsemax_loss", "argmin", "observed", "log_marginal", "iwae", "prox",
 };
 
 static bool has_word(const char *words, const char *word) {

@@ -353,7 +353,7 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
   case KIND_LOOP:
     if (node->op == IR_repeat) return build_same_repeat(graph, node, operands);
     return build_repeat_result(graph, operands[0], node->index);
-  case KIND_LINE: return build_line(graph, node->op, operands);
+  case KIND_LINE: return build_line(graph, node->op, operands, node->start);
   case KIND_OTHER: break;
   }
   if (node->op == IR_inner_noise) return build_inner_noise(graph, node->index, operands[0]);

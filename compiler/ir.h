@@ -81,7 +81,7 @@ struct Node {
   int index;               /* parameter, data, noise, setting, state, carried, captured, inner_noise, repeat_result */
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
-  long start;              /* slice, pad */
+  long start;              /* slice, pad; subset_moments, subset_draw: m */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed; spread: once, underivable */
   unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
   unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried,
@@ -122,6 +122,7 @@ typedef struct DataInput {
   Facts facts; /* declared support */
   bool missing_ok;
   long categories; /* 0, or the length of the one-hot vectors that its labels become */
+  long most;       /* 0, or how many ones a line may hold: subset(most) */
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
@@ -290,8 +291,8 @@ Node *build_pick(Graph *, Node *, int v);
 Node *build_place(Graph *, Node *, int v);
 Node *build_first_max_mask_over(Graph *, Node *, unsigned axis);
 Node *build_top_mask_over(Graph *, Node *x, Node *k,
-                          unsigned dims_mask);  /* dims trailing; k: of the dims before them */
-Node *build_line(Graph *, Op, Node **operands); /* a LINE op */
+                          unsigned dims_mask);             /* dims trailing; k: of the dims before them */
+Node *build_line(Graph *, Op, Node **operands, long most); /* a LINE op; most: m of subset_moments and subset_draw */
 Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
                      const int *labels_out, unsigned summed_axes);
 Node *build_diagonal(Graph *, Node *);

@@ -58,10 +58,12 @@ enum { LINE_OPERANDS = 3 };
 typedef struct LineOp {
   Op op;
   int own_dims[LINE_OPERANDS], result_own_dims;
+  int few; /* the operand whose last dim is m; -1: m is an attribute */
 } LineOp;
 const LineOp *line_op(Op);
 /* The result's shape, from operands whose shapes agree (asserted). */
-Shape line_shape(Op, Node *const *operands);
+Shape line_shape(Op, Node *const *operands, long most);
+long line_few(Op, Node *const *operands, long most); /* m */
 /* Do they? */
 bool line_operands_agree(Op, Node *const *operands);
 /* 1 for the `count` (rounded) largest of n numbers, of equal ones the first, else 0. */
@@ -94,7 +96,8 @@ void convolution_values(const Graph *, const Node *, long rows, const double *a,
   IR_select: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b
 #define OPS_CONVOLUTION IR_convolve: case IR_convolve_transpose: case IR_convolve_filters
 #define OPS_LINE \
-  IR_top_mask: case IR_sparsemax: case IR_entmax: case IR_cholesky
+  IR_top_mask: case IR_sparsemax: case IR_entmax: case IR_cholesky: case IR_subset_moments: \
+  case IR_subset_moments_slope: case IR_subset_inclusion: case IR_subset_draw
 #define OPS_NOT_ELEMENTWISE \
   OPS_LEAF: case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: \
   case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \

@@ -240,7 +240,7 @@ static const char *verify_matrix(const Node *node) {
 static const char *verify_line(const Node *node) {
   REQUIRE(line_op(node->op) != NULL, "a line op that is not in its table");
   REQUIRE(line_operands_agree(node->op, node->operands), "lines that do not fit together");
-  Shape shape = line_shape(node->op, node->operands);
+  Shape shape = line_shape(node->op, node->operands, node->start);
   REQUIRE(shapes_match(&shape, &node->shape), "not the shape of what this op computes");
   return NULL;
 }

@@ -16,19 +16,19 @@ static bool is_noise_of(Elaborator *e, const Node *node, Name latent) {
   return strncmp(name, latent, n) == 0 && name[n] == '.';
 }
 
-static bool depends_on_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
+static bool search_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
   if (seen[node->id]) return false;
   seen[node->id] = true;
   if (is_noise_of(e, node, latent)) return true;
   for (int i = 0; node->op == IR_repeat && i < node->body->count; i++)
     if (is_noise_of(e, node->body->nodes[i], latent)) return true;
   for (int i = 0; i < node->operand_count; i++)
-    if (depends_on_noise_of(e, node->operands[i], latent, seen)) return true;
+    if (search_noise_of(e, node->operands[i], latent, seen)) return true;
   return false;
 }
 
 bool depends_on_draw(Elaborator *e, const Node *node, Name latent) {
-  return depends_on_noise_of(e, node, latent, arena_array(e->c, bool, e->graph->count));
+  return search_noise_of(e, node, latent, arena_array(e->c, bool, e->graph->count));
 }
 
 /* Rule 5: only Monte Carlo is sound where the prior mentions a latent whose posterior depends on this one. */
@@ -40,7 +40,7 @@ static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
   unsigned members = summed ? (unsigned)AXIS_SUPPORT << summed->axis : 0;
   for (int i = 0; i < count; i++) {
     if (parameters[i]->kind != VALUE_TENSOR) continue;
-    if (parameters[i]->node->axes & members || depends_on_noise_of(e, parameters[i]->node, latent, seen)) return true;
+    if (parameters[i]->node->axes & members || search_noise_of(e, parameters[i]->node, latent, seen)) return true;
   }
   return false;
 }
@@ -80,12 +80,14 @@ Value sum_nodes(Elaborator *e, const NodeDim *nodes, Value v, Span span) {
 
 static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
   bool missing;
+  *result = value_error();
+  if (!subset_sizes_agree(e, pair)) return true;
   Value v = closed_kl(e, pair->q, pair->p, &pair->shape, pair->span, &missing, &pair->rule);
   if (missing && kl_by_expectations(e, pair, result)) return true;
   pair->why = arena_printf(e->c, "no `rule kl(%s(...), %s(...))` is declared", distribution_name(pair->q),
                            distribution_name(pair->p));
   if (!missing) *result = v;
-  return !missing;
+  return !missing || kl_along_draw(e, pair, result);
 }
 
 enum { MOST_VALUES = 256 };
@@ -254,6 +256,7 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
                                                    .nodes = pair->nodes,
                                                    .error = pair->error,
                                                    .how = pair->how,
+                                                   .along_draw = pair->along_draw,
                                                    .why = reason};
   text_append(&m->notes, "kl(%s): %s || %s, %s", pair->latent ? pair->latent : "", distribution_name(pair->q),
               distribution_name(pair->p), kl_rule_name(rule));
@@ -262,6 +265,7 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
     if (pair->error >= 0) text_append(&m->notes, ", error about %.1g nats", pair->error);
   }
   if (rule == KL_RULE_CLOSED && pair->how) text_append(&m->notes, ", term by term: %s", pair->how);
+  if (pair->along_draw) text_append(&m->notes, " along the draw");
   if (rule == KL_RULE_SUM) text_append(&m->notes, " over %d values", pair->nodes);
   if (reason) text_append(&m->notes, pair->method.rule == KL_RULE_BEST ? ": %s" : ", %s", reason);
   text_append(&m->notes, "\n");

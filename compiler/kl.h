@@ -17,10 +17,14 @@ typedef struct KlPair {
   const char *how;    /* "split at 0, z = b u^2" */
   const char *coarse; /* NULL, or the parameters at which `error` is more than what is promised */
   const char *why;    /* why the rule cannot be taken */
+  bool along_draw;    /* a closed form at each step of a draw, of which the KL is the mean */
 } KlPair;
 
 /* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
 bool kl_by_sum(Elaborator *, KlPair *, Value *result);
+/* Subsets of different sizes are reported. */
+bool subset_sizes_agree(Elaborator *, const KlPair *);
+bool kl_along_draw(Elaborator *, KlPair *, Value *result);
 bool kl_by_quadrature(Elaborator *, KlPair *, Value *result);
 /* expectations.c: q's entropy and the expectation of p's log_pdf, term by term. */
 bool kl_by_expectations(Elaborator *, KlPair *, Value *result);

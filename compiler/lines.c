@@ -9,9 +9,19 @@ static long last_extent(const Node *node) {
   return node->shape.rank > 0 ? (long)node->shape.dims[node->shape.rank - 1].size : 1;
 }
 
+/* Memory that a kernel works in. */
+static long line_room(Op op, long n, long m) {
+  if (op == IR_subset_moments) return 5 * m;
+  if (op == IR_subset_moments_slope) return (2 * n + 7) * m + 4;
+  if (op == IR_subset_inclusion) return (n + 3) * m + 2;
+  return op == IR_subset_draw ? (n + 2) * m : 0;
+}
+
 double line_operations(const Line *line) {
-  double n = (double)line->n;
-  return line->op == IR_cholesky ? n * n * n / 3 : 32 * n;
+  double n = (double)line->n, size = n * (double)line->m;
+  if (line->op == IR_cholesky) return n * n * n / 3;
+  if (line->m == 0) return 32 * n;
+  return (line->op == IR_subset_moments_slope ? 24 : 8) * size;
 }
 
 void line_steps(Scheduler *s, const Node *node, StepList *list) {
@@ -19,11 +29,14 @@ void line_steps(Scheduler *s, const Node *node, StepList *list) {
   Extent extents[PLAN_DIMS];
   int dims = space_of(s, node, extents) - line_op(node->op)->result_own_dims;
   Access *accesses[1 + sizeof line.operands / sizeof *line.operands] = {&line.to};
+  line.m = line_few(node->op, node->operands, node->start);
   line.to = result_access(s, node);
   for (int k = 0; k < node->operand_count; k++) {
     line.operands[k] = whole_operand(s, node->operands[k], list);
     accesses[k + 1] = &line.operands[k];
   }
+  long room = line_room(node->op, line.n, line.m);
+  if (room > 0) line.room.tensor = tensor_create(s, node, STORE_FIXED, -1, false, room, "room");
   memcpy(line.loops, extents, sizeof(Extent) * (size_t)dims);
   line.loop_count = merge_dims(line.loops, dims, accesses, node->operand_count + 1);
   step_append(s->compilation, list, PLAN_LINE, node)->line = line;

@@ -26,9 +26,36 @@ static const Method *find_method(const Expr *by) {
   return NULL;
 }
 
+/* Maps from scores to probabilities, many of them 0: as posteriors they are summed over their support. */
+static bool is_support_map(const Item *posterior) {
+  static const char *const maps[] = {"sparsemax", "entmax", "softmax"};
+  const Expr *x = posterior->expr;
+  for (size_t i = 0; !posterior->is_point && x->kind == EXPR_CALL && i < sizeof maps / sizeof *maps; i++)
+    if (strcmp(x->name, maps[i]) == 0) return true;
+  return false;
+}
+
+static const Method *method_of(const Item *posterior) {
+  static const Method exact = {"exact", draw_exact};
+  if (posterior->by) return find_method(posterior->by);
+  return is_support_map(posterior) ? &exact : NULL;
+}
+
+const Expr *posterior_expression(Elaborator *e, const Item *posterior) {
+  if (posterior->kind != ITEM_POSTERIOR || !is_support_map(posterior)) return posterior->expr;
+  Argument *prob = arena_new(e->c, Argument);
+  Expr *call = arena_new(e->c, Expr);
+  *call = *posterior->expr;
+  *prob = (Argument){.name = intern(e->c, "prob"), .value = posterior->expr};
+  call->name = intern(e->c, "categorical");
+  call->arguments = prob;
+  call->argument_count = 1;
+  return call;
+}
+
 static bool is_by(const Model *m, Name latent, const char *name) {
   const Item *posterior = model_find(m, ITEM_POSTERIOR, latent);
-  const Method *method = posterior && posterior->by ? find_method(posterior->by) : NULL;
+  const Method *method = posterior ? method_of(posterior) : NULL;
   return method && strcmp(method->name, name) == 0;
 }
 
@@ -40,6 +67,13 @@ bool has_relaxed(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
     if (m->items.items[i]->kind == ITEM_POSTERIOR && is_relaxed(m, m->items.items[i]->name)) return true;
   return false;
+}
+
+bool is_relaxed_option(const Model *m, Name latent, Name option, const Expr **value) {
+  const Item *posterior = model_find(m, ITEM_POSTERIOR, latent);
+  const Argument *a = posterior && posterior->by ? find_argument(posterior->by, option) : NULL;
+  *value = a ? a->value : NULL;
+  return a != NULL;
 }
 
 /* ---- is the statement as it must be? -------------------------------------------------------------------------------
@@ -88,6 +122,7 @@ static bool check_named(Elaborator *e, const Expr *by) {
 
 bool check_method(Elaborator *e, const Item *posterior, const Value *d) {
   if (posterior->by) return check_named(e, posterior->by);
+  if (is_support_map(posterior)) return true;
   bool discrete = is_discrete(e, d);
   if (!discrete && !has_atoms(d)) return true;
   Diagnostic *x = error_at(e->c, "method", posterior->span,
@@ -241,7 +276,7 @@ bool check_soft_indices(Elaborator *e, const Node *objective) {
 
 Value posterior_draw(Elaborator *e, const Item *posterior, const Item *latent, const Value *d, const Shape *shape,
                      unsigned axes, Span span) {
-  const Method *method = posterior->by ? find_method(posterior->by) : NULL;
+  const Method *method = method_of(posterior);
   if (!method) return distribution_sample(e, d, latent->name, shape, axes, span);
   PosteriorDraw draw = {posterior, latent, d, shape, axes};
   return method->draw(e, &draw);

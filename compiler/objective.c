@@ -68,7 +68,8 @@ static bool variable_type(Elaborator *e, const Item *variable, Support *support,
 }
 
 static bool latent_type_built(Elaborator *e, const Item *latent, const Support *support) {
-  if (support->special == SPECIAL_NONE || support->special == SPECIAL_CATEGORY) return true;
+  if (support->special == SPECIAL_NONE || support->special == SPECIAL_CATEGORY || support->special == SPECIAL_SUBSET)
+    return true;
   error_at(e->c, "not-supported", latent->type->span, "a latent of the type `%s` is not supported yet", support->name);
   return false;
 }
@@ -106,7 +107,7 @@ Value statement_value(Elaborator *e, Item *statement) {
   e->path = statement->kind == ITEM_POSTERIOR
                 ? variable->name
                 : arena_printf(e->c, "%s.%s", variable->name, item_keyword(statement->kind));
-  Value d = elaborate(e, statement->expr);
+  Value d = elaborate(e, posterior_expression(e, statement));
   if (d.kind == VALUE_ERROR) return d;
   if (statement->kind == ITEM_POSTERIOR && statement->is_point) return expand_to(e, d, &shape, statement->expr->span);
   if (d.kind != VALUE_DISTRIBUTION) {
@@ -172,7 +173,11 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   Support number = support;
   bool held = hold_as_vector(e, &d, &support, &shape);
   Value z = posterior_draw(e, model_find(e->model, ITEM_POSTERIOR, latent->name), latent, &d, &shape, axes, d.span);
-  return held ? number_of_vector(e, z, &number, span) : z;
+  if (!held) return z;
+  z = number_of_vector(e, z, &number, span);
+  for (int i = 0; i < e->number_count; i++)
+    if (z.kind == VALUE_TENSOR && e->numbers[i].number == z.node) e->numbers[i].latent = latent->name;
+  return z;
 }
 
 /* ---- one expectation each -------------------------------------------------------------------------------------------
@@ -193,6 +198,19 @@ static bool latent_shape(Elaborator *e, Name name, const Value *d, Shape *shape)
   if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, shape)) return false;
   hold_as_vector(e, d, &support, shape);
   return true;
+}
+
+Value posterior_mean(Elaborator *e, Name latent, Span span) {
+  Item *posterior = model_find(e->model, ITEM_POSTERIOR, latent);
+  Value d = posterior ? model_value(e, posterior, span) : value_error();
+  Shape shape;
+  bool missing = true;
+  Frame frame = enter_callee(e, NULL, true, e->path);
+  bool known = d.kind == VALUE_DISTRIBUTION && latent_shape(e, latent, &d, &shape);
+  leave_callee(e, frame);
+  if (!known) return value_error();
+  Value mean = distribution_field(e, &d, "mean", NULL, &shape, span, &missing);
+  return missing ? value_error() : mean;
 }
 
 /* The value of a variable as d sees it. */

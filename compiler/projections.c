@@ -47,7 +47,7 @@ static Value call_projection(Elaborator *e, const Expr *call, Value *a, int coun
   lead = line;
   lead.rank--;
   Node *operands[] = {build_reshape(e->graph, moved, &line), build_filled(e->graph, alpha, &lead)};
-  Node *p = build_line(e->graph, alpha == 2 ? IR_sparsemax : IR_entmax, operands);
+  Node *p = build_line(e->graph, alpha == 2 ? IR_sparsemax : IR_entmax, operands, 0);
   p = build_permute(e->graph, build_reshape(e->graph, p, &moved->shape), back);
   return value_tensor(named_as(e, p, &v.node->shape), v.mapped, call->span);
 }

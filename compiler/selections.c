@@ -1,4 +1,5 @@
-/* Selections: top_k(v, k) and top_mask(v, k), the k largest along dims of a value, or of the whole batch. */
+/* Selections: top_k(v, k) and top_mask(v, k), the k largest along dims of a value, or of the whole batch; and
+ * prod(v). */
 #include "builtins.h"
 
 /* The value with the dims of the mask moved to its end, and how to move them back. */
@@ -69,7 +70,7 @@ static Value call_top_mask(Elaborator *e, const Expr *call, Value *a, int count)
     line.rank = lead + 1;
     for (int d = lead + 1; d < rank; d++) line.dims[lead].size *= moved.node->shape.dims[d].size;
     if (rank > lead + 1) line.dims[lead] = dim_number(line.dims[lead].size);
-    mask = build_line(e->graph, IR_top_mask, (Node *[]){build_reshape(e->graph, moved.node, &line), k});
+    mask = build_line(e->graph, IR_top_mask, (Node *[]){build_reshape(e->graph, moved.node, &line), k}, 0);
     mask = build_reshape(e->graph, mask, &moved.node->shape);
   }
   mask = named_as(e, build_permute(e->graph, mask, back), &v.node->shape);
@@ -83,7 +84,47 @@ static Value call_top_k(Elaborator *e, const Expr *call, Value *a, int count) {
   return apply3(e, IR_select, mask, as_tensor(e, a[0]), value_number(0), call->span);
 }
 
+/* The product along the last dim, by halves: gradients pass zeros without a division. */
+static Node *product_of_last(Elaborator *e, Node *x) {
+  int last = x->shape.rank - 1;
+  Node *odd = NULL;
+  for (long n = (long)x->shape.dims[last].size; n > 1; n /= 2) {
+    if (n % 2) {
+      Node *one = build_slice(e->graph, x, last, n - 1, dim_number(1));
+      odd = odd ? build_map2(e->graph, IR_mul, odd, one) : one;
+    }
+    Node *a = build_slice(e->graph, x, last, 0, dim_number((double)(n / 2)));
+    Node *b = build_slice(e->graph, x, last, n / 2, dim_number((double)(n / 2)));
+    x = build_map2(e->graph, IR_mul, a, b);
+  }
+  return odd ? build_map2(e->graph, IR_mul, x, odd) : x;
+}
+
+/* prod(v): of all elements, or along the dims of `over`. */
+static Value call_prod(Elaborator *e, const Expr *call, Value *a, int count) {
+  (void)count;
+  Over over;
+  Value v = as_tensor(e, a[0]);
+  if (!over_of(e, call, &v, true, &over)) return value_error();
+  if (over.axes) {
+    error_at(e->c, "over", call->span, "prod multiplies along dims of its value, not over the batch or samples");
+    return value_error();
+  }
+  if (!over.dims) return v;
+  int back[MAX_RANK];
+  Value moved = move_to_end(e, v, node_mask(&v, over.dims), back);
+  Shape kept = moved.node->shape, line;
+  long n = 1;
+  kept.rank -= __builtin_popcount(over.dims);
+  for (int d = kept.rank; d < moved.node->shape.rank; d++) n *= (long)moved.node->shape.dims[d].size;
+  line = kept;
+  line.dims[line.rank++] = dim_number((double)n);
+  Node *product = product_of_last(e, build_reshape(e->graph, moved.node, &line));
+  return value_tensor(named_as(e, build_reshape(e->graph, product, &kept), &kept), v.mapped, call->span);
+}
+
 const BuiltinRow selection_functions[] = {
+    {"prod", call_prod, 1, 1, "over", true},
     {"top_k", call_top_k, 2, 2, "over", true},
     {"top_mask", call_top_mask, 2, 2, "over", true},
     {0},

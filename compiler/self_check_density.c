@@ -278,7 +278,7 @@ void mass_make(const Subject *s, const Program *density, const Point *setting, M
            s->support.special == SPECIAL_NONE)
     make_plane(&v, setting, m);
   else
-    m->reason = "events of more than two dims are not integrated";
+    m->reason = "events of more than two dims are not laid out on a grid";
 }
 
 void mass_free(Mass *m) {
@@ -354,7 +354,23 @@ static void report_bad(const Subject *s, const Point *setting, const Mass *m) {
             s->item->formals.items[0].name);
 }
 
-void test_density(Testing *t, const Subject *s, const Point *setting, const Mass *m) {
+/* Events of more than two dims: within six standard errors of twelve shifts. */
+static bool test_many(Testing *t, const Subject *s, const Program *density, const Point *setting) {
+  const Facts *f = &s->support.facts;
+  double total, error;
+  bool open = !isfinite(f->high) && s->support.special == SPECIAL_NONE && !f->integer;
+  if (!density || s->is_kernel || !open || s->event_size < 3 || s->event_size > 8) return false;
+  if (!integrate_many(s, density, setting, t->seed, &total, &error) || !(error < 0.02)) return false;
+  if (!tally(t, ASPECT_DENSITY, fabs(total - 1), 6 * error + 1e-4)) return true;
+  Diagnostic *d = error_at(s->c, "self-check", field_span(s),
+                           "the density of `%s`%s integrates to %.4g over %s, give or take %.2g, not to 1",
+                           s->item->name, at_setting(s, setting), total, support_words(s), error);
+  help_with(d, "subtract about %.4g from it, its log", log(total));
+  return true;
+}
+
+void test_density(Testing *t, const Subject *s, const Program *density, const Point *setting, const Mass *m) {
+  if (m->kind == MASS_UNTESTED && test_many(t, s, density, setting)) return;
   if (m->kind == MASS_UNTESTED) {
     tally_skip(t, ASPECT_DENSITY, m->reason);
     return;

@@ -169,7 +169,10 @@ typedef struct Testing { /* of one declaration */
 bool tally(Testing *, Aspect, double error, double tolerance);
 void tally_skip(Testing *, Aspect, const char *why);
 
-void test_density(Testing *, const Subject *, const Point *, const Mass *);
+void test_density(Testing *, const Subject *, const Program *density, const Point *, const Mass *);
+/* self_check_many.c: the integral over events of more than two dims, and its standard error. */
+bool integrate_many(const Subject *, const Program *density, const Point *, uint64_t seed, double *total,
+                    double *error);
 void test_sampler(Testing *, const Subject *, const Point *, const Mass *, int number);
 void test_moments(Testing *, const Subject *, const Point *, const Mass *);
 void test_derivatives(Testing *, const Subject *, const Point *, const Mass *);
@@ -183,5 +186,9 @@ bool read_pattern(Model *, const Expr *pattern, const Item **family, double *fix
 /* Draws: rows x event, malloc; noise of `field`'s arguments by seed. NULL if there is no such field. sharpness: what
  * the field's own extra formals are multiplied by. */
 double *draw_rows(const Subject *, const Field *, const Point *, uint64_t seed, double sharpness, long rows);
+
+/* Families of subsets are not tested by themselves, and why. */
+bool is_over_subsets(const Item *family);
+extern const char over_subsets[];
 
 #endif

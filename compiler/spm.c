@@ -207,6 +207,19 @@ static void rows_close(Rows *r) {
   free(r->list);
 }
 
+/* Initial values that need data are made from the first rows that the session trains on, or takes a gradient of. */
+static int start_from_data(spm_session *s, const Rows *r, struct spm_error *e) {
+  if (s->model->given_count == 0 || s->host.is_given) return 0;
+  if (spm_host_give(&s->host, &r->rows, "", e) != 0) return -1;
+  return spm_host_initialise(&s->host, e);
+}
+
+static int has_started(const spm_session *s, struct spm_error *e) {
+  if (s->model->given_count == 0 || s->host.is_given) return 0;
+  return spm_fail(e, "%s: initial values need %s, and nothing has been trained yet", s->model->name,
+                  s->model->givens[0].name);
+}
+
 static double objective_in(const struct spm_columns *columns, const double *values) {
   for (int i = 0; i < columns->count; i++)
     if (columns->roles[i] == SPM_OBJECTIVE) return values[i];
@@ -219,6 +232,7 @@ int spm_session_gradient(spm_session *s, const float *const *data, long rows, un
   Rows r = {0};
   if (rows > s->rows) return say(error, error_size, "more rows than the session has room for");
   int status = rows_open(s, data, rows, &r, &e);
+  if (status == 0) status = start_from_data(s, &r, &e);
   if (status == 0) status = spm_host_gather(&s->host, &r.rows, NULL, 0, rows, &e);
   rows_close(&r);
   if (status != 0) return say(error, error_size, e.message);
@@ -252,13 +266,6 @@ static int after_epoch(void *context, const struct train_state *state, const dou
   (void)error;
   if (p->told && p->told(p->context, state->epoch, state->step, objective_in(p->columns, means)) != 0) p->stop = 1;
   return 0;
-}
-
-/* Initial values that need data begin with the first training. */
-static int start_from_data(spm_session *s, const Rows *r, struct spm_error *e) {
-  if (s->model->given_count == 0 || s->host.is_given || s->state.step > 0) return 0;
-  if (spm_host_give(&s->host, &r->rows, "", e) != 0) return -1;
-  return spm_host_initialise(&s->host, e);
 }
 
 /* What rows own begins with the first training, and belongs to these rows from then on. */
@@ -302,6 +309,7 @@ int spm_session_evaluate(spm_session *s, const float *const *data, long rows, do
   double *means = calloc((size_t)s->evaluate_columns.count + 1, sizeof *means);
   int status = means ? rows_open(s, data, rows, &r, &e) : spm_fail(&e, "out of memory");
   s->run.program = NULL;
+  if (status == 0) status = has_started(s, &e);
   if (status == 0) status = spm_host_evaluate(&s->host, &r.rows, &s->evaluate_columns, means, &e);
   if (status == 0 && objective) *objective = objective_in(&s->evaluate_columns, means);
   rows_close(&r);
@@ -332,6 +340,7 @@ int spm_session_rows(spm_session *s, const char *program, const char *output, co
       o ? rows_open(s, data, rows, &r, &e)
         : spm_fail(&e, "%s: has no program `%s` with an output `%s` for each row", s->model->name, program, output);
   s->run.program = NULL;
+  if (status == 0) status = has_started(s, &e);
   if (status == 0) status = collect_rows(s, p, o, &r.rows, out, &e);
   rows_close(&r);
   return status == 0 ? 0 : say(error, error_size, e.message);

@@ -91,7 +91,9 @@ int spm_tensor_at(const spm_compiled *, int kind, int index, spm_tensor_info *);
 
 typedef struct spm_session spm_session;
 
-/* Parameters as a run with this seed has them at its start; room for batches of `rows` rows; 0 threads: one. */
+/* Parameters as a run with this seed has them at its start; room for batches of `rows` rows; 0 threads: one. Where
+ * initial values need data (init rows(x), or a file, looked for in the current directory), they are made from the first
+ * rows that are trained on or that a gradient is taken of, and what evaluates before is refused. */
 spm_session *spm_session_create(const spm_compiled *, long rows, int threads, unsigned long long seed, char *error,
                                 size_t error_size);
 void spm_session_free(spm_session *);

@@ -28,7 +28,7 @@ static const TypeRow type_rows[] = {
     {"uniform", 0, 1, true, false, 0, SPECIAL_NOISE_UNIFORM, true},
     {"standard_normal", -INFINITY, INFINITY, false, false, 0, SPECIAL_NOISE_NORMAL, true},
     {"category", 0, 1, false, true, 1, SPECIAL_CATEGORY, true},
-    {"subset", 0, 1, false, true, 1, SPECIAL_NONE, false},
+    {"subset", 0, 1, false, true, 1, SPECIAL_SUBSET, true},
 };
 
 static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
@@ -43,7 +43,7 @@ static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
     help_with(d, "did you mean `%s`?", near.best);
   else
     help_with(d, "types are real, positive, nonnegative, unit, binary, count, integer(a, b), category(n), simplex(n), "
-                 "lower_triangular");
+                 "subset(L)[K], lower_triangular");
   return NULL;
 }
 
@@ -57,6 +57,18 @@ static bool read_interval(Elaborator *e, const TypeExpr *type, Facts *facts) {
   facts->low = ends[0]->facts.high;
   facts->high = ends[1]->facts.low;
   return true;
+}
+
+/* subset(n) has at most n members: a number, or the most that a computed size can be (count 0: nothing is known). */
+static bool read_subset(Elaborator *e, const TypeExpr *type, Dim *count) {
+  Value v = elaborate(e, type->arguments[0].value);
+  Node *node = value_node(e, &v);
+  if (!node) return false;
+  *count = v.kind == VALUE_NUMBER ? v.dim : largest_number(e, node);
+  if (v.kind != VALUE_NUMBER || is_dim_size(v.dim.size)) return true;
+  error_at(e->c, "type-arguments", type->span, "a subset has a whole number of members, at least 1, and not %s",
+           shortest_number(e->c, v.dim.size));
+  return false;
 }
 
 bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
@@ -81,6 +93,7 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
                      .integer = row->integer,
                      .finite = true};
   if (strcmp(row->name, "interval") == 0 && !read_interval(e, type, &s->facts)) return false;
+  if (row->special == SPECIAL_SUBSET && !read_subset(e, type, &s->count)) return false;
   if (strcmp(row->name, "integer") == 0) {
     Dim low, high;
     Value a = elaborate(e, type->arguments[0].value), b = elaborate(e, type->arguments[1].value);
@@ -140,6 +153,25 @@ const Expr *type_dim(const TypeExpr *type, int i) {
   return i < type->dim_count ? type->dims[i] : type->arguments[0].value;
 }
 
+/* A dim that data will give, and that is a small number for now. */
+static bool is_invented(const Elaborator *e, const Expr *dim) {
+  const Item *item = dim->kind == EXPR_NAME ? model_find(e->model, ITEM_DIM, dim->name) : NULL;
+  return e->model->options.invent_dims && item && !item->expr;
+}
+
+/* subset(L)[K] needs L <= K. */
+static bool check_subset(Elaborator *e, const TypeExpr *type, const Shape *shape) {
+  Support support;
+  if (!read_support(e, type, &support)) return false;
+  if (shape->rank > 0 &&
+      (support.count.size <= shape->dims[shape->rank - 1].size || is_invented(e, type_dim(type, shape->rank - 1))))
+    return true;
+  Diagnostic *d = error_at(e->c, "shape", type->span, "a subset of at most %s members needs that many to choose from",
+                           dim_text(e->c, support.count));
+  help_with(d, "subset(L)[K] is at most L of K");
+  return false;
+}
+
 bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
   *shape = (Shape){0};
   bool ok = true;
@@ -161,6 +193,7 @@ bool read_shape(Elaborator *e, const TypeExpr *type, Shape *shape) {
     error_at(e->c, "shape", type->span, "lower_triangular is a square matrix: lower_triangular[K, K]");
     return false;
   }
+  if (ok && strcmp(type->name, "subset") == 0 && !check_subset(e, type, shape)) return false;
   return ok && size_is_possible(e, shape, type->span);
 }
 

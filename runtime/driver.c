@@ -507,6 +507,7 @@ struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const str
 }
 
 void spm_run_project(struct spm_run *run, real *parameters) {
+  run->call.state_next = 0; /* what the step before has put there is not to be lost */
   spm_run_program(run);
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];

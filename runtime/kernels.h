@@ -28,7 +28,16 @@
  * sparsemax(n, out, in), entmax(n, out, in, alpha)  the vector's projection onto the simplex, alpha > 1 (2: sparsemax)
  *
  * Convolution of images x [c, h, w] with filters w [m, c, k, l] to features y [m, p, q]; `sizes` and the length of
- * `work` are convolve.h's. convolve and convolve_transpose set their result, convolve_filters adds to it. */
+ * `work` are convolve.h's. convolve and convolve_transpose set their result, convolve_filters adds to it.
+
+ *
+ * Subsets S of n members, P(S) proportional to exp(sum of a over S), for sizes 0 .. m - 1; `room` is memory to work in:
+ * subset_moments(n, m, out, room, a, c)  out [2, m]: log of the sum over subsets of size j, and the mean sum of c
+ there;
+ * -1e30 and 0 where j > n.                                        5 m
+ * subset_moments_slope(n, m, out, room, a, c, g)  out [2, n]: adjoints of a and c for those g [2, m]. (2 n + 7) m + 4
+ * subset_inclusion(n, m, out, room, a, weight)  sum over j of weight[j] P(k in S | size j).    (n + 3) m + 2
+ * subset_draw(n, m, out, room, a, u, size)      ones for the members drawn, at most m - 1.      (n + 2) m */
 #ifndef SPM_KERNELS_H
 #define SPM_KERNELS_H
 

@@ -269,20 +269,31 @@ static void grow_line(Generator *g, Op op) {
   if (x->shape.rank == 0) return;
   Shape lead = x->shape;
   lead.rank--;
+  Node *y = pick_shaped(g, &x->shape);
+  long most = 1 + random_below(&g->random, 1 + (int)x->shape.dims[lead.rank].size); /* sizes there are */
+  Shape few = lead;
+  few.dims[few.rank++] = dim_number(1 + random_below(&g->random, 4));
+  if (op == IR_subset_moments) add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, y)}, most), 30);
+  if (op == IR_subset_inclusion)
+    add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, pick_shaped(g, &few))}, 0), 4);
+  if (op == IR_subset_draw) {
+    Node *operands[] = {x, probability(g, y), random_count(g, &lead)};
+    add(g, build_line(g->graph, op, operands, most), 1);
+  }
+  if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}, 0), 1);
   if (op == IR_cholesky) { /* of v v' + 3 */
     Shape line = {.rank = 1, .dims = {x->shape.dims[x->shape.rank - 1]}};
     Node *a = tame(g, pick_shaped(g, &line));
     Node *outer = build_contract(g->graph, a, (int[]){0}, a, (int[]){1}, 2, (int[]){0, 1}, 0);
     Node *sum = two(g, IR_add, outer, build_embed_diagonal(g->graph, filled(g, 3, a)));
-    add(g, build_line(g->graph, op, (Node *[]){sum}), 16);
+    add(g, build_line(g->graph, op, (Node *[]){sum}, 0), 16);
   }
-  if (op == IR_sparsemax) add(g, build_line(g->graph, op, &x), 1);
+  if (op == IR_sparsemax) add(g, build_line(g->graph, op, &x, 0), 1);
   if (op == IR_entmax) {
     const double alphas[] = {1.5, 1.25, 2.5};
     Node *alpha = build_filled(g->graph, alphas[random_below(&g->random, 3)], &lead);
-    add(g, build_line(g->graph, op, (Node *[]){x, alpha}), 1);
+    add(g, build_line(g->graph, op, (Node *[]){x, alpha}, 0), 1);
   }
-  if (op == IR_top_mask) add(g, build_line(g->graph, op, (Node *[]){x, random_count(g, &lead)}), 1);
 }
 
 static void grow_top_mask_over(Generator *g) {

@@ -211,7 +211,7 @@ static Node *instance_cholesky(Instance *t) {
   Node *b = operand(t, 0, shape_of(3, sizes));
   Node *square = build_contract(t->graph, b, (int[]){0, 1, 3}, b, (int[]){0, 2, 3}, 3, (int[]){0, 1, 2}, 0);
   Node *diagonal = build_embed_diagonal(t->graph, number(t, 3, operand(t, 1, shape_of(2, sizes))));
-  return build_line(t->graph, IR_cholesky, (Node *[]){build_map2(t->graph, IR_add, square, diagonal)});
+  return build_line(t->graph, IR_cholesky, (Node *[]){build_map2(t->graph, IR_add, square, diagonal)}, 0);
 }
 
 static Node *instance_line(Instance *t, Op op) {
@@ -219,10 +219,10 @@ static Node *instance_line(Instance *t, Op op) {
   Node *x = operand(t, 0, random_shape(t, 1));
   Shape lead = x->shape;
   lead.rank--;
-  if (op == IR_sparsemax) return build_line(t->graph, op, &x);
+  if (op == IR_sparsemax) return build_line(t->graph, op, &x, 0);
   if (op != IR_entmax) return NULL;
   Node *alpha = build_filled(t->graph, alphas[random_below(&t->random, 3)], &lead);
-  return build_line(t->graph, op, (Node *[]){x, alpha});
+  return build_line(t->graph, op, (Node *[]){x, alpha}, 0);
 }
 
 /* NULL for an op that nobody has thought of. */

@@ -105,3 +105,33 @@ Test(exact, threads_do_not_change_a_byte) {
   }
   cr_expect(objective[0] == objective[1], "%.17g and %.17g", objective[0], objective[1]);
 }
+
+/* Scores that put all but two classes off the support: the expectation is over those two alone, and so are the rows. */
+Test(exact, sparsemax_sums_over_its_support) {
+  Spec s = spec_right("model m; data x : real[2]; latent y : category(5); param a : real[5] init 0;"
+                      "prior y ~ categorical(prob = 1 / 5); posterior y ~ sparsemax(a); param w : real[2, 5] init 0;"
+                      "likelihood x ~ normal(w @ y, 1); objective elbo; metric size = support_size(y);"
+                      "metric first = y[0]; metric third = y[2];");
+  const double scores[] = {0.9, -2, 0.5, -1, -0.3}, x[] = {0, 0, 0, 0};
+  Run run = {.rows = 2, .inputs = {{"a", scores}, {"x", x}}};
+  cr_expect(spec_metric(&s, "size", &run) == 2, "%g", spec_metric(&s, "size", &run));
+  cr_expect(fabs(spec_metric(&s, "first", &run) - 0.7) < 1e-12 && fabs(spec_metric(&s, "third", &run) - 0.3) < 1e-12);
+  double kl = 0.7 * log(0.7 * 5) + 0.3 * log(0.3 * 5), log_lik = -log(2 * 3.14159265358979323846);
+  cr_expect(fabs(spec_metric(&s, "elbo", &run) - (log_lik - kl)) < 1e-12);
+  spec_close(&s);
+}
+
+Test(exact, sparse_maps_as_posteriors) {
+  const char *maps[] = {"sparsemax(3 * class.s)", "entmax(2 * class.s, alpha = 1.5)", "softmax(class.s)"};
+  for (int i = 0; i < 3; i++) {
+    char text[1500];
+    snprintf(text, sizeof text,
+             "model m; dim D = 6; dim C = 4; dim M = 2; data x : binary[D]; latent y : category(C); latent h : real[M];"
+             "prior y ~ categorical(prob = 1 / C); prior h ~ normal(0, 1); network class(x) { s = dense(x, C); }"
+             "encoder q(x, y) { t = tanh(dense(concat(x, y), 5)); mu = dense(t, M); sd = exp(dense(t, M)); }"
+             "posterior y ~ %s; posterior h ~ normal(q.mu, q.sd);"
+             "likelihood x ~ bernoulli(logits = dense(tanh(dense(concat(h, y), 5)), D)); objective elbo;",
+             maps[i]);
+    expect_sound(text);
+  }
+}

@@ -10,7 +10,7 @@
 #include "spec.h"
 #include "syntax.h"
 
-enum { CASES = 1500, MAX_TOKENS = 4000, MAX_FILES = 80, SECONDS = 20 };
+enum { CASES = 1500, MAX_TOKENS = 4000, MAX_FILES = 256, SECONDS = 20 };
 
 typedef struct Pieces {
   char *items[MAX_TOKENS];

@@ -114,6 +114,11 @@ Test(meaning, the_largest) {
          {"sum(top_k(x, 2 * rows_in_batch, over = [batch, D]))", 5}, {"sum(top_mask(x, max(x)))", 3});
 }
 
+Test(meaning, products_of_elements) {
+  EXPECT({"prod(v)", -6}, {"prod(A)", 720}, {"prod(A, over = D)[1]", 48}, {"prod(A, over = K)[2]", 30}, {"prod(x)", 3},
+         {"prod(2)", 2});
+}
+
 Test(meaning, shapes) {
   EXPECT({"concat(v, w)[4]", -1}, {"concat(A, A)[1, 2]", 3}, {"concat(x, v)[5]", 3}, {"reshape(A, [2, 3])[1, 0]", 4},
          {"reshape(A, 6)[4]", 5}, {"flatten(A)[4]", 5}, {"A[1 .. 3, 0][1]", 5}, {"A[2][1]", 6}, {"v[1 .. 3][0]", -2},

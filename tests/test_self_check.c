@@ -98,7 +98,7 @@ Test(self_check, report_says_what_was_tested_and_what_was_not) {
   cr_expect(strstr(line_of(&report, "kl(pair"), "by Monte Carlo"), "%s", line_of(&report, "kl(pair"));
   spec_close(&s);
   report = check_with(
-      &s, "distribution d(z : real[3]; scale : positive) { log_pdf = sum(-abs(z) / scale) - 3 * log(2 * scale); }\n", 1,
+      &s, "distribution d(z : real[9]; scale : positive) { log_pdf = sum(-abs(z) / scale) - 9 * log(2 * scale); }\n", 1,
       false);
   cr_expect(strstr(report.lines[0].text, "not tested: density"), "%s", report.lines[0].text);
   spec_close(&s);
@@ -188,4 +188,22 @@ static void catches(const Wrong *w) {
 
 Test(self_check, each_kind_of_mistake_is_caught_once) {
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) catches(&wrong[i]);
+}
+
+/* Over three dims by shifted quasirandom points: a right density passes, one that is off by a fifth does not. */
+Test(self_check, a_density_over_three_dims) {
+  static const char text[] =
+      "distribution ball(v : real[3]; middle : real[3], scale : positive) {\n"
+      "  log_pdf = -0.5 * sum((v - middle)^2) / scale^2 - 3 * log(scale) - 1.5 * log(2 * pi)%s;\n}\n"
+      "distribution rates(v : positive[4]; rate : positive) { log_pdf = 4 * log(rate) - rate * sum(v); }\n";
+  char right_one[600], wrong_one[600];
+  snprintf(right_one, sizeof right_one, text, "");
+  snprintf(wrong_one, sizeof wrong_one, text, " + 0.2");
+  passes(right_one, 1, false);
+  Spec s;
+  check_with(&s, wrong_one, 1, false);
+  char *messages = spec_messages(&s);
+  cr_expect(s.errors == 1 && strstr(messages, "give or take") && strstr(messages, "`ball`"), "%s", messages);
+  free(messages);
+  spec_close(&s);
 }

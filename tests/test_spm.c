@@ -102,6 +102,29 @@ static int stop_after_two(void *context, long epoch, long step, double objective
   return epoch == 2;
 }
 
+/* What begins with the data begins with the first of them. */
+Test(spm, initial_values_from_data) {
+  char error[1000];
+  double objective;
+  long size;
+  spm_compiled *c = spm_compile("model m; dim D = 4; data x : real[D];\n"
+                                "param m : real[D] init mean(x, over = batch);\n"
+                                "minimize sum((x - m)^2); train { optimizer = sgd(lr = 1e-9); }\n",
+                                "m.spm", NULL, 0, error, sizeof error);
+  cr_assert(c != NULL, "%s", error);
+  spm_session *s = spm_session_create(c, ROWS, 1, 3, error, sizeof error);
+  cr_assert(s != NULL, "%s", error);
+  cr_assert(spm_session_evaluate(s, make_data(), ROWS, &objective, error, sizeof error) == -1);
+  cr_assert(strstr(error, "mean(x, over = batch)") != NULL, "%s", error);
+  cr_assert(spm_session_gradient(s, make_data(), ROWS, 0, &objective, error, sizeof error) == 0, "%s", error);
+  double mean = 0;
+  for (int row = 0; row < ROWS; row++) mean += (double)make_data()[0][row * D + 1] / ROWS;
+  cr_assert(fabs((double)spm_session_parameter(s, "m", &size)[1] - mean) < 1e-6);
+  cr_assert(spm_session_evaluate(s, make_data(), ROWS, &objective, error, sizeof error) == 0, "%s", error);
+  spm_session_free(s);
+  spm_compiled_free(c);
+}
+
 Test(spm, trains_encodes_and_stops_when_told) {
   spm_compiled *c = compiled_spec(NULL, 0);
   char error[1000];

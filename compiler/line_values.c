@@ -1,0 +1,186 @@
+/* What LINE ops compute, from their definitions, in double: one line at a time. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir_parts.h"
+
+/* --- the largest --- */
+
+typedef struct Ranked {
+  double value;
+  long place;
+} Ranked;
+
+/* By size, then by place; NaN comes first. */
+static int compare_ranked(const void *a, const void *b) {
+  const Ranked *x = a, *y = b;
+  bool x_first = isnan(x->value) ? !isnan(y->value) : x->value > y->value;
+  bool y_first = isnan(y->value) ? !isnan(x->value) : y->value > x->value;
+  if (x_first != y_first) return x_first ? -1 : 1;
+  return x->place < y->place ? -1 : 1;
+}
+
+void mark_largest(long n, const double *x, double count, double *mask) {
+  Ranked *ranked = malloc(sizeof *ranked * (size_t)n);
+  for (long i = 0; i < n && ranked; i++) ranked[i] = (Ranked){x[i], i};
+  if (ranked) qsort(ranked, (size_t)n, sizeof *ranked, compare_ranked);
+  for (long i = 0; i < n; i++) mask[ranked ? ranked[i].place : i] = ranked ? (double)i + 0.5 <= count : NAN;
+  free(ranked);
+}
+
+/* --- projections onto the simplex --- */
+
+static int compare_descending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x < y) - (x > y);
+}
+
+/* Sorted, the support is the longest start that stays above its own threshold. */
+static double sparsemax_threshold(long n, const double *x) {
+  double *sorted = malloc(sizeof *sorted * (size_t)n), sum = 0, threshold = NAN;
+  for (long i = 0; i < n && sorted; i++) sorted[i] = x[i];
+  if (sorted) qsort(sorted, (size_t)n, sizeof *sorted, compare_descending);
+  for (long i = 0; i < n && sorted; i++) {
+    sum += sorted[i] - sorted[0];
+    double next = sorted[0] + (sum - 1) / (double)(i + 1);
+    if (i > 0 && sorted[i] <= next) break;
+    threshold = next;
+  }
+  free(sorted);
+  return threshold;
+}
+
+/* By halving an interval that holds the threshold, whose sum falls from at least 1 to 0. */
+static double entmax_threshold(long n, const double *x, double alpha) {
+  double top = x[0], power = 1 / (alpha - 1);
+  for (long i = 1; i < n; i++) top = fmax(top, x[i]);
+  double low = (alpha - 1) * top - 1, high = low + 1;
+  for (int halving = 0; halving < 100; halving++) {
+    double middle = 0.5 * (low + high), sum = 0;
+    for (long i = 0; i < n; i++) sum += pow(fmax((alpha - 1) * x[i] - middle, 0), power);
+    *(sum >= 1 ? &low : &high) = middle;
+  }
+  return low;
+}
+
+static void projection_values(Op op, long n, const double *x, double alpha, double *out) {
+  double sum = 0;
+  for (long i = 0; i < n; i++) sum += x[i];
+  double threshold = op == IR_sparsemax ? sparsemax_threshold(n, x) : entmax_threshold(n, x, alpha);
+  for (long i = 0; i < n; i++)
+    out[i] = isnan(sum) ? NAN : pow(fmax((alpha - 1) * x[i] - threshold, 0), 1 / (alpha - 1));
+}
+
+/* --- subsets --- */
+
+/* log e_j of the members from `from` up to `to`, one of them left out (or none: -1), and the mean of what a subset of j
+ * of them is worth: the recursion over members, with logarithms. sums, means: [m]; c NULL: no means. */
+static void subset_sums(const double *a, const double *c, long to, long without, long m, double *sums, double *means) {
+  for (long j = 0; j < m; j++) sums[j] = j == 0 ? 0 : -INFINITY, means[j] = 0;
+  for (long k = 0; k < to; k++)
+    for (long j = k == without ? 0 : m - 1; j > 0; j--) {
+      double out = sums[j], in = sums[j - 1] + a[k], top = fmax(out, in);
+      if (isinf(top)) continue;
+      sums[j] = top + log(exp(out - top) + exp(in - top));
+      double share = exp(in - sums[j]);
+      means[j] = (1 - share) * means[j] + share * (means[j - 1] + (c != NULL ? c[k] : 0));
+    }
+}
+
+/* The line's lengths, and memory: the sums of all members and of all but one. */
+typedef struct Subsets {
+  long n, m;
+  const double *a, *c;
+  double *sums, *means, *other_sums, *other_means;
+} Subsets;
+
+static void moments(const Subsets *s, double *out) {
+  for (long j = 0; j < s->m; j++) {
+    out[j] = isinf(s->sums[j]) ? -1e30 : s->sums[j];
+    out[s->m + j] = s->means[j];
+  }
+}
+
+/* P(k in S | size j) from the sums without k. */
+static double inclusion(const Subsets *s, long k, long j) {
+  if (j == 0 || isinf(s->sums[j])) return 0;
+  return exp(s->a[k] + s->other_sums[j - 1] - s->sums[j]);
+}
+
+/* d E[worth | j] / d a_k = P(k in S | j) (E[worth | k in S, j] - E[worth | j]) */
+static void slopes(const Subsets *s, const double *g, double *out) {
+  for (long k = 0; k < s->n; k++) {
+    subset_sums(s->a, s->c, s->n, k, s->m, s->other_sums, s->other_means);
+    out[k] = out[s->n + k] = 0;
+    for (long j = 1; j < s->m; j++) {
+      double in = inclusion(s, k, j), of_mean = g[s->m + j];
+      out[k] += in * (g[j] + of_mean * (s->other_means[j - 1] + s->c[k] - s->means[j]));
+      out[s->n + k] += in * of_mean;
+    }
+  }
+}
+
+static void inclusions(const Subsets *s, const double *weight, double *out) {
+  for (long k = 0; k < s->n; k++) {
+    subset_sums(s->a, NULL, s->n, k, s->m, s->other_sums, s->other_means);
+    out[k] = 0;
+    for (long j = 1; j < s->m; j++) out[k] += weight[j] * inclusion(s, k, j);
+  }
+}
+
+/* Members from the last to the first, each with its probability given how many are still to come. */
+static void draw(const Subsets *s, const double *u, double size, double *out) {
+  long left = (long)floor(fmax(0, fmin(size + 0.5, (double)(s->m - 1 < s->n ? s->m - 1 : s->n))));
+  for (long k = s->n - 1; k >= 0; k--) {
+    subset_sums(s->a, NULL, k + 1, -1, s->m, s->sums, s->means);
+    subset_sums(s->a, NULL, k, -1, s->m, s->other_sums, s->other_means);
+    out[k] = left > 0 && u[k] < exp(s->a[k] + s->other_sums[left - 1] - s->sums[left]);
+    left -= out[k] != 0;
+  }
+}
+
+static void subset_values(const Node *node, const double *const *operands, double *out) {
+  Subsets s = {.n = (long)node->operands[0]->shape.dims[node->operands[0]->shape.rank - 1].size,
+               .m = line_few(node->op, node->operands, node->start),
+               .a = operands[0]};
+  double *room = malloc(sizeof(double) * (size_t)(4 * s.m));
+  long size = node->op == IR_subset_moments ? 2 * s.m : node->op == IR_subset_moments_slope ? 2 * s.n : s.n;
+  if (room == NULL) {
+    for (long i = 0; i < size; i++) out[i] = NAN;
+    return;
+  }
+  s.sums = room, s.means = room + s.m, s.other_sums = room + 2 * s.m, s.other_means = room + 3 * s.m;
+  if (node->op == IR_subset_moments || node->op == IR_subset_moments_slope) s.c = operands[1];
+  subset_sums(s.a, s.c, s.n, -1, s.m, s.sums, s.means);
+  if (node->op == IR_subset_moments) moments(&s, out);
+  if (node->op == IR_subset_moments_slope) slopes(&s, operands[2], out);
+  if (node->op == IR_subset_inclusion) inclusions(&s, operands[1], out);
+  if (node->op == IR_subset_draw) draw(&s, operands[1], operands[2][0], out);
+  free(room);
+}
+
+static void cholesky_values(long n, const double *a, double *l) {
+  memset(l, 0, sizeof *l * (size_t)(n * n));
+  for (long i = 0; i < n; i++)
+    for (long j = 0; j <= i; j++) {
+      double rest = a[i * n + j];
+      for (long k = 0; k < j; k++) rest -= l[i * n + k] * l[j * n + k];
+      l[i * n + j] = i != j ? rest / l[j * n + j] : rest > 0 ? sqrt(rest) : NAN;
+    }
+}
+
+void line_values(const Node *node, const double *const *operands, double *out) {
+  const Shape *shape = &node->operands[0]->shape;
+  long n = (long)shape->dims[shape->rank - 1].size;
+  if (node->op == IR_top_mask)
+    mark_largest(n, operands[0], operands[1][0], out);
+  else if (node->op == IR_sparsemax)
+    projection_values(node->op, n, operands[0], 2, out);
+  else if (node->op == IR_entmax)
+    projection_values(node->op, n, operands[0], operands[1][0], out);
+  else if (node->op == IR_cholesky)
+    cholesky_values(n, operands[0], out);
+  else
+    subset_values(node, operands, out);
+}
