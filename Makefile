@@ -56,7 +56,9 @@ LIBRARY := $(call objects,$(COMPILER) $(RUNTIME)) $(patsubst %.c,$(BUILD)/%_doub
 
 TEST_SOURCES := $(sort $(wildcard tests/test_*.c tests/*/test_*.c))
 TEST_SUPPORT := $(filter-out tests/test_%,$(wildcard tests/*.c)) tests/fuzz/random_spec.c
-TEST_PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
+# The long ones begin first, so that no processor waits for one of them at the end.
+LONG_TESTS := $(addprefix $(BUILD)/tests/,test_specs test_self_check)
+TEST_PROGRAMS := $(LONG_TESTS) $(filter-out $(LONG_TESTS),$(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES)))
 TEST_SCRIPTS := $(sort $(wildcard tests/test_*.sh tests/*/test_*.sh))
 BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 

@@ -1,14 +1,15 @@
 #!/bin/sh
 # Test programs (Criterion, or plain programs that exit 0) and test scripts (lines "ok NAME" / "not ok NAME") -> what
-# they say, one line a suite, and one closing summary. Exits 1 if anything failed. Arguments: the programs and scripts.
-suites=0 passed=0 failed=0 skipped=0 broken=
+# they say, one line a suite as it ends, and one closing summary. Exits 1 if anything failed. As many suites run at once
+# as there are processors, scripts first, since some take long. Arguments: the programs and scripts; SPM_JOBS: how many
+# at once.
 logs=${SPM_BUILD:-build}/tests/logs
-mkdir -p "$logs"
 
-for suite in "$@"; do
+# One suite: its log in NAME.log, what came of it in NAME.result: good, bad, skipped.
+if [ "$1" = --one ]; then
+  suite=$2
   name=$(basename "$suite" .sh)
   log=$logs/$name.log
-  suites=$((suites + 1))
   start=$(date +%s)
   case $suite in
     *.sh) timeout 1200 sh "$suite" >"$log" 2>&1; status=$? ;;
@@ -32,16 +33,35 @@ for suite in "$@"; do
   # A program that dies between its tests, or runs none, has failed too.
   [ $status -ne 0 ] && [ $bad -eq 0 ] && bad=1
   [ $((good + bad + skips)) -eq 0 ] && bad=1
-  passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + skips))
+  echo "$good $bad $skips" >"$logs/$name.result"
   if [ $bad -gt 0 ]; then
-    broken="$broken $name"
-    sed 's/^/    /' "$log" | tail -n 200
-    [ $status -eq 124 ] && echo "    (ran for more than 20 minutes and was stopped)"
+    [ $status -eq 124 ] && echo "(ran for more than 20 minutes and was stopped)" >>"$log"
     printf '%-28s %4d passed, %d FAILED (exit status %d, %d s)\n' "$name" "$good" "$bad" "$status" "$seconds"
   else
     printf '%-28s %4d passed (%d s)\n' "$name" "$good" "$seconds"
-    grep '^skip ' "$log" | sed 's/^/    /'
   fi
+  exit 0
+fi
+
+mkdir -p "$logs"
+rm -f "$logs"/*.result
+{
+  for suite in "$@"; do case $suite in *.sh) echo "$suite" ;; esac; done
+  for suite in "$@"; do case $suite in *.sh) ;; *) echo "$suite" ;; esac; done
+} | SPM_BUILD=${SPM_BUILD:-build} xargs -P "${SPM_JOBS:-$(nproc)}" -I SUITE sh "$0" --one SUITE
+
+suites=0 passed=0 failed=0 skipped=0 broken=
+for suite in "$@"; do
+  name=$(basename "$suite" .sh)
+  suites=$((suites + 1))
+  good=0 bad=1 skips=0
+  [ -r "$logs/$name.result" ] && read -r good bad skips <"$logs/$name.result"
+  passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + skips))
+  grep '^skip ' "$logs/$name.log" 2>/dev/null | sed "s/^/    $name: /"
+  [ "$bad" -eq 0 ] && continue
+  broken="$broken $name"
+  echo "---- $name"
+  tail -n 200 "$logs/$name.log" | sed 's/^/    /'
 done
 
 echo
