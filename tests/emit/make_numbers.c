@@ -1,9 +1,10 @@
-/* make_numbers FILE ROWS SIZE: a .npy file of floats between 0 and 1. */
+/* make_numbers FILE ROWS SIZE [bits]: a .npy file of floats between 0 and 1; bits: of zeros, and ones in a fifth of all
+ * places. */
 #include <stdio.h>
 #include <stdlib.h>
 
 int main(int count, char **words) {
-  if (count != 4) return 2;
+  if (count < 4) return 2;
   FILE *file = fopen(words[1], "wb");
   long rows = atol(words[2]), size = atol(words[3]);
   unsigned long long state = 1;
@@ -16,6 +17,7 @@ int main(int count, char **words) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     float value = (float)(state >> 40) / 16777216.0f;
     value *= value; /* not alike in mean and middle */
+    if (count > 4) value = value > 0.64f;
     fwrite(&value, sizeof value, 1, file);
   }
   return fclose(file) != 0;
