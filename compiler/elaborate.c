@@ -289,6 +289,33 @@ Value model_value(Elaborator *e, Item *item, Span use) {
   return v;
 }
 
+/* ---- worlds of their own --------------------------------------------------------------------------------------------
+ */
+
+World world_enter(Elaborator *e) {
+  World outer = {e->memos, e->memo_count, e->calls, e->call_count, e->layers, e->layer_count};
+  e->memos = NULL;
+  e->calls = NULL;
+  e->layers = NULL;
+  e->memo_count = e->call_count = e->layer_count = 0;
+  return outer;
+}
+
+void world_set(Elaborator *e, const Item *latent, Node *value, Span use) {
+  e->memos = arena_grow(e->c, e->memos, e->memo_count, sizeof *e->memos);
+  e->memos[e->memo_count++] = (Memo){
+      .name = latent->name, .kind = latent->kind, .span = use, .value = value_tensor(value, 0, latent->name_span)};
+}
+
+void world_leave(Elaborator *e, World outer) {
+  e->memos = outer.memos;
+  e->memo_count = outer.memo_count;
+  e->calls = outer.calls;
+  e->call_count = outer.call_count;
+  e->layers = outer.layers;
+  e->layer_count = outer.layer_count;
+}
+
 /* ---- expressions --------------------------------------------------------------------------------------------------
  */
 

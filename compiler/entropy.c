@@ -159,36 +159,13 @@ static bool read_factors(Elaborator *e, Factors *f) {
 /* ---- the expected residual ------------------------------------------------------------------------------------------
  */
 
-typedef struct World { /* what a program has evaluated so far */
-  Memo *memos;
-  int memo_count;
-  NetworkCall *calls;
-  int call_count;
-  LayerCount *layers;
-  int layer_count;
-} World;
-
 /* The likelihood's distribution with the latents at these values. Everything it mentions is evaluated anew; what does
  * not depend on a latent comes out as the same nodes. */
 static Value likelihood_at(Elaborator *e, Item *likelihood, const Factors *f, Node *const *z) {
-  World outer = {e->memos, e->memo_count, e->calls, e->call_count, e->layers, e->layer_count};
-  e->memos = NULL;
-  e->calls = NULL;
-  e->layers = NULL;
-  e->memo_count = e->call_count = e->layer_count = 0;
-  for (int i = 0; i < f->count; i++) {
-    const Item *latent = f->items[i].latent;
-    e->memos = arena_grow(e->c, e->memos, e->memo_count, sizeof *e->memos);
-    e->memos[e->memo_count++] = (Memo){
-        .name = latent->name, .kind = ITEM_LATENT, .span = f->asked, .value = value_tensor(z[i], 0, latent->name_span)};
-  }
+  World outer = world_enter(e);
+  for (int i = 0; i < f->count; i++) world_set(e, f->items[i].latent, z[i], f->asked);
   Value d = model_value(e, likelihood, f->asked);
-  e->memos = outer.memos;
-  e->memo_count = outer.memo_count;
-  e->calls = outer.calls;
-  e->call_count = outer.call_count;
-  e->layers = outer.layers;
-  e->layer_count = outer.layer_count;
+  world_leave(e, outer);
   return d;
 }
 

@@ -334,6 +334,19 @@ void scope_bind(Elaborator *, Scope *, Name, Value, Span);
 Scope *scope_new(Elaborator *, Scope *parent);
 Binding *scope_find(Scope *, Name);
 Value binding_value(Elaborator *, const Binding *);
+/* A world in which latents have given values and everything else is evaluated anew (what does not depend on them comes
+ * out as the same nodes): entering it returns what was evaluated outside, which leaving it brings back. */
+typedef struct World {
+  Memo *memos;
+  int memo_count;
+  NetworkCall *calls;
+  int call_count;
+  LayerCount *layers;
+  int layer_count;
+} World;
+World world_enter(Elaborator *);
+void world_set(Elaborator *, const Item *latent, Node *value, Span use);
+void world_leave(Elaborator *, World outer);
 /* arguments of a call in the callee's order; missing ones take their default or are an error */
 bool bind_arguments(Elaborator *, const Expr *call, const Formals *, const Item *callee, Value *values);
 /* Matches values to formals: binds the dim names of their types in the callee's scope, checks supports, and extends the

@@ -136,62 +136,37 @@ bool start_values(const Inference *in, Node **z) {
 /* ---- a world in which the latents have given values ---------------------------------------------------------------
  */
 
-typedef struct World {
-  Memo *memos;
-  int memo_count;
-  NetworkCall *calls;
-  int call_count;
-  LayerCount *layers;
-  int layer_count;
+typedef struct Outside {
+  World world;
   StateUpdate *updates;
   int update_count;
   const Item *inferring;
   bool describe;
   int errors;
-} World;
+} Outside;
 
-static World enter_world(const Inference *in, Node **z) {
+static Outside enter_world(const Inference *in, Node **z) {
   Elaborator *e = in->e;
-  World outer = {.memos = e->memos,
-                 .memo_count = e->memo_count,
-                 .calls = e->calls,
-                 .call_count = e->call_count,
-                 .layers = e->layers,
-                 .layer_count = e->layer_count,
-                 .updates = e->updates,
-                 .update_count = e->update_count,
-                 .inferring = e->inferring,
-                 .describe = e->describe,
-                 .errors = e->c->error_count};
-  e->memos = NULL;
-  e->calls = NULL;
-  e->layers = NULL;
+  Outside outer = {.world = world_enter(e),
+                   .updates = e->updates,
+                   .update_count = e->update_count,
+                   .inferring = e->inferring,
+                   .describe = e->describe,
+                   .errors = e->c->error_count};
   e->updates = NULL;
-  e->memo_count = e->call_count = e->layer_count = e->update_count = 0;
+  e->update_count = 0;
   e->inferring = in->statement;
   e->describe = false;
-  for (int i = 0; i < in->count; i++) {
-    const Item *latent = in->latents[i];
-    e->memos = arena_grow(e->c, e->memos, e->memo_count, sizeof *e->memos);
-    e->memos[e->memo_count++] = (Memo){.name = latent->name,
-                                       .kind = latent->kind,
-                                       .span = in->span,
-                                       .value = value_tensor(z[i], 0, latent->name_span)};
-  }
+  for (int i = 0; i < in->count; i++) world_set(e, in->latents[i], z[i], in->span);
   return outer;
 }
 
 /* What was found wrong is wrong outside as well, and has been said. */
-static void leave_world(Elaborator *e, World outer) {
+static void leave_world(Elaborator *e, Outside outer) {
   Memo *memos = e->memos;
   int count = e->memo_count;
   bool failed = e->c->error_count > outer.errors;
-  e->memos = outer.memos;
-  e->memo_count = outer.memo_count;
-  e->calls = outer.calls;
-  e->call_count = outer.call_count;
-  e->layers = outer.layers;
-  e->layer_count = outer.layer_count;
+  world_leave(e, outer.world);
   e->updates = outer.updates;
   e->update_count = outer.update_count;
   e->inferring = outer.inferring;
@@ -211,7 +186,7 @@ static void leave_world(Elaborator *e, World outer) {
 
 Node *density_at(const Inference *in, Density which, Node **z) {
   Elaborator *e = in->e;
-  World outer = enter_world(in, z);
+  Outside outer = enter_world(in, z);
   Value sum = value_number(0);
   if (which & LIKELIHOODS) sum = apply2(e, IR_add, sum, sum_densities(e, ITEM_LIKELIHOOD, in->span), in->span);
   if (which & PRIORS) sum = apply2(e, IR_add, sum, sum_densities(e, ITEM_PRIOR, in->span), in->span);
@@ -221,7 +196,7 @@ Node *density_at(const Inference *in, Density which, Node **z) {
 
 Value prior_at(const Inference *in, int latent, Node **z) {
   Elaborator *e = in->e;
-  World outer = enter_world(in, z);
+  Outside outer = enter_world(in, z);
   Value prior = statement_of(e, ITEM_PRIOR, in->latents[latent]->name, in->span);
   leave_world(e, outer);
   return prior;
