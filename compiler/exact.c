@@ -11,7 +11,7 @@ enum { MOST_MEMBERS = 4096 };
 
 const Summed *find_summed(const Elaborator *e, Name latent) {
   for (int i = 0; i < e->summed_count; i++)
-    if (e->summed[i].latent == latent) return &e->summed[i];
+    if (e->summed[i].latent == latent && !e->summed[i].score) return &e->summed[i];
   return NULL;
 }
 
@@ -32,7 +32,8 @@ static double elements_of(const Support *support, const Shape *shape) {
 
 /* All values, [members, shape]: the last element varies fastest. */
 static Node *member_table(Elaborator *e, const Support *support, const Shape *shape, long members, double first) {
-  Shape table = {.rank = 1, .dims = {dim_number((double)members)}};
+  Name name = intern(e->c, arena_printf(e->c, "%ld values", members)); /* no name of an author's */
+  Shape table = {.rank = 1, .dims = {dim_name(e->c, name, (double)members)}};
   for (int d = 0; d < shape->rank; d++) table.dims[table.rank++] = shape->dims[d];
   bool category = support->special == SPECIAL_CATEGORY;
   long elements = (long)elements_of(support, shape), width = shape_size(shape) / elements;
@@ -57,7 +58,7 @@ static Node *member_table(Elaborator *e, const Support *support, const Shape *sh
 
 static bool count_members(Elaborator *e, const PosteriorDraw *p, const Support *support, long *members, double *first) {
   double count = values_of_one(support, p->shape, first), all = pow(count, elements_of(support, p->shape));
-  if (count > 0 && all <= MOST_MEMBERS && e->graph->support_count < MAX_SUPPORTS) {
+  if (count > 0 && all <= MOST_MEMBERS) {
     *members = (long)all;
     return true;
   }
@@ -65,55 +66,91 @@ static bool count_members(Elaborator *e, const PosteriorDraw *p, const Support *
     Diagnostic *x =
         error_at(e->c, "exact", p->d->span, "`%s` has no finite number of values to sum over", p->latent->name);
     note_at(x, p->latent->name_span, "it is declared here");
-  } else if (e->graph->support_count == MAX_SUPPORTS) {
-    error_at(e->c, "exact", p->d->span, "more than %d latents are summed out", MAX_SUPPORTS);
   } else {
     Diagnostic *x = error_at(e->c, "exact", p->d->span, "`%s` has %s values, and at most %d are summed over",
                              p->latent->name, shortest_number(e->c, all), MOST_MEMBERS);
-    help_with(x, "a posterior of sparse support sums over fewer; `by relaxed(...)` over none");
+    help_with(x, "a posterior of sparse support sums over fewer; `by score_function` or `by relaxed(...)` over none");
   }
   return false;
 }
 
-/* The probability of each value of a category, where it depends on the datum alone: who is off the support. */
-static Node *category_weights(Elaborator *e, const PosteriorDraw *p, long members) {
-  if (shape_size(p->shape) != members) return NULL;
+bool latent_members(Elaborator *e, const PosteriorDraw *p, MemberList *list) {
+  Support support, extended;
+  double first;
+  if (!distribution_support(e, p->d, &support, &extended)) return false;
+  if (!count_members(e, p, &support, &list->count, &first)) return false;
+  place(e, p->d->span);
+  list->table = member_table(e, &support, p->shape, list->count, first);
+  list->category = support.special == SPECIAL_CATEGORY && shape_size(p->shape) == list->count;
+  return true;
+}
+
+int members_axis(Elaborator *e, const PosteriorDraw *p, double members, Node *weights) {
+  Graph *g = e->graph;
+  if (weights && (weights->axes & ~(unsigned)AXIS_DATUM)) weights = NULL;
+  if (weights) weights = build_spread(g, weights, AXIS_DATUM & ~weights->axes);
+  for (int v = 0; v < g->support_count; v++) /* the second walk of a program finds those of the first */
+    if (g->supports[v].name == p->latent->name && g->supports[v].weights == weights &&
+        g->supports[v].extent.size == members)
+      return v;
+  if (g->support_count == MAX_SUPPORTS) {
+    error_at(e->c, "exact", p->d->span, "more than %d latents are summed out", MAX_SUPPORTS);
+    return -1;
+  }
+  int v = graph_support(g, p->latent->name, dim_number(members));
+  if (weights) graph_support_weights(g, v, weights);
+  return v;
+}
+
+Value member_probabilities(Elaborator *e, const PosteriorDraw *p, const MemberList *list) {
   bool missing;
-  Value mean = distribution_field(e, p->d, "mean", NULL, p->shape, p->d->span, &missing);
-  if (missing || mean.kind != VALUE_TENSOR || (mean.node->axes & ~(unsigned)AXIS_DATUM)) return NULL;
-  Shape line = {.rank = 1, .dims = {dim_number((double)members)}};
-  return build_spread(e->graph, build_reshape(e->graph, mean.node, &line), AXIS_DATUM);
+  Span span = p->d->span;
+  Value all = value_tensor(list->table, 0, span), v;
+  Shape line = {.rank = 1, .dims = {list->table->shape.dims[0]}};
+  v = list->category ? distribution_field(e, p->d, "mean", NULL, p->shape, span, &missing) : value_error();
+  if (list->category && !missing && v.kind == VALUE_TENSOR)
+    return value_tensor(build_reshape(e->graph, v.node, &line), 0, span);
+  v = distribution_field(e, p->d, "log_pdf", &all, &list->table->shape, span, &missing);
+  if (missing) report_no_density(e, p->d);
+  Node *log_p = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+  if (!log_p) return value_error();
+  place(e, span);
+  log_p = build_sum(e->graph, log_p, (1u << log_p->shape.rank) - 2);
+  return value_tensor(build_map1(e->graph, IR_exp, log_p), 0, span);
 }
 
 Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
-  Support support, extended;
-  long members;
-  double first;
-  if (!distribution_support(e, p->d, &support, &extended)) return value_error();
-  if (!count_members(e, p, &support, &members, &first)) return value_error();
+  MemberList list;
+  if (!latent_members(e, p, &list)) return value_error();
   Graph *g = e->graph;
-  place(e, p->d->span);
-  int v = graph_support(g, p->latent->name, dim_number((double)members));
-  Node *weights = support.special == SPECIAL_CATEGORY ? category_weights(e, p, members) : NULL;
-  if (weights) graph_support_weights(g, v, weights);
-  Value z = value_tensor(build_pick(g, member_table(e, &support, p->shape, members, first), v), 0, p->d->span);
-  Value weight;
-  if (weights) {
-    weight = value_tensor(build_pick(g, weights, v), 0, p->d->span);
+  Span span = p->d->span;
+  Value probabilities = list.category ? member_probabilities(e, p, &list) : value_error(), weight;
+  bool known = probabilities.kind == VALUE_TENSOR && !(probabilities.node->axes & ~(unsigned)AXIS_DATUM);
+  int v = members_axis(e, p, (double)list.count, known ? probabilities.node : NULL);
+  if (v < 0) return value_error();
+  place(e, span);
+  Value z = value_tensor(build_pick(g, list.table, v), 0, span);
+  if (known) {
+    weight = value_tensor(build_pick(g, g->supports[v].weights, v), 0, span);
   } else {
     bool missing;
-    weight = distribution_field(e, p->d, "log_pdf", &z, p->shape, p->d->span, &missing);
+    weight = distribution_field(e, p->d, "log_pdf", &z, p->shape, span, &missing);
     if (missing) report_no_density(e, p->d);
-    weight = apply1(e, IR_exp, sum_all(e, weight, p->d->span), p->d->span);
+    weight = apply1(e, IR_exp, sum_all(e, weight, span), span);
   }
   if (weight.kind != VALUE_TENSOR) return value_error();
+  const char *which = known ? ", those of probability 0 left out" : "";
+  if (e->describe)
+    note_estimator(e, p->latent->name, arena_printf(e->c, "exact sum over %ld values%s", list.count, which));
   e->summed = arena_grow(e->c, e->summed, e->summed_count, sizeof *e->summed);
-  e->summed[e->summed_count++] = (Summed){p->latent->name, v, weight, z.node};
+  e->summed[e->summed_count++] = (Summed){.latent = p->latent->name, .axis = v, .weight = weight, .members = z.node};
   return z;
 }
 
 /* The weighted sum along one support axis. What is off the support may be anything, and counts nothing. */
-static Value sum_members(Elaborator *e, Value value, const Summed *s) {
+Value sum_members(Elaborator *e, Value value, const Summed *s) {
+  if (s->axis < 0 || value.kind != VALUE_TENSOR || !(value.node->axes & (unsigned)AXIS_SUPPORT << s->axis))
+    return value;
   Value possible = apply2(e, IR_less, value_number(0), s->weight, value.span);
   Value term = apply2(e, IR_mul, s->weight, value, value.span);
   term = apply3(e, IR_select, possible, term, value_number(0), value.span);
@@ -121,19 +158,12 @@ static Value sum_members(Elaborator *e, Value value, const Summed *s) {
   return value_tensor(build_sum_over(e->graph, term.node, (unsigned)AXIS_SUPPORT << s->axis), term.mapped, value.span);
 }
 
-/* Latents drawn later may have weights that depend on earlier ones. */
-Value sum_supports(Elaborator *e, Value v) {
-  for (int i = e->summed_count - 1; i >= 0 && v.kind == VALUE_TENSOR; i--)
-    if (v.node->axes & (unsigned)AXIS_SUPPORT << e->summed[i].axis) v = sum_members(e, v, &e->summed[i]);
-  return v;
-}
-
 /* support_size(z): how many members of a summed-out latent have a probability that is not 0; one value a datum. */
 static Value call_support_size(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
   for (int i = 0; a[0].kind == VALUE_TENSOR && i < e->summed_count; i++) {
     const Summed *s = &e->summed[i];
-    if (s->members != a[0].node) continue;
+    if (s->axis < 0 || s->members != a[0].node) continue;
     Value on = apply2(e, IR_less, value_number(0), s->weight, call->span);
     if (on.kind != VALUE_TENSOR) return on;
     place(e, call->span);

@@ -363,7 +363,7 @@ static Value log_weight(Elaborator *e, Span span) {
       error_at(e->c, "point-posterior", span, "log_weight: the posterior of `%s` is a point", item->name);
       return value_error();
     }
-    if (item->kind == ITEM_LATENT && is_exact(e->model, item->name)) {
+    if (item->kind == ITEM_LATENT && is_summed_out(e->model, item->name)) {
       Diagnostic *d =
           error_at(e->c, "exact-weight", span, "log_weight: `%s` is summed out, and has no draws to weigh", item->name);
       help_with(d, "its exact expectation is in `elbo`");
