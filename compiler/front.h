@@ -37,7 +37,8 @@ struct Model {
   int dim_count, dim_depth;
   Signature signature;
   struct ParameterSource *sources, *row_sources; /* parallel to the parameters, to the row states */
-  Training training;
+  Training *trainings;                           /* stages, in order: at least one */
+  int training_count;
   int samples;
   struct KlRecord *kl_records; /* filled with the notes */
   int kl_record_count;
@@ -81,8 +82,10 @@ Graph *derive(Model *, ProgramKind);
 bool has_objective(const Model *);
 /* differentiate: appends the train program's adjoints of every parameter, as outputs. */
 void add_gradients(const Model *, Graph *);
-/* Reads the train block into model->training. */
+/* Reads the train blocks into model->trainings. */
 void read_training(Model *);
+/* Reports what a stage wants to keep the best of and evaluation does not report. */
+void check_kept(const Model *, const Graph *evaluate);
 
 /* ---- values -------------------------------------------------------------------------------------------------- */
 

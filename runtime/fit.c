@@ -82,14 +82,17 @@ static void size_fit(const struct spm_model *model, const char *name, const stru
   *numbers = more > *numbers ? more : *numbers;
 }
 
-int spm_fitter_create(struct spm_host *host, long batch, const struct spm_training *training, struct spm_error *error) {
+int spm_fitter_create(struct spm_host *host, long batch, const struct spm_training *trainings, int count,
+                      struct spm_error *error) {
   const struct spm_model *model = host->model;
   size_t points = 0, reals = 0, numbers = 0;
   long variables = 0;
   size_fit(model, "fit", &model->fit, batch, &points, &reals, &numbers);
   size_fit(model, "fit_new", &model->fit_new, SPM_EVALUATION_ROWS, &points, &reals, &numbers);
-  if (training && strcmp(training->optimizer, "lbfgs") == 0) {
+  for (int i = 0; i < count; i++) {
+    const struct spm_training *training = &trainings[i];
     const struct spm_program *train = spm_find_program(model, "train");
+    if (strcmp(training->optimizer, "lbfgs") != 0) continue;
     variables = parameter_variables(train) + batch * row_variables(model, train);
     size_t need = spm_lbfgs_reals(variables, training->fit.history), more = spm_lbfgs_numbers(training->fit.history);
     points = (size_t)variables > points ? (size_t)variables : points;
@@ -101,7 +104,6 @@ int spm_fitter_create(struct spm_host *host, long batch, const struct spm_traini
   if (f) {
     f->capacity = batch > SPM_EVALUATION_ROWS ? batch : SPM_EVALUATION_ROWS;
     f->variables = variables;
-    if (variables) f->step = options_of(&training->fit);
     f->problems = calloc((size_t)f->capacity, sizeof *f->problems);
     f->points = calloc(points, sizeof(real));
     f->gradients = calloc(points, sizeof(real));
@@ -199,6 +201,8 @@ void spm_fit_rows(struct spm_host *host, const struct spm_program *program, cons
   else
     fit_batch(host, &run, &options, size);
 }
+
+void spm_fit_steps(struct spm_host *host, const struct spm_fit *fit) { host->fitter->step = options_of(fit); }
 
 /* ---- training ------------------------------------------------------------------------------------------------- */
 

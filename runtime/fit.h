@@ -9,8 +9,9 @@
 
 struct spm_fitter;
 
-/* Work space for what the model and this training need; host->fitter stays NULL if that is nothing. */
-int spm_fitter_create(struct spm_host *host, long batch, const struct spm_training *training, struct spm_error *error);
+/* Work space for what the model and these stages of training need; host->fitter stays NULL if that is nothing. */
+int spm_fitter_create(struct spm_host *host, long batch, const struct spm_training *trainings, int count,
+                      struct spm_error *error);
 void spm_fitter_free(struct spm_fitter *fitter);
 
 /* Moves the batch's row states, from where they are, to a maximum of the objective of `program`: one problem a row if
@@ -19,6 +20,8 @@ void spm_fitter_free(struct spm_fitter *fitter);
 void spm_fit_rows(struct spm_host *host, const struct spm_program *program, const struct spm_fit *fit, long rows,
                   long first_row, unsigned step);
 
+/* What the steps of a stage are from now on. */
+void spm_fit_steps(struct spm_host *host, const struct spm_fit *fit);
 /* One step of training: the gathered batch's row states and the parameters are moved by up to `steps` iterations, and
  * the outputs of the run are those at the end. */
 struct spm_outcome spm_fit_step(struct spm_host *host, struct spm_run *run);
