@@ -6,11 +6,11 @@
 #include "data.h"
 #include "driver.h"
 #include "error.h"
+#include "fit.h"
 #include "row_state.h"
 
 struct pool;
 struct spm_block;
-struct spm_fitter;
 
 struct spm_host {
   const struct spm_model *model;
@@ -26,12 +26,12 @@ struct spm_host {
   struct spm_sizes sizes;
   real **batch;               /* by data declaration: capacity x size */
   struct spm_row_memory rows; /* what the training data's rows own */
-  real *best; /* what spm_host_keep has put aside: parameters, state, then what the rows own; NULL: no room was asked
-                 for */
-  real **row_batch;          /* by row state: capacity x size */
-  real **given;              /* by given; NULL where a model has none */
-  bool is_given;             /* they have been made */
-  struct spm_fitter *fitter; /* fit.h; NULL: nothing is fitted by L-BFGS */
+  real *best;       /* what spm_host_keep_best has put aside: parameters, state, then what the rows own; NULL: no room
+                       was asked for */
+  real **row_batch; /* by row state: capacity x size */
+  real **given;     /* by given; NULL where a model has none */
+  bool is_given;    /* they have been made */
+  struct spm_fitter fitter; /* work space for what is fitted by L-BFGS */
   long capacity;
   struct spm_block *blocks; /* what all of these lie in */
   int block_count;
@@ -85,9 +85,6 @@ int spm_host_update_rows(struct spm_host *host, const struct spm_run *run, const
 void spm_host_scatter(struct spm_host *host, const long *order, long first, long count);
 /* The gathered batch's row states begin anew; `step` and `first` are for draws. */
 int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned step, struct spm_error *error);
-
-/* Work on the host's threads. */
-void spm_host_spread(struct spm_host *host, long units, spm_unit_function run, void *context);
 
 /* A run of the program on the gathered batch. */
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows);

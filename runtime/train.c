@@ -1,6 +1,5 @@
 /* Training: epochs of minibatches through program "train", checkpoints, and what to do when a number is not finite. */
 #include "train.h"
-#include "fit.h"
 #include "saved.h"
 
 #include <errno.h>
@@ -160,7 +159,9 @@ static int fit_batch(struct training *t, const long *order, long first, long row
   host->epoch = t->state->epoch;
   host->step = t->state->step;
   if (fit->restart && spm_host_begin_rows(host, 0, rows, step, error) != 0) return -1;
-  spm_fit_rows(host, t->fit, fit, rows, 0, step);
+  struct spm_run run = spm_host_run(host, t->fit, rows);
+  run.call.step = step;
+  spm_fit_rows(&host->fitter, &run, fit, host->row_batch);
   spm_host_scatter(host, order, first, rows);
   return 0;
 }
@@ -178,7 +179,8 @@ static int run_step(struct training *t, struct spm_error *error) {
   run.call.step = noise_step(t->state);
   t->optimizer.updates = t->state->updates;
   struct spm_outcome outcome =
-      t->lbfgs ? spm_fit_step(host, &run) : spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
+      t->lbfgs ? spm_fit_step(&host->fitter, &run, &t->options->training.fit, host->parameters, host->row_batch)
+               : spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
   spm_columns_read(t->options->train_columns, &run, t->values);
   t->broken_rows = -1;
   if (t->lbfgs)
@@ -318,10 +320,9 @@ static int prepare_optimizer(struct training *t, struct spm_error *error) {
     t->optimizer.kind = SPM_ADAM;
   else if (strcmp(s->optimizer, "sgd") == 0)
     t->optimizer.kind = SPM_SGD;
-  else if (strcmp(s->optimizer, "lbfgs") == 0) {
+  else if (strcmp(s->optimizer, "lbfgs") == 0)
     t->lbfgs = true;
-    spm_fit_steps(t->host, &s->fit);
-  } else
+  else
     return spm_fail(error, "%s: there is no optimizer called '%s'", t->host->model->name, s->optimizer);
   return 0;
 }

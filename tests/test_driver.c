@@ -47,7 +47,7 @@ static void gather(struct spm_host *host, const struct spm_table *table, long ro
 }
 
 static struct spm_optimizer adam(struct spm_host *host) {
-  return (struct spm_optimizer){SPM_ADAM, 0.01, 0.9, 0.999, 1e-8, 0, 0, host->first, host->second, 0, NULL};
+  return (struct spm_optimizer){SPM_ADAM, 0.01, 0.9, 0.999, 1e-8, 0, 0, host->first, host->second, 0, "lr"};
 }
 
 Test(driver, tiles_depend_on_the_batch_alone) {
@@ -350,6 +350,7 @@ Test(train, the_next_stage_has_a_fresh_optimiser) {
   float before[64];
   memcpy(before, host.parameters, sizeof(float) * (size_t)tiny_model.parameter_size);
   options.training.steps = 1;
+  options.training.rate = NULL;
   cr_assert(train_run(&host, &options, &state, &events, &error) == TRAIN_FINISHED, "%s", error.message);
   for (long k = first->offset; k < first->offset + first->size; k++)
     cr_assert(fabs(fabs((double)host.parameters[k] - (double)before[k]) - options.training.lr) <
