@@ -19,8 +19,8 @@ static const char *embedded(const char *path) {
 static const char *const kernel_files[] = {
     "runtime/vmath.h",          "runtime/special.h",         "runtime/kernels_reduce.c",  "runtime/kernels_fill.c",
     "runtime/kernels_layout.c", "runtime/kernels_select.c",  "runtime/kernels_project.c", "runtime/kernels_subset.c",
-    "runtime/philox.h",         "runtime/kernels_noise.c",   "runtime/kernels_gemm.c",    "runtime/standalone/gemm.c",
-    "runtime/convolve.h",       "runtime/kernels_convolve.c"};
+    "runtime/sparse.h",         "runtime/kernels_sparse.c",  "runtime/philox.h",          "runtime/kernels_noise.c",
+    "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c", "runtime/convolve.h",        "runtime/kernels_convolve.c"};
 static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/optim.c",
                                            "runtime/driver.h",

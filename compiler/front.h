@@ -199,6 +199,7 @@ typedef struct Summed {
   int axis;
   Value weight;
   Node *members; /* the latent's value */
+  bool whole;    /* these are all the values it may have */
 } Summed;
 
 typedef struct Callee { /* functions and layers being called */
@@ -443,6 +444,10 @@ typedef struct PosteriorDraw {
 } PosteriorDraw;
 /* exact.c */
 Value draw_exact(Elaborator *, const PosteriorDraw *);
+/* A family with a field `members` lists what is not 0 of it, and is summed out without a method. */
+bool declares_members(const Value *d);
+/* The log density of such a posterior at the latent itself; *known: it is one. */
+Value log_density_of_member(Elaborator *, Name latent, const Value *d, bool *known);
 const Summed *find_summed(const Elaborator *, Name latent);
 Value sum_supports(Elaborator *, Value);
 /* What stands behind the `~` of a statement: of `sparsemax(scores)` and its like, the categorical distribution of these
