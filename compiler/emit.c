@@ -278,12 +278,8 @@ static void emit_collect(Emitter *e, Text *text, const Members *m, int domain) {
   const char *members = members_text(e, m, call, row);
   for (long r = 0; r < m->repeats; r++) {
     const char *at = arena_printf(e->compilation, "%s%s%s + %ld", to, to_row, members, r * m->to_repeat);
-    const char *added =
-        arena_printf(e->compilation, "%s + i0 * %ld + %ld", from, m->size * m->repeats, r * m->from_repeat);
-    if (e->rendering == RENDER_LOOPS)
-      put_line(text, 2, "for (long i = 0; i < %ld; i++) (%s)[i] += (%s)[i];", m->size, at, added);
-    else
-      put_line(text, 2, "%s(%ld, %s, %s, %s);", kernel_name(e, "add_vv"), m->size, at, at, added);
+    put_line(text, 2, "%s(%ld, %s, %s + i0 * %ld + %ld);", kernel_name(e, "accumulate_v"), m->size, at, from,
+             m->size * m->repeats, r * m->from_repeat);
   }
   put_line(text, 1, "}");
 }

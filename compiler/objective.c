@@ -249,8 +249,9 @@ static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
   Value z = value_for(e, variable, &d, span);
   if (z.kind == VALUE_ERROR) return z;
   Shape shape = visible_shape(&z);
-  bool missing;
-  Value v = distribution_field(e, &d, "log_pdf", &z, &shape, d.span, &missing);
+  bool missing = false, member = false;
+  Value v = kind == ITEM_POSTERIOR ? log_density_of_member(e, name, &d, &member) : value_error();
+  if (!member) v = distribution_field(e, &d, "log_pdf", &z, &shape, d.span, &missing);
   if (missing) report_no_density(e, &d);
   return datum_share(e, variable, sum_all(e, v, span), span);
 }

@@ -47,7 +47,7 @@ size_t spm_instance_reals(const struct spm_model *model, long rows, int training
 #endif
 #ifndef SPM_NO_FITTER
   struct spm_fitter_sizes fit;
-  spm_fitter_need(model, rows, rows, training ? model->trainings : NULL, &fit);
+  spm_fitter_need(model, rows, rows, training ? model->training_count : 0, &fit);
   more += reals_in(fit.problems * sizeof(struct spm_lbfgs)) + reals_in(fit.numbers * sizeof(double)) +
           2 * padded((long)fit.points) + padded((long)fit.reals);
 #endif
@@ -67,7 +67,8 @@ static real *take(real **memory, long count) {
 static void set_fitter(struct spm_instance *instance, int training, real **memory) {
   struct spm_fitter *f = &instance->fitter;
   struct spm_fitter_sizes fit;
-  spm_fitter_need(instance->model, instance->rows, instance->rows, training ? instance->model->trainings : NULL, &fit);
+  spm_fitter_need(instance->model, instance->rows, instance->rows, training ? instance->model->training_count : 0,
+                  &fit);
   f->problems = (void *)*memory;
   *memory += reals_in(fit.problems * sizeof *f->problems);
   f->numbers = (void *)*memory;
@@ -83,6 +84,7 @@ static void set_optimizer(struct spm_instance *instance, real **memory) {
   struct spm_optimizer *o = &instance->optimizer;
   o->kind = strcmp(t->optimizer, "adam") == 0 ? SPM_ADAM : SPM_SGD;
   o->lr = t->lr;
+  o->rate = t->rate;
   o->beta1 = t->beta1;
   o->beta2 = t->beta2;
   o->epsilon = t->epsilon;
