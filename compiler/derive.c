@@ -90,14 +90,31 @@ static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
   return ok ? value_node(e, &objective) : NULL;
 }
 
+/* Without its KL a posterior soon has no width. */
+static void warn_of_joint(Elaborator *e, Span span) {
+  const Item *drawn = NULL, *point = NULL;
+  for (int i = 0; i < e->model->items.count; i++) {
+    const Item *item = e->model->items.items[i];
+    if (item->kind == ITEM_LATENT) *(is_point(e->model, item->name) ? &point : &drawn) = item;
+  }
+  if (!drawn || !e->describe || e->model->checked) return;
+  Diagnostic *d = warning_at(e->c, "default_objective", span,
+                             "there is no `objective`, and `%s` is a point, so it is log_joint, which takes nothing "
+                             "off for the posterior of `%s`",
+                             point->name, drawn->name);
+  help_with(d, "`objective elbo;` charges kl(%s); `objective log_joint;` says that this is meant", drawn->name);
+}
+
 /* The terms of the objective; where they are written. */
 static Span model_terms(Elaborator *e, Terms *terms) {
   ElboOptions options = elbo_defaults(e->model);
   const Item *item = objective_item(e->model);
   Span span = item ? item->expr->span : e->model->span;
-  if (!item) /* log_joint where every latent is a point (LANGUAGE rule 20) */
+  if (!item) {
+    options.joint = joint_by_default(e->model);
+    if (options.joint) warn_of_joint(e, span);
     elbo_terms(e, &options, span, terms);
-  else {
+  } else {
     e->path = "objective";
     objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, terms);
   }

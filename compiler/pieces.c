@@ -387,15 +387,15 @@ void pieces_paste(Pieces *p, Text *out) {
 /* --- conditions that are decided already --------------------------------------------------------------------------
  */
 
-static bool names_one(const char *line, const char *directive, const char *const *names, int count) {
-  size_t length = strlen(directive);
-  if (strncmp(line, directive, length) != 0) return false;
+/* The name that the condition is about, if it is a decided one. */
+static const Decided *condition_on(const char *line, const Decided *names, int count) {
+  const char *name = strncmp(line, "#ifdef ", 7) == 0 ? line + 7 : strncmp(line, "#ifndef ", 8) == 0 ? line + 8 : "";
   for (int i = 0; i < count; i++)
-    if (begins(line + length, names[i])) return true;
-  return false;
+    if (begins(name, names[i].name)) return &names[i];
+  return NULL;
 }
 
-const char *pieces_decide(Compilation *c, const char *text, const char *const *names, int count) {
+const char *pieces_decide(Compilation *c, const char *text, const Decided *names, int count) {
   Text out = {.compilation = c};
   struct {
     bool decided, dropped;
@@ -405,9 +405,9 @@ const char *pieces_decide(Compilation *c, const char *text, const char *const *n
     end = end_of_line(at);
     bool kept = true;
     if (strncmp(at, "#if", 3) == 0 && depth < 2 * MAX_DEPTH) {
-      bool without = names_one(at, "#ifndef ", names, count), with = names_one(at, "#ifdef ", names, count);
-      open[depth].decided = without || with;
-      open[depth].dropped = without;
+      const Decided *name = condition_on(at, names, count);
+      open[depth].decided = name != NULL;
+      open[depth].dropped = name && name->defined == (at[3] == 'n');
       kept = !open[depth].decided;
       dropping += open[depth++].dropped;
     } else if (strncmp(at, "#else", 5) == 0 && depth > 0 && open[depth - 1].decided) {

@@ -1,6 +1,7 @@
 /* A descriptor -> memory of the right sizes, and programs run in it. See host.h. */
 #include "host.h"
 #include "pool.h"
+#include "solved.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -516,15 +517,6 @@ int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const 
 
 /* ---- solved parameters --------------------------------------------------------------------------------------- */
 
-static void add_solved(const struct spm_run *run, double *sums) {
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *output = &run->program->outputs[i];
-    const real *values = spm_output_values(run, output);
-    double *sum = sums + run->model->parameters[output->index].offset;
-    for (long k = 0; k < output->size; k++) sum[k] += (double)values[k] * (double)run->call.rows;
-  }
-}
-
 int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error) {
   const struct spm_model *model = host->model;
   const struct spm_program *program = spm_find_program(model, "solve");
@@ -538,16 +530,11 @@ int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct sp
     struct spm_run run = spm_host_run(host, program, count);
     run.call.first_row = first;
     spm_run_program(&run);
-    add_solved(&run, sums);
+    spm_solved_add(&run, sums);
   }
-  for (int i = 0; i < program->output_count && status == 0; i++) {
-    const struct spm_output *output = &program->outputs[i];
-    long offset = model->parameters[output->index].offset;
-    for (long k = 0; k < output->size; k++)
-      host->parameters[offset + k] = (real)(sums[offset + k] / (double)rows->count);
-    if (!spm_all_finite(host->parameters + offset, output->size))
-      status = spm_fail(error, "%s: the optimum of %s is not finite", model->name, output->name);
-  }
+  int broken = status == 0 ? spm_solved_set(model, program, sums, rows->count, host->parameters) : -1;
+  if (broken >= 0)
+    status = spm_fail(error, "%s: the optimum of %s is not finite", model->name, model->parameters[broken].name);
   free(sums);
   return status;
 }

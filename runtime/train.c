@@ -58,6 +58,14 @@ void train_shuffle(long *order, long count, unsigned long long seed, long epoch)
   }
 }
 
+int train_unchanged(double *recent, int n, long epoch, double objective) {
+  if (n < 1 || n > TRAIN_UNCHANGED_MOST) return 0;
+  int same = epoch >= n && (float)recent[n - 1] == (float)objective;
+  memmove(recent + 1, recent, sizeof(double) * (TRAIN_UNCHANGED_MOST - 1));
+  recent[0] = objective;
+  return same;
+}
+
 int train_state_create(struct train_state *state, int columns, struct spm_error *error) {
   *state = (struct train_state){.count = columns};
   state->sums = calloc((size_t)columns + 1, sizeof *state->sums);
@@ -230,16 +238,13 @@ static void take_means(struct training *t) {
   state->rows = 0;
 }
 
-/* stop = unchanged(n): the objective is again what it was n epochs ago. */
 static void note_objective(struct training *t) {
   struct train_state *state = t->state;
   const struct spm_columns *columns = t->options->train_columns;
-  int n = t->options->training.unchanged, column = 0;
+  int column = 0;
   while (column < columns->count && columns->roles[column] != SPM_OBJECTIVE) column++;
-  if (n < 1 || n > TRAIN_UNCHANGED_MOST || column == columns->count) return;
-  state->unchanged = state->epoch >= n && (float)state->recent[n - 1] == (float)t->means[column];
-  memmove(state->recent + 1, state->recent, sizeof(double) * (TRAIN_UNCHANGED_MOST - 1));
-  state->recent[0] = t->means[column];
+  if (column < columns->count)
+    state->unchanged = train_unchanged(state->recent, t->options->training.unchanged, state->epoch, t->means[column]);
 }
 
 /* keep = best(...): a value that is not a number is never the best. */

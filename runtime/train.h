@@ -67,6 +67,10 @@ void train_next_stage(struct spm_host *host, struct train_state *state);
 int train_state_create(struct train_state *state, int columns, struct spm_error *error);
 void train_state_free(struct train_state *state);
 
+/* stop = unchanged(n): is the objective of this epoch, after so many, again what it was n epochs ago? `recent` holds
+ * those of the last TRAIN_UNCHANGED_MOST epochs, the latest first. */
+int train_unchanged(double *recent, int n, long epoch, double objective);
+
 /* The order of an epoch's rows: a permutation that depends on seed, epoch and count alone. */
 void train_shuffle(long *order, long count, unsigned long long seed, long epoch);
 
