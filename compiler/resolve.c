@@ -312,7 +312,6 @@ static void refuse(Compilation *c, Span span, const char *what, const char *inst
 static void refuse_type(Compilation *c, const TypeExpr *type) {
   static const char *const words[][2] = {
       {"missing_ok", NULL},
-      {"gathered", NULL},
   };
   for (int i = 0; type && i < type->attribute_count; i++)
     for (size_t k = 0; k < sizeof words / sizeof *words; k++)
