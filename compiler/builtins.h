@@ -22,6 +22,7 @@ extern const BuiltinRow category_functions[];   /* categories.c */
 extern const BuiltinRow selection_functions[];  /* selections.c */
 extern const BuiltinRow subset_functions[];     /* subsets.c */
 extern const BuiltinRow support_functions[];    /* exact.c */
+extern const BuiltinRow missing_functions[];    /* missing.c */
 
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */

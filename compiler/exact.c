@@ -128,12 +128,21 @@ Value sum_supports(Elaborator *e, Value v) {
   return v;
 }
 
+/* What the argument is in inference: a metric sees data that are partly latent as they are. */
+static const Node *in_inference(Elaborator *e, const Value *v, Span span) {
+  if (v->kind != VALUE_TENSOR || v->node->op != IR_data) return v->kind == VALUE_TENSOR ? v->node : NULL;
+  Item *item = model_find_declaration(e->model, e->graph->signature->data[v->node->index].name);
+  Value inferred = is_partly_latent(e->model, item) ? model_value(e, item, span) : *v;
+  return inferred.kind == VALUE_TENSOR ? inferred.node : NULL;
+}
+
 /* support_size(z): how many members of a summed-out latent have a probability that is not 0; one value a datum. */
 static Value call_support_size(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
-  for (int i = 0; a[0].kind == VALUE_TENSOR && i < e->summed_count; i++) {
+  const Node *members = in_inference(e, &a[0], call->span);
+  for (int i = 0; members && i < e->summed_count; i++) {
     const Summed *s = &e->summed[i];
-    if (s->members != a[0].node) continue;
+    if (s->members != members) continue;
     Value on = apply2(e, IR_less, value_number(0), s->weight, call->span);
     if (on.kind != VALUE_TENSOR) return on;
     place(e, call->span);

@@ -301,7 +301,6 @@ static void refuse(Compilation *c, Span span, const char *what, const char *inst
 
 static void refuse_type(Compilation *c, const TypeExpr *type) {
   static const char *const words[][2] = {
-      {"missing_ok", NULL},
       {"gathered", NULL},
   };
   for (int i = 0; type && i < type->attribute_count; i++)

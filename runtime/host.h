@@ -49,8 +49,8 @@ int spm_host_create(struct spm_host *host, const struct spm_model *model, long c
                     unsigned long long seed, struct spm_error *error);
 void spm_host_free(struct spm_host *host);
 
-/* Works out what initial values need of the training data, and reads their files, which `directory` is put before. To be
- * called before spm_host_initialise; nothing is done for a model that needs nothing. */
+/* Works out what initial values need of the training data, and reads their files, which `directory` is put before. To
+ * be called before spm_host_initialise; nothing is done for a model that needs nothing. */
 int spm_host_give(struct spm_host *host, const struct spm_rows *rows, const char *directory, struct spm_error *error);
 
 /* Parameters and state as a new run has them. */
@@ -92,11 +92,14 @@ struct spm_columns {
   int count;
   char (*names)[112];
   int *roles;
+  int shown; /* the columns for people; those behind them are shares, which spm_columns_finish divides by */
   const struct spm_program *program;
 };
 int spm_columns_create(struct spm_columns *columns, const struct spm_program *program, struct spm_error *error);
 void spm_columns_free(struct spm_columns *columns);
 void spm_columns_read(const struct spm_columns *columns, const struct spm_run *run, double *values);
+/* A metric over some of the rows: its mean over all of them -> its mean over those, NaN if there are none. */
+void spm_columns_finish(const struct spm_columns *columns, double *means);
 
 /* Solved parameters: those of all these rows, by program "solve" at the posteriors as they are. Nothing is done for a
  * model without any. */

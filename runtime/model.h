@@ -41,7 +41,8 @@ enum { /* what a program's output is; the order is that of OutputRole in the com
        SPM_ROW_GRADIENT_OF, /* these three are of a row state, rows x size */
        SPM_ROW_NEXT_OF,
        SPM_ROW_INITIAL_OF,
-       SPM_SUPPORT_OF /* the weights of a summed-out latent's members, for each row */
+       SPM_SUPPORT_OF, /* the weights of a summed-out latent's members, for each row */
+       SPM_SHARE_OF    /* the share of rows that the metric of this name is a mean of; it is 0 on the others */
 };
 
 /* What one call of a phase sees. Filled by the driver. */
@@ -116,8 +117,8 @@ struct spm_domain {
   int support_count, supports[SPM_MAX_SUPPORTS]; /* latents, by number; none: the batch itself */
   long members;                                  /* rows that a datum may have */
   long tile;
-  long kept;     /* offset of all that it keeps in call->kept, for each row of capacity: its kept rows, datum, members and
-                    links of each, first, and its partials */
+  long kept; /* offset of all that it keeps in call->kept, for each row of capacity: its kept rows, datum, members and
+                links of each, first, and its partials */
   long kept_row; /* kept values of one of its rows */
 };
 
@@ -133,8 +134,8 @@ struct spm_program {
   long scratch_fixed, scratch_row; /* a thread's scratch: fixed + tile x row */
   int uses_rows;                   /* 0: no row phases, needs no data */
   int domain_count;
-  const struct spm_domain *domains;   /* NULL if there is but the batch */
-  long supports[SPM_MAX_SUPPORTS];    /* by latent that is summed out: how many members */
+  const struct spm_domain *domains; /* NULL if there is but the batch */
+  long supports[SPM_MAX_SUPPORTS];  /* by latent that is summed out: how many members */
 };
 
 struct spm_tensor { /* a parameter, a state, a row state or a data declaration */
