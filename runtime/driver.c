@@ -194,7 +194,7 @@ void spm_find_members(struct spm_run *run, int domain) {
 
 /* ---- units --------------------------------------------------------------------------------------------------- */
 
-static void spread(const struct spm_run *run, long units, spm_unit_function function, void *context) {
+void spm_spread(const struct spm_run *run, long units, spm_unit_function function, void *context) {
 #ifdef SPM_ONE_THREAD
   (void)run;
 #else
@@ -264,9 +264,9 @@ static void run_row_phase(struct spm_run *run, const struct spm_phase *phase) {
 #ifndef SPM_NO_DOMAINS
   if (phase->domain > 0 && run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
 #endif
-  spread(run, tiles_of(call_of(run, phase)), run_unit, &context);
+  spm_spread(run, tiles_of(call_of(run, phase)), run_unit, &context);
   for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
-  spread(run, blocks, combine_unit, &context);
+  spm_spread(run, blocks, combine_unit, &context);
 }
 
 /* ---- gradients and updates ----------------------------------------------------------------------------------- */
@@ -328,7 +328,7 @@ static void run_gradient_phase(struct update_context *c, const struct spm_phase 
   long units = 0;
   c->phase = phase;
   for (int i = 0; i < phase->range_count; i++) units += phase->ranges[i].units;
-  spread(c->run, units, gradient_unit, c);
+  spm_spread(c->run, units, gradient_unit, c);
 }
 
 /* The range that makes this parameter's gradient, or NULL. */
@@ -370,7 +370,7 @@ static void run_updates(struct update_context *c) {
     long chunk = update_chunk(c, &program->outputs[i]);
     if (chunk) units += divide_up(program->outputs[i].size, chunk);
   }
-  spread(c->run, units, update_unit, c);
+  spm_spread(c->run, units, update_unit, c);
 }
 
 /* ---- whole programs ------------------------------------------------------------------------------------------ */

@@ -13,6 +13,7 @@
 #define spm_run_program spm_run_program_d
 #define spm_run_step spm_run_step_d
 #define spm_run_project spm_run_project_d
+#define spm_spread spm_spread_d
 #define spm_program_sizes spm_program_sizes_d
 #define spm_tile_rows spm_tile_rows_d
 #define spm_find_program spm_find_program_d
@@ -92,6 +93,8 @@ void spm_find_members(struct spm_run *run, int domain);
 /* Where an output's values are after a run. Those of SPM_KEPT have `size` values for each row. */
 const real *spm_output_values(const struct spm_run *run, const struct spm_output *output);
 int spm_all_finite(const real *values, long count);
+/* Work on the run's threads, or in order. */
+void spm_spread(const struct spm_run *run, long units, spm_unit_function run_unit, void *context);
 
 /* All phases in order; the next state, if the program has one, is in call.state_next. */
 void spm_run_program(struct spm_run *run);

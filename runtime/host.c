@@ -1,6 +1,5 @@
 /* A descriptor -> memory of the right sizes, and programs run in it. See host.h. */
 #include "host.h"
-#include "fit.h"
 #include "pool.h"
 
 #include <errno.h>
@@ -12,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 11, STAGGER = 5 * 1024 };
+enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 14, STAGGER = 5 * 1024 };
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
@@ -65,6 +64,23 @@ static void add_sizes(struct spm_sizes *all, const struct spm_sizes *one) {
   all->kept = larger(all->kept, one->kept);
   all->partials = larger(all->partials, one->partials);
   all->scratch = larger(all->scratch, one->scratch);
+}
+
+static int allocate_fitter(struct spm_host *host, long batch, struct spm_error *error) {
+  const struct spm_model *model = host->model;
+  struct spm_fitter *f = &host->fitter;
+  struct spm_fitter_sizes need;
+  spm_fitter_need(model, batch, SPM_EVALUATION_ROWS, batch > 0 && model->training_count > 0 ? model->trainings : NULL,
+                  &need);
+  if (need.problems == 0) return 0;
+  f->problems = calloc(need.problems, sizeof *f->problems);
+  f->numbers = calloc(need.numbers, sizeof *f->numbers);
+  f->points = reals(host, (long)need.points);
+  f->gradients = reals(host, (long)need.points);
+  f->reals = reals(host, (long)need.reals);
+  if (f->problems && f->numbers && f->points && f->gradients && f->reals) return 0;
+  return spm_fail(error, "%s: not enough memory for L-BFGS (about %.0f MB; a shorter history needs less)", model->name,
+                  (double)(sizeof(real) * (need.reals + 2 * need.points)) / 1e6);
 }
 
 static bool has_gradients(const struct spm_program *program) {
@@ -124,16 +140,15 @@ int spm_host_create(struct spm_host *host, const struct spm_model *model, long c
   host->pool = pool_create(host->threads);
   if (host->pool) host->threads = pool_threads(host->pool); /* perhaps fewer could be started */
   int status = host->pool ? allocate(host, capacity > 0, error) : spm_fail(error, "%s: not enough memory", model->name);
-  if (status == 0)
-    status =
-        spm_fitter_create(host, capacity, capacity > 0 && model->training_count > 0 ? model->trainings : NULL, error);
+  if (status == 0) status = allocate_fitter(host, capacity, error);
   if (status != 0) spm_host_free(host);
   return status;
 }
 
 void spm_host_free(struct spm_host *host) {
   if (host->pool) pool_destroy(host->pool);
-  spm_fitter_free(host->fitter);
+  free(host->fitter.problems);
+  free(host->fitter.numbers);
   free(host->batch);
   free(host->row_batch);
   free(host->given);
@@ -149,10 +164,6 @@ static void spread_over_pool(void *pool, long units, spm_unit_function run, void
 
 static struct spm_workers workers_of(struct spm_host *host) {
   return (struct spm_workers){host->threads, host->threads > 1 ? spread_over_pool : NULL, host->pool};
-}
-
-void spm_host_spread(struct spm_host *host, long units, spm_unit_function run, void *context) {
-  pool_run(host->pool, units, run, context);
 }
 
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows) {
@@ -309,16 +320,10 @@ int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned 
   struct spm_run run = spm_host_run(host, program, count);
   run.call.first_row = first;
   run.call.step = step;
-  spm_run_program(&run);
-  for (int i = 0; i < program->output_count; i++) {
-    const struct spm_output *output = &program->outputs[i];
-    if (output->role != SPM_ROW_INITIAL_OF) continue;
-    const real *values = spm_output_values(&run, output);
-    if (!spm_all_finite(values, count * output->size))
-      return spm_fail(error, "%s: the initial value of %s is not finite", model->name, output->name);
-    memcpy(host->row_batch[output->index], values, sizeof(real) * (size_t)(count * output->size));
-  }
-  return 0;
+  int broken = spm_rows_begin(&run, host->row_batch);
+  return broken < 0 ? 0
+                    : spm_fail(error, "%s: the initial value of %s is not finite", model->name,
+                               model->row_states[broken].name);
 }
 
 int spm_host_initialise_rows(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error) {
@@ -353,7 +358,11 @@ int spm_host_export_rows(struct spm_host *host, int index, real *out, struct spm
 static int fit_new_rows(struct spm_host *host, long first, long count, struct spm_error *error) {
   const struct spm_program *program = spm_find_program(host->model, "fit_new");
   if (spm_host_begin_rows(host, first, count, 0, error) != 0) return -1;
-  if (program) spm_fit_rows(host, program, &host->model->fit_new, count, first, 0);
+  if (program) {
+    struct spm_run run = spm_host_run(host, program, count);
+    run.call.first_row = first;
+    spm_fit_rows(&host->fitter, &run, &host->model->fit_new, host->row_batch);
+  }
   return 0;
 }
 

@@ -6,11 +6,11 @@
 #include "data.h"
 #include "driver.h"
 #include "error.h"
+#include "fit.h"
 #include "row_state.h"
 
 struct pool;
 struct spm_block;
-struct spm_fitter;
 
 struct spm_host {
   const struct spm_model *model;
@@ -29,7 +29,7 @@ struct spm_host {
   real **row_batch;           /* by row state: capacity x size */
   real **given;               /* by given; NULL where a model has none */
   bool is_given;              /* they have been made */
-  struct spm_fitter *fitter;  /* fit.h; NULL: nothing is fitted by L-BFGS */
+  struct spm_fitter fitter;   /* work space for what is fitted by L-BFGS */
   long capacity;
   struct spm_block *blocks; /* what all of these lie in */
   int block_count;
@@ -76,9 +76,6 @@ int spm_host_update_rows(struct spm_host *host, const struct spm_run *run, const
 void spm_host_scatter(struct spm_host *host, const long *order, long first, long count);
 /* The gathered batch's row states begin anew; `step` and `first` are for draws. */
 int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned step, struct spm_error *error);
-
-/* Work on the host's threads. */
-void spm_host_spread(struct spm_host *host, long units, spm_unit_function run, void *context);
 
 /* A run of the program on the gathered batch. */
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows);

@@ -15,12 +15,10 @@ enum { BRACKET, ZOOM, FIRST, MOST_TRIES = 25, SMALL_STEPS = 4 };
 #define SPM_NOISE (32 * FLT_EPSILON)
 #endif
 
-#ifndef SPM_DOUBLE
 struct spm_lbfgs_options spm_lbfgs_defaults(long steps, int history) {
   struct spm_lbfgs_options options = {steps, 0, history, 1e-7, 1e-9, 1e-4, 0.9};
   return options;
 }
-#endif
 
 size_t spm_lbfgs_reals(long n, int history) { return (size_t)n * (size_t)(4 + 2 * history); }
 size_t spm_lbfgs_numbers(int history) { return 2 * (size_t)history; }

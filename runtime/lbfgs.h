@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #ifdef SPM_DOUBLE /* the same file is compiled for both types into one program */
+#define spm_lbfgs_defaults spm_lbfgs_defaults_d
 #define spm_lbfgs_reals spm_lbfgs_reals_d
 #define spm_lbfgs_numbers spm_lbfgs_numbers_d
 #define spm_lbfgs_begin spm_lbfgs_begin_d

@@ -37,6 +37,19 @@ void spm_rows_scatter(const struct spm_model *model, const struct spm_row_memory
   }
 }
 
+int spm_rows_begin(struct spm_run *run, real *const *batch) {
+  spm_run_program(run);
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->role != SPM_ROW_INITIAL_OF) continue;
+    const real *values = spm_output_values(run, output);
+    const long count = run->call.rows * output->size;
+    if (!spm_all_finite(values, count)) return output->index;
+    memcpy(batch[output->index], values, sizeof(real) * (size_t)count);
+  }
+  return -1;
+}
+
 /* One row of one row state; 0 if its gradient is not finite. */
 static int update_row(const struct spm_row_memory *memory, long at, const real *gradient, long size, real updates,
                       const struct spm_optimizer *o, double lr) {

@@ -30,6 +30,9 @@ void spm_rows_gather(const struct spm_model *model, const struct spm_row_memory 
                      const struct spm_row_numbers *rows, real *const *batch);
 void spm_rows_scatter(const struct spm_model *model, const struct spm_row_memory *memory,
                       const struct spm_row_numbers *rows, const real *const *batch);
+/* The batch's row states as program "initialise_rows" has them: runs it, and puts its outputs in `batch`. Returns -1,
+ * or the row state whose initial value is not finite. */
+int spm_rows_begin(struct spm_run *run, real *const *batch);
 /* After a step that was not skipped: rows [from, from + count) of the batch. Returns -1, or the first row state of
  * which a row's gradient was not finite: such a row is left as it was. */
 int spm_rows_update(const struct spm_run *run, const struct spm_row_memory *memory, const struct spm_row_numbers *rows,

@@ -1,6 +1,5 @@
 /* Training: epochs of minibatches through program "train", checkpoints, and what to do when a number is not finite. */
 #include "train.h"
-#include "fit.h"
 #include "saved.h"
 
 #include <errno.h>
@@ -144,7 +143,9 @@ static int fit_batch(struct training *t, const long *order, long first, long row
   host->epoch = t->state->epoch;
   host->step = t->state->step;
   if (fit->restart && spm_host_begin_rows(host, 0, rows, step, error) != 0) return -1;
-  spm_fit_rows(host, t->fit, fit, rows, 0, step);
+  struct spm_run run = spm_host_run(host, t->fit, rows);
+  run.call.step = step;
+  spm_fit_rows(&host->fitter, &run, fit, host->row_batch);
   spm_host_scatter(host, order, first, rows);
   return 0;
 }
@@ -162,7 +163,8 @@ static int run_step(struct training *t, struct spm_error *error) {
   run.call.step = (unsigned)t->state->step;
   t->optimizer.updates = t->state->updates;
   struct spm_outcome outcome =
-      t->lbfgs ? spm_fit_step(host, &run) : spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
+      t->lbfgs ? spm_fit_step(&host->fitter, &run, &t->options->training.fit, host->parameters, host->row_batch)
+               : spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
   spm_columns_read(t->options->train_columns, &run, t->values);
   t->broken_rows = -1;
   if (t->lbfgs)
