@@ -48,7 +48,7 @@ NUMERIC := $(filter $(RUNTIME),$(addprefix runtime/,kernels.c $(notdir $(wildcar
 GENERATED := $(if $(wildcard compiler/parser.y),$(BUILD)/parser.c) $(if $(wildcard compiler/lexer.l),$(BUILD)/lexer.c)
 # Texts the program carries with it: the library in .spm, and what generated C files are made of.
 TEXTS := $(sort $(wildcard compiler/library/*.spm runtime/*.def runtime/kernels_*.c runtime/standalone/*) \
-           $(addprefix runtime/,model.h vmath.h special.h philox.h convolve.h driver.h driver.c optim.h optim.c train.c given.h given.c))
+           $(addprefix runtime/,model.h vmath.h special.h philox.h convolve.h sparse.h driver.h driver.c optim.h optim.c train.c given.h given.c))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(COMPILER) $(RUNTIME)) $(patsubst %.c,$(BUILD)/%_double.o,$(NUMERIC)) \
@@ -237,7 +237,10 @@ $(BUILD)/tests/support.a: $(call objects,$(TEST_SUPPORT))
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/tests/support.a $(BUILD)/libspm.a
 	@mkdir -p $(@D)
-	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $< $(filter %.a,$^) $(LIBRARIES) -lcriterion
+	$(call quiet,cc  ,$<)$(CC) $(TEST_FLAGS) $(LIBRARY_FLAGS) -MMD -MP -MF $@.d -rdynamic -o $@ $< $(filter %.a,$^) $(LIBRARIES) $(WRAPPED) -lcriterion
+
+# Counts the rows of every product that compiled code makes.
+$(BUILD)/tests/test_members: WRAPPED := -Wl,--wrap=spm_gemm_d
 
 # Benchmarks need no test framework, so of the tests' support only what does without one.
 $(BUILD)/tests/bench/%: tests/bench/%.c $(call objects,$(wildcard tests/hand_graphs.c)) $(BUILD)/libspm.a

@@ -183,7 +183,7 @@ void draw_figures(const Arguments *a, Loaded *l, struct spm_host *host, const st
 /* ---- curves -------------------------------------------------------------------------------------------------- */
 
 typedef struct Curve {
-  double *epochs, *train, *valid;
+  double *epochs, *train, *valid; /* epochs: through all stages */
   long count;
   bool has_valid;
 } Curve;
@@ -198,7 +198,7 @@ static double number_of(const json_t *row, const char *prefix, const char *name)
 /* One line of metrics.jsonl: a run that was resumed has the earlier epochs there as well. */
 static bool add_to_curve(Curve *curve, const json_t *row, const char *name) {
   double **columns[] = {&curve->epochs, &curve->train, &curve->valid};
-  const double values[] = {number_of(row, "", "epoch"), number_of(row, "", name), number_of(row, "valid.", name)};
+  const double values[] = {(double)(curve->count + 1), number_of(row, "", name), number_of(row, "valid.", name)};
   for (int i = 0; i < 3; i++) {
     double *longer = realloc(*columns[i], sizeof *longer * (size_t)(curve->count + 1));
     if (!longer) return false;

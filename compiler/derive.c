@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-const Expr *learning_rate(const Model *);
-
 const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
                                                   "reconstruct", "export", "project",  "initialise_rows",
                                                   "export_rows", "fit",    "fit_new",  "solve"};
@@ -169,9 +167,11 @@ static void output_schedules(Elaborator *e) {
     else if (node)
       error_at(e->c, "schedule", item->expr->span, "a schedule is one number a step, made of epoch, step and numbers");
   }
-  const Expr *rate = e->program == PROGRAM_TRAIN ? learning_rate(m) : NULL;
-  Value v = rate ? elaborate(e, rate) : value_error();
-  if (v.kind == VALUE_TENSOR) graph_output(e->graph, OUTPUT_VALUE, intern(e->c, "lr"), -1, v.node);
+  for (int i = 0; i < m->training_count && e->program == PROGRAM_TRAIN; i++) {
+    const Training *t = &m->trainings[i];
+    Value v = t->rate ? elaborate(e, t->lr_schedule) : value_error();
+    if (v.kind == VALUE_TENSOR) graph_output(e->graph, OUTPUT_VALUE, t->rate, -1, v.node);
+  }
 }
 
 /* ---- programs
@@ -424,6 +424,7 @@ void check(Model *m) {
   for (int program = PROGRAM_TRAIN; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++) {
     Graph *g = derive_with(elaborator_create(m, (ProgramKind)program, m->samples));
     if (program == PROGRAM_TRAIN && m->compilation->error_count == 0) add_gradients(m, g);
+    if (program == PROGRAM_EVALUATE && m->compilation->error_count == 0) check_kept(m, g);
   }
   if (m->compilation->error_count == 0) derive_with(elaborator_create(m, PROGRAM_INITIALISE, 1));
   m->checked = m->compilation->error_count == 0;

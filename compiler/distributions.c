@@ -272,6 +272,7 @@ Value distribution_field(Elaborator *e, const Value *d, const char *name, const 
   leave_callee(e, frame);
   e->context_count = context;
   result = unmap(e, result, context);
+  if (strcmp(name, "members") == 0) return result; /* of a shape of its own */
   Shape lead = leading_shape(d->family, shape);
   bool whole_event = strcmp(name, "mean") == 0 || strcmp(name, "variance") == 0;
   return expand_event(e, result, whole_event ? shape : &lead, span);

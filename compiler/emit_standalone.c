@@ -19,8 +19,8 @@ static const char *embedded(const char *path) {
 static const char *const kernel_files[] = {
     "runtime/vmath.h",          "runtime/special.h",         "runtime/kernels_reduce.c",  "runtime/kernels_fill.c",
     "runtime/kernels_layout.c", "runtime/kernels_select.c",  "runtime/kernels_project.c", "runtime/kernels_subset.c",
-    "runtime/philox.h",         "runtime/kernels_noise.c",   "runtime/kernels_gemm.c",    "runtime/standalone/gemm.c",
-    "runtime/convolve.h",       "runtime/kernels_convolve.c"};
+    "runtime/sparse.h",         "runtime/kernels_sparse.c",  "runtime/philox.h",          "runtime/kernels_noise.c",
+    "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c", "runtime/convolve.h",        "runtime/kernels_convolve.c"};
 static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/optim.c",
                                            "runtime/driver.h",
@@ -83,12 +83,12 @@ static bool lacks_projections(const Model *m, Plan *const *plans, int count) {
 
 static bool lacks_adam(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->training.optimizer, "adam") != 0;
+  return strcmp(m->trainings[0].optimizer, "adam") != 0;
 }
 
 static bool lacks_sgd(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->training.optimizer, "sgd") != 0;
+  return strcmp(m->trainings[0].optimizer, "sgd") != 0;
 }
 
 static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
@@ -113,11 +113,8 @@ static bool lacks_givens(const Model *m, Plan *const *plans, int count) {
 }
 
 static bool lacks_rates(const Model *m, Plan *const *plans, int count) { /* learning rates that are computed */
-  (void)m;
-  for (int p = 0; p < count; p++)
-    for (int i = 0; i < plans[p]->output_count; i++)
-      if (plans[p]->outputs[i].role == OUTPUT_VALUE && strcmp(plans[p]->outputs[i].name, "lr") == 0) return false;
-  return true;
+  (void)plans, (void)count;
+  return m->trainings[0].rate == NULL;
 }
 
 static bool lacks_labels(const Model *m, Plan *const *plans, int count) {
@@ -270,7 +267,7 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
               "#define SPM_MODEL_BATCH %ld\n"
               "/* Reals that an instance needs for batches of up to so many rows; training: 1 or 0. */\n"
               "#define SPM_MODEL_REALS(rows, training)",
-              m->training.batch > 0 ? m->training.batch : 128);
+              m->trainings[0].batch > 0 ? m->trainings[0].batch : 128);
   text_append(out, " (%ld + 3 * (training) * SPM_PADDED(%ld) + (training) * SPM_PADDED(%ld) \\\n",
               parameters + 2 * states, parameters, project_values(s, plans, count));
   text_append(out, "    + SPM_PADDED(%s) \\\n", largest(c, plans, count, values_of));
@@ -285,10 +282,21 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
 /* The pasted drivers have no memory for what rows own, and no L-BFGS. */
 static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;
-  if (strcmp(m->training.optimizer, "lbfgs") == 0) {
-    Diagnostic *d = error_at(m->compilation, "not-supported", m->training.span,
+  if (strcmp(m->trainings[0].optimizer, "lbfgs") == 0) {
+    Diagnostic *d = error_at(m->compilation, "not-supported", m->trainings[0].span,
                              "a trainer or a library that trains by lbfgs is not emitted yet");
     help_with(d, "emit it with another optimizer, or without --main and --lib");
+    return true;
+  }
+  for (int i = 0; i < m->training_count; i++) {
+    const Training *t = &m->trainings[i];
+    if (m->training_count == 1 && t->valid == 0 && !t->keep) break;
+    Diagnostic *d =
+        error_at(m->compilation, "not-supported", t->span, "a trainer or a library with %s is not emitted yet",
+                 m->training_count > 1 ? "named train stages"
+                 : t->keep             ? "`keep`"
+                                       : "`valid`");
+    help_with(d, "`spmc emit` without --main and --lib writes the model itself, whose descriptor has the stages");
     return true;
   }
   if (options->library && s->given_count > 0) {
@@ -312,7 +320,7 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
-  emit_model_body(&body, c, m->name, &m->signature, plans, count, &m->training, 1);
+  emit_model_body(&body, c, m->name, &m->signature, plans, count, m->trainings, m->training_count);
   const char *model = plain_kernel_names(c, body.bytes);
   if (options->library) put_sizes(m, plans, count, &sizes);
   const Sources sources = sources_of(m, plans, count);

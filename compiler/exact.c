@@ -85,7 +85,66 @@ static Node *category_weights(Elaborator *e, const PosteriorDraw *p, long member
   return build_spread(e->graph, build_reshape(e->graph, mean.node, &line), AXIS_DATUM);
 }
 
+static Value add_summed(Elaborator *e, Name latent, int v, Value z, Value weight, bool whole) {
+  if (z.kind != VALUE_TENSOR || weight.kind != VALUE_TENSOR) return value_error();
+  e->summed = arena_grow(e->c, e->summed, e->summed_count, sizeof *e->summed);
+  e->summed[e->summed_count++] = (Summed){latent, v, weight, z.node, whole};
+  return z;
+}
+
+bool declares_members(const Value *d) {
+  return d->kind == VALUE_DISTRIBUTION && d->combinator == COMBINE_NONE &&
+         distribution_find_field(d->family, "members");
+}
+
+static bool members_fit(Elaborator *e, const PosteriorDraw *p) {
+  Support support;
+  Graph *g = e->graph;
+  const char *family = p->d->family->name;
+  if (!read_support(e, p->latent->type, &support)) return false;
+  if (!support.facts.integer) { /* of a mass to a density there is no KL */
+    Diagnostic *x = error_at(e->c, "exact", p->d->span, "%s is a distribution over vectors of bits, and `%s` is %s",
+                             family, p->latent->name, support.name);
+    note_at(x, p->latent->name_span, "it is declared here");
+    help_with(x, "declare it `latent %s : binary%s;`", p->latent->name, shape_text(e->c, p->shape));
+    return false;
+  }
+  if (p->shape->rank != 1) {
+    Diagnostic *x =
+        error_at(e->c, "exact", p->d->span, "%s is summed out over the members of one vector, and `%s` is %s", family,
+                 p->latent->name, shape_text(e->c, p->shape));
+    help_with(x, "declare a latent for each vector, or one vector of all bits");
+    return false;
+  }
+  if (g->support_count < MAX_SUPPORTS) return true;
+  error_at(e->c, "exact", p->d->span, "more than %d latents are summed out", MAX_SUPPORTS);
+  return false;
+}
+
+/* A family that says which members there are, a line each, and their probabilities at the end of the lines. */
+static Value draw_members(Elaborator *e, const PosteriorDraw *p) {
+  Graph *g = e->graph;
+  if (!members_fit(e, p)) return value_error();
+  bool missing;
+  Diagnostic *const *mark = e->c->last_diagnostic;
+  Value members = distribution_field(e, p->d, "members", NULL, p->shape, p->d->span, &missing);
+  blame(e, mark, p->d->span, p->d->family->name);
+  if (members.kind != VALUE_TENSOR) return value_error();
+  place(e, p->d->span);
+  Dim count = members.node->shape.dims[0], width = p->shape->dims[0];
+  Shape line = {.rank = 1, .dims = {count}}, table = {.rank = 2, .dims = {count, width}};
+  Node *lines = build_spread(g, members.node, AXIS_DATUM);
+  Node *bits = named_as(e, build_stop(g, build_slice(g, lines, 1, 0, width)), &table);
+  Node *weights = build_reshape(g, build_slice(g, lines, 1, (long)width.size, dim_number(1)), &line);
+  int v = graph_support(g, p->latent->name, count);
+  graph_support_weights(g, v, weights);
+  bool few = members.node->op == IR_top_k_members && (width.size >= 30 || count.size < pow(2, width.size));
+  return add_summed(e, p->latent->name, v, value_tensor(build_pick(g, bits, v), 0, p->d->span),
+                    value_tensor(build_pick(g, weights, v), 0, p->d->span), !few);
+}
+
 Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
+  if (declares_members(p->d)) return draw_members(e, p);
   Support support, extended;
   long members;
   double first;
@@ -106,15 +165,19 @@ Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
     if (missing) report_no_density(e, p->d);
     weight = apply1(e, IR_exp, sum_all(e, weight, p->d->span), p->d->span);
   }
-  if (weight.kind != VALUE_TENSOR) return value_error();
-  e->summed = arena_grow(e->c, e->summed, e->summed_count, sizeof *e->summed);
-  e->summed[e->summed_count++] = (Summed){p->latent->name, v, weight, z.node};
-  return z;
+  return add_summed(e, p->latent->name, v, z, weight, true);
 }
 
-/* The weighted sum along one support axis. What is off the support may be anything, and counts nothing. */
+Value log_density_of_member(Elaborator *e, Name latent, const Value *d, bool *known) {
+  const Summed *s = declares_members(d) ? find_summed(e, latent) : NULL;
+  *known = s != NULL;
+  return s ? apply1(e, IR_log, s->weight, d->span) : value_error();
+}
+
+/* The weighted sum along one support axis. What is off the support may be anything, and counts nothing; a weight that
+ * is not a number makes the sum none. */
 static Value sum_members(Elaborator *e, Value value, const Summed *s) {
-  Value possible = apply2(e, IR_less, value_number(0), s->weight, value.span);
+  Value possible = apply2(e, IR_not_equal, s->weight, value_number(0), value.span);
   Value term = apply2(e, IR_mul, s->weight, value, value.span);
   term = apply3(e, IR_select, possible, term, value_number(0), value.span);
   if (term.kind != VALUE_TENSOR) return term;
@@ -136,22 +199,37 @@ static const Node *in_inference(Elaborator *e, const Value *v, Span span) {
   return inferred.kind == VALUE_TENSOR ? inferred.node : NULL;
 }
 
+static const Summed *summed_argument(Elaborator *e, const Expr *call, const Value *z) {
+  const Node *members = in_inference(e, z, call->span);
+  for (int i = 0; members && i < e->summed_count; i++)
+    if (e->summed[i].members == members) return &e->summed[i];
+  if (z->kind == VALUE_ERROR) return NULL;
+  Diagnostic *x =
+      error_at(e->c, "support-size", call->span, "%s is of a latent that is summed out, by its name", call->name);
+  help_with(x, "a posterior `by exact` or `~ sparsemax(...)` is summed out");
+  return NULL;
+}
+
 /* support_size(z): how many members of a summed-out latent have a probability that is not 0; one value a datum. */
 static Value call_support_size(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
-  const Node *members = in_inference(e, &a[0], call->span);
-  for (int i = 0; members && i < e->summed_count; i++) {
-    const Summed *s = &e->summed[i];
-    if (s->members != members) continue;
-    Value on = apply2(e, IR_less, value_number(0), s->weight, call->span);
-    if (on.kind != VALUE_TENSOR) return on;
-    place(e, call->span);
-    return value_tensor(build_sum_over(e->graph, on.node, (unsigned)AXIS_SUPPORT << s->axis), on.mapped, call->span);
-  }
-  Diagnostic *x =
-      error_at(e->c, "support-size", call->span, "support_size is of a latent that is summed out, by its name");
-  help_with(x, "a posterior `by exact` or `~ sparsemax(...)` is summed out");
-  return value_error();
+  const Summed *s = summed_argument(e, call, &a[0]);
+  if (!s) return value_error();
+  Value on = apply2(e, IR_less, value_number(0), s->weight, call->span);
+  if (on.kind != VALUE_TENSOR) return on;
+  place(e, call->span);
+  return value_tensor(build_sum_over(e->graph, on.node, (unsigned)AXIS_SUPPORT << s->axis), on.mapped, call->span);
 }
 
-const BuiltinRow support_functions[] = {{"support_size", call_support_size, 1, 1, "", true}, {0}};
+/* certificate(z): 1 where the weights are known to be those over all values. Of the k best vectors they are if one of
+ * these has none: all others have lower scores. */
+static Value call_certificate(Elaborator *e, const Expr *call, Value *a, int count) {
+  const Summed *s = summed_argument(e, call, &a[0]);
+  if (!s) return value_error();
+  double members = e->graph->supports[s->axis].extent.size;
+  Value size = call_support_size(e, call, a, count);
+  return apply2(e, IR_less, size, value_number(s->whole ? members + 1 : members), call->span);
+}
+
+const BuiltinRow support_functions[] = {
+    {"support_size", call_support_size, 1, 1, "", true}, {"certificate", call_certificate, 1, 1, "", true}, {0}};

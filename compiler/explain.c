@@ -114,12 +114,12 @@ typedef struct Memory { /* bytes */
 static Memory memory_of(const Model *m, const Plan *plan, long batch) {
   const Signature *s = &m->signature;
   double number = sizeof(float), parameters = (double)parameter_offsets(m->compilation, s)[s->parameter_count], row = 0;
-  bool adam = strcmp(m->training.optimizer, "adam") == 0;
+  bool adam = strcmp(m->trainings[0].optimizer, "adam") == 0;
   long tile = spm_tile_rows(batch), tiles = (batch + tile - 1) / tile;
   for (int i = 0; i < s->data_count; i++) row += (double)shape_size(&s->data[i].shape);
   Memory memory = {
       .parameters = number * parameters, .gradient = number * parameters, .data = number * row * (double)batch};
-  memory.optimiser = number * parameters * (adam ? 2 : m->training.momentum != 0);
+  memory.optimiser = number * parameters * (adam ? 2 : m->trainings[0].momentum != 0);
   memory.kept = number * (double)batch * (double)plan->kept_row;
   memory.statistics = number * (double)(plan->value_size + tiles * plan->partial_size);
   memory.scratch = number * (double)(plan->scratch_fixed + tile * plan->scratch_row);
@@ -408,7 +408,7 @@ static void print_cost(Text *out, const Model *m, const Plan *plan, long batch) 
 }
 
 static long batch_of(const Model *m, long wanted) {
-  return wanted > 0 ? wanted : m->training.batch > 0 ? m->training.batch : 128;
+  return wanted > 0 ? wanted : m->trainings[0].batch > 0 ? m->trainings[0].batch : 128;
 }
 
 bool explain(Text *out, Model *m, long batch) {

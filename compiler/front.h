@@ -37,7 +37,8 @@ struct Model {
   int dim_count, dim_depth;
   Signature signature;
   struct ParameterSource *sources, *row_sources; /* parallel to the parameters, to the row states */
-  Training training;
+  Training *trainings;                           /* stages, in order: at least one */
+  int training_count;
   int samples;
   Name *hidden; /* evaluate { hide = ...; } */
   int hidden_count;
@@ -83,8 +84,10 @@ Graph *derive(Model *, ProgramKind);
 bool has_objective(const Model *);
 /* differentiate: appends the train program's adjoints of every parameter, as outputs. */
 void add_gradients(const Model *, Graph *);
-/* Reads the train block into model->training. */
+/* Reads the train blocks into model->trainings. */
 void read_training(Model *);
+/* Reports what a stage wants to keep the best of and evaluation does not report. */
+void check_kept(const Model *, const Graph *evaluate);
 
 /* ---- values -------------------------------------------------------------------------------------------------- */
 
@@ -198,6 +201,7 @@ typedef struct Summed {
   int axis;
   Value weight;
   Node *members; /* the latent's value */
+  bool whole;    /* these are all the values it may have */
 } Summed;
 
 typedef struct Callee { /* functions and layers being called */
@@ -444,6 +448,10 @@ typedef struct PosteriorDraw {
 } PosteriorDraw;
 /* exact.c */
 Value draw_exact(Elaborator *, const PosteriorDraw *);
+/* A family with a field `members` lists what is not 0 of it, and is summed out without a method. */
+bool declares_members(const Value *d);
+/* The log density of such a posterior at the latent itself; *known: it is one. */
+Value log_density_of_member(Elaborator *, Name latent, const Value *d, bool *known);
 const Summed *find_summed(const Elaborator *, Name latent);
 Value sum_supports(Elaborator *, Value);
 /* What stands behind the `~` of a statement: of `sparsemax(scores)` and its like, the categorical distribution of these

@@ -81,7 +81,7 @@ struct Node {
   int index;               /* parameter, data, noise, setting, state, carried, captured, inner_noise, repeat_result */
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
-  long start;              /* slice, pad; subset_moments, subset_draw: m */
+  long start;              /* slice, pad; LINE ops whose m is no operand's length: m */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed; spread: once, underivable */
   unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
   unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried,
@@ -294,7 +294,7 @@ Node *build_place(Graph *, Node *, int v);
 Node *build_first_max_mask_over(Graph *, Node *, unsigned axis);
 Node *build_top_mask_over(Graph *, Node *x, Node *k,
                           unsigned dims_mask);             /* dims trailing; k: of the dims before them */
-Node *build_line(Graph *, Op, Node **operands, long most); /* a LINE op; most: m of subset_moments and subset_draw */
+Node *build_line(Graph *, Op, Node **operands, long most); /* a LINE op; most: m where it is no operand's length */
 Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
                      const int *labels_out, unsigned summed_axes);
 Node *build_diagonal(Graph *, Node *);

@@ -260,8 +260,9 @@ static Value log_density_each(Elaborator *e, ItemKind kind, Name name, Span span
   Value z = value_for(e, variable, &d, span);
   if (z.kind == VALUE_ERROR) return z;
   Shape shape = visible_shape(&z);
-  bool missing;
-  Value v = distribution_field(e, &d, "log_pdf", &z, &shape, d.span, &missing);
+  bool missing = false, member = false;
+  Value v = kind == ITEM_POSTERIOR ? log_density_of_member(e, name, &d, &member) : value_error();
+  if (!member) v = distribution_field(e, &d, "log_pdf", &z, &shape, d.span, &missing);
   if (missing) report_no_density(e, &d);
   if (kind == ITEM_LIKELIHOOD && may_be_missing(variable)) v = where_observed(e, variable, v, value_number(0), span);
   return datum_share(e, variable, v, span);

@@ -124,8 +124,18 @@ static void refuse_name(Model *m, const Item *item) {
     }
 }
 
+/* A variant's stages stand in the place of an unnamed `train`, and the other way round. */
+static void drop_other_stages(Model *m, const Item *item) {
+  for (int i = m->items.count - 1; i >= 0 && item->kind == ITEM_TRAIN; i--) {
+    const Item *old = m->items.items[i];
+    if (old->kind == ITEM_TRAIN && old->span.source != item->span.source && !old->name != !item->name)
+      remove_item(&m->items, i);
+  }
+}
+
 static void add_item(Model *m, Item *item) {
   refuse_name(m, item);
+  drop_other_stages(m, item);
   for (int i = 0; i < m->items.count; i++) {
     Item *old = m->items.items[i];
     if (!same_subject(old, item)) continue;
@@ -325,8 +335,6 @@ static void refuse_unbuilt(Model *m) {
   Compilation *c = m->compilation;
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind == ITEM_TRAIN && item->name)
-      refuse(c, item->name_span, "a named train stage", "write one unnamed `train { ... }`");
     if (item->type) refuse_type(c, item->type);
     refuse_block(c, &item->block);
   }

@@ -291,7 +291,9 @@ int spm_session_train(spm_session *s, const float *const *data, long rows, long 
   struct train_events events = {.context = &progress, .epoch = after_epoch};
   options.training.batch = s->rows;
   options.training.epochs = s->state.epoch + (epochs > 0 ? epochs : options.training.epochs);
-  int status = rows_open(s, data, rows, &r, &e);
+  int status = s->model->training_count > 1 || options.training.keep
+                   ? spm_fail(&e, "%s: a session trains by one `train` block, without `keep`", s->model->name)
+                   : rows_open(s, data, rows, &r, &e);
   s->host.total_rows = rows;
   s->run.program = NULL;
   if (status == 0) status = start_from_data(s, &r, &e);

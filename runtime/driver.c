@@ -452,7 +452,7 @@ static void clear_gradients(const struct spm_run *run) {
 
 static double learning_rate(const struct spm_run *run, const struct spm_optimizer *optimizer) {
 #ifndef SPM_NO_RATES
-  const struct spm_output *lr = spm_find_output(run->program, SPM_VALUE, "lr");
+  const struct spm_output *lr = optimizer->rate ? spm_find_output(run->program, SPM_VALUE, optimizer->rate) : 0;
   if (lr) return (double)*spm_output_values(run, lr);
 #else
   (void)run;

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 14, STAGGER = 5 * 1024 };
+enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 15, STAGGER = 5 * 1024 };
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
@@ -70,8 +70,7 @@ static int allocate_fitter(struct spm_host *host, long batch, struct spm_error *
   const struct spm_model *model = host->model;
   struct spm_fitter *f = &host->fitter;
   struct spm_fitter_sizes need;
-  spm_fitter_need(model, batch, SPM_EVALUATION_ROWS, batch > 0 && model->training_count > 0 ? model->trainings : NULL,
-                  &need);
+  spm_fitter_need(model, batch, SPM_EVALUATION_ROWS, batch > 0 ? model->training_count : 0, &need);
   if (need.problems == 0) return 0;
   f->problems = calloc(need.problems, sizeof *f->problems);
   f->numbers = calloc(need.numbers, sizeof *f->numbers);
@@ -261,7 +260,8 @@ static void gather_unit(void *context, long unit, int thread) {
 
 static int gather_data(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                        struct spm_error *error) {
-  struct gather_context context = {.host = host, .rows = rows, .order = order, .first = first, .count = count};
+  struct gather_context context = {
+      .host = host, .rows = rows, .order = order, .first = rows->first + first, .count = count};
   long units = (count + GATHER_ROWS - 1) / GATHER_ROWS;
   if (host->threads > 1 && units > 1)
     pool_run(host->pool, units, gather_unit, &context);
@@ -310,6 +310,37 @@ int spm_host_open_rows(struct spm_host *host, long rows, struct spm_error *error
   host->rows.second = memory + 2 * count;
   host->rows.updates = memory + 3 * count;
   return 0;
+}
+
+static size_t row_reals(const struct spm_host *host) {
+  return (size_t)host->rows.rows * (size_t)host->model->row_state_size;
+}
+
+int spm_host_open_best(struct spm_host *host, struct spm_error *error) {
+  host->best = reals(host, host->model->parameter_size + host->model->state_size + (long)row_reals(host));
+  return host->best ? 0 : spm_fail(error, "%s: not enough memory to keep the best parameters", host->model->name);
+}
+
+static void move_best(struct spm_host *host, bool back) {
+  const struct spm_model *model = host->model;
+  real *const places[] = {host->parameters, host->state, host->rows.values};
+  const size_t sizes[] = {(size_t)model->parameter_size, (size_t)model->state_size, row_reals(host)};
+  real *best = host->best;
+  for (int i = 0; i < 3; best += sizes[i++])
+    if (sizes[i] > 0) memcpy(back ? places[i] : best, back ? best : places[i], sizeof(real) * sizes[i]);
+}
+
+void spm_host_keep_best(struct spm_host *host) { move_best(host, false); }
+void spm_host_take_best(struct spm_host *host) { move_best(host, true); }
+
+void spm_host_forget_moments(struct spm_host *host) {
+  size_t size = sizeof(real) * (size_t)host->model->parameter_size, rows = sizeof(real) * row_reals(host);
+  if (host->first) memset(host->first, 0, size);
+  if (host->second) memset(host->second, 0, size);
+  if (!host->rows.first) return;
+  memset(host->rows.first, 0, rows);
+  memset(host->rows.second, 0, rows);
+  memset(host->rows.updates, 0, sizeof(real) * (size_t)host->rows.rows);
 }
 
 /* Rows that nobody has fitted yet, in the gathered batch. */

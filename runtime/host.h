@@ -26,10 +26,12 @@ struct spm_host {
   struct spm_sizes sizes;
   real **batch;               /* by data declaration: capacity x size */
   struct spm_row_memory rows; /* what the training data's rows own */
-  real **row_batch;           /* by row state: capacity x size */
-  real **given;               /* by given; NULL where a model has none */
-  bool is_given;              /* they have been made */
-  struct spm_fitter fitter;   /* work space for what is fitted by L-BFGS */
+  real *best;       /* what spm_host_keep_best has put aside: parameters, state, then what the rows own; NULL: no room
+                       was asked for */
+  real **row_batch; /* by row state: capacity x size */
+  real **given;     /* by given; NULL where a model has none */
+  bool is_given;    /* they have been made */
+  struct spm_fitter fitter; /* work space for what is fitted by L-BFGS */
   long capacity;
   struct spm_block *blocks; /* what all of these lie in */
   int block_count;
@@ -37,11 +39,12 @@ struct spm_host {
 
 enum { SPM_EVALUATION_ROWS = 512 };
 
-/* The tables of a data set, by data declaration of the model; a program's `data` may lack some. */
+/* Rows of a data set; its tables, by data declaration of the model, of which a program may lack some. */
 struct spm_rows {
   const struct spm_table *const *tables; /* NULL entries: not given */
-  long count;                            /* rows of each */
-  bool owned;                            /* the training data, whose rows own the host's row states */
+  long count;
+  bool owned; /* the training data, whose rows own the host's row states */
+  long first; /* they are the tables' rows first, first + 1, ... */
 };
 
 /* Room for training batches of `capacity` rows (0: no training) and evaluation. */
@@ -61,10 +64,16 @@ int spm_host_initialise(struct spm_host *host, struct spm_error *error);
 int spm_host_open_rows(struct spm_host *host, long rows, struct spm_error *error);
 /* Their values as a new run has them. */
 int spm_host_initialise_rows(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error);
+/* Room to put aside all that training changes; then to do so, and to have it back. */
+int spm_host_open_best(struct spm_host *host, struct spm_error *error);
+void spm_host_keep_best(struct spm_host *host);
+void spm_host_take_best(struct spm_host *host);
+/* As a stage of training begins: no moments. */
+void spm_host_forget_moments(struct spm_host *host);
 /* Constrained values of row state `index` for every row: rows x size. */
 int spm_host_export_rows(struct spm_host *host, int index, real *out, struct spm_error *error);
 
-/* Fills the batch with `count` rows of the tables: order[0], order[1], ... or first, first + 1, ... */
+/* Fills the batch with `count` of the rows: order[0], order[1], ... or first, first + 1, ... */
 int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                     struct spm_error *error);
 /* After a step of training on the gathered batch that was not skipped: what it leaves of its rows' states. Returns -1,

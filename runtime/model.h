@@ -17,7 +17,7 @@ typedef double real;
 typedef float real;
 #endif
 
-enum { SPM_ABI = 3 };
+enum { SPM_ABI = 4 };
 enum { SPM_MAX_RANK = 8, SPM_MAX_SUPPORTS = 4, SPM_MAX_DOMAINS = 8 };
 enum { SPM_STEP_PHASE, SPM_ROW_PHASE, SPM_GRADIENT_PHASE };
 enum { SPM_SUM, SPM_MAX }; /* combiner of a statistic over tiles */
@@ -157,15 +157,18 @@ struct spm_fit { /* inner iterations of L-BFGS */
   int restart;   /* rows begin anew each time they are visited */
 };
 
-struct spm_training {    /* the train block; numbers not in the spec hold the defaults */
-  const char *name;      /* of the stage, or "" */
+struct spm_training {    /* a stage; numbers not in the spec hold the defaults */
+  const char *name;      /* or "" where there is but one */
   const char *optimizer; /* "adam", "sgd", "lbfgs" */
-  double lr, beta1, beta2, epsilon, momentum,
-      weight_decay;          /* an SPM_VALUE output "lr" of the train program overrides lr */
+  double lr, beta1, beta2, epsilon, momentum, weight_decay;
   long batch, epochs, steps; /* steps > 0 ends training early; batch 0: all rows */
   int shuffle;
   struct spm_fit fit; /* lbfgs: iterations of one step */
   int unchanged;      /* > 0: training ends when an epoch's objective equals that of so many epochs before */
+  const char *rate;   /* the SPM_VALUE output of "train" that is the learning rate in the place of lr, or NULL */
+  long valid;         /* rows held back from the end of the data for validation; the same in all stages */
+  const char *keep;   /* the output of "evaluate" of which the best on validation rows stays, or NULL */
+  int smallest;       /* the best is the smallest */
 };
 
 enum { SPM_GIVEN_ROWS, SPM_GIVEN_MEAN, SPM_GIVEN_MEDIAN, SPM_GIVEN_FILE };

@@ -27,6 +27,7 @@ struct training {
   int broken_rows; /* the row state of which a gradient was not finite in this step, or -1 */
   double last_checkpoint;
   long solved_at; /* step */
+  int kept;       /* the column of `valid` of which the best is kept, or -1 */
 };
 
 /* ---- plan ---------------------------------------------------------------------------------------------------- */
@@ -68,6 +69,18 @@ int train_state_create(struct train_state *state, int columns, struct spm_error 
   *state = (struct train_state){.count = columns};
   state->sums = calloc((size_t)columns + 1, sizeof *state->sums);
   return state->sums ? 0 : spm_fail_system(error, "training", "begin", ENOMEM);
+}
+
+void train_next_stage(struct spm_host *host, struct train_state *state) {
+  spm_host_forget_moments(host);
+  struct train_state next = {.stage = state->stage + 1,
+                             .skipped = state->skipped,
+                             .earlier_epochs = state->earlier_epochs + state->epoch,
+                             .earlier_steps = state->earlier_steps + state->step,
+                             .sums = state->sums,
+                             .count = state->count};
+  for (int i = 0; i < next.count; i++) next.sums[i] = 0;
+  *state = next;
 }
 
 void train_state_free(struct train_state *state) {
@@ -135,11 +148,14 @@ static int after_outcome(struct training *t, const struct spm_outcome *outcome, 
                   state->step, culprit, SKIPS_ALLOWED);
 }
 
+/* Counts through all stages: none draws what another has drawn. */
+static unsigned noise_step(const struct train_state *state) { return (unsigned)(state->earlier_steps + state->step); }
+
 /* The batch's row states, moved with the parameters held, and remembered. */
 static int fit_batch(struct training *t, const long *order, long first, long rows, struct spm_error *error) {
   struct spm_host *host = t->host;
   const struct spm_fit *fit = &host->model->fit;
-  unsigned step = (unsigned)t->state->step;
+  unsigned step = noise_step(t->state);
   host->epoch = t->state->epoch;
   host->step = t->state->step;
   if (fit->restart && spm_host_begin_rows(host, 0, rows, step, error) != 0) return -1;
@@ -160,7 +176,7 @@ static int run_step(struct training *t, struct spm_error *error) {
   const long *order = t->order ? t->order + first : NULL;
   if (t->fit && fit_batch(t, order, first, rows, error) != 0) return -1;
   struct spm_run run = spm_host_run(host, t->train, rows);
-  run.call.step = (unsigned)t->state->step;
+  run.call.step = noise_step(t->state);
   t->optimizer.updates = t->state->updates;
   struct spm_outcome outcome =
       t->lbfgs ? spm_fit_step(&host->fitter, &run, &t->options->training.fit, host->parameters, host->row_batch)
@@ -202,7 +218,8 @@ static int write_checkpoint(struct training *t, bool always, struct spm_error *e
   t->host->epoch = t->state->epoch;
   t->host->step = t->state->step;
   if (solve(t, error) != 0) return -1;
-  struct saved_run run = {.seed = t->host->seed, .batch = t->batch, .rows = t->options->data.count};
+  struct saved_run run = {
+      .seed = t->host->seed, .batch = t->batch, .rows = t->options->data.count, .stage = t->state->stage};
   if (saved_write(t->options->checkpoint, t->host, &run, t->state, error) != 0) return -1;
   t->last_checkpoint = now;
   return 0;
@@ -231,6 +248,27 @@ static void note_objective(struct training *t) {
   state->recent[0] = t->means[column];
 }
 
+/* keep = best(...): a value that is not a number is never the best. */
+static void note_best(struct training *t, const double *valid) {
+  struct train_state *state = t->state;
+  if (t->kept < 0 || isnan(valid[t->kept])) return;
+  double value = t->options->training.smallest ? -valid[t->kept] : valid[t->kept];
+  if (state->has_best && value <= state->best) return;
+  spm_host_keep_best(t->host);
+  state->has_best = 1;
+  state->best = value;
+  state->best_epoch = state->epoch;
+  state->best_step = state->step;
+}
+
+static void take_best(struct training *t) {
+  if (!t->state->has_best) return;
+  spm_host_take_best(t->host);
+  t->host->epoch = t->state->best_epoch;
+  t->host->step = t->state->best_step;
+  t->solved_at = t->state->step; /* what was kept was solved when it was judged */
+}
+
 static int finish_epoch(struct training *t, struct spm_error *error) {
   struct train_state *state = t->state;
   take_means(t);
@@ -243,6 +281,7 @@ static int finish_epoch(struct training *t, struct spm_error *error) {
     valid = t->valid;
     if (solve(t, error) != 0) return -1;
     if (spm_host_evaluate(t->host, &t->options->valid, t->options->valid_columns, valid, error) != 0) return -1;
+    note_best(t, valid);
   }
   if (t->events->epoch && t->events->epoch(t->events->context, state, t->means, valid, error) != 0) return -1;
   return write_checkpoint(t, state->unchanged || state->step >= t->total_steps, error);
@@ -252,7 +291,7 @@ static bool should_stop(const struct training *t) { return t->options->stop && *
 
 static int run_epoch(struct training *t, struct spm_error *error) {
   struct train_state *state = t->state;
-  if (t->order) train_shuffle(t->order, t->options->data.count, t->host->seed, state->epoch);
+  if (t->order) train_shuffle(t->order, t->options->data.count, t->host->seed, state->earlier_epochs + state->epoch);
   while (state->batch < t->epoch_steps && state->step < t->total_steps) {
     if (run_step(t, error) != 0) return TRAIN_FAILED;
     if (t->events->step) t->events->step(t->events->context, state, t->values);
@@ -275,6 +314,7 @@ static int prepare_optimizer(struct training *t, struct spm_error *error) {
                                         .epsilon = s->epsilon,
                                         .momentum = s->momentum,
                                         .weight_decay = s->weight_decay,
+                                        .rate = s->rate,
                                         .first = t->host->first,
                                         .second = t->host->second};
   if (strcmp(s->optimizer, "adam") == 0)
@@ -286,6 +326,19 @@ static int prepare_optimizer(struct training *t, struct spm_error *error) {
   else
     return spm_fail(error, "%s: there is no optimizer called '%s'", t->host->model->name, s->optimizer);
   return 0;
+}
+
+static int prepare_best(struct training *t, struct spm_error *error) {
+  const struct train_options *options = t->options;
+  const char *keep = options->training.keep;
+  t->kept = -1;
+  if (!keep) return 0;
+  for (int i = 0; options->valid.count > 0 && i < options->valid_columns->count && t->kept < 0; i++)
+    if (strcmp(options->valid_columns->names[i], keep) == 0) t->kept = i;
+  if (t->kept < 0)
+    return spm_fail(error, "%s: to keep the best %s there must be validation rows that it is reported for",
+                    t->host->model->name, keep);
+  return t->host->best ? 0 : spm_host_open_best(t->host, error);
 }
 
 static int prepare(struct training *t, struct spm_error *error) {
@@ -310,7 +363,7 @@ static int prepare(struct training *t, struct spm_error *error) {
   if (!t->values || !t->means || !t->valid || (options->training.shuffle && !t->order))
     return spm_fail_system(error, model->name, "train", ENOMEM);
   t->last_checkpoint = seconds_now();
-  return prepare_optimizer(t, error);
+  return prepare_best(t, error) == 0 ? prepare_optimizer(t, error) : -1;
 }
 
 int train_run(struct spm_host *host, const struct train_options *options, struct train_state *state,
@@ -320,6 +373,7 @@ int train_run(struct spm_host *host, const struct train_options *options, struct
   while (status == TRAIN_FINISHED && state->step < t.total_steps && !state->unchanged) status = run_epoch(&t, error);
   host->epoch = state->epoch;
   host->step = state->step;
+  if (status == TRAIN_FINISHED) take_best(&t);
   if (status != TRAIN_FAILED && solve(&t, error) != 0) status = TRAIN_FAILED;
   free(t.order);
   free(t.values);

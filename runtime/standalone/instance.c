@@ -49,6 +49,7 @@ static void set_optimizer(struct spm_instance *instance, real **memory) {
   struct spm_optimizer *o = &instance->optimizer;
   o->kind = strcmp(t->optimizer, "adam") == 0 ? SPM_ADAM : SPM_SGD;
   o->lr = t->lr;
+  o->rate = t->rate;
   o->beta1 = t->beta1;
   o->beta2 = t->beta2;
   o->epsilon = t->epsilon;
