@@ -414,12 +414,14 @@ static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;
   for (int i = 0; i < m->training_count; i++) {
     const Training *t = &m->trainings[i];
-    if (m->training_count == 1 && t->valid == 0 && !t->keep) break;
+    if (m->training_count == 1 && t->valid == 0 && !t->keep && !t->rows && !t->balance) break;
     Diagnostic *d =
         error_at(m->compilation, "not-supported", t->span, "a trainer or a library with %s is not emitted yet",
                  m->training_count > 1 ? "named train stages"
                  : t->keep             ? "`keep`"
-                                       : "`valid`");
+                 : t->valid > 0        ? "`valid`"
+                 : t->rows             ? "`rows`"
+                                       : "`balance`");
     help_with(d, "`spmc emit` without --main and --lib writes the model itself, whose descriptor has the stages");
     return true;
   }

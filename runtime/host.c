@@ -184,6 +184,8 @@ struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *pro
   run.call.settings[1] = (real)host->step;
   run.call.settings[2] = (real)rows;
   run.call.settings[3] = (real)host->total_rows;
+  run.call.settings[4] = host->weights[0];
+  run.call.settings[5] = host->weights[1];
   run.scratch = host->scratch;
   run.scratch_size = host->sizes.scratch;
   run.workers = workers_of(host);
@@ -256,6 +258,7 @@ static void gather_unit(void *context, long unit, int thread) {
 
 static int gather_data(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                        struct spm_error *error) {
+  if (!order && rows->chosen) order = rows->chosen + first;
   struct gather_context context = {
       .host = host, .rows = rows, .order = order, .first = rows->first + first, .count = count};
   long units = (count + GATHER_ROWS - 1) / GATHER_ROWS;
@@ -267,6 +270,11 @@ static int gather_data(struct spm_host *host, const struct spm_rows *rows, const
     if (context.failed[thread])
       return spm_fail(error, "%s: a row beyond the end of its file was asked for", host->model->name);
   return 0;
+}
+
+int spm_host_gather_data(struct spm_host *host, const struct spm_rows *rows, long first, long count,
+                         struct spm_error *error) {
+  return gather_data(host, rows, NULL, first, count, error);
 }
 
 /* ---- row states ---------------------------------------------------------------------------------------------- */
@@ -400,6 +408,7 @@ void spm_host_scatter(struct spm_host *host, const long *order, long first, long
 
 int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                     struct spm_error *error) {
+  if (!order && rows->chosen) order = rows->chosen + first;
   if (gather_data(host, rows, order, first, count, error) != 0) return -1;
   if (host->model->row_state_count == 0) return 0;
   if (!rows->owned || host->rows.rows == 0) return fit_new_rows(host, first, count, error);
