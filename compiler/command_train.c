@@ -115,7 +115,7 @@ static void list_stage(const Run *run, const struct spm_training *t, Settings *s
   const Arguments *a = run->a;
   const Model *model = run->loaded.model;
   list_optimizer(run, t, s);
-  setting_whole(s, of_stage(run, t, "batch"), train_batch_rows(t, run->data_rows.count),
+  setting_whole(s, of_stage(run, t, "batch"), spm_most_batch_rows(t, run->data_rows.count),
                 a->batch < 0 && !spec_sets(model, t->name, "batch"));
   setting_whole(s, of_stage(run, t, "epochs"), t->epochs, a->epochs < 0 && !spec_sets(model, t->name, "epochs"));
   if (t->steps > 0) setting_whole(s, of_stage(run, t, "steps"), t->steps, false);
@@ -348,7 +348,7 @@ static int look_for_checkpoint(Run *run, unsigned long long *seed) {
     return fail_user(a, "%s: the run was made on %s rows, and the data now have %s", a->out, spm_count(saved.rows).text,
                      spm_count(run->data_rows.count).text);
   long stage = saved.stage < run->stage_count ? saved.stage : 0;
-  long batch = train_batch_rows(&run->trainings[stage], run->data_rows.count);
+  long batch = spm_most_batch_rows(&run->trainings[stage], run->data_rows.count);
   if (saved.batch != batch)
     return fail_user(a, "%s: the run's batches have %ld rows; to go on, they cannot have %ld", a->out, saved.batch,
                      batch);
@@ -384,7 +384,7 @@ static int create_host(Run *run, unsigned long long seed) {
   long batch = 0;
   bool keeps = false;
   for (int i = 0; i < run->stage_count; i++) {
-    long rows = train_batch_rows(&run->trainings[i], run->data_rows.count);
+    long rows = spm_most_batch_rows(&run->trainings[i], run->data_rows.count);
     batch = rows > batch ? rows : batch;
     keeps |= run->trainings[i].keep != NULL;
   }
@@ -477,11 +477,13 @@ static void report_stage(const Run *run, const struct spm_training *t) {
   fflush(stdout);
 }
 
-static int train_stage(Run *run, const struct spm_training *t, struct spm_error *error) {
+static int train_rows(Run *run, const struct spm_training *t, const struct spm_selection *rows,
+                      const struct spm_rows *valid, struct spm_error *error) {
   const Arguments *a = run->a;
   struct train_options options = {.training = *t,
                                   .data = run->data_rows,
-                                  .valid = run->valid_rows,
+                                  .valid = *valid,
+                                  .selection = rows,
                                   .checkpoint = run->checkpoint,
                                   .train_columns = &run->train_columns,
                                   .valid_columns = &run->evaluate_columns,
@@ -489,13 +491,33 @@ static int train_stage(Run *run, const struct spm_training *t, struct spm_error 
                                   .checkpoint_interval = 1};
   struct train_events events = {run, on_step, on_epoch, on_skipped};
   enum report_mode mode = a->quiet ? REPORT_QUIET : a->plain ? REPORT_PLAIN : REPORT_AUTO;
-  report_progress_open(&run->progress, stdout, mode, t->epochs, train_epoch_steps(t, run->data_rows.count),
-                       (double)train_batch_rows(t, run->data_rows.count), run->state.epoch);
+  report_progress_open(&run->progress, stdout, mode, t->epochs, (rows->epoch_rows + rows->batch - 1) / rows->batch,
+                       (double)rows->batch, run->state.epoch);
   run->metrics.stage = run->progress.stage = run->stage_count > 1 ? t->name : NULL;
   report_progress_start(&run->progress);
   int status = train_run(&run->host, &options, &run->state, &events, error);
   report_progress_close(&run->progress);
   if (status == TRAIN_FINISHED) report_stage(run, t);
+  return status;
+}
+
+/* `rows` holds for validation rows, too. */
+static int train_stage(Run *run, const struct spm_training *t, struct spm_error *error) {
+  struct spm_selection rows = {0}, valid_rows = {0};
+  struct spm_rows valid = run->valid_rows;
+  int status = spm_select(&run->host, t, &run->data_rows, true, &rows, error);
+  if (status == 0 && valid.count > 0 && t->selects) {
+    status = spm_select(&run->host, t, &valid, false, &valid_rows, error);
+    valid.chosen = valid_rows.numbers;
+    valid.count = valid_rows.count;
+  }
+  if (status == 0 && rows.numbers && !run->a->quiet)
+    printf("%s%s%s rows%s%s%s\n", t->name, t->name[0] ? "  " : "", spm_count(rows.count).text,
+           rows.balanced ? ", in equal shares: " : "", rows.balanced ? spm_count(rows.parts[0]).text : "",
+           rows.balanced ? arena_printf(run->loaded.compilation, " and %s", spm_count(rows.parts[1]).text) : "");
+  status = status == 0 ? train_rows(run, t, &rows, &valid, error) : TRAIN_FAILED;
+  spm_selection_free(&rows);
+  spm_selection_free(&valid_rows);
   return status;
 }
 
@@ -524,7 +546,7 @@ static int finish(Run *run) {
   const Arguments *a = run->a;
   struct spm_error error;
   struct saved_run saved = {.seed = run->host.seed,
-                            .batch = train_batch_rows(&run->trainings[run->state.stage], run->data_rows.count),
+                            .batch = spm_most_batch_rows(&run->trainings[run->state.stage], run->data_rows.count),
                             .rows = run->data_rows.count,
                             .stage = run->state.stage};
   char *path = spm_path_join(a->out, "model.safetensors");

@@ -200,12 +200,12 @@ static void emit_trainings(Emitter *e, const Training *trainings, int count) {
   put_line(out, 0, "\nstatic const struct spm_training model_trainings[] = {");
   for (int i = 0; i < count; i++) {
     const Training *t = &trainings[i];
-    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d, %s, %ld, %s, %ld, %s, %d},",
+    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d, %s, %ld, %s, %ld, %s, %d, %d, %d},",
              quoted_text(e, t->name), quoted_text(e, t->optimizer), double_text(e, t->lr), double_text(e, t->beta1),
              double_text(e, t->beta2), double_text(e, t->epsilon), double_text(e, t->momentum),
              double_text(e, t->weight_decay), t->batch, t->epochs, t->steps, t->shuffle, fit_text(e, &t->fit),
              t->unchanged, t->rate ? quoted_text(e, t->rate) : "0", t->valid, t->keep ? quoted_text(e, t->keep) : "0",
-             t->smallest);
+             t->smallest, t->rows != NULL, t->balance != NULL);
   }
   put_line(out, 0, "};");
 }

@@ -268,7 +268,7 @@ static void print_objective(Text *out, const Model *m, const Graph *train) {
   for (int i = 0; i < train->output_count; i++)
     if (train->outputs[i].role == OUTPUT_TERM)
       add_row(c, &table, train->outputs[i].name, term_text(m, c, train->outputs[i].name), NULL, NULL);
-  const char *word = has_objective(m) ? "" : all_are_points(m) ? " log_joint (default)" : " elbo (default)";
+  const char *word = has_objective(m) ? "" : joint_by_default(m) ? " log_joint (default)" : " elbo (default)";
   text_append(out, "\nobjective%s, maximised, nats a datum\n", word);
   print_rows(out, table.rows, table.count, 0);
   Rows closed = {0};

@@ -580,8 +580,11 @@ typedef struct ElboOptions {
   KlMethod kl;
   Value kl_weight;
   bool closed_log_lik;
+  bool joint; /* the log joint: nothing is taken off for posteriors */
 } ElboOptions;
 ElboOptions elbo_defaults(const Model *);
+/* Without a word about the objective it is the ELBO, unless some latent is a point (LANGUAGE rule 20). */
+bool joint_by_default(const Model *);
 void elbo_terms(Elaborator *, const ElboOptions *, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
 

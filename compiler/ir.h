@@ -101,6 +101,8 @@ typedef enum SettingKind {
   SETTING_STEP,
   SETTING_ROWS_IN_BATCH,
   SETTING_TOTAL_ROWS,
+  SETTING_MORE_WHERE, /* what a row counts for beyond 1 in a stage that balances: where that is true, */
+  SETTING_MORE_ELSE,  /* where it is false */
   SETTING_COUNT
 } SettingKind;
 extern const char *const setting_names[SETTING_COUNT];

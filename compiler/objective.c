@@ -331,6 +331,12 @@ ElboOptions elbo_defaults(const Model *m) {
   return (ElboOptions){.kl = KL_BEST, .kl_weight = value_number(1), .closed_log_lik = log_lik_is_closed(m)};
 }
 
+bool joint_by_default(const Model *m) {
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_LATENT && is_point(m, m->items.items[i]->name)) return true;
+  return false;
+}
+
 static Value log_lik_term(Elaborator *e, Name variable, bool closed, Span span) {
   if (closed) return closed_log_lik(e, model_find(e->model, ITEM_LIKELIHOOD, variable), span);
   return average_samples(e, log_density(e, ITEM_LIKELIHOOD, variable, span));
@@ -350,7 +356,7 @@ void elbo_terms(Elaborator *e, const ElboOptions *options, Span span, Terms *ter
     const Item *item = m->items.items[i];
     bool map = item->kind == ITEM_PARAM && !model_find(m, ITEM_POSTERIOR, item->name);
     if (!is_latent(m, item) && (item->kind != ITEM_PARAM || !model_find(m, ITEM_PRIOR, item->name))) continue;
-    if (map || is_point(m, item->name)) {
+    if (map || options->joint || is_point(m, item->name)) {
       Name name = intern(e->c, arena_printf(e->c, "log_prior(%s)", item->name));
       add_term(e, terms, name, average_samples(e, log_density(e, ITEM_PRIOR, item->name, span)), value_number(1), 1);
     } else {

@@ -196,6 +196,10 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
     t->shuffle = read_flag(e, s->value, "shuffle");
   else if (strcmp(s->name, "stop") == 0)
     read_stop(e, s->value, t);
+  else if (strcmp(s->name, "rows") == 0)
+    t->rows = s->value;
+  else if (strcmp(s->name, "balance") == 0)
+    t->balance = s->value;
   else if (strcmp(s->name, "valid") == 0)
     read_whole(e, s->value, s->name, &t->valid);
   else if (strcmp(s->name, "keep") == 0)
@@ -213,10 +217,11 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
         error_at(e->c, "not-supported", s->name_span, "the setting `%s` is not supported yet", s->name);
         return;
       }
-    static const char *const known[] = {"optimizer", "batch", "epochs", "steps", "samples",
-                                        "shuffle",   "stop",  "valid",  "keep",  NULL};
+    static const char *const known[] = {"optimizer", "batch", "epochs",  "steps", "samples", "shuffle",
+                                        "stop",      "rows",  "balance", "valid", "keep",    NULL};
     Diagnostic *d = error_at(e->c, "setting", s->name_span, "`train` has no setting `%s`", s->name);
-    suggest(d, s->name, known, "its settings are optimizer, batch, epochs, steps, samples, shuffle, stop, valid, keep");
+    suggest(d, s->name, known,
+            "its settings are optimizer, batch, epochs, steps, samples, shuffle, stop, rows, balance, valid, keep");
   }
 }
 

@@ -1,6 +1,7 @@
 /* A descriptor -> memory of the right sizes, and programs run in it. See host.h. */
 #include "host.h"
 #include "pool.h"
+#include "solved.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -184,6 +185,8 @@ struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *pro
   run.call.settings[1] = (real)host->step;
   run.call.settings[2] = (real)rows;
   run.call.settings[3] = (real)host->total_rows;
+  run.call.settings[4] = host->weights[0];
+  run.call.settings[5] = host->weights[1];
   run.scratch = host->scratch;
   run.scratch_size = host->sizes.scratch;
   run.workers = workers_of(host);
@@ -260,6 +263,7 @@ static void gather_unit(void *context, long unit, int thread) {
 
 static int gather_data(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                        struct spm_error *error) {
+  if (!order && rows->chosen) order = rows->chosen + first;
   struct gather_context context = {
       .host = host, .rows = rows, .order = order, .first = rows->first + first, .count = count};
   long units = (count + GATHER_ROWS - 1) / GATHER_ROWS;
@@ -271,6 +275,11 @@ static int gather_data(struct spm_host *host, const struct spm_rows *rows, const
     if (context.failed[thread])
       return spm_fail(error, "%s: a row beyond the end of its file was asked for", host->model->name);
   return 0;
+}
+
+int spm_host_gather_data(struct spm_host *host, const struct spm_rows *rows, long first, long count,
+                         struct spm_error *error) {
+  return gather_data(host, rows, NULL, first, count, error);
 }
 
 /* ---- row states ---------------------------------------------------------------------------------------------- */
@@ -404,6 +413,7 @@ void spm_host_scatter(struct spm_host *host, const long *order, long first, long
 
 int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                     struct spm_error *error) {
+  if (!order && rows->chosen) order = rows->chosen + first;
   if (gather_data(host, rows, order, first, count, error) != 0) return -1;
   if (host->model->row_state_count == 0) return 0;
   if (!rows->owned || host->rows.rows == 0) return fit_new_rows(host, first, count, error);
@@ -533,15 +543,6 @@ int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const 
 
 /* ---- solved parameters --------------------------------------------------------------------------------------- */
 
-static void add_solved(const struct spm_run *run, double *sums) {
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *output = &run->program->outputs[i];
-    const real *values = spm_output_values(run, output);
-    double *sum = sums + run->model->parameters[output->index].offset;
-    for (long k = 0; k < output->size; k++) sum[k] += (double)values[k] * (double)run->call.rows;
-  }
-}
-
 int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error) {
   const struct spm_model *model = host->model;
   const struct spm_program *program = spm_find_program(model, "solve");
@@ -555,16 +556,11 @@ int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct sp
     struct spm_run run = spm_host_run(host, program, count);
     run.call.first_row = first;
     spm_run_program(&run);
-    add_solved(&run, sums);
+    spm_solved_add(&run, sums);
   }
-  for (int i = 0; i < program->output_count && status == 0; i++) {
-    const struct spm_output *output = &program->outputs[i];
-    long offset = model->parameters[output->index].offset;
-    for (long k = 0; k < output->size; k++)
-      host->parameters[offset + k] = (real)(sums[offset + k] / (double)rows->count);
-    if (!spm_all_finite(host->parameters + offset, output->size))
-      status = spm_fail(error, "%s: the optimum of %s is not finite", model->name, output->name);
-  }
+  int broken = status == 0 ? spm_solved_set(model, program, sums, rows->count, host->parameters) : -1;
+  if (broken >= 0)
+    status = spm_fail(error, "%s: the optimum of %s is not finite", model->name, model->parameters[broken].name);
   free(sums);
   return status;
 }

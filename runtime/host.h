@@ -18,6 +18,7 @@ struct spm_host {
   int threads;
   unsigned long long seed;
   long total_rows;  /* of the training data: what global terms are divided by */
+  real weights[2];  /* of rows of a training batch, less 1: settings of programs */
   long epoch, step; /* what the loaded model was trained for: schedules of an evaluation see it */
   real *parameters, *state, *state_next;
   real *gradient, *first, *second; /* only with gradients; laid out like the parameters */
@@ -43,8 +44,9 @@ enum { SPM_EVALUATION_ROWS = 512 };
 struct spm_rows {
   const struct spm_table *const *tables; /* NULL entries: not given */
   long count;
-  bool owned; /* the training data, whose rows own the host's row states */
-  long first; /* they are the tables' rows first, first + 1, ... */
+  bool owned;         /* the training data, whose rows own the host's row states */
+  const long *chosen; /* their numbers in the tables; NULL: */
+  long first;         /* they are the tables' rows first, first + 1, ... */
 };
 
 /* Room for training batches of `capacity` rows (0: no training) and evaluation. */
@@ -76,6 +78,9 @@ int spm_host_export_rows(struct spm_host *host, int index, real *out, struct spm
 /* Fills the batch with `count` of the rows: order[0], order[1], ... or first, first + 1, ... */
 int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                     struct spm_error *error);
+/* The same of what programs read of the tables alone. */
+int spm_host_gather_data(struct spm_host *host, const struct spm_rows *rows, long first, long count,
+                         struct spm_error *error);
 /* After a step of training on the gathered batch that was not skipped: what it leaves of its rows' states. Returns -1,
  * or the first row state of which a gradient was not finite. */
 int spm_host_update_rows(struct spm_host *host, const struct spm_run *run, const long *order, long first,

@@ -27,23 +27,13 @@ enum {                     /* where a value lives */
        SPM_STATE_NEXT,     /* next state: call->state_next + offset */
        SPM_KEPT            /* row values: call->kept + capacity * offset, then rows x size */
 };
-enum { /* what a program's output is; the order is that of OutputRole in the compiler */
-       SPM_OBJECTIVE,
-       SPM_TERM,
-       SPM_METRIC,
-       SPM_VALUE,
-       SPM_GRADIENT_OF,
-       SPM_STATE_OF,
-       SPM_INITIAL_OF,
-       SPM_EXPORT_OF,
-       SPM_SOLVED_OF, /* raw value of a solved parameter: the mean over all batches is the one for the data */
-       SPM_ROWS,
-       SPM_ROW_GRADIENT_OF, /* these three are of a row state, rows x size */
-       SPM_ROW_NEXT_OF,
-       SPM_ROW_INITIAL_OF,
-       SPM_SUPPORT_OF, /* the weights of a summed-out latent's members, for each row */
-       SPM_SHARE_OF    /* the share of rows that the metric of this name is a mean of; it is 0 on the others */
-};
+/* What a program's output is; the order is that of OutputRole in the compiler. SOLVED_OF: raw value of a solved
+ * parameter, of which the mean over all batches is the one for the data. ROW_..._OF: of a row state, rows x size.
+ * SUPPORT_OF: the weights of a summed-out latent's members, for each row.
+ * SHARE_OF: the share of rows that the metric of this name is a mean of; it is 0 on the others. */
+enum { SPM_OBJECTIVE, SPM_TERM, SPM_METRIC, SPM_VALUE, SPM_GRADIENT_OF, SPM_STATE_OF, SPM_INITIAL_OF, SPM_EXPORT_OF };
+enum { SPM_SOLVED_OF = SPM_EXPORT_OF + 1, SPM_ROWS, SPM_ROW_GRADIENT_OF, SPM_ROW_NEXT_OF, SPM_ROW_INITIAL_OF };
+enum { SPM_SUPPORT_OF = SPM_ROW_INITIAL_OF + 1, SPM_SHARE_OF };
 
 /* What one call of a phase sees. Filled by the driver. */
 struct spm_call {
@@ -63,7 +53,8 @@ struct spm_call {
   long first_row;               /* number of the batch's first row, for noise */
   unsigned long long seed;
   unsigned step;    /* counter of noise */
-  real settings[4]; /* epoch, step, rows in batch, total rows */
+  real settings[6]; /* epoch, step, rows in batch, total rows; what a row counts for beyond 1, in a stage that balances:
+                       where that is true, where it is false */
   /* Member rows. A latent that is summed out over its support makes of each datum one row for each member whose weight
    * is not 0; several such latents, one for each combination. Rows of the same latents are a domain, and its phases are
    * called with a call of its own, whose rows, capacity, tile, kept and partials are the domain's. */
@@ -163,12 +154,13 @@ struct spm_training {    /* a stage; numbers not in the spec hold the defaults *
   double lr, beta1, beta2, epsilon, momentum, weight_decay;
   long batch, epochs, steps; /* steps > 0 ends training early; batch 0: all rows */
   int shuffle;
-  struct spm_fit fit; /* lbfgs: iterations of one step */
-  int unchanged;      /* > 0: training ends when an epoch's objective equals that of so many epochs before */
-  const char *rate;   /* the SPM_VALUE output of "train" that is the learning rate in the place of lr, or NULL */
-  long valid;         /* rows held back from the end of the data for validation; the same in all stages */
-  const char *keep;   /* the output of "evaluate" of which the best on validation rows stays, or NULL */
-  int smallest;       /* the best is the smallest */
+  struct spm_fit fit;    /* lbfgs: iterations of one step */
+  int unchanged;         /* > 0: training ends when an epoch's objective equals that of so many epochs before */
+  const char *rate;      /* the SPM_VALUE output of "train" that is the learning rate in the place of lr, or NULL */
+  long valid;            /* rows held back from the end of the data for validation; the same in all stages */
+  const char *keep;      /* the output of "evaluate" of which the best on validation rows stays, or NULL */
+  int smallest;          /* the best is the smallest */
+  int selects, balances; /* program "select" has the outputs "rows", "balance" for each row, with "NAME." before them */
 };
 
 enum { SPM_GIVEN_ROWS, SPM_GIVEN_MEAN, SPM_GIVEN_MEDIAN, SPM_GIVEN_FILE };

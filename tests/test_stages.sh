@@ -103,3 +103,44 @@ check 'leaves nothing behind' test ! -e unjudged
 expect 'rows of a file to judge by' 0 'kept epoch' "$spmc" train unjudged.spm $options --valid x=test.idx --epochs 2 --out unjudged
 spec all.spm "train { valid = 2000; }"
 expect 'all rows are held back' 1 'none is left to train on' "$spmc" train all.spm $options --out all
+
+# Rows chosen and balanced by what the data say: of 2,000 labels every fifth is 1, in 400 of 2,000 rows.
+{ printf '\000\000\010\001\000\000\007\320'; yes '\001\000\000\000\000' | head -n 400 | tr -d '\n' | xargs -0 printf; } >labels.idx
+chosen() { # chosen FILE TRAIN...
+  file=$1
+  shift
+  cat >"$file" <<END
+model chosen;
+dim D = 784;
+data x : unit[D];
+data y : category(2);
+param centre : real[D] init 0.5;
+minimize 0.1 * sum((x - centre)^2) + index(y) * sum(centre^2);
+metric ones = index(y);
+metric wide = sum(x);
+$*
+END
+}
+both="--data x=train.idx --data y=labels.idx --seed 5 --threads 1 --plain"
+chosen ones.spm "train { rows = index(y) == 1;  valid = 500;  batch = 50;  epochs = 2; }"
+expect 'rows of one label' 0 '^300 rows$' "$spmc" train ones.spm $both --out ones
+check 'nothing else is trained on' test "$(column ones ones | sort -u)" = 1
+check 'nor validated on' test "$(column ones valid.ones | sort -u)" = 1
+check 'an epoch is one pass over them' test "$(column ones step | tr '\n' ' ')" = "6 12 "
+sgd='optimizer = sgd(lr = 1e-4);  epochs = 3;'
+chosen plain.spm "train { batch = all;  $sgd }"
+chosen equal.spm "train { batch = all;  balance = index(y) == 1;  $sgd }"
+chosen shares.spm "train { batch = 100;  balance = index(y) == 1;  $sgd }"
+chosen small.spm "train { batch = 100;  $sgd }"
+expect 'equal shares' 0 '^2,000 rows, in equal shares: 400 and 1,600$' "$spmc" train shares.spm $both --out shares
+check 'an epoch is one pass over the larger part' test "$(column shares step | tr '\n' ' ')" = "32 64 96 "
+check 'the weighted share of the labels is that of the data' awk -v m="$(column shares ones | head -n 1)" 'BEGIN { exit !(m > 0.19999 && m < 0.20001) }'
+"$spmc" train plain.spm $both --out plain >/dev/null && "$spmc" train equal.spm $both --out equal >/dev/null
+# All rows at once, those of the smaller part four times: the same objective and the same gradient, but for rounding.
+check 'weights keep the objective unbiased' awk -v a="$(column plain objective | tr '\n' ' ')" -v b="$(column equal objective | tr '\n' ' ')" 'BEGIN { n = split(a, p); split(b, q); for (i = 1; i <= n; i++) { d = p[i] / q[i] - 1; if (d > 2e-6 || d < -2e-6) exit 1 } exit !(n == 3 && p[1] != p[3]) }'
+"$spmc" train shares.spm $both --out again --threads 3 >/dev/null
+check 'balanced, one and three threads: the same bytes' cmp shares/model.safetensors again/model.safetensors
+chosen none.spm "train { rows = sum(x) < 0; }"
+expect 'no row is taken' 1 'takes none of the 2000 training rows' "$spmc" train none.spm $both --out none
+chosen whole.spm "train first { balance = sum(x) >= 0; } train second { batch = 10; }"
+expect 'nothing to balance' 1 '.balance. of first has nothing to balance: it is true on each' "$spmc" train whole.spm $both --out nothing
