@@ -61,6 +61,8 @@ void leave_callee(Elaborator *e, Frame frame) {
   e->context_count = frame.context_count;
 }
 
+static Value let_value(Elaborator *, const Item *);
+
 /* ---- names ------------------------------------------------------------------------------------------------------ */
 
 static bool word_value(Elaborator *e, Name name, Span span, Value *out) {
@@ -106,6 +108,16 @@ static Value report_unknown(Elaborator *e, Name name, Span span) {
   return value_error();
 }
 
+/* What is_measured: data as they are, a let walked anew with them. */
+static Value measured_value(Elaborator *e, const Item *item) {
+  if (item->kind == ITEM_DATA) return data_value(e, item);
+  restart_layer_counts(e, item->name);
+  Frame frame = enter_callee(e, NULL, true, item->name);
+  Value v = let_value(e, item);
+  leave_callee(e, frame);
+  return v;
+}
+
 Value lookup(Elaborator *e, Name name, Span span) {
   Binding *b = scope_find(e->scope, name);
   if (b) {
@@ -123,7 +135,7 @@ Value lookup(Elaborator *e, Name name, Span span) {
       }
     Item *item = model_find_declaration(e->model, name);
     if (item) {
-      v = model_value(e, item, span);
+      v = is_measured(e, item) ? measured_value(e, item) : model_value(e, item, span);
       v.span = span;
       return v;
     }
@@ -194,6 +206,7 @@ int data_index(Elaborator *e, const Item *item) {
     return -1;
   }
   input.facts = support.facts;
+  input.missing_ok = may_be_missing(item);
   if (!read_gathered(e, item, &input)) return -1;
   s->data = arena_grow(e->c, s->data, s->data_count, sizeof *s->data);
   s->data[s->data_count] = input;
@@ -241,7 +254,7 @@ static Value draw_value(Elaborator *e, const Item *item) {
   return held ? number_of_vector(e, v, &number, item->span) : v;
 }
 
-static Value data_value(Elaborator *e, const Item *item) {
+Value data_value(Elaborator *e, const Item *item) {
   Support support;
   int index = data_index(e, item);
   if (index < 0 || !read_support(e, item->type, &support)) return value_error();
@@ -260,7 +273,7 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
                 item->name);
       return value_error();
     }
-    return data_value(e, item);
+    return is_partly_latent(e->model, item) ? latent_draw(e, item, use) : data_value(e, item);
   case ITEM_LOCAL:
     if (!e->initialising) return make_local(e, item, item->expr);
     error_at(e->c, "init", use, "the initial value of a param cannot depend on the local `%s`: there is one a datum",
@@ -297,11 +310,14 @@ Value model_value(Elaborator *e, Item *item, Span use) {
   e->memos = arena_grow(e->c, e->memos, e->memo_count, sizeof *e->memos);
   e->memos[e->memo_count++] = (Memo){.name = item->name, .kind = item->kind, .span = use, .busy = true};
   int context = e->context_count;
+  bool measuring = e->measuring;
   e->context_count = 0; /* a model-level value is never inside a mapped call */
+  e->measuring = false;
   Frame frame = enter_callee(e, NULL, true, item->name);
   Value v = evaluate_item(e, item, use);
   leave_callee(e, frame);
   e->context_count = context;
+  e->measuring = measuring;
   if (v.kind == VALUE_TENSOR && !v.node->name) v.node->name = item->name;
   e->memos[at].busy = false;
   e->memos[at].value = v;

@@ -128,9 +128,9 @@ static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
 
 static void emit_outputs(Emitter *e, const Plan *plan) {
   static const char *const roles[OUTPUT_ROLE_COUNT] = {
-      "SPM_OBJECTIVE",       "SPM_TERM",        "SPM_METRIC",         "SPM_VALUE",      "SPM_GRADIENT_OF",
-      "SPM_STATE_OF",        "SPM_INITIAL_OF",  "SPM_EXPORT_OF",      "SPM_SOLVED_OF",  "SPM_ROWS",
-      "SPM_ROW_GRADIENT_OF", "SPM_ROW_NEXT_OF", "SPM_ROW_INITIAL_OF", "SPM_SUPPORT_OF", ""};
+      "SPM_OBJECTIVE",      "SPM_TERM",       "SPM_METRIC",    "SPM_VALUE", "SPM_GRADIENT_OF",     "SPM_STATE_OF",
+      "SPM_INITIAL_OF",     "SPM_EXPORT_OF",  "SPM_SOLVED_OF", "SPM_ROWS",  "SPM_ROW_GRADIENT_OF", "SPM_ROW_NEXT_OF",
+      "SPM_ROW_INITIAL_OF", "SPM_SUPPORT_OF", "SPM_SHARE_OF",  ""};
   if (plan->output_count == 0) return;
   put_line(&e->body, 0, "static const struct spm_output %s_outputs[] = {", plan->name);
   for (int i = 0; i < plan->output_count; i++) {

@@ -328,6 +328,12 @@ void pieces_includes(Pieces *p, Text *out) {
       text_append(out, "%s\n", p->includes[i]);
 }
 
+/* A directive that ends a branch: no empty line before it. */
+static void end_branch(Text *out, const char *line) {
+  if (out->length > 1 && strcmp(out->bytes + out->length - 2, "\n\n") == 0) out->bytes[--out->length] = '\0';
+  text_append(out, "%s\n", line);
+}
+
 /* Closes and opens conditions between what `depth` says is open and what the piece stands in. */
 static void move_to(const Pieces *p, Text *out, int *conditions, int *branches, int *depth, const Piece *piece) {
   int same = 0;
@@ -336,13 +342,14 @@ static void move_to(const Pieces *p, Text *out, int *conditions, int *branches, 
     same++;
   bool onward = piece && same < *depth && same < piece->depth && conditions[same] == piece->conditions[same];
   while (*depth > same + onward) {
-    text_append(out, "#endif\n");
+    end_branch(out, "#endif");
     --*depth;
   }
   for (int d = same; piece && d < piece->depth; d++) {
     const Condition *condition = &p->conditions[piece->conditions[d]];
     int from = onward && d == same ? branches[d] + 1 : 0;
-    for (int b = from; b <= piece->branches[d]; b++) text_append(out, "%s\n", condition->lines[b]);
+    for (int b = from; b <= piece->branches[d]; b++)
+      b > 0 ? end_branch(out, condition->lines[b]) : text_append(out, "%s\n", condition->lines[b]);
     conditions[d] = piece->conditions[d];
     branches[d] = piece->branches[d];
     *depth = d + 1;
@@ -372,8 +379,10 @@ void pieces_paste(Pieces *p, Text *out) {
     if (!piece->wanted || (piece->prototype && definition_of(p, piece))) continue;
     const char *comment = comment_of(p, piece);
     bool block = comment || strchr(piece->text, '\n');
+    const int before = depth;
     if (!spaced && block) text_append(out, "\n");
     move_to(p, out, conditions, branches, &depth, piece);
+    if (depth < before) text_append(out, "\n");
     if (comment) text_append(out, "%s\n", comment);
     bool global = piece->function && !begins(piece->text, "static") && !begins(piece->text, "VM_FUNCTION") &&
                   !begins(piece->text, "extern") && !begins(piece->text, "int main");

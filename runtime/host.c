@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,8 +236,9 @@ unsigned spm_reading_of(const struct spm_tensor *data) {
 static void spread_labels(real *out, long labels, long categories) {
   const real *label = out + labels * (categories - 1);
   for (long i = 0; i < labels; i++) {
-    long hot = (long)label[i];
-    for (long k = 0; k < categories; k++) out[i * categories + k] = k == hot ? 1 : 0;
+    bool missing = label[i] != label[i];
+    long hot = missing ? -1 : (long)label[i];
+    for (long k = 0; k < categories; k++) out[i * categories + k] = missing ? (real)NAN : k == hot ? 1 : 0;
   }
 }
 
@@ -280,8 +282,11 @@ static void gather_unit(void *context, long unit, int thread) {
   long from = unit * GATHER_ROWS, count = c->count - from < GATHER_ROWS ? c->count - from : GATHER_ROWS;
   for (int d = 0; d < c->host->model->data_count; d++) {
     const struct spm_tensor *data = &c->host->model->data[d];
-    if (!c->rows->tables[d]) continue;
     real *out = c->host->batch[d] + from * data->size;
+    if (!c->rows->tables[d]) { /* no file: all of it is missing */
+      for (long i = 0; data->missing_ok && i < count * data->size; i++) out[i] = (real)NAN;
+      continue;
+    }
     long labels = data->categories ? count * data->size / data->categories : 0;
     real *read = out + labels * (data->categories - (labels > 0));
     int status = data->gathered ? gather_drawn(c, d, from, count, read)
@@ -493,10 +498,14 @@ static bool is_column(const struct spm_output *output) {
                                          output->role == SPM_METRIC || output->role == SPM_VALUE);
 }
 
+static bool is_share(const struct spm_output *output) {
+  return output->place == SPM_VALUES && output->role == SPM_SHARE_OF;
+}
+
 int spm_columns_create(struct spm_columns *columns, const struct spm_program *program, struct spm_error *error) {
   long count = 0;
   for (int i = 0; i < program->output_count; i++)
-    if (is_column(&program->outputs[i])) count += program->outputs[i].size;
+    if (is_column(&program->outputs[i]) || is_share(&program->outputs[i])) count += program->outputs[i].size;
   *columns = (struct spm_columns){.program = program};
   columns->names = calloc((size_t)count + 1, sizeof *columns->names);
   columns->roles = calloc((size_t)count + 1, sizeof *columns->roles);
@@ -516,7 +525,20 @@ int spm_columns_create(struct spm_columns *columns, const struct spm_program *pr
       columns->roles[columns->count++] = output->role;
     }
   }
+  columns->shown = columns->count;
+  for (int i = 0; i < program->output_count; i++) {
+    if (!is_share(&program->outputs[i])) continue;
+    snprintf(columns->names[columns->count], sizeof *columns->names, "%s", program->outputs[i].name);
+    columns->roles[columns->count++] = SPM_SHARE_OF;
+  }
   return 0;
+}
+
+void spm_columns_finish(const struct spm_columns *columns, double *means) {
+  for (int share = columns->shown; share < columns->count; share++)
+    for (int i = 0; i < columns->shown; i++)
+      if (columns->roles[i] == SPM_METRIC && strcmp(columns->names[i], columns->names[share]) == 0)
+        means[i] = means[share] > 0 ? means[i] / means[share] : (double)NAN;
 }
 
 void spm_columns_free(struct spm_columns *columns) {
@@ -532,6 +554,9 @@ void spm_columns_read(const struct spm_columns *columns, const struct spm_run *r
     const real *from = spm_output_values(run, output);
     for (long e = 0; e < output->size; e++) *values++ = (double)from[e];
   }
+  for (int i = 0; i < columns->program->output_count; i++)
+    if (is_share(&columns->program->outputs[i]))
+      *values++ = (double)*spm_output_values(run, &columns->program->outputs[i]);
 }
 
 /* ---- evaluation ---------------------------------------------------------------------------------------------- */
@@ -553,6 +578,7 @@ int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const 
     for (int i = 0; i < columns->count; i++) means[i] += values[i] * (double)count;
   }
   for (int i = 0; i < columns->count; i++) means[i] /= (double)rows->count;
+  spm_columns_finish(columns, means);
   free(values);
   return status;
 }

@@ -106,11 +106,14 @@ struct spm_columns {
   int count;
   char (*names)[112];
   int *roles;
+  int shown; /* the columns for people; those behind them are shares, which spm_columns_finish divides by */
   const struct spm_program *program;
 };
 int spm_columns_create(struct spm_columns *columns, const struct spm_program *program, struct spm_error *error);
 void spm_columns_free(struct spm_columns *columns);
 void spm_columns_read(const struct spm_columns *columns, const struct spm_run *run, double *values);
+/* A metric over some of the rows: its mean over all of them -> its mean over those, NaN if there are none. */
+void spm_columns_finish(const struct spm_columns *columns, double *means);
 
 /* Solved parameters: those of all these rows, by program "solve" at the posteriors as they are. Nothing is done for a
  * model without any. */

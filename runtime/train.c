@@ -238,6 +238,7 @@ static void take_means(struct training *t) {
     t->means[i] = last ? state->sums[i] : state->rows > 0 ? state->sums[i] / state->rows : (double)NAN;
     state->sums[i] = 0;
   }
+  spm_columns_finish(t->options->train_columns, t->means);
   state->rows = 0;
 }
 

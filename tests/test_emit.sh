@@ -127,6 +127,18 @@ if have pkg-config; then
   printf '#include "first.h"\n#include "second.h"\nint main(void) { return first_size(1, 1) == second_size(1, 1); }\n' >both.c
   check 'two models linked through pkg-config' sh -c 'PKG_CONFIG_PATH=. gcc both.c $(PKG_CONFIG_PATH=. pkg-config --cflags --libs first second) -o both && ./both'
 else echo 'skip pkg-config: not installed'; fi
+./make_numbers numbers-16.npy 256 16
+for name in third fourth; do
+  batch=64
+  [ $name = third ] || batch=256
+  check "$name, whose rows own values, as a library" "$spmc" emit "$here/tests/emit/$name.spm" --lib --header $name.h -o $name.c
+  check "$name with its host" gcc $strict -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -DSPM_NO_BLAS -DSPM_STATIC -DSPM_BATCH_ROWS=$batch \
+    -DMODEL=$name -DHEADER="\"$name.h\"" -DBATCH=$batch -I. "$here/tests/emit/rows.c" $name.c -o rows -lm
+  check "$name trains in its host" ./rows numbers-16.npy
+  cp out emitted.txt
+  "$spmc" train "$here/tests/emit/$name.spm" --data x=numbers-16.npy --valid x=numbers-16.npy --seed 5 --threads 1 -q --force --out run >/dev/null 2>&1
+  same_numbers "$name follows spmc train in its host" 1e-5 emitted.txt run/metrics.csv
+done
 gcc -O2 -DSPM_NO_BLAS -DSPM_STATIC -I. "$here/tests/emit/static.c" first.c -o static -lm && check 'memory that is static' ./static
 
 for target in aarch64-linux-gnu-gcc/qemu-aarch64 arm-linux-gnueabihf-gcc/qemu-arm; do

@@ -82,12 +82,9 @@ static void set_fitter(struct spm_instance *instance, int training, real **memor
 static void set_optimizer(struct spm_instance *instance, real **memory) {
   const struct spm_training *t = instance->model->trainings;
   struct spm_optimizer *o = &instance->optimizer;
+  *o = (struct spm_optimizer){.lr = t->lr, .beta1 = t->beta1, .beta2 = t->beta2, .epsilon = t->epsilon};
   o->kind = strcmp(t->optimizer, "adam") == 0 ? SPM_ADAM : SPM_SGD;
-  o->lr = t->lr;
   o->rate = t->rate;
-  o->beta1 = t->beta1;
-  o->beta2 = t->beta2;
-  o->epsilon = t->epsilon;
   o->momentum = t->momentum;
   o->weight_decay = t->weight_decay;
   o->first = take(memory, instance->sizes.gradient);

@@ -24,8 +24,7 @@ struct rows { /* files of one data set, read whole; by data declaration of the m
 struct options {
   struct rows data, valid, test;
   const char *save, *resume;
-  unsigned long long seed;
-  long epochs, batch, steps;
+  long seed, epochs, batch, steps;
 };
 
 struct run { /* a model in training */
@@ -241,7 +240,7 @@ static real **make_givens(const struct options *o) {
     givens[g] = memory_of(sizeof(real) * (size_t)given->size);
     if (given->kind == SPM_GIVEN_FILE)
       read_given(given, givens[g]);
-    else if (spm_given_make(MODEL, g, &source, o->seed, givens[g]) != SPM_GIVEN_MADE)
+    else if (spm_given_make(MODEL, g, &source, (unsigned long long)o->seed, givens[g]) != SPM_GIVEN_MADE)
       fail("%s wants %ld rows to start from, and the data have %ld", given->name, given->shape[0], o->data.count);
   }
   return givens;
@@ -306,7 +305,7 @@ static char *checkpoint_header(const struct run *run, const struct options *o, s
   for (int i = 0; entry_at(instance, i, &e); i++)
     room += strlen(e.tensor->name) + 128 + 24 * (size_t)(e.tensor->rank + 1);
   char *text = memory_of(room), *at = text;
-  sprintf(note, "%llu %ld %ld %ld %ld %ld %d", o->seed, instance->epoch, instance->step, instance->updates,
+  sprintf(note, "%ld %ld %ld %ld %ld %ld %d", o->seed, instance->epoch, instance->step, instance->updates,
           instance->rows, instance->total_rows, run->unchanged);
   at += sprintf(at, "{\"__metadata__\":{\"run\":\"%*.*s\"}", (int)RUN_NOTE, (int)RUN_NOTE, note);
   for (int i = 0; entry_at(instance, i, &e); i++) {
@@ -368,12 +367,12 @@ static void read_checkpoint(struct run *run, struct options *o) {
   if (fread(bytes, 1, 8, stream) != 8 || read_integer(bytes, 8, 0) != length ||
       fread(found, 1, length, stream) != length ||
       memcmp(header + note + RUN_NOTE, found + note + RUN_NOTE, length - note - RUN_NOTE) != 0 ||
-      sscanf(found + note, "%llu %ld %ld %ld %ld %ld %d", &o->seed, &instance->epoch, &instance->step,
+      sscanf(found + note, "%ld %ld %ld %ld %ld %ld %d", &o->seed, &instance->epoch, &instance->step,
              &instance->updates, &rows, &total, &run->unchanged) != 7)
     fail("%s: is no checkpoint of this model", o->resume);
   if (rows != instance->rows || total != instance->total_rows)
     fail("%s: was made with batches of %ld rows of %ld", o->resume, rows, total);
-  instance->seed = o->seed;
+  instance->seed = (unsigned long long)o->seed;
   move_tensors(run, stream, o->resume, 0);
   fclose(stream);
   free(header);
@@ -482,7 +481,7 @@ static void train_epoch(struct run *run, const struct options *o) {
   double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
   long steps = (o->data.count + o->batch - 1) / o->batch, skipped = 0, done = 0;
   clock_t start = clock(), shown = start;
-  if (run->order) train_shuffle(run->order, o->data.count, o->seed, instance->epoch);
+  if (run->order) train_shuffle(run->order, o->data.count, instance->seed, instance->epoch);
   for (; done < steps && (o->steps <= 0 || instance->step < o->steps); done++) {
     struct spm_run step;
     long first = done * o->batch, count = o->data.count - first < o->batch ? o->data.count - first : o->batch;
@@ -531,7 +530,7 @@ static real *open_run(struct run *run, struct options *o) {
   real **givens = make_givens(o);
   given = (const real *const *)givens;
 #endif
-  spm_instance_open(&run->instance, MODEL, memory, room, 1, o->seed, given);
+  spm_instance_open(&run->instance, MODEL, memory, room, 1, (unsigned long long)o->seed, given);
 #ifndef SPM_NO_GIVENS
   for (int g = 0; g < MODEL->given_count; g++) free(givens[g]);
   free(givens);
@@ -549,7 +548,7 @@ static void train(struct options *o) {
   static struct run run;
   real *memory = open_run(&run, o);
   const struct spm_instance *instance = &run.instance;
-  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %llu\n", MODEL->name, o->data.count, o->batch, o->epochs,
+  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %ld\n", MODEL->name, o->data.count, o->batch, o->epochs,
          o->seed);
   while (instance->epoch < o->epochs && (o->steps <= 0 || instance->step < o->steps) && !run.unchanged) {
     train_epoch(&run, o);
@@ -603,35 +602,29 @@ static long whole_number(const char *option, const char *text) {
 
 int main(int count, char **words) {
   static struct options o;
-  const struct spm_training *training = MODEL->trainings;
-  o.epochs = training->epochs;
-  o.batch = training->batch;
-  o.steps = training->steps;
+  static const struct {
+    const char *name;
+    struct rows *rows;
+    long *number;
+    const char **text;
+  } known[] = {
+      {"--data", &o.data, NULL, NULL},     {"--valid", &o.valid, NULL, NULL}, {"--test", &o.test, NULL, NULL},
+      {"--epochs", NULL, &o.epochs, NULL}, {"--batch", NULL, &o.batch, NULL}, {"--steps", NULL, &o.steps, NULL},
+      {"--seed", NULL, &o.seed, NULL},     {"--save", NULL, NULL, &o.save},   {"--resume", NULL, NULL, &o.resume}};
+  size_t k;
+  o.epochs = MODEL->trainings->epochs;
+  o.batch = MODEL->trainings->batch;
+  o.steps = MODEL->trainings->steps;
   o.seed = 1;
   for (int i = 1; i < count; i += 2) {
     const char *word = words[i], *text = i + 1 < count ? words[i + 1] : NULL;
     if (strcmp(word, "--help") == 0) usage();
+    for (k = 0; k < sizeof known / sizeof *known && strcmp(known[k].name, word) != 0;) k++;
+    if (k == sizeof known / sizeof *known) fail("there is no option %s; --help lists them", word);
     if (!text) fail("%s is not complete; --help lists the options", word);
-    if (strcmp(word, "--data") == 0)
-      name_file(&o.data, text);
-    else if (strcmp(word, "--valid") == 0)
-      name_file(&o.valid, text);
-    else if (strcmp(word, "--test") == 0)
-      name_file(&o.test, text);
-    else if (strcmp(word, "--epochs") == 0)
-      o.epochs = whole_number(word, text);
-    else if (strcmp(word, "--batch") == 0)
-      o.batch = whole_number(word, text);
-    else if (strcmp(word, "--steps") == 0)
-      o.steps = whole_number(word, text);
-    else if (strcmp(word, "--seed") == 0)
-      o.seed = (unsigned long long)whole_number(word, text);
-    else if (strcmp(word, "--save") == 0)
-      o.save = text;
-    else if (strcmp(word, "--resume") == 0)
-      o.resume = text;
-    else
-      fail("there is no option %s; --help lists them", word);
+    if (known[k].rows) name_file(known[k].rows, text);
+    if (known[k].number) *known[k].number = whole_number(word, text);
+    if (known[k].text) *known[k].text = text;
   }
   read_rows(&o.data, 1);
   read_rows(&o.valid, 0);
