@@ -6,9 +6,17 @@
 #include "ir_parts.h"
 
 static const LineOp line_ops[] = {
-    {IR_top_mask, {1, 0}, 1, -1},        {IR_subset_moments, {1, 1}, 2, -1}, {IR_subset_moments_slope, {1, 1, 2}, 2, 2},
-    {IR_subset_inclusion, {1, 1}, 1, 1}, {IR_subset_draw, {1, 1, 0}, 1, -1}, {IR_sparsemax, {1}, 1, -1},
-    {IR_entmax, {1, 0}, 1, -1},          {IR_cholesky, {2}, 2, -1},
+    {IR_top_mask, {1, 0}, 1, -1},
+    {IR_subset_moments, {1, 1}, 2, -1},
+    {IR_subset_moments_slope, {1, 1, 2}, 2, 2},
+    {IR_subset_inclusion, {1, 1}, 1, 1},
+    {IR_subset_draw, {1, 1, 0}, 1, -1},
+    {IR_sparsemax, {1}, 1, -1},
+    {IR_entmax, {1, 0}, 1, -1},
+    {IR_cholesky, {2}, 2, -1},
+    {IR_top_k_members, {1}, 2, -1},
+    {IR_sparsemap_members, {1, 1}, 2, -1},
+    {IR_sparsemap_slope, {2, 1}, 1, 1},
 };
 
 const LineOp *line_op(Op op) {
@@ -30,6 +38,8 @@ bool line_operands_agree(Op op, Node *const *operands) {
       if (operands[k]->shape.dims[d].size != operands[0]->shape.dims[d].size) return false;
   }
   if (op_table[op].operands < 2 || line->own_dims[1] == 0 || op == IR_subset_inclusion) return true;
+  if (op == IR_sparsemap_slope)
+    return operands[0]->shape.dims[lead].size == last_extent(operands[1]) && last_extent(operands[0]) > 1;
   return same_last(operands[0], operands[1]) &&
          (op != IR_subset_moments_slope || operands[2]->shape.dims[lead].size == 2);
 }
@@ -42,8 +52,18 @@ long line_few(Op op, Node *const *operands, long most) {
 Shape line_shape(Op op, Node *const *operands, long most) {
   assert(line_operands_agree(op, operands));
   Shape shape = operands[0]->shape;
+  if (op == IR_sparsemap_slope) {
+    shape.dims[--shape.rank - 1] = dim_number(last_extent(operands[0]) - 1);
+    return shape;
+  }
   if (line_op(op)->result_own_dims == line_op(op)->own_dims[0]) return shape;
   assert(shape.rank < MAX_RANK);
+  if (op == IR_top_k_members || op == IR_sparsemap_members) {
+    Dim line = dim_number(last_extent(operands[0]) + 1);
+    shape.dims[shape.rank - 1] = op == IR_top_k_members ? dim_number((double)most) : line;
+    shape.dims[shape.rank++] = line;
+    return shape;
+  }
   Dim last = op == IR_subset_moments ? dim_number((double)most) : shape.dims[shape.rank - 1];
   shape.dims[shape.rank - 1] = dim_number(2);
   shape.dims[shape.rank++] = last;

@@ -15,13 +15,15 @@ typedef struct BuiltinRow {
   bool evaluated;      /* arguments are values (false: the function reads dims itself) */
 } BuiltinRow;
 
-extern const BuiltinRow projection_functions[]; /* projections.c */
-extern const BuiltinRow start_functions[];      /* starts.c */
-extern const BuiltinRow image_functions[];      /* images.c */
-extern const BuiltinRow category_functions[];   /* categories.c */
-extern const BuiltinRow selection_functions[];  /* selections.c */
-extern const BuiltinRow subset_functions[];     /* subsets.c */
-extern const BuiltinRow support_functions[];    /* exact.c */
+extern const BuiltinRow projection_functions[];     /* projections.c */
+extern const BuiltinRow start_functions[];          /* starts.c */
+extern const BuiltinRow image_functions[];          /* images.c */
+extern const BuiltinRow category_functions[];       /* categories.c */
+extern const BuiltinRow selection_functions[];      /* selections.c */
+extern const BuiltinRow subset_functions[];         /* subsets.c */
+extern const BuiltinRow support_functions[];        /* exact.c */
+extern const BuiltinRow sparse_support_functions[]; /* sparse_supports.c */
+extern const BuiltinRow missing_functions[];        /* missing.c */
 
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */

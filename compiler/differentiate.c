@@ -231,6 +231,7 @@ static void pull_beta_quantile(Pass *pass, Node *y, Node *g) {
 static void refuse(Pass *pass, const Node *y) {
   const char *what = y->op == IR_gamma_quantile_slope   ? "`gamma_quantile` in its shapes"
                      : y->op == IR_subset_moments_slope ? "sums over subsets of a given size"
+                     : y->op == IR_sparsemap_slope      ? "`sparsemap`"
                                                         : "`beta_quantile` in its shapes";
   error_at(pass->graph->compilation, "not-supported", y->span, "the derivative of %s cannot be differentiated again",
            what);
@@ -371,6 +372,37 @@ static Node *one_line(Pass *pass, Node *both, int which) {
   int rank = both->shape.rank;
   Shape shape = shape_without(&both->shape, 1u << (rank - 2));
   return build_reshape(graph, build_slice(graph, both, rank - 2, which, dim_number(1)), &shape);
+}
+
+/* Members are lines of bits and a weight: one of the two parts. */
+static Node *part_of_members(Pass *pass, Node *lines, bool weights) {
+  Graph *graph = pass->graph;
+  int last = lines->shape.rank - 1;
+  Dim line = lines->shape.dims[last];
+  if (!weights) return build_stop(graph, build_slice(graph, lines, last, 0, dim_number(line.size - 1)));
+  Shape shape = shape_without(&lines->shape, 1u << last);
+  return build_reshape(graph, build_slice(graph, lines, last, (long)line.size - 1, dim_number(1)), &shape);
+}
+
+/* On the support the weights are scores less their mean, and a score is the sum of the member's bits'. */
+static void pull_top_k_members(Pass *pass, Node *y, Node *g) {
+  Graph *graph = pass->graph;
+  Node *bits = part_of_members(pass, y, false), *weights = part_of_members(pass, y, true);
+  Node *zero = build_filled_like(graph, 0, weights), *on = build_map2(graph, IR_less, zero, weights);
+  int last = weights->shape.rank - 1, both[MAX_RANK], line[MAX_RANK], out[MAX_RANK];
+  Node *slope = build_map3(graph, IR_select, on, part_of_members(pass, g, true), zero);
+  Node *mean = build_map2(graph, IR_div, build_sum(graph, slope, 1u << last), build_sum(graph, on, 1u << last));
+  for (int d = 0; d <= last; d++) both[d] = line[d] = out[d] = d;
+  both[last + 1] = out[last] = last + 1;
+  mean = build_expand(graph, mean, &weights->shape, line);
+  slope = build_map3(graph, IR_select, on, build_map2(graph, IR_sub, slope, mean), zero);
+  unsigned summed = (bits->axes | slope->axes) & ~y->operands[0]->axes;
+  contribute(pass, y->operands[0], build_contract(graph, bits, both, slope, line, last + 1, out, summed));
+}
+
+static void pull_sparsemap_members(Pass *pass, Node *y, Node *g) {
+  Node *operands[] = {build_stop(pass->graph, y), part_of_members(pass, g, true)};
+  contribute(pass, y->operands[0], build_line(pass->graph, IR_sparsemap_slope, operands, 0));
 }
 
 static void pull_subset_moments(Pass *pass, Node *y, Node *g) {
@@ -516,7 +548,10 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_subset_draw: return;
   case IR_subset_moments: pull_subset_moments(pass, y, g); return;
   case IR_subset_inclusion: pull_subset_inclusion(pass, y, g); return;
-  case IR_subset_moments_slope: refuse(pass, y); return;
+  case IR_subset_moments_slope:
+  case IR_sparsemap_slope: refuse(pass, y); return;
+  case IR_top_k_members: pull_top_k_members(pass, y, g); return;
+  case IR_sparsemap_members: pull_sparsemap_members(pass, y, g); return;
   case IR_cholesky: pull_cholesky(pass, y, g); return;
   case IR_sparsemax:
   case IR_entmax: pull_projection(pass, y, g); return;

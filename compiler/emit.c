@@ -278,7 +278,7 @@ static void emit_collect(Emitter *e, Text *text, const Members *m, int domain) {
   const char *members = members_text(e, m, call, row);
   for (long r = 0; r < m->repeats; r++) {
     const char *at = arena_printf(e->compilation, "%s%s%s + %ld", to, to_row, members, r * m->to_repeat);
-    put_line(text, 2, "%s(%ld, %s, %s, %s + i0 * %ld + %ld);", kernel_name(e, "add_vv"), m->size, at, at, from,
+    put_line(text, 2, "%s(%ld, %s, %s + i0 * %ld + %ld);", kernel_name(e, "accumulate_v"), m->size, at, from,
              m->size * m->repeats, r * m->from_repeat);
   }
   put_line(text, 1, "}");

@@ -32,8 +32,7 @@ static double elements_of(const Support *support, const Shape *shape) {
 
 /* All values, [members, shape]: the last element varies fastest. */
 static Node *member_table(Elaborator *e, const Support *support, const Shape *shape, long members, double first) {
-  Name name = intern(e->c, arena_printf(e->c, "%ld values", members)); /* no name of an author's */
-  Shape table = {.rank = 1, .dims = {dim_name(e->c, name, (double)members)}};
+  Shape table = {.rank = 1, .dims = {dim_number((double)members)}};
   for (int d = 0; d < shape->rank; d++) table.dims[table.rank++] = shape->dims[d];
   bool category = support->special == SPECIAL_CATEGORY;
   long elements = (long)elements_of(support, shape), width = shape_size(shape) / elements;
@@ -85,19 +84,19 @@ bool latent_members(Elaborator *e, const PosteriorDraw *p, MemberList *list) {
   return true;
 }
 
-int members_axis(Elaborator *e, const PosteriorDraw *p, double members, Node *weights) {
+int members_axis(Elaborator *e, const PosteriorDraw *p, Dim members, Node *weights) {
   Graph *g = e->graph;
   if (weights && (weights->axes & ~(unsigned)AXIS_DATUM)) weights = NULL;
   if (weights) weights = build_spread(g, weights, AXIS_DATUM & ~weights->axes);
   for (int v = 0; v < g->support_count; v++) /* the second walk of a program finds those of the first */
     if (g->supports[v].name == p->latent->name && g->supports[v].weights == weights &&
-        g->supports[v].extent.size == members)
+        g->supports[v].extent.size == members.size)
       return v;
   if (g->support_count == MAX_SUPPORTS) {
     error_at(e->c, "exact", p->d->span, "more than %d latents are summed out", MAX_SUPPORTS);
     return -1;
   }
-  int v = graph_support(g, p->latent->name, dim_number(members));
+  int v = graph_support(g, p->latent->name, members);
   if (weights) graph_support_weights(g, v, weights);
   return v;
 }
@@ -105,12 +104,15 @@ int members_axis(Elaborator *e, const PosteriorDraw *p, double members, Node *we
 Value member_probabilities(Elaborator *e, const PosteriorDraw *p, const MemberList *list) {
   bool missing;
   Span span = p->d->span;
-  Value all = value_tensor(list->table, 0, span), v;
-  Shape line = {.rank = 1, .dims = {list->table->shape.dims[0]}};
+  Shape line = {.rank = 1, .dims = {list->table->shape.dims[0]}}, table = list->table->shape;
+  Value v;
   v = list->category ? distribution_field(e, p->d, "mean", NULL, p->shape, span, &missing) : value_error();
   if (list->category && !missing && v.kind == VALUE_TENSOR)
     return value_tensor(build_reshape(e->graph, v.node, &line), 0, span);
-  v = distribution_field(e, p->d, "log_pdf", &all, &list->table->shape, span, &missing);
+  Name name = intern(e->c, arena_printf(e->c, "%ld values", list->count)); /* no name of an author's */
+  table.dims[0] = dim_name(e->c, name, (double)list->count);
+  Value all = value_tensor(named_as(e, list->table, &table), 0, span);
+  v = distribution_field(e, p->d, "log_pdf", &all, &table, span, &missing);
   if (missing) report_no_density(e, p->d);
   Node *log_p = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
   if (!log_p) return value_error();
@@ -119,14 +121,78 @@ Value member_probabilities(Elaborator *e, const PosteriorDraw *p, const MemberLi
   return value_tensor(build_map1(e->graph, IR_exp, log_p), 0, span);
 }
 
+static void describe_sum(Elaborator *e, const PosteriorDraw *p, long members, bool sparse) {
+  const char *which = sparse ? ", those of probability 0 left out" : "";
+  if (e->describe)
+    note_estimator(e, p->latent->name, arena_printf(e->c, "exact sum over %ld values%s", members, which));
+}
+
+static Value add_summed(Elaborator *e, Name latent, int v, Value z, Value weight, bool whole) {
+  if (z.kind != VALUE_TENSOR || weight.kind != VALUE_TENSOR) return value_error();
+  e->summed = arena_grow(e->c, e->summed, e->summed_count, sizeof *e->summed);
+  e->summed[e->summed_count++] =
+      (Summed){.latent = latent, .axis = v, .weight = weight, .members = z.node, .whole = whole};
+  return z;
+}
+
+bool declares_members(const Value *d) {
+  return d->kind == VALUE_DISTRIBUTION && d->combinator == COMBINE_NONE &&
+         distribution_find_field(d->family, "members");
+}
+
+static bool members_fit(Elaborator *e, const PosteriorDraw *p) {
+  Support support;
+  const char *family = p->d->family->name;
+  if (!read_support(e, p->latent->type, &support)) return false;
+  if (!support.facts.integer) { /* of a mass to a density there is no KL */
+    Diagnostic *x = error_at(e->c, "exact", p->d->span, "%s is a distribution over vectors of bits, and `%s` is %s",
+                             family, p->latent->name, support.name);
+    note_at(x, p->latent->name_span, "it is declared here");
+    help_with(x, "declare it `latent %s : binary%s;`", p->latent->name, shape_text(e->c, p->shape));
+    return false;
+  }
+  if (p->shape->rank != 1) {
+    Diagnostic *x =
+        error_at(e->c, "exact", p->d->span, "%s is summed out over the members of one vector, and `%s` is %s", family,
+                 p->latent->name, shape_text(e->c, p->shape));
+    help_with(x, "declare a latent for each vector, or one vector of all bits");
+    return false;
+  }
+  return true;
+}
+
+/* A family that says which members there are, a line each, and their probabilities at the end of the lines. */
+static Value draw_members(Elaborator *e, const PosteriorDraw *p) {
+  Graph *g = e->graph;
+  if (!members_fit(e, p)) return value_error();
+  bool missing;
+  Diagnostic *const *mark = e->c->last_diagnostic;
+  Value members = distribution_field(e, p->d, "members", NULL, p->shape, p->d->span, &missing);
+  blame(e, mark, p->d->span, p->d->family->name);
+  if (members.kind != VALUE_TENSOR) return value_error();
+  place(e, p->d->span);
+  Dim count = members.node->shape.dims[0], width = p->shape->dims[0];
+  Shape line = {.rank = 1, .dims = {count}}, table = {.rank = 2, .dims = {count, width}};
+  Node *lines = build_spread(g, members.node, AXIS_DATUM);
+  Node *bits = named_as(e, build_stop(g, build_slice(g, lines, 1, 0, width)), &table);
+  Node *weights = build_reshape(g, build_slice(g, lines, 1, (long)width.size, dim_number(1)), &line);
+  int v = members_axis(e, p, count, weights);
+  if (v < 0) return value_error();
+  describe_sum(e, p, (long)count.size, true);
+  bool few = members.node->op == IR_top_k_members && (width.size >= 30 || count.size < pow(2, width.size));
+  return add_summed(e, p->latent->name, v, value_tensor(build_pick(g, bits, v), 0, p->d->span),
+                    value_tensor(build_pick(g, weights, v), 0, p->d->span), !few);
+}
+
 Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
+  if (declares_members(p->d)) return draw_members(e, p);
   MemberList list;
   if (!latent_members(e, p, &list)) return value_error();
   Graph *g = e->graph;
   Span span = p->d->span;
   Value probabilities = list.category ? member_probabilities(e, p, &list) : value_error(), weight;
   bool known = probabilities.kind == VALUE_TENSOR && !(probabilities.node->axes & ~(unsigned)AXIS_DATUM);
-  int v = members_axis(e, p, (double)list.count, known ? probabilities.node : NULL);
+  int v = members_axis(e, p, dim_number((double)list.count), known ? probabilities.node : NULL);
   if (v < 0) return value_error();
   place(e, span);
   Value z = value_tensor(build_pick(g, list.table, v), 0, span);
@@ -138,41 +204,67 @@ Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
     if (missing) report_no_density(e, p->d);
     weight = apply1(e, IR_exp, sum_all(e, weight, span), span);
   }
-  if (weight.kind != VALUE_TENSOR) return value_error();
-  const char *which = known ? ", those of probability 0 left out" : "";
-  if (e->describe)
-    note_estimator(e, p->latent->name, arena_printf(e->c, "exact sum over %ld values%s", list.count, which));
-  e->summed = arena_grow(e->c, e->summed, e->summed_count, sizeof *e->summed);
-  e->summed[e->summed_count++] = (Summed){.latent = p->latent->name, .axis = v, .weight = weight, .members = z.node};
-  return z;
+  describe_sum(e, p, list.count, known);
+  return add_summed(e, p->latent->name, v, z, weight, true);
 }
 
-/* The weighted sum along one support axis. What is off the support may be anything, and counts nothing. */
+Value log_density_of_member(Elaborator *e, Name latent, const Value *d, bool *known) {
+  const Summed *s = declares_members(d) ? find_summed(e, latent) : NULL;
+  *known = s != NULL;
+  return s ? apply1(e, IR_log, s->weight, d->span) : value_error();
+}
+
+/* The weighted sum along one support axis. What is off the support may be anything, and counts nothing; a weight that
+ * is not a number makes the sum none. */
 Value sum_members(Elaborator *e, Value value, const Summed *s) {
   if (s->axis < 0 || value.kind != VALUE_TENSOR || !(value.node->axes & (unsigned)AXIS_SUPPORT << s->axis))
     return value;
-  Value possible = apply2(e, IR_less, value_number(0), s->weight, value.span);
+  Value possible = apply2(e, IR_not_equal, s->weight, value_number(0), value.span);
   Value term = apply2(e, IR_mul, s->weight, value, value.span);
   term = apply3(e, IR_select, possible, term, value_number(0), value.span);
   if (term.kind != VALUE_TENSOR) return term;
   return value_tensor(build_sum_over(e->graph, term.node, (unsigned)AXIS_SUPPORT << s->axis), term.mapped, value.span);
 }
 
+/* What the argument is in inference: a metric sees data that are partly latent as they are. */
+static const Node *in_inference(Elaborator *e, const Value *v, Span span) {
+  if (v->kind != VALUE_TENSOR || v->node->op != IR_data) return v->kind == VALUE_TENSOR ? v->node : NULL;
+  Item *item = model_find_declaration(e->model, e->graph->signature->data[v->node->index].name);
+  Value inferred = is_partly_latent(e->model, item) ? model_value(e, item, span) : *v;
+  return inferred.kind == VALUE_TENSOR ? inferred.node : NULL;
+}
+
+static const Summed *summed_argument(Elaborator *e, const Expr *call, const Value *z) {
+  const Node *members = in_inference(e, z, call->span);
+  for (int i = 0; members && i < e->summed_count; i++)
+    if (e->summed[i].axis >= 0 && e->summed[i].members == members) return &e->summed[i];
+  if (z->kind == VALUE_ERROR) return NULL;
+  Diagnostic *x =
+      error_at(e->c, "support-size", call->span, "%s is of a latent that is summed out, by its name", call->name);
+  help_with(x, "a posterior `by exact` or `~ sparsemax(...)` is summed out");
+  return NULL;
+}
+
 /* support_size(z): how many members of a summed-out latent have a probability that is not 0; one value a datum. */
 static Value call_support_size(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
-  for (int i = 0; a[0].kind == VALUE_TENSOR && i < e->summed_count; i++) {
-    const Summed *s = &e->summed[i];
-    if (s->axis < 0 || s->members != a[0].node) continue;
-    Value on = apply2(e, IR_less, value_number(0), s->weight, call->span);
-    if (on.kind != VALUE_TENSOR) return on;
-    place(e, call->span);
-    return value_tensor(build_sum_over(e->graph, on.node, (unsigned)AXIS_SUPPORT << s->axis), on.mapped, call->span);
-  }
-  Diagnostic *x =
-      error_at(e->c, "support-size", call->span, "support_size is of a latent that is summed out, by its name");
-  help_with(x, "a posterior `by exact` or `~ sparsemax(...)` is summed out");
-  return value_error();
+  const Summed *s = summed_argument(e, call, &a[0]);
+  if (!s) return value_error();
+  Value on = apply2(e, IR_less, value_number(0), s->weight, call->span);
+  if (on.kind != VALUE_TENSOR) return on;
+  place(e, call->span);
+  return value_tensor(build_sum_over(e->graph, on.node, (unsigned)AXIS_SUPPORT << s->axis), on.mapped, call->span);
 }
 
-const BuiltinRow support_functions[] = {{"support_size", call_support_size, 1, 1, "", true}, {0}};
+/* certificate(z): 1 where the weights are known to be those over all values. Of the k best vectors they are if one of
+ * these has none: all others have lower scores. */
+static Value call_certificate(Elaborator *e, const Expr *call, Value *a, int count) {
+  const Summed *s = summed_argument(e, call, &a[0]);
+  if (!s) return value_error();
+  double members = e->graph->supports[s->axis].extent.size;
+  Value size = call_support_size(e, call, a, count);
+  return apply2(e, IR_less, size, value_number(s->whole ? members + 1 : members), call->span);
+}
+
+const BuiltinRow support_functions[] = {
+    {"support_size", call_support_size, 1, 1, "", true}, {"certificate", call_certificate, 1, 1, "", true}, {0}};

@@ -114,12 +114,12 @@ typedef struct Memory { /* bytes */
 static Memory memory_of(const Model *m, const Plan *plan, long batch) {
   const Signature *s = &m->signature;
   double number = sizeof(float), parameters = (double)parameter_offsets(m->compilation, s)[s->parameter_count], row = 0;
-  bool adam = strcmp(m->training.optimizer, "adam") == 0;
+  bool adam = strcmp(m->trainings[0].optimizer, "adam") == 0;
   long tile = spm_tile_rows(batch), tiles = (batch + tile - 1) / tile;
   for (int i = 0; i < s->data_count; i++) row += (double)shape_size(&s->data[i].shape);
   Memory memory = {
       .parameters = number * parameters, .gradient = number * parameters, .data = number * row * (double)batch};
-  memory.optimiser = number * parameters * (adam ? 2 : m->training.momentum != 0);
+  memory.optimiser = number * parameters * (adam ? 2 : m->trainings[0].momentum != 0);
   memory.kept = number * (double)batch * (double)plan->kept_row;
   memory.statistics = number * (double)(plan->value_size + tiles * plan->partial_size);
   memory.scratch = number * (double)(plan->scratch_fixed + tile * plan->scratch_row);
@@ -208,13 +208,13 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
 static bool all_are_points(const Model *m) {
   bool points = true;
   for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == ITEM_LATENT) points &= is_point(m, m->items.items[i]->name);
+    if (is_latent(m, m->items.items[i])) points &= is_point(m, m->items.items[i]->name);
   return points;
 }
 
 static const char *draws_text(const Model *m, Compilation *c) {
   bool latents = false;
-  for (int i = 0; i < m->items.count; i++) latents |= m->items.items[i]->kind == ITEM_LATENT;
+  for (int i = 0; i < m->items.count; i++) latents |= is_latent(m, m->items.items[i]);
   if (!latents) return "exact";
   if (all_are_points(m)) return "at one value of the latents a row";
   const char *methods = m->estimator_count > 0 ? ", by the methods below" : "";
@@ -268,7 +268,7 @@ static void print_objective(Text *out, const Model *m, const Graph *train) {
   for (int i = 0; i < train->output_count; i++)
     if (train->outputs[i].role == OUTPUT_TERM)
       add_row(c, &table, train->outputs[i].name, term_text(m, c, train->outputs[i].name), NULL, NULL);
-  const char *word = has_objective(m) ? "" : all_are_points(m) ? " log_joint (default)" : " elbo (default)";
+  const char *word = has_objective(m) ? "" : joint_by_default(m) ? " log_joint (default)" : " elbo (default)";
   text_append(out, "\nobjective%s, maximised, nats a datum\n", word);
   print_rows(out, table.rows, table.count, 0);
   Rows closed = {0};
@@ -295,7 +295,7 @@ static void print_variables(Text *out, const Model *m) {
   Rows latents = {0}, data = {0}, methods = {0};
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind != ITEM_LATENT) continue;
+    if (!is_latent(m, item)) continue;
     const char *type = arena_printf(c, "%s : %s", item->name, one_line(c, item->type->span));
     add_row(c, &latents, type, statement_text(m, ITEM_PRIOR, item->name), statement_text(m, ITEM_POSTERIOR, item->name),
             NULL);
@@ -412,7 +412,7 @@ static void print_cost(Text *out, const Model *m, const Plan *plan, long batch) 
 }
 
 static long batch_of(const Model *m, long wanted) {
-  return wanted > 0 ? wanted : m->training.batch > 0 ? m->training.batch : 128;
+  return wanted > 0 ? wanted : m->trainings[0].batch > 0 ? m->trainings[0].batch : 128;
 }
 
 bool explain(Text *out, Model *m, long batch) {

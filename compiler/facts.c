@@ -156,6 +156,7 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     return between(0x1p-24, 1 - 0x1p-24, true); /* its smallest and its largest value */
   if (is_placeholder(node->op)) return node->facts;
   if (node->op == IR_setting) {
+    if (node->index == SETTING_MORE_WHERE || node->index == SETTING_MORE_ELSE) return between(-1, 1, true);
     bool counts_rows = node->index == SETTING_ROWS_IN_BATCH || node->index == SETTING_TOTAL_ROWS;
     Facts f = between(counts_rows ? 1 : 0, most_rows, true);
     f.integer = true;
@@ -375,6 +376,15 @@ static Facts facts_of_convolution(const Graph *graph, const Node *node) {
   return repeated_sum(with_zeros(product_of(node->operands[0]->facts, node->operands[1]->facts)), count);
 }
 
+/* The bits of members, without their weights. */
+static Facts facts_of_slice(const Node *node) {
+  const Node *x = node->operands[0];
+  bool members = x->op == IR_top_k_members || x->op == IR_sparsemap_members;
+  bool bits = members && node->dim == x->shape.rank - 1 &&
+              node->start + (long)node->shape.dims[node->dim].size < (long)x->shape.dims[node->dim].size;
+  return bits ? boolean : x->facts;
+}
+
 static Facts facts_of_cumsum(const Node *node) {
   Facts a = node->operands[0]->facts;
   Facts f = hull(repeated_sum(a, INFINITY), node->exclusive ? with_zeros(a) : a);
@@ -391,7 +401,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_expand:
   case IR_reshape:
   case IR_permute:
-  case IR_slice:
+  case IR_slice: return facts_of_slice(node);
   case IR_spread:
   case IR_stop:
   case IR_max_of:
@@ -420,6 +430,9 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
     f.finite = a.finite && weight.finite;
     return f;
   }
+  case IR_sparsemap_slope: return anything(a.finite && node->operands[1]->facts.finite);
+  case IR_top_k_members:
+  case IR_sparsemap_members: return between(0, 1, a.finite);
   case IR_sparsemax:
   case IR_entmax: return between(0, 1, a.finite);
   case IR_contract: return facts_of_contract(graph, node);

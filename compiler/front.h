@@ -37,8 +37,11 @@ struct Model {
   int dim_count, dim_depth;
   Signature signature;
   struct ParameterSource *sources, *row_sources; /* parallel to the parameters, to the row states */
-  Training training;
+  Training *trainings;                           /* stages, in order: at least one */
+  int training_count;
   int samples;
+  Name *hidden; /* evaluate { hide = ...; } */
+  int hidden_count;
   struct KlRecord *kl_records; /* filled with the notes */
   int kl_record_count;
   struct Acceptance { /* a value of which it could not be proved that it lies in the support asked for */
@@ -86,8 +89,10 @@ Graph *derive(Model *, ProgramKind);
 bool has_objective(const Model *);
 /* differentiate: appends the train program's adjoints of every parameter, as outputs. */
 void add_gradients(const Model *, Graph *);
-/* Reads the train block into model->training. */
+/* Reads the train blocks into model->trainings. */
 void read_training(Model *);
+/* Reports what a stage wants to keep the best of and evaluation does not report. */
+void check_kept(const Model *, const Graph *evaluate);
 
 /* ---- values -------------------------------------------------------------------------------------------------- */
 
@@ -203,6 +208,7 @@ typedef struct Summed {
   Value weight;  /* with an axis: the probability of each member */
   Node *members; /* the latent's value */
   Node *score;   /* log probability of the draw, a variable; NULL: none */
+  bool whole;    /* these are all the values it may have */
 } Summed;
 
 typedef struct Callee { /* functions and layers being called */
@@ -249,6 +255,7 @@ typedef struct Elaborator {
   bool scoring;   /* expectations taken now are differentiated by scores, too: those of the objective */
   bool redrawing; /* the second draw of what is its own critic */
   Span site;      /* the author's call around shipped library text being walked: what IR nodes are said to come from */
+  bool measuring; /* inside a metric: partly latent data are the data themselves (missing.c) */
   bool describe;  /* append to the model's notes how each KL is taken */
 } Elaborator;
 
@@ -340,6 +347,7 @@ void restart_layer_counts(Elaborator *, const char *network);
 Value model_value(Elaborator *, Item *, Span use); /* a model-level name: data, latent, param, let, ... */
 Value make_parameter(Elaborator *, Name, const char *full_name, const TypeExpr *, const Expr *init, Span);
 Value lookup(Elaborator *, Name, Span);
+Value data_value(Elaborator *, const Item *);
 int data_index(Elaborator *, const Item *); /* in the signature, entered on first use; -1 after reporting */
 void scope_bind(Elaborator *, Scope *, Name, Value, Span);
 Scope *scope_new(Elaborator *, Scope *parent);
@@ -453,6 +461,10 @@ typedef struct PosteriorDraw {
 } PosteriorDraw;
 /* exact.c */
 Value draw_exact(Elaborator *, const PosteriorDraw *);
+/* A family with a field `members` lists what is not 0 of it, and is summed out without a method. */
+bool declares_members(const Value *d);
+/* The log density of such a posterior at the latent itself; *known: it is one. */
+Value log_density_of_member(Elaborator *, Name latent, const Value *d, bool *known);
 /* NULL unless it is summed out exactly. */
 const Summed *find_summed(const Elaborator *, Name latent);
 typedef struct MemberList { /* all values of a latent */
@@ -463,10 +475,12 @@ typedef struct MemberList { /* all values of a latent */
 bool latent_members(Elaborator *, const PosteriorDraw *, MemberList *);
 Value member_probabilities(Elaborator *, const PosteriorDraw *, const MemberList *); /* [count] */
 /* An axis of so many members; weights [members], or NULL. -1 after reporting. */
-int members_axis(Elaborator *, const PosteriorDraw *, double members, Node *weights);
+int members_axis(Elaborator *, const PosteriorDraw *, Dim members, Node *weights);
 /* The weighted sum along the latent's axis, if the value has it. */
 Value sum_members(Elaborator *, Value, const Summed *);
 
+/* derive.c: a value of each row, times what the row counts for under `balance`. */
+Value balanced(Elaborator *, Value, Span);
 /* The objective's value in an elaborator's walk, which reports and outputs nothing; NULL after an error. */
 Node *objective_value(Elaborator *);
 
@@ -490,11 +504,38 @@ bool check_method(Elaborator *, const Item *posterior, const Value *d);
 /* For explain: how the gradient of an expectation is taken. */
 void note_estimator(Elaborator *, Name latent, const char *text);
 bool is_relaxed(const Model *, Name latent);
-bool is_summed_out(const Model *, Name latent);                 /* exactly, or `by sum_and_sample` */
-bool has_relaxed(const Model *);                                /* some latent is */
+bool is_point_where_known(const Model *,
+                          Name latent);         /* partly latent: its posterior is taken together with what is known */
+bool is_summed_out(const Model *, Name latent); /* exactly, or `by sum_and_sample` */
+bool has_relaxed(const Model *);                /* some latent is */
 bool node_depends_on(const Node *, const Node *on, bool *seen); /* seen: by id */
 /* The objective may not depend on index() of a relaxed draw. */
 bool check_soft_indices(Elaborator *, const Node *objective);
+
+/* ---- missing.c -------------------------------------------------------------------------------------------------- */
+
+bool may_be_missing(const Item *);                  /* data declared missing_ok */
+bool is_partly_latent(const Model *, const Item *); /* and with a posterior */
+bool is_latent(const Model *, const Item *);        /* at least partly */
+/* 1 for each entry that is there; one for all of a category's or subset's last dim. */
+Value observed_mask(Elaborator *, const Item *, Span);
+/* The data with some value of their support where there is none: for densities that are then dropped. */
+Value filled_data(Elaborator *, const Item *, Span);
+/* `there` (one value an event) where data are observed. */
+Value where_observed(Elaborator *, const Item *, Value there, Value elsewhere, Span);
+/* The data's value where there is one, as d sees it, and z elsewhere. */
+Value known_where_observed(Elaborator *, const Item *, const Value *d, Value z, Span);
+/* A posterior over categories or coins whose probabilities are 0 and 1 where the value is known. False: not of such. */
+bool posterior_where_missing(Elaborator *, const Item *, const Value *d, Value *both);
+bool check_missing_ok(Elaborator *, const Item *);
+bool check_entries_drop(Elaborator *, const Item *, const Value *d, const Support *);
+/* No NaN of missing data may reach an objective. */
+bool check_missing_asked(Elaborator *, const Node *);
+/* What a metric is the mean of: 1 for rows that have all the data it mentions, a number if it is of all rows. The
+ * metric's value becomes 0 on the others. */
+bool rows_of_metric(Elaborator *, Value *, Value *rows, Span);
+/* In a metric: data, or a let that mentions them, that mean their own value and not inference's. */
+bool is_measured(const Elaborator *, const Item *);
 
 /* ---- categories.c ---------------------------------------------------------------------------------------------- */
 
@@ -583,8 +624,11 @@ typedef struct ElboOptions {
   KlMethod kl;
   Value kl_weight;
   bool closed_log_lik;
+  bool joint; /* the log joint: nothing is taken off for posteriors */
 } ElboOptions;
 ElboOptions elbo_defaults(const Model *);
+/* Without a word about the objective it is the ELBO, unless some latent is a point (LANGUAGE rule 20). */
+bool joint_by_default(const Model *);
 void elbo_terms(Elaborator *, const ElboOptions *, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
 

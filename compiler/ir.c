@@ -15,7 +15,8 @@ const OpInfo op_table[OP_COUNT] = {
 #undef OP
 };
 
-const char *const setting_names[SETTING_COUNT] = {"epoch", "step", "rows_in_batch", "total_rows"};
+const char *const setting_names[SETTING_COUNT] = {"epoch",      "step",       "rows_in_batch",
+                                                  "total_rows", "more_where", "more_else"};
 
 const char *const output_role_names[OUTPUT_ROLE_COUNT] = {
     "objective", "term", "metric",       "value",    "gradient",    "state",   "initial", "export",

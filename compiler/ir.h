@@ -81,7 +81,7 @@ struct Node {
   int index;               /* parameter, data, noise, setting, state, carried, captured, inner_noise, repeat_result */
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
-  long start;              /* slice, pad; subset_moments, subset_draw: m */
+  long start;              /* slice, pad; LINE ops whose m is no operand's length: m */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed; spread: once, underivable */
   unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
   unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried,
@@ -101,6 +101,8 @@ typedef enum SettingKind {
   SETTING_STEP,
   SETTING_ROWS_IN_BATCH,
   SETTING_TOTAL_ROWS,
+  SETTING_MORE_WHERE, /* what a row counts for beyond 1 in a stage that balances: where that is true, */
+  SETTING_MORE_ELSE,  /* where it is false */
   SETTING_COUNT
 } SettingKind;
 extern const char *const setting_names[SETTING_COUNT];
@@ -123,6 +125,7 @@ typedef struct DataInput {
   bool missing_ok;
   long categories; /* 0, or the length of the one-hot vectors that its labels become */
   long most;       /* 0, or how many ones a line may hold: subset(most) */
+  long gathered;   /* 0, or how many rows of the file, drawn afresh each time, a datum has: along the first dim */
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
@@ -199,6 +202,8 @@ typedef enum OutputRole {
   OUTPUT_ROW_NEXT,     /* its value from this step on */
   OUTPUT_ROW_INITIAL,  /* raw initial value */
   OUTPUT_SUPPORT,      /* index of a support axis: its weights, for each row; made by the scheduler */
+  OUTPUT_SHARE,        /* per-step scalar: of the rows, the share that the metric of this name is a mean of; the metric
+                          itself is 0 on the others */
   OUTPUT_NEXT,         /* in the body of a loop alone: the next value of what is carried */
   OUTPUT_ROLE_COUNT
 } OutputRole;
@@ -292,7 +297,7 @@ Node *build_place(Graph *, Node *, int v);
 Node *build_first_max_mask_over(Graph *, Node *, unsigned axis);
 Node *build_top_mask_over(Graph *, Node *x, Node *k,
                           unsigned dims_mask);             /* dims trailing; k: of the dims before them */
-Node *build_line(Graph *, Op, Node **operands, long most); /* a LINE op; most: m of subset_moments and subset_draw */
+Node *build_line(Graph *, Op, Node **operands, long most); /* a LINE op; most: m where it is no operand's length */
 Node *build_contract(Graph *, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
                      const int *labels_out, unsigned summed_axes);
 Node *build_diagonal(Graph *, Node *);

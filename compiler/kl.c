@@ -183,7 +183,11 @@ static bool kl_by_draw(Elaborator *e, KlPair *pair, Value *result) {
   const Value *pair_of[2] = {pair->q, pair->p};
   Value log_density[2];
   for (int i = 0; i < 2; i++) {
-    log_density[i] = distribution_field(e, pair_of[i], "log_pdf", &z, &pair->shape, pair_of[i]->span, &missing[i]);
+    bool member = false;
+    if (i == 0) log_density[i] = log_density_of_member(e, pair->latent, pair->q, &member);
+    missing[i] = false;
+    if (!member)
+      log_density[i] = distribution_field(e, pair_of[i], "log_pdf", &z, &pair->shape, pair_of[i]->span, &missing[i]);
     if (missing[i]) {
       report_no_density(e, pair_of[i]);
       return true;

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SPM_DOUBLE
+#include "../runtime/kernels.h"
+#include "../runtime/sparse.h"
 #include "ir_parts.h"
 
 /* --- the largest --- */
@@ -70,6 +73,68 @@ static void projection_values(Op op, long n, const double *x, double alpha, doub
   double threshold = op == IR_sparsemax ? sparsemax_threshold(n, x) : entmax_threshold(n, x, alpha);
   for (long i = 0; i < n; i++)
     out[i] = isnan(sum) ? NAN : pow(fmax((alpha - 1) * x[i] - threshold, 0), 1 / (alpha - 1));
+}
+
+/* --- sparse distributions over bit vectors --- */
+
+/* Sets of turned bits of the best vector, the cheapest first: those without the next bit and those with it, the m
+ * cheapest of them. A set costs the sum of its |score|; turned: [2 m][n]. */
+static long cheapest_sets(long n, long m, const double *t, double *costs, bool *turned) {
+  long count = 1;
+  costs[0] = 0;
+  memset(turned, 0, sizeof *turned * (size_t)n);
+  for (long i = 0; i < n; i++) {
+    for (long j = 0; j < count; j++) {
+      memcpy(turned + (count + j) * n, turned + j * n, sizeof *turned * (size_t)n);
+      turned[(count + j) * n + i] = true;
+      costs[count + j] = costs[j] + fabs(t[i]);
+    }
+    count *= 2;
+    for (long j = 1; j < count; j++) /* by insertion: equals stay in order */
+      for (long k = j; k > 0 && costs[k] < costs[k - 1]; k--) {
+        double cost = costs[k];
+        costs[k] = costs[k - 1];
+        costs[k - 1] = cost;
+        for (long b = 0; b < n; b++) {
+          bool bit = turned[k * n + b];
+          turned[k * n + b] = turned[(k - 1) * n + b];
+          turned[(k - 1) * n + b] = bit;
+        }
+      }
+    if (count > m) count = m;
+  }
+  return count;
+}
+
+/* The sparsemax of the scores of the m best vectors, which are minus their costs. */
+static void top_k_values(long n, long m, const double *t, double *out) {
+  double *costs = malloc(sizeof *costs * (size_t)(2 * m));
+  bool *turned = malloc(sizeof *turned * (size_t)(2 * m * n));
+  double sum = 0;
+  for (long i = 0; i < n; i++) sum += t[i];
+  for (long i = 0; i < m * (n + 1); i++) out[i] = i % (n + 1) < n && costs && turned && isfinite(sum) ? 0 : NAN;
+  long count = costs && turned && isfinite(sum) ? cheapest_sets(n, m, t, costs, turned) : 0;
+  for (long j = 0; j < count; j++) costs[j] = -costs[j];
+  double threshold = count > 0 ? sparsemax_threshold(count, costs) : 0;
+  for (long j = 0; j < m && count > 0; j++) {
+    double *line = out + j * (n + 1);
+    line[n] = j < count ? fmax(costs[j] - threshold, 0) : 0;
+    for (long i = 0; i < n && line[n] > 0; i++) line[i] = (t[i] > 0) != turned[j * n + i];
+  }
+  free(costs);
+  free(turned);
+}
+
+/* Which members an active set ends with depends on its path, so there is one text of it: the kernel's, in double.
+ * tests/test_sparse.c holds it to closed forms. */
+static void sparsemap_values(const Node *node, long n, long m, const double *const *operands, double *out) {
+  bool slope = node->op == IR_sparsemap_slope;
+  long d = slope ? n - 1 : n;
+  double *room = malloc(sizeof *room * (size_t)spm_members_room(d, d + 1, spm_sparsemap_room(d)));
+  for (long i = 0; room == NULL && i < (slope ? d : (d + 1) * (d + 1)); i++) out[i] = NAN;
+  if (room != NULL && slope) spm_sparsemap_slope_d(n, m, out, room, operands[0], operands[1]);
+  if (room != NULL && !slope) spm_sparsemap_members_d(n, m, out, room, operands[0], operands[1]);
+  free(room);
 }
 
 /* --- subsets --- */
@@ -179,6 +244,10 @@ void line_values(const Node *node, const double *const *operands, double *out) {
     projection_values(node->op, n, operands[0], 2, out);
   else if (node->op == IR_entmax)
     projection_values(node->op, n, operands[0], operands[1][0], out);
+  else if (node->op == IR_top_k_members)
+    top_k_values(n, node->start, operands[0], out);
+  else if (node->op == IR_sparsemap_members || node->op == IR_sparsemap_slope)
+    sparsemap_values(node, n, line_few(node->op, node->operands, node->start), operands, out);
   else if (node->op == IR_cholesky)
     cholesky_values(n, operands[0], out);
   else

@@ -35,10 +35,18 @@ static bool is_support_map(const Item *posterior) {
   return false;
 }
 
-static const Method *method_of(const Item *posterior) {
+/* As written: a family is told by the name of the call. */
+static bool lists_members(const Model *m, const Item *posterior) {
+  const Expr *x = posterior->expr;
+  const Item *family =
+      !posterior->is_point && x->kind == EXPR_CALL ? library_find(m, ITEM_DISTRIBUTION, x->name) : NULL;
+  return family && distribution_find_field(family, "members");
+}
+
+static const Method *method_of(const Model *m, const Item *posterior) {
   static const Method exact = {"exact", draw_exact};
   if (posterior->by) return find_method(posterior->by);
-  return is_support_map(posterior) ? &exact : NULL;
+  return is_support_map(posterior) || lists_members(m, posterior) ? &exact : NULL;
 }
 
 const Expr *posterior_expression(Elaborator *e, const Item *posterior) {
@@ -55,7 +63,7 @@ const Expr *posterior_expression(Elaborator *e, const Item *posterior) {
 
 static bool is_by(const Model *m, Name latent, const char *name) {
   const Item *posterior = model_find(m, ITEM_POSTERIOR, latent);
-  const Method *method = posterior ? method_of(posterior) : NULL;
+  const Method *method = posterior ? method_of(m, posterior) : NULL;
   return method && strcmp(method->name, name) == 0;
 }
 
@@ -63,6 +71,10 @@ bool is_relaxed(const Model *m, Name latent) { return is_by(m, latent, "relaxed"
 
 bool is_summed_out(const Model *m, Name latent) {
   return is_by(m, latent, "exact") || is_by(m, latent, "sum_and_sample");
+}
+
+bool is_point_where_known(const Model *m, Name latent) {
+  return is_summed_out(m, latent) || is_by(m, latent, "score_function");
 }
 
 bool has_relaxed(const Model *m) {
@@ -120,7 +132,7 @@ static bool check_named(Elaborator *e, const Expr *by) {
 
 bool check_method(Elaborator *e, const Item *posterior, const Value *d) {
   if (posterior->by) return check_named(e, posterior->by);
-  if (is_support_map(posterior)) return true;
+  if (is_support_map(posterior) || lists_members(e->model, posterior)) return true;
   bool discrete = is_discrete(e, d);
   if (!discrete && !has_atoms(d)) return true;
   Diagnostic *x = error_at(e->c, "method", posterior->span,
@@ -288,7 +300,7 @@ void note_estimator(Elaborator *e, Name latent, const char *text) {
 
 Value posterior_draw(Elaborator *e, const Item *posterior, const Item *latent, const Value *d, const Shape *shape,
                      unsigned axes, Span span) {
-  const Method *method = method_of(posterior);
+  const Method *method = method_of(e->model, posterior);
   if (!method) return distribution_sample(e, d, latent->name, shape, axes, span);
   PosteriorDraw draw = {posterior, latent, d, shape, axes};
   return method->draw(e, &draw);

@@ -64,7 +64,9 @@ static bool check_options(Elaborator *e, const Expr *by, const char *options) {
 /* A line search asks for the gradient of the very value it sees. */
 static bool check_optimiser(Elaborator *e, const PosteriorDraw *p) {
   bool fits = e->program == PROGRAM_FIT || e->program == PROGRAM_FIT_NEW;
-  bool whole = e->program == PROGRAM_TRAIN && strcmp(e->model->training.optimizer, "lbfgs") == 0;
+  bool whole = false;
+  for (int i = 0; e->program == PROGRAM_TRAIN && i < e->model->training_count; i++)
+    whole |= strcmp(e->model->trainings[i].optimizer, "lbfgs") == 0;
   if (!fits && !whole) return true;
   Diagnostic *x = error_at(e->c, "estimator", p->posterior->by->span,
                            "`%s` estimates the gradient and lbfgs follows that of one value: they do not go together",
@@ -192,7 +194,7 @@ Value draw_sum_and_sample(Elaborator *e, const PosteriorDraw *p) {
   place(e, p->d->span);
   Node *rows, *weights;
   choose_members(e, p, probability.node, k, &rows, &weights);
-  int v = members_axis(e, p, k + 1, weights);
+  int v = members_axis(e, p, dim_number(k + 1), weights);
   if (v < 0) return value_error();
   Value z = value_tensor(build_pick(g, member_values(g, rows, &all, p->shape), v), 0, p->d->span);
   Value weight = value_tensor(build_pick(g, weights, v), 0, p->d->span);
@@ -252,6 +254,7 @@ typedef struct Signal {
   Value surplus; /* its own members, if it has any, weighted */
   Node *reward;  /* the objective's derivative in the score: reward x weight / (rows x samples) */
   Node *critic;  /* the same of the second draw */
+  Value drawn;   /* 1 on rows where the latent is not known, all of it */
   bool learns;   /* the baseline has parameters of its own */
 } Signal;
 
@@ -260,13 +263,20 @@ static Value sum_everything(Elaborator *e, Value v) {
   return value_tensor(build_sum_over(e->graph, v.node, v.node->axes), v.mapped, v.span);
 }
 
-/* The expectation without scores: over members and samples, and the mean over rows. */
+/* As of a term of the objective: over members and samples, and the mean over rows. */
 static Value plain_mean(Elaborator *e, Value v) {
-  bool scoring = e->scoring;
-  e->scoring = false;
-  v = mean_over_batch(e, v, v.span);
-  e->scoring = scoring;
-  return v;
+  if (v.kind == VALUE_TENSOR) v = balanced(e, v, v.span);
+  return mean_over_batch(e, v, v.span);
+}
+
+static Value drawn_rows(Elaborator *e, Name latent, unsigned axes, Span span) {
+  const Item *item = model_find_declaration(e->model, latent);
+  Node *every = build_spread(e->graph, build_constant(e->graph, 1), axes & AXIS_DATUM);
+  if (item->kind != ITEM_DATA) return value_tensor(every, 0, span);
+  Value there = observed_mask(e, item, span);
+  if (there.kind == VALUE_ERROR) return there;
+  double entries = (double)shape_size(&there.node->shape);
+  return apply2(e, IR_less, sum_all(e, there, span), value_number(entries), span);
 }
 
 static Value stopped_node(Elaborator *e, Node *node, Span span) {
@@ -280,12 +290,14 @@ static Value running_baseline(Elaborator *e, const Signal *s) {
   Shape scalar = {0};
   int index = state_index(e, name, &scalar, 0);
   Value state = value_tensor(build_state(e->graph, index), 0, span);
-  Value mean = sum_everything(e, value_tensor(s->reward, 0, span));
+  Value sum = sum_everything(e, apply2(e, IR_mul, value_tensor(s->reward, 0, span), s->drawn, span));
+  Value share = plain_mean(e, s->drawn), some = apply2(e, IR_less, value_number(0), share, span);
   Value step = value_tensor(build_setting(e->graph, SETTING_STEP), 0, span);
   Value rate = apply2(e, IR_div, value_number(1), apply2(e, IR_add, step, value_number(1), span), span);
   rate = apply2(e, IR_max, rate, value_number(1 - s->baseline.decay), span);
-  Value next = apply2(e, IR_mul, rate, apply2(e, IR_sub, mean, state, span), span);
-  next = apply2(e, IR_add, state, next, span);
+  Value off = apply2(e, IR_sub, apply2(e, IR_div, sum, share, span), state, span);
+  Value next = apply2(e, IR_add, state, apply2(e, IR_mul, rate, off, span), span);
+  next = apply3(e, IR_select, some, next, state, span);
   if (next.kind == VALUE_TENSOR) update_state(e, index, next.node);
   return plain_mean(e, apply2(e, IR_mul, state, s->surplus, span));
 }
@@ -386,8 +398,9 @@ static Value learned_baseline(Elaborator *e, Signal *s, const Node *objective, V
   Node *node = baseline_value(e, s);
   if (!node) return value_error();
   Value own = value_tensor(hold_model(e, objective, node, &s->learns), 0, span);
-  Value product = sum_everything(e, apply2(e, IR_mul, stopped_node(e, s->reward, span), own, span));
-  Value square = plain_mean(e, apply2(e, IR_mul, own, own, span));
+  Value counted = apply2(e, IR_mul, own, s->drawn, span);
+  Value product = sum_everything(e, apply2(e, IR_mul, stopped_node(e, s->reward, span), counted, span));
+  Value square = plain_mean(e, apply2(e, IR_mul, own, counted, span));
   *distance = apply2(e, IR_sub, square, apply2(e, IR_mul, value_number(2), product, span), span);
   if (distance->kind == VALUE_TENSOR) distance->node = hold_model(e, objective, distance->node, &s->learns);
   return plain_mean(e, apply2(e, IR_mul, stopped_node(e, own.node, span), s->surplus, span));
@@ -494,6 +507,7 @@ Node *add_baselines(Elaborator *e, Node *objective) {
     Node *score = s->latent->score;
     differentiate(e->graph, objective, &score, 1, &s->reward);
     s->reward = build_stop(e->graph, s->reward);
+    s->drawn = drawn_rows(e, s->latent->latent, score->axes, s->baseline.span);
     count++;
   }
   if (!second_draws(e, signals, count)) return NULL;

@@ -37,7 +37,14 @@
  * -1e30 and 0 where j > n.                                        5 m
  * subset_moments_slope(n, m, out, room, a, c, g)  out [2, n]: adjoints of a and c for those g [2, m]. (2 n + 7) m + 4
  * subset_inclusion(n, m, out, room, a, weight)  sum over j of weight[j] P(k in S | size j).    (n + 3) m + 2
- * subset_draw(n, m, out, room, a, u, size)      ones for the members drawn, at most m - 1.      (n + 2) m */
+ * subset_draw(n, m, out, room, a, u, size)      ones for the members drawn, at most m - 1.      (n + 2) m
+ *
+ * Sparse distributions over bit vectors (sparse.h); a member is a line of its bits and its weight, `room` is memory of
+ * spm_members_room reals:
+ * top_k_members(n, m, out, room, scores)        out [m, n + 1]; lines of 0 where the support is smaller than m
+ * sparsemap_members(n, m, out, room, scores, start)  out [n + 1, n + 1], with at most m bits set in a member
+ * sparsemap_slope(n, m, out, room, table, g)    out [n - 1]: adjoint of the scores for those g of the weights in a table
+ * [m, n] of sparsemap_members */
 #ifndef SPM_KERNELS_H
 #define SPM_KERNELS_H
 

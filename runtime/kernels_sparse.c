@@ -1,7 +1,9 @@
-/* Top-k sparsemax and SparseMAP over bit vectors. See sparse.h. */
+/* Top-k sparsemax and SparseMAP over bit vectors. See sparse.h; as kernels on tables of reals, kernels.h. */
+#include "kernels.h"
 #include "sparse.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 static int sparse_finite(long d, const real *scores) {
@@ -95,7 +97,7 @@ long SPM_K(top_k_sparsemax)(long d, long k, const real *scores, spm_word *member
       if ((scores[i] > 0) != spm_sparse_bit(list.turned + j * words, i)) sparse_put(member, i, 1);
     weights[j] = (real)(threshold - list.costs[j]);
   }
-  if (report) *report = (struct spm_sparse_report){0.0, 1, count < k || (d < 62 && (1ll << d) <= k)};
+  if (report) *report = (struct spm_sparse_report){0.0, 1, count, count < k || (d < 62 && (1ll << d) <= k)};
   return count;
 }
 
@@ -253,20 +255,23 @@ static double sparse_select(double *x, long n, long k) {
   return x[k];
 }
 
+/* Bits whose worths rounding alone tells apart count as equal: at the optimum all that are not settled are. */
+static const double sparse_equal = 1e-12;
+
 /* The best bit vector for worths h (+ shift a bit): `best`, how many bits it has, and what the budget's last bit is
  * worth above the shift, or minus the shift where the budget does not bind. */
 static long sparse_oracle(struct sparse_set *s, const double *h, double *price) {
   long positive = 0, taken = 0;
-  for (long i = 0; i < s->d; i++) positive += h[i] + s->shift > 0.0;
+  for (long i = 0; i < s->d; i++) positive += h[i] + s->shift > sparse_equal;
   *price = -s->shift;
   if (positive > s->budget) {
     memcpy(s->sorted, h, (size_t)s->d * sizeof *h);
     *price = s->budget > 0 ? sparse_select(s->sorted, s->d, s->budget - 1) : INFINITY;
   }
-  for (long i = 0; i < s->d; i++) taken += s->best[i] = h[i] > *price;
+  for (long i = 0; i < s->d; i++) taken += s->best[i] = h[i] > *price + sparse_equal;
   if (positive > s->budget) /* among equals the first */
     for (long i = 0; i < s->d && taken < s->budget; i++)
-      if (h[i] == *price) taken += s->best[i] = 1;
+      if (!s->best[i] && h[i] >= *price - sparse_equal) taken += s->best[i] = 1;
   if (s->budget == 0) *price = 0.0;
   return taken;
 }
@@ -326,17 +331,20 @@ static double sparse_residual(struct sparse_set *s, double *gap) {
   return worst > *gap ? worst : *gap;
 }
 
-/* What a binding budget takes away from every score is taken from them beforehand. */
-static void sparse_start(struct sparse_set *s, const real *scores) {
+/* The first member is the best by `start`. What a binding budget takes away from every score is taken from them
+ * beforehand. */
+static void sparse_start(struct sparse_set *s, const real *scores, const real *start) {
   double price;
-  for (long i = 0; i < s->d; i++) s->t[i] = (double)scores[i];
   s->shift = 0.0;
+  for (long i = 0; i < s->d; i++) s->h[i] = (double)start[i];
+  sparse_oracle(s, s->h, &price);
+  memcpy(sparse_member(s, 0), s->best, (size_t)s->d);
+  for (long i = 0; i < s->d; i++) s->t[i] = (double)scores[i];
   sparse_oracle(s, s->t, &price);
   if (price > 0.0) {
     for (long i = 0; i < s->d; i++) s->t[i] -= price;
     s->shift = price;
   }
-  memcpy(sparse_member(s, 0), s->best, (size_t)s->d);
   s->count = 0;
   sparse_grow(s);
   s->p[0] = 1.0;
@@ -380,17 +388,17 @@ static long sparse_give(const struct sparse_set *s, spm_word *members, real *wei
   return kept;
 }
 
-long SPM_K(sparsemap)(long d, long budget, const real *scores, spm_word *members, real *weights,
+long SPM_K(sparsemap)(long d, long budget, const real *scores, const real *start, spm_word *members, real *weights,
                       struct spm_sparse_report *report, void *work) {
   double residual = 0.0;
   int found;
   if (d < 1 || budget < 0) return SPM_SPARSE_BAD_SIZE;
-  if (!sparse_finite(d, scores)) return SPM_SPARSE_NOT_FINITE;
+  if (!sparse_finite(d, scores) || !sparse_finite(d, start)) return SPM_SPARSE_NOT_FINITE;
   struct sparse_set s = sparse_set_at(d, budget, work);
-  sparse_start(&s, scores);
+  sparse_start(&s, scores, start);
   const long rounds = sparse_run(&s, &residual, &found);
   const long count = sparse_give(&s, members, weights);
-  if (report) *report = (struct spm_sparse_report){residual, rounds, found};
+  if (report) *report = (struct spm_sparse_report){residual, rounds, count, found};
   return found ? count : SPM_SPARSE_NOT_FOUND;
 }
 
@@ -433,9 +441,61 @@ long SPM_K(sparsemap_rows)(long rows, long d, long budget, const real *scores, s
                            long *counts, struct spm_sparse_report *reports, void *work) {
   const long most = d + 1, size = most * spm_sparse_words(d);
   for (long row = 0; row < rows; row++) {
-    counts[row] = SPM_K(sparsemap)(d, budget, scores + row * d, members + row * size, weights + row * most,
-                                   reports ? reports + row : 0, work);
+    counts[row] = SPM_K(sparsemap)(d, budget, scores + row * d, scores + row * d, members + row * size,
+                                   weights + row * most, reports ? reports + row : 0, work);
     if (counts[row] < 0) return row;
   }
   return -1;
+}
+
+/* --- tables of reals: a line a member, its bits and then its weight --- */
+
+static void *sparse_aligned(void *memory) {
+  const uintptr_t size = sizeof(double);
+  return (void *)(((uintptr_t)memory + size - 1) / size * size);
+}
+
+/* `count` members, and lines of 0 up to `most`; without a result, weights that are NaN. */
+static void sparse_table(long d, long most, long count, const spm_word *members, const real *weights, real *out) {
+  for (long j = 0; j < most; j++, out += d + 1) {
+    for (long i = 0; i < d; i++) out[i] = (real)(j < count && spm_sparse_bit(members + j * spm_sparse_words(d), i));
+    out[d] = count < 0 ? (real)NAN : j < count ? weights[j] : (real)0.0;
+  }
+}
+
+void SPM_K(top_k_members)(long n, long m, real *out, real *room, const real *scores) {
+  char *memory = sparse_aligned(room);
+  void *work = memory + (size_t)(m * spm_sparse_words(n)) * sizeof(spm_word);
+  spm_word *members = (spm_word *)(void *)memory;
+  real *weights = (real *)(void *)((char *)work + spm_top_k_room(n, m));
+  const long count = SPM_K(top_k_sparsemax)(n, m, scores, members, weights, 0, work);
+  sparse_table(n, m, count, members, weights, out);
+}
+
+void SPM_K(sparsemap_members)(long n, long m, real *out, real *room, const real *scores, const real *start) {
+  char *memory = sparse_aligned(room);
+  void *work = memory + (size_t)((n + 1) * spm_sparse_words(n)) * sizeof(spm_word);
+  spm_word *members = (spm_word *)(void *)memory;
+  real *weights = (real *)(void *)((char *)work + spm_sparsemap_room(n));
+  struct spm_sparse_report report;
+  long count = SPM_K(sparsemap)(n, m, scores, start, members, weights, &report, work);
+  if (count == SPM_SPARSE_NOT_FOUND) count = report.kept; /* feasible, and as good as it could be made */
+  sparse_table(n, n + 1, count, members, weights, out);
+}
+
+void SPM_K(sparsemap_slope)(long n, long m, real *out, real *room, const real *table, const real *adjoints) {
+  const long d = n - 1, words = spm_sparse_words(d);
+  char *memory = sparse_aligned(room);
+  void *work = memory + (size_t)(m * words) * sizeof(spm_word);
+  spm_word *members = (spm_word *)(void *)memory;
+  real *kept = (real *)(void *)((char *)work + spm_sparsemap_room(d));
+  long count = 0;
+  for (long j = 0; j < m; j++) {
+    const real *line = table + j * n;
+    if (line[d] == 0) continue;
+    for (long i = 0; i < d; i++) sparse_put(members + count * words, i, line[i] != 0);
+    kept[count++] = adjoints[j];
+  }
+  if (SPM_K(sparsemap_back)(d, count, members, kept, out, work) == 0) return;
+  for (long i = 0; i < d; i++) out[i] = (real)NAN;
 }

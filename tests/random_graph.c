@@ -289,6 +289,15 @@ static void grow_line(Generator *g, Op op) {
     add(g, build_line(g->graph, op, (Node *[]){sum}, 0), 16);
   }
   if (op == IR_sparsemax) add(g, build_line(g->graph, op, &x, 0), 1);
+  if (op == IR_top_k_members && x->shape.rank < 4)
+    add(g, build_line(g->graph, op, &x, 1 + random_below(&g->random, 4)), 1);
+  if (op == IR_sparsemap_members && x->shape.rank < 4) {
+    Node *table = build_line(g->graph, op, (Node *[]){x, y}, random_below(&g->random, 4));
+    Shape of_weights = table->shape;
+    of_weights.rank--;
+    Node *slope = build_line(g->graph, IR_sparsemap_slope, (Node *[]){table, tame(g, pick_shaped(g, &of_weights))}, 0);
+    add(g, slope, 8);
+  }
   if (op == IR_entmax) {
     const double alphas[] = {1.5, 1.25, 2.5};
     Node *alpha = build_filled(g->graph, alphas[random_below(&g->random, 3)], &lead);
@@ -569,12 +578,16 @@ RandomInputs *random_inputs(Compilation *c, const Signature *s, uint64_t seed, l
     inputs->states[i] = random_values(c, &random, shape_size(&s->states[i].shape), -1.5, 1.5);
   for (int i = 0; i < s->row_state_count; i++)
     inputs->row_states[i] = random_values(c, &random, rows * shape_size(&s->row_states[i].shape), -1.5, 1.5);
+  inputs->givens = arena_array(c, double *, s->given_count);
+  for (int i = 0; i < s->given_count; i++)
+    inputs->givens[i] = random_values(c, &random, shape_size(&s->givens[i].shape), -1.5, 1.5);
   inputs->bindings = (Bindings){.rows = rows,
                                 .first_row = 3,
                                 .parameters = (const double *const *)inputs->parameters,
                                 .data = (const double *const *)inputs->data,
                                 .states = (const double *const *)inputs->states,
                                 .row_states = (const double *const *)inputs->row_states,
+                                .givens = (const double *const *)inputs->givens,
                                 .settings = {2, 7, (double)rows, 100},
                                 .seed = seed,
                                 .step = 5};

@@ -220,6 +220,7 @@ static Node *instance_line(Instance *t, Op op) {
   Shape lead = x->shape;
   lead.rank--;
   if (op == IR_sparsemax) return build_line(t->graph, op, &x, 0);
+  if (op == IR_top_k_members) return x->shape.rank < MAX_RANK ? build_line(t->graph, op, &x, 3) : NULL;
   if (op != IR_entmax) return NULL;
   Node *alpha = build_filled(t->graph, alphas[random_below(&t->random, 3)], &lead);
   return build_line(t->graph, op, (Node *[]){x, alpha}, 0);

@@ -16,7 +16,7 @@ void spm_sparsemax_d(long n, double *out, const double *in);
 void spm_sparsemax_f(long n, float *out, const float *in);
 void spm_entmax_d(long n, double *out, const double *in, const double *alpha);
 long spm_top_k_sparsemax_f(long, long, const float *, spm_word *, float *, struct spm_sparse_report *, void *);
-long spm_sparsemap_f(long, long, const float *, spm_word *, float *, struct spm_sparse_report *, void *);
+long spm_sparsemap_f(long, long, const float *, const float *, spm_word *, float *, struct spm_sparse_report *, void *);
 
 enum { PROBLEMS = 10000, MOST = 512, MOST_K = 40, MOST_WORDS = MOST / SPM_WORD_BITS };
 
@@ -232,7 +232,7 @@ static long run_top_k(Support *s, const double *t) {
 }
 
 static long run_sparsemap(Support *s, const double *t) {
-  return s->count = spm_sparsemap_d(s->d, current_budget, t, s->members, s->weights, &s->report, s->work);
+  return s->count = spm_sparsemap_d(s->d, current_budget, t, t, s->members, s->weights, &s->report, s->work);
 }
 
 static void random_adjoints(Random *random, long count, double *adjoints) {
@@ -340,12 +340,12 @@ Test(sparse, what_cannot_be_is_refused) {
   Support s = support_room(MOST + 1);
   double t[] = {0.2, NAN, 0.1}, fine[] = {0.2, 0.3, 0.1, 0.4, -0.3, 0.2};
   long counts[2];
-  cr_assert(spm_sparsemap_d(3, 3, t, s.members, s.weights, NULL, s.work) == SPM_SPARSE_NOT_FINITE);
+  cr_assert(spm_sparsemap_d(3, 3, t, t, s.members, s.weights, NULL, s.work) == SPM_SPARSE_NOT_FINITE);
   cr_assert(spm_top_k_sparsemax_d(3, 3, t, s.members, s.weights, NULL, s.work) == SPM_SPARSE_NOT_FINITE);
   t[1] = INFINITY;
-  cr_assert(spm_sparsemap_d(3, 3, t, s.members, s.weights, NULL, s.work) == SPM_SPARSE_NOT_FINITE);
-  cr_assert(spm_sparsemap_d(0, 3, fine, s.members, s.weights, NULL, s.work) == SPM_SPARSE_BAD_SIZE);
-  cr_assert(spm_sparsemap_d(3, -1, fine, s.members, s.weights, NULL, s.work) == SPM_SPARSE_BAD_SIZE);
+  cr_assert(spm_sparsemap_d(3, 3, t, t, s.members, s.weights, NULL, s.work) == SPM_SPARSE_NOT_FINITE);
+  cr_assert(spm_sparsemap_d(0, 3, fine, fine, s.members, s.weights, NULL, s.work) == SPM_SPARSE_BAD_SIZE);
+  cr_assert(spm_sparsemap_d(3, -1, fine, fine, s.members, s.weights, NULL, s.work) == SPM_SPARSE_BAD_SIZE);
   cr_assert(spm_top_k_sparsemax_d(3, 0, fine, s.members, s.weights, NULL, s.work) == SPM_SPARSE_BAD_SIZE);
   cr_assert(spm_sparsemap_rows_d(2, 3, 2, fine, s.members, s.weights, counts, NULL, s.work) == -1);
   cr_assert(counts[0] >= 1 && counts[1] >= 1);
@@ -368,7 +368,7 @@ Test(sparse, floats_find_the_same) {
     for (long i = 0; i < s.d; i++) t[i] = t_f[i] = (float)t[i];
     for (int which = 0; which < 2; which++) {
       long count = which ? run_sparsemap(&s, t) : run_top_k(&s, t);
-      long count_f = which ? spm_sparsemap_f(s.d, current_budget, t_f, other.members, weights, NULL, other.work)
+      long count_f = which ? spm_sparsemap_f(s.d, current_budget, t_f, t_f, other.members, weights, NULL, other.work)
                            : spm_top_k_sparsemax_f(s.d, current_k, t_f, other.members, weights, NULL, other.work);
       cr_assert(count == count_f, "problem %d: %ld and %ld", problem, count, count_f);
       cr_assert(memcmp(s.members, other.members, sizeof(spm_word) * (size_t)(count * spm_sparse_words(s.d))) == 0);
