@@ -221,6 +221,49 @@ Test(score, samples_inside_a_logarithm) {
   spm_compiled_free(which);
 }
 
+/* The word for it. */
+Test(score, iwae_is_the_log_of_the_mean_weight) {
+  static const char format[] =
+      "model m; dim D = 6; data x : binary[D]; latent h : real[2]; prior h ~ normal(0, 1);"
+      "posterior h ~ normal(dense(x, 2), 0.5); %s likelihood x ~ bernoulli(logits = dense(h, D)); objective %s;";
+  static const double rows[] = {1, 0, 0, 1, 0, 1, 1, 1, 0, 0, 1, 0};
+  char text[LENGTH];
+  Run run = {.rows = 2, .inputs = {{"x", rows}}};
+  double values[2];
+  for (int i = 0; i < 2; i++) {
+    Spec s = spec_right(with_methods(text, format, i ? "train { samples = 3; }" : "",
+                                     i ? "logmeanexp(log_weight, over = sample)" : "iwae(samples = 3)"));
+    values[i] = *spec_output(&s, PROGRAM_TRAIN, OUTPUT_OBJECTIVE, "objective", &run);
+    spec_close(&s);
+  }
+  cr_expect(values[0] == values[1], "%.17g and %.17g", values[0], values[1]);
+}
+
+/* A mixture is one of its components with its weight: the sum over them by hand, each with its reparameterised draw. */
+Test(score, a_mixture_posterior) {
+  static const char common[] = "model m; dim D = 6; data x : binary[D]; param a : real[D] init normal(0, 1);"
+                               "param s : real[3, D] init normal(0, 0.3); let t = s @ x; let r = sigmoid(t[0]);";
+  char drawn[LENGTH], by_hand[LENGTH];
+  snprintf(drawn, sizeof drawn,
+           "%s allow kl_monte_carlo; latent h : real; prior h ~ normal(0, 1);"
+           "posterior h ~ mixture(r: normal(t[1], 0.5), 1 - r: normal(t[2], 1)) by score_function(baseline = -5);"
+           "likelihood x ~ bernoulli(logits = a * h); objective elbo(kl = monte_carlo);",
+           common);
+  snprintf(by_hand, sizeof by_hand,
+           "%s latent u : real; latent v : real; posterior u ~ normal(t[1], 0.5); posterior v ~ normal(t[2], 1);"
+           "let q = log_pdf(mixture(r: normal(t[1], 0.5), 1 - r: normal(t[2], 1)), u);"
+           "let p = log_pdf(mixture(r: normal(t[1], 0.5), 1 - r: normal(t[2], 1)), v);"
+           "objective r * (sum(x * a * u - softplus(a * u)) + log_pdf(normal(0, 1), u) - q)"
+           " + (1 - r) * (sum(x * a * v - softplus(a * v)) + log_pdf(normal(0, 1), v) - p);",
+           common);
+  spm_compiled *which = compile(by_hand);
+  Estimate other = estimate(which, by_hand, FEWER), r = estimate(which, drawn, FEWER);
+  for (int i = 0; i < r.count; i++)
+    cr_expect(fabs(r.mean[i] - other.mean[i]) <= 4 * hypot(r.error[i], other.error[i]) + 1e-6, "%d: %g, and not %g", i,
+              r.mean[i], other.mean[i]);
+  spm_compiled_free(which);
+}
+
 /* ---- baselines ------------------------------------------------------------------------------------------------------
  */
 
