@@ -57,7 +57,10 @@ long axis_extent(const Graph *graph, int axis, long rows) {
 
 Graph *graph_create_like(const Graph *from) {
   Graph *graph = graph_create(from->compilation, from->signature, from->name, from->samples);
-  for (int v = 0; v < from->support_count; v++) graph_support(graph, from->supports[v].name, from->supports[v].extent);
+  for (int v = 0; v < from->support_count; v++) {
+    graph_support(graph, from->supports[v].name, from->supports[v].extent);
+    graph->supports[v].sparse = from->supports[v].sparse;
+  }
   return graph;
 }
 
