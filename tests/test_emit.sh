@@ -49,11 +49,13 @@ done
 
 # Every shipped spec, on rows of the length and kind that it wants. Those of subsets write a round of code for each
 # member that there may be: fewer here. L-BFGS makes of each rounding a larger one with every iteration, in double as in
-# single precision: one iteration a step here.
+# single precision: one iteration a step here. And two models of latents that are summed out.
 mkdir shipped
 for spec in "$here"/specs/*.spm "$here"/specs/*/*.spm; do
   sed 's/lbfgs(steps = [0-9]*/lbfgs(steps = 1/; s/map(steps = [0-9]*, optimizer = lbfgs/map(steps = 1, optimizer = lbfgs/' "$spec" >shipped/"$(basename "$spec")"
 done
+cp "$here/tests/emit/summed.spm" shipped/
+sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tests/emit/summed.spm" >shipped/summed_vectors.spm
 ./make_numbers rows-784.npy 192 784
 ./make_numbers bits-784.npy 192 784 bits
 ./make_numbers bits-12.npy 192 12 bits
