@@ -26,7 +26,7 @@ static bool has_elbo(const Model *m) {
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
     likelihood |= item->kind == ITEM_LIKELIHOOD;
-    if (item->kind == ITEM_LATENT) priors &= model_find(m, ITEM_PRIOR, item->name) != NULL;
+    if (is_latent(m, item)) priors &= model_find(m, ITEM_PRIOR, item->name) != NULL;
   }
   return likelihood && priors;
 }
@@ -128,7 +128,7 @@ static Node *derive_objective(Elaborator *e) {
   Span span = model_terms(e, &terms);
   e->describe = false;
   Node *objective = output_terms(e, &terms, span);
-  if (!objective || !check_soft_indices(e, objective)) return NULL;
+  if (!objective || !check_soft_indices(e, objective) || !check_missing_asked(e, objective)) return NULL;
   graph_output(e->graph, OUTPUT_OBJECTIVE, intern(e->c, "objective"), -1, objective);
   return objective;
 }
@@ -174,9 +174,15 @@ static void output_metrics(Elaborator *e) {
     Item *item = m->items.items[i];
     if (item->kind != ITEM_METRIC) continue;
     e->path = item->name;
-    Node *mean = batch_mean(e, elaborate(e, item->expr), item->name, item->expr->span);
+    e->measuring = true;
+    Value v = elaborate(e, item->expr), rows;
+    Node *mean = rows_of_metric(e, &v, &rows, item->expr->span) ? batch_mean(e, v, item->name, item->expr->span) : NULL;
     e->path = "";
-    if (mean) graph_output(e->graph, OUTPUT_METRIC, item->name, -1, mean);
+    e->measuring = false;
+    if (!mean) continue;
+    graph_output(e->graph, OUTPUT_METRIC, item->name, -1, mean);
+    Node *share = rows.kind == VALUE_TENSOR ? batch_mean(e, rows, item->name, item->expr->span) : NULL;
+    if (share) graph_output(e->graph, OUTPUT_SHARE, item->name, -1, share);
   }
 }
 
@@ -281,15 +287,22 @@ static void output_rows(Elaborator *e, Name name, Value v) {
   graph_output(e->graph, OUTPUT_ROWS, name, -1, node);
 }
 
+/* Of data that are missing on some rows: their value on the others. */
+static Value known_code(Elaborator *e, Item *item, Value z) {
+  Value none = value_error();
+  return known_where_observed(e, item, &none, average_samples(e, z), item->name_span);
+}
+
 static void derive_encode(Elaborator *e) {
   const Model *m = e->model;
   for (int i = 0; i < m->items.count; i++) {
     Item *latent = m->items.items[i];
-    if (latent->kind != ITEM_LATENT) continue;
+    if (!is_latent(m, latent)) continue;
     Item *posterior = model_find(m, ITEM_POSTERIOR, latent->name);
     if (!posterior && !model_inference(m, latent->name)) continue;
     Value draw = model_value(e, latent, latent->name_span);
-    output_rows(e, latent->name, posterior ? mean_of(e, posterior, latent, draw) : draw);
+    if (posterior) draw = mean_of(e, posterior, latent, draw);
+    output_rows(e, latent->name, latent->kind == ITEM_DATA ? known_code(e, latent, draw) : draw);
   }
 }
 
@@ -299,7 +312,7 @@ static void derive_reconstruct(Elaborator *e) {
     Item *likelihood = m->items.items[i];
     if (likelihood->kind != ITEM_LIKELIHOOD) continue;
     Item *variable = model_find_declaration(m, likelihood->name);
-    if (!variable || variable->kind != ITEM_DATA) continue;
+    if (!variable || (variable->kind != ITEM_DATA && variable->kind != ITEM_DRAW)) continue;
     Value d = model_value(e, likelihood, likelihood->span);
     Value none = value_error();
     none.kind = VALUE_WORD;
@@ -445,6 +458,7 @@ static bool is_unused_solved(const Model *m, const Item *item) {
 }
 
 static void check_item(Elaborator *e, Item *item) {
+  if (may_be_missing(item) && !check_missing_ok(e, item)) return;
   if (is_unused_solved(e->model, item)) return;
   if (is_network(item->kind))
     check_network(e, item);

@@ -191,9 +191,18 @@ Value sum_supports(Elaborator *e, Value v) {
   return v;
 }
 
+/* What the argument is in inference: a metric sees data that are partly latent as they are. */
+static const Node *in_inference(Elaborator *e, const Value *v, Span span) {
+  if (v->kind != VALUE_TENSOR || v->node->op != IR_data) return v->kind == VALUE_TENSOR ? v->node : NULL;
+  Item *item = model_find_declaration(e->model, e->graph->signature->data[v->node->index].name);
+  Value inferred = is_partly_latent(e->model, item) ? model_value(e, item, span) : *v;
+  return inferred.kind == VALUE_TENSOR ? inferred.node : NULL;
+}
+
 static const Summed *summed_argument(Elaborator *e, const Expr *call, const Value *z) {
-  for (int i = 0; z->kind == VALUE_TENSOR && i < e->summed_count; i++)
-    if (e->summed[i].members == z->node) return &e->summed[i];
+  const Node *members = in_inference(e, z, call->span);
+  for (int i = 0; members && i < e->summed_count; i++)
+    if (e->summed[i].members == members) return &e->summed[i];
   if (z->kind == VALUE_ERROR) return NULL;
   Diagnostic *x =
       error_at(e->c, "support-size", call->span, "%s is of a latent that is summed out, by its name", call->name);

@@ -208,13 +208,13 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
 static bool all_are_points(const Model *m) {
   bool points = true;
   for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == ITEM_LATENT) points &= is_point(m, m->items.items[i]->name);
+    if (is_latent(m, m->items.items[i])) points &= is_point(m, m->items.items[i]->name);
   return points;
 }
 
 static const char *draws_text(const Model *m, Compilation *c) {
   bool latents = false;
-  for (int i = 0; i < m->items.count; i++) latents |= m->items.items[i]->kind == ITEM_LATENT;
+  for (int i = 0; i < m->items.count; i++) latents |= is_latent(m, m->items.items[i]);
   if (!latents) return "exact";
   if (all_are_points(m)) return "at one value of the latents a row";
   const char *relaxed = has_relaxed(m) ? ", relaxed ones in training" : "";
@@ -295,7 +295,7 @@ static void print_variables(Text *out, const Model *m) {
   Rows latents = {0}, data = {0};
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind != ITEM_LATENT) continue;
+    if (!is_latent(m, item)) continue;
     const char *type = arena_printf(c, "%s : %s", item->name, one_line(c, item->type->span));
     add_row(c, &latents, type, statement_text(m, ITEM_PRIOR, item->name), statement_text(m, ITEM_POSTERIOR, item->name),
             NULL);

@@ -40,6 +40,8 @@ struct Model {
   Training *trainings;                           /* stages, in order: at least one */
   int training_count;
   int samples;
+  Name *hidden; /* evaluate { hide = ...; } */
+  int hidden_count;
   struct KlRecord *kl_records; /* filled with the notes */
   int kl_record_count;
   struct Acceptance { /* a value of which it could not be proved that it lies in the support asked for */
@@ -241,8 +243,9 @@ typedef struct Elaborator {
   int soft_count;
   Summed *summed;
   int summed_count;
-  Span site;     /* the author's call around shipped library text being walked: what IR nodes are said to come from */
-  bool describe; /* append to the model's notes how each KL is taken */
+  Span site;      /* the author's call around shipped library text being walked: what IR nodes are said to come from */
+  bool measuring; /* inside a metric: partly latent data are the data themselves (missing.c) */
+  bool describe;  /* append to the model's notes how each KL is taken */
 } Elaborator;
 
 /* Nodes built from now on come from this span, or from the author's call if the span lies in the shipped library. */
@@ -333,6 +336,7 @@ void restart_layer_counts(Elaborator *, const char *network);
 Value model_value(Elaborator *, Item *, Span use); /* a model-level name: data, latent, param, let, ... */
 Value make_parameter(Elaborator *, Name, const char *full_name, const TypeExpr *, const Expr *init, Span);
 Value lookup(Elaborator *, Name, Span);
+Value data_value(Elaborator *, const Item *);
 int data_index(Elaborator *, const Item *); /* in the signature, entered on first use; -1 after reporting */
 void scope_bind(Elaborator *, Scope *, Name, Value, Span);
 Scope *scope_new(Elaborator *, Scope *parent);
@@ -463,6 +467,31 @@ bool is_exact(const Model *, Name latent);
 bool has_relaxed(const Model *); /* some latent is */
 /* The objective may not depend on index() of a relaxed draw. */
 bool check_soft_indices(Elaborator *, const Node *objective);
+
+/* ---- missing.c -------------------------------------------------------------------------------------------------- */
+
+bool may_be_missing(const Item *);                  /* data declared missing_ok */
+bool is_partly_latent(const Model *, const Item *); /* and with a posterior */
+bool is_latent(const Model *, const Item *);        /* at least partly */
+/* 1 for each entry that is there; one for all of a category's or subset's last dim. */
+Value observed_mask(Elaborator *, const Item *, Span);
+/* The data with some value of their support where there is none: for densities that are then dropped. */
+Value filled_data(Elaborator *, const Item *, Span);
+/* `there` (one value an event) where data are observed. */
+Value where_observed(Elaborator *, const Item *, Value there, Value elsewhere, Span);
+/* The data's value where there is one, as d sees it, and z elsewhere. */
+Value known_where_observed(Elaborator *, const Item *, const Value *d, Value z, Span);
+/* A posterior over categories or coins whose probabilities are 0 and 1 where the value is known. False: not of such. */
+bool posterior_where_missing(Elaborator *, const Item *, const Value *d, Value *both);
+bool check_missing_ok(Elaborator *, const Item *);
+bool check_entries_drop(Elaborator *, const Item *, const Value *d, const Support *);
+/* No NaN of missing data may reach an objective. */
+bool check_missing_asked(Elaborator *, const Node *);
+/* What a metric is the mean of: 1 for rows that have all the data it mentions, a number if it is of all rows. The
+ * metric's value becomes 0 on the others. */
+bool rows_of_metric(Elaborator *, Value *, Value *rows, Span);
+/* In a metric: data, or a let that mentions them, that mean their own value and not inference's. */
+bool is_measured(const Elaborator *, const Item *);
 
 /* ---- categories.c ---------------------------------------------------------------------------------------------- */
 
