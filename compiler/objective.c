@@ -165,12 +165,13 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape)) return value_error();
   if (!latent_type_built(e, latent, &support)) return value_error();
   Value d = statement_of(e, ITEM_POSTERIOR, latent->name, span);
-  bool partly = latent->kind == ITEM_DATA, summed = is_exact(e->model, latent->name);
+  bool partly = latent->kind == ITEM_DATA, known = is_point_where_known(e->model, latent->name);
   if (partly && d.kind == VALUE_TENSOR) return known_where_observed(e, latent, &d, d, span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
-  if (partly && summed && !posterior_where_missing(e, latent, &d, &d)) {
-    error_at(e->c, "not-supported", d.span, "`%s` is not always missing, and summing %s out is then not supported yet",
-             latent->name, distribution_name(&d));
+  if (partly && known && !posterior_where_missing(e, latent, &d, &d)) {
+    const char *what = is_summed_out(e->model, latent->name) ? "summing %s out" : "the score of %s";
+    error_at(e->c, "not-supported", d.span, "`%s` is not always missing, and %s is then not supported yet",
+             latent->name, arena_printf(e->c, what, distribution_name(&d)));
     return value_error();
   }
   unsigned axes = (latent->kind != ITEM_PARAM ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
@@ -181,7 +182,7 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   Support number = support;
   bool held = hold_as_vector(e, &d, &support, &shape);
   Value z = posterior_draw(e, model_find(e->model, ITEM_POSTERIOR, latent->name), latent, &d, &shape, axes, d.span);
-  if (partly && !summed && z.kind == VALUE_TENSOR) z = known_where_observed(e, latent, &d, z, span);
+  if (partly && !known && z.kind == VALUE_TENSOR) z = known_where_observed(e, latent, &d, z, span);
   if (!held) return z;
   z = number_of_vector(e, z, &number, span);
   for (int i = 0; i < e->number_count; i++)
@@ -402,7 +403,7 @@ static Value log_weight(Elaborator *e, Span span) {
       error_at(e->c, "point-posterior", span, "log_weight: the posterior of `%s` is a point", item->name);
       return value_error();
     }
-    if (latent && is_exact(e->model, item->name)) {
+    if (latent && is_summed_out(e->model, item->name)) {
       Diagnostic *d =
           error_at(e->c, "exact-weight", span, "log_weight: `%s` is summed out, and has no draws to weigh", item->name);
       help_with(d, "its exact expectation is in `elbo`");
