@@ -332,6 +332,6 @@ Test(meaning, layers_in_branches_of_training) {
 }
 
 Test(meaning, argmin_and_prox) {
-  EXPECT({"argmin(v)", 1}, {"argmin(x)", 0.5}, {"argmin(A')[0] + argmin(-v)", 2},
+  EXPECT({"argmin(v)", 1}, {"argmin(x)", 0}, {"argmin(A')[0] + argmin(-v)", 2},
          {"sum(prox(laplace(1, 2), v, 3))", 1 - 0.5 + 1.5}, {"prox(normal(1, 2), v, 3)[0]", 1});
 }
