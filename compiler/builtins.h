@@ -23,6 +23,7 @@ extern const BuiltinRow selection_functions[];      /* selections.c */
 extern const BuiltinRow subset_functions[];         /* subsets.c */
 extern const BuiltinRow support_functions[];        /* exact.c */
 extern const BuiltinRow sparse_support_functions[]; /* sparse_supports.c */
+extern const BuiltinRow missing_functions[];        /* missing.c */
 
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */

@@ -14,16 +14,16 @@
 
 void print_results(const struct spm_columns *columns, const double *means) {
   int width = 0;
-  for (int i = 0; i < columns->count; i++)
+  for (int i = 0; i < columns->shown; i++)
     if ((int)strlen(columns->names[i]) > width) width = (int)strlen(columns->names[i]);
   for (int role = SPM_OBJECTIVE; role <= SPM_VALUE; role++) /* the objective, its terms, what else there is */
-    for (int i = 0; i < columns->count; i++)
+    for (int i = 0; i < columns->shown; i++)
       if (columns->roles[i] == role) printf("  %-*s  %s\n", width, columns->names[i], spm_number_short(means[i]).text);
 }
 
 void print_results_json(const struct spm_columns *columns, const double *means, long rows, unsigned long long seed) {
   printf("{\"rows\": %ld, \"seed\": %llu, \"results\": {", rows, seed);
-  for (int i = 0; i < columns->count; i++) {
+  for (int i = 0; i < columns->shown; i++) {
     if (i > 0) printf(", ");
     spm_json_string(stdout, columns->names[i]);
     if (isfinite(means[i]))

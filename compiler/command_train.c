@@ -222,8 +222,8 @@ static int on_epoch(void *context, const struct train_state *state, const double
   int column = run->stage_count > 1; /* the first is the stage's name */
   run->row[column++] = (double)state->epoch;
   run->row[column++] = (double)state->step;
-  for (int i = 0; i < run->train_columns.count; i++) run->row[column++] = means[i];
-  for (int i = 0; valid && i < run->evaluate_columns.count; i++) run->row[column++] = valid[i];
+  for (int i = 0; i < run->train_columns.shown; i++) run->row[column++] = means[i];
+  for (int i = 0; valid && i < run->evaluate_columns.shown; i++) run->row[column++] = valid[i];
   if (relaxed && !valid) run->row[column++] = gap;
   return report_metrics_row(&run->metrics, run->row, error);
 }
@@ -411,18 +411,18 @@ static int open_metrics(Run *run) {
   struct spm_error error;
   bool valid = run->valid_rows.count > 0, gap = !valid && gap_column(&run->evaluate_columns) >= 0;
   int stages = run->stage_count > 1, column = 0;
-  int count = stages + 2 + run->train_columns.count + (valid ? run->evaluate_columns.count : gap);
+  int count = stages + 2 + run->train_columns.shown + (valid ? run->evaluate_columns.shown : gap);
   run->names = calloc((size_t)count, sizeof *run->names);
   run->row = calloc((size_t)count, sizeof *run->row);
   char(*valid_names)[128] =
-      arena_allocate(run->loaded.compilation, sizeof *valid_names * (size_t)(run->evaluate_columns.count + 1));
+      arena_allocate(run->loaded.compilation, sizeof *valid_names * (size_t)(run->evaluate_columns.shown + 1));
   if (!run->names || !run->row) return fail_user(run->a, "out of memory");
   if (stages) run->names[column++] = "stage";
   run->names[column++] = "epoch";
   run->names[column++] = "step";
-  for (int i = 0; i < run->train_columns.count; i++) run->names[column++] = run->train_columns.names[i];
+  for (int i = 0; i < run->train_columns.shown; i++) run->names[column++] = run->train_columns.names[i];
   if (gap) run->names[column++] = "relaxation_gap";
-  for (int i = 0; valid && i < run->evaluate_columns.count; i++) {
+  for (int i = 0; valid && i < run->evaluate_columns.shown; i++) {
     snprintf(valid_names[i], sizeof *valid_names, "valid.%s", run->evaluate_columns.names[i]);
     run->names[column++] = valid_names[i];
   }

@@ -26,7 +26,7 @@ static bool has_elbo(const Model *m) {
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
     likelihood |= item->kind == ITEM_LIKELIHOOD;
-    if (item->kind == ITEM_LATENT) priors &= model_find(m, ITEM_PRIOR, item->name) != NULL;
+    if (is_latent(m, item)) priors &= model_find(m, ITEM_PRIOR, item->name) != NULL;
   }
   return likelihood && priors;
 }
@@ -38,7 +38,7 @@ static bool has_output(const Graph *g, Name name) {
 }
 
 /* `balance` of a stage: rows of the two parts come in equal shares, and count for what their parts are of the data. */
-static Value balanced(Elaborator *e, Value v, Span span) {
+Value balanced(Elaborator *e, Value v, Span span) {
   const Training *t = NULL;
   for (int i = 0; i < e->model->training_count && !t; i++)
     if (e->model->trainings[i].balance) t = &e->model->trainings[i];
@@ -67,7 +67,7 @@ static Node *batch_mean(Elaborator *e, Value v, Name name, Span span) {
 }
 
 /* Terms are reported by their own value; the objective is the sum of sign x weight x value. */
-static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
+static Node *sum_terms(Elaborator *e, const Terms *terms, Span span, bool report) {
   Value objective = value_number(0);
   bool ok = true;
   for (int i = 0; i < terms->count; i++) {
@@ -83,7 +83,7 @@ static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
       ok = false;
       continue;
     }
-    if (!has_output(e->graph, t->name)) graph_output(e->graph, OUTPUT_TERM, t->name, -1, mean);
+    if (report && !has_output(e->graph, t->name)) graph_output(e->graph, OUTPUT_TERM, t->name, -1, mean);
     Value v = apply2(e, IR_mul, t->weight, value_tensor(mean, 0, span), span);
     objective = apply2(e, t->sign < 0 ? IR_sub : IR_add, objective, v, span);
   }
@@ -122,13 +122,24 @@ static Span model_terms(Elaborator *e, Terms *terms) {
   return span;
 }
 
-static Node *derive_objective(Elaborator *e) {
+static Node *walk_objective(Elaborator *e, bool report) {
   Terms terms = {0};
-  e->describe = e->program == PROGRAM_TRAIN;
+  e->scoring = e->program == PROGRAM_TRAIN;
+  e->describe = report && e->scoring;
   Span span = model_terms(e, &terms);
   e->describe = false;
-  Node *objective = output_terms(e, &terms, span);
-  if (!objective || !check_soft_indices(e, objective)) return NULL;
+  Node *objective = sum_terms(e, &terms, span, report);
+  e->scoring = false;
+  return objective;
+}
+
+Node *objective_value(Elaborator *e) { return walk_objective(e, false); }
+
+static Node *derive_objective(Elaborator *e) {
+  Node *objective = walk_objective(e, true);
+  if (!objective || !check_soft_indices(e, objective) || !check_missing_asked(e, objective)) return NULL;
+  if (e->summed_count > 0) objective = add_baselines(e, objective);
+  if (!objective) return NULL;
   graph_output(e->graph, OUTPUT_OBJECTIVE, intern(e->c, "objective"), -1, objective);
   return objective;
 }
@@ -174,9 +185,15 @@ static void output_metrics(Elaborator *e) {
     Item *item = m->items.items[i];
     if (item->kind != ITEM_METRIC) continue;
     e->path = item->name;
-    Node *mean = batch_mean(e, elaborate(e, item->expr), item->name, item->expr->span);
+    e->measuring = true;
+    Value v = elaborate(e, item->expr), rows;
+    Node *mean = rows_of_metric(e, &v, &rows, item->expr->span) ? batch_mean(e, v, item->name, item->expr->span) : NULL;
     e->path = "";
-    if (mean) graph_output(e->graph, OUTPUT_METRIC, item->name, -1, mean);
+    e->measuring = false;
+    if (!mean) continue;
+    graph_output(e->graph, OUTPUT_METRIC, item->name, -1, mean);
+    Node *share = rows.kind == VALUE_TENSOR ? batch_mean(e, rows, item->name, item->expr->span) : NULL;
+    if (share) graph_output(e->graph, OUTPUT_SHARE, item->name, -1, share);
   }
 }
 
@@ -281,15 +298,22 @@ static void output_rows(Elaborator *e, Name name, Value v) {
   graph_output(e->graph, OUTPUT_ROWS, name, -1, node);
 }
 
+/* Of data that are missing on some rows: their value on the others. */
+static Value known_code(Elaborator *e, Item *item, Value z) {
+  Value none = value_error();
+  return known_where_observed(e, item, &none, average_samples(e, z), item->name_span);
+}
+
 static void derive_encode(Elaborator *e) {
   const Model *m = e->model;
   for (int i = 0; i < m->items.count; i++) {
     Item *latent = m->items.items[i];
-    if (latent->kind != ITEM_LATENT) continue;
+    if (!is_latent(m, latent)) continue;
     Item *posterior = model_find(m, ITEM_POSTERIOR, latent->name);
     if (!posterior && !model_inference(m, latent->name)) continue;
     Value draw = model_value(e, latent, latent->name_span);
-    output_rows(e, latent->name, posterior ? mean_of(e, posterior, latent, draw) : draw);
+    if (posterior) draw = mean_of(e, posterior, latent, draw);
+    output_rows(e, latent->name, latent->kind == ITEM_DATA ? known_code(e, latent, draw) : draw);
   }
 }
 
@@ -299,7 +323,7 @@ static void derive_reconstruct(Elaborator *e) {
     Item *likelihood = m->items.items[i];
     if (likelihood->kind != ITEM_LIKELIHOOD) continue;
     Item *variable = model_find_declaration(m, likelihood->name);
-    if (!variable || variable->kind != ITEM_DATA) continue;
+    if (!variable || (variable->kind != ITEM_DATA && variable->kind != ITEM_DRAW)) continue;
     Value d = model_value(e, likelihood, likelihood->span);
     Value none = value_error();
     none.kind = VALUE_WORD;
@@ -421,7 +445,7 @@ static bool has_samples(ProgramKind program) {
 }
 
 Graph *derive(Model *m, ProgramKind program) {
-  if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
+  if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = m->estimator_count = 0;
   Elaborator *e = elaborator_create(m, program, has_samples(program) ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;
@@ -445,6 +469,7 @@ static bool is_unused_solved(const Model *m, const Item *item) {
 }
 
 static void check_item(Elaborator *e, Item *item) {
+  if (may_be_missing(item) && !check_missing_ok(e, item)) return;
   if (is_unused_solved(e->model, item)) return;
   if (is_network(item->kind))
     check_network(e, item);

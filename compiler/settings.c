@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const later_settings[] = {"hide", "shards"};
+static const char *const later_settings[] = {"rows", "balance", "shards"};
 
 static const Item *evaluate_block(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
@@ -257,6 +257,7 @@ static void read_inner_fits(Elaborator *e, const Item *evaluate, Training *t) {
   }
   for (int i = 0; evaluate && i < evaluate->setting_count; i++) {
     const Setting *s = &evaluate->settings[i];
+    if (strcmp(s->name, "hide") == 0) continue; /* read_hidden */
     if (strcmp(s->name, "fit") != 0) {
       error_at(e->c, "not-supported", s->name_span, "the setting `%s` of `evaluate` is not supported yet", s->name);
       continue;
@@ -268,6 +269,31 @@ static void read_inner_fits(Elaborator *e, const Item *evaluate, Training *t) {
       continue;
     }
     read_fit(e, s->value, false, &t->fit_new);
+  }
+}
+
+static void hide(Elaborator *e, const Expr *x) {
+  Model *m = e->model;
+  const Item *item = x->kind == EXPR_NAME ? model_find_declaration(m, x->name) : NULL;
+  if (!item || !may_be_missing(item)) {
+    Diagnostic *d = error_at(e->c, "setting", x->span, "`hide` names data that may be missing, and %s%s",
+                             span_text(e->c, x->span), item ? " is not declared missing_ok" : " is none");
+    if (item) note_at(d, item->name_span, "`%s` is declared here", item->name);
+    help_with(d, "inference then sees all of it as missing, and metrics see its values: hide = y, or hide = [y, z]");
+    return;
+  }
+  m->hidden = arena_grow(e->c, m->hidden, m->hidden_count, sizeof *m->hidden);
+  m->hidden[m->hidden_count++] = item->name;
+}
+
+/* evaluate { hide = y; } */
+static void read_hidden(Elaborator *e, const Item *evaluate) {
+  e->model->hidden_count = 0;
+  for (int i = 0; evaluate && i < evaluate->setting_count; i++) {
+    const Setting *s = &evaluate->settings[i];
+    if (strcmp(s->name, "hide") != 0) continue;
+    if (s->value->kind != EXPR_LIST) hide(e, s->value);
+    for (int k = 0; s->value->kind == EXPR_LIST && k < s->value->element_count; k++) hide(e, s->value->elements[k]);
   }
 }
 
@@ -331,6 +357,7 @@ void read_training(Model *m) {
   }
   agree_on_valid(e, m->trainings, m->training_count);
   read_inner_fits(e, evaluate_block(m), &m->trainings[0]);
+  read_hidden(e, evaluate_block(m));
 }
 
 /* What is kept is the best of a number that evaluation reports. */

@@ -1,17 +1,26 @@
 /* A descriptor -> memory of the right sizes, and programs run in it. See host.h. */
 #include "host.h"
 #include "pool.h"
+#include "rng.h"
 #include "solved.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 15, STAGGER = 5 * 1024 };
+enum {
+  ALIGNMENT = 64,
+  GATHER_ROWS = 64,
+  HUGE_PAGE = 2 << 20,
+  HOST_BLOCKS = 15,
+  STAGGER = 5 * 1024,
+  GATHERED_MOST = 4096
+};
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
@@ -227,8 +236,9 @@ unsigned spm_reading_of(const struct spm_tensor *data) {
 static void spread_labels(real *out, long labels, long categories) {
   const real *label = out + labels * (categories - 1);
   for (long i = 0; i < labels; i++) {
-    long hot = (long)label[i];
-    for (long k = 0; k < categories; k++) out[i * categories + k] = k == hot ? 1 : 0;
+    bool missing = label[i] != label[i];
+    long hot = missing ? -1 : (long)label[i];
+    for (long k = 0; k < categories; k++) out[i * categories + k] = missing ? (real)NAN : k == hot ? 1 : 0;
   }
 }
 
@@ -236,20 +246,53 @@ struct gather_context {
   struct spm_host *host;
   const struct spm_rows *rows;
   const long *order;
-  long first, count;
+  long first, count, position; /* position: of the first in the set, or in the epoch */
   int failed[SPM_MAX_THREADS];
 };
+
+long spm_file_row(const struct spm_tensor *data) {
+  return data->size / (data->categories ? data->categories : 1) / (data->gathered ? data->gathered : 1);
+}
+
+/* Gathered data: distinct rows of the set, each list of them equally likely, by where and when they are drawn alone. */
+static void draw_rows(const struct gather_context *c, const struct spm_tensor *data, long position, long *drawn) {
+  struct spm_random random;
+  spm_random_start(&random, c->host->seed, 1ull << 63 | (uint64_t)c->host->draw << 31 | (uint64_t)position);
+  for (long n = 0; n < data->gathered;) {
+    long row = (long)spm_random_below(&random, (uint64_t)c->rows->count), other = 0;
+    row = c->rows->chosen ? c->rows->chosen[row] : c->rows->first + row;
+    while (other < n && drawn[other] != row) other++;
+    if (other == n) drawn[n++] = row;
+  }
+}
+
+static int gather_drawn(const struct gather_context *c, int d, long from, long count, real *out) {
+  const struct spm_tensor *data = &c->host->model->data[d];
+  long drawn[GATHERED_MOST], row = spm_file_row(data);
+  int status = 0;
+  for (long i = 0; i < count && status == 0; i++, out += data->gathered * row) {
+    draw_rows(c, data, c->position + from + i, drawn);
+    status = spm_table_rows_f(c->rows->tables[d], drawn, 0, data->gathered, spm_reading_of(data), out);
+  }
+  return status;
+}
 
 static void gather_unit(void *context, long unit, int thread) {
   struct gather_context *c = context;
   long from = unit * GATHER_ROWS, count = c->count - from < GATHER_ROWS ? c->count - from : GATHER_ROWS;
   for (int d = 0; d < c->host->model->data_count; d++) {
     const struct spm_tensor *data = &c->host->model->data[d];
-    if (!c->rows->tables[d]) continue;
     real *out = c->host->batch[d] + from * data->size;
+    if (!c->rows->tables[d]) { /* no file: all of it is missing */
+      for (long i = 0; data->missing_ok && i < count * data->size; i++) out[i] = (real)NAN;
+      continue;
+    }
     long labels = data->categories ? count * data->size / data->categories : 0;
-    if (spm_table_rows_f(c->rows->tables[d], c->order ? c->order + from : NULL, c->first + from, count,
-                         spm_reading_of(data), out + labels * (data->categories - (labels > 0))) != 0)
+    real *read = out + labels * (data->categories - (labels > 0));
+    int status = data->gathered ? gather_drawn(c, d, from, count, read)
+                                : spm_table_rows_f(c->rows->tables[d], c->order ? c->order + from : NULL,
+                                                   c->first + from, count, spm_reading_of(data), read);
+    if (status != 0)
       c->failed[thread] = 1;
     else if (labels > 0)
       spread_labels(out, labels, data->categories);
@@ -258,9 +301,13 @@ static void gather_unit(void *context, long unit, int thread) {
 
 static int gather_data(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                        struct spm_error *error) {
+  for (int d = 0; d < host->model->data_count; d++)
+    if (host->model->data[d].gathered > rows->count)
+      return spm_fail(error, "%s: each datum has %ld distinct rows of %s, and there are %ld to draw from",
+                      host->model->name, host->model->data[d].gathered, host->model->data[d].name, rows->count);
   if (!order && rows->chosen) order = rows->chosen + first;
   struct gather_context context = {
-      .host = host, .rows = rows, .order = order, .first = rows->first + first, .count = count};
+      .host = host, .rows = rows, .order = order, .first = rows->first + first, .count = count, .position = first};
   long units = (count + GATHER_ROWS - 1) / GATHER_ROWS;
   if (host->threads > 1 && units > 1)
     pool_run(host->pool, units, gather_unit, &context);
@@ -451,10 +498,14 @@ static bool is_column(const struct spm_output *output) {
                                          output->role == SPM_METRIC || output->role == SPM_VALUE);
 }
 
+static bool is_share(const struct spm_output *output) {
+  return output->place == SPM_VALUES && output->role == SPM_SHARE_OF;
+}
+
 int spm_columns_create(struct spm_columns *columns, const struct spm_program *program, struct spm_error *error) {
   long count = 0;
   for (int i = 0; i < program->output_count; i++)
-    if (is_column(&program->outputs[i])) count += program->outputs[i].size;
+    if (is_column(&program->outputs[i]) || is_share(&program->outputs[i])) count += program->outputs[i].size;
   *columns = (struct spm_columns){.program = program};
   columns->names = calloc((size_t)count + 1, sizeof *columns->names);
   columns->roles = calloc((size_t)count + 1, sizeof *columns->roles);
@@ -474,7 +525,20 @@ int spm_columns_create(struct spm_columns *columns, const struct spm_program *pr
       columns->roles[columns->count++] = output->role;
     }
   }
+  columns->shown = columns->count;
+  for (int i = 0; i < program->output_count; i++) {
+    if (!is_share(&program->outputs[i])) continue;
+    snprintf(columns->names[columns->count], sizeof *columns->names, "%s", program->outputs[i].name);
+    columns->roles[columns->count++] = SPM_SHARE_OF;
+  }
   return 0;
+}
+
+void spm_columns_finish(const struct spm_columns *columns, double *means) {
+  for (int share = columns->shown; share < columns->count; share++)
+    for (int i = 0; i < columns->shown; i++)
+      if (columns->roles[i] == SPM_METRIC && strcmp(columns->names[i], columns->names[share]) == 0)
+        means[i] = means[share] > 0 ? means[i] / means[share] : (double)NAN;
 }
 
 void spm_columns_free(struct spm_columns *columns) {
@@ -490,6 +554,9 @@ void spm_columns_read(const struct spm_columns *columns, const struct spm_run *r
     const real *from = spm_output_values(run, output);
     for (long e = 0; e < output->size; e++) *values++ = (double)from[e];
   }
+  for (int i = 0; i < columns->program->output_count; i++)
+    if (is_share(&columns->program->outputs[i]))
+      *values++ = (double)*spm_output_values(run, &columns->program->outputs[i]);
 }
 
 /* ---- evaluation ---------------------------------------------------------------------------------------------- */
@@ -511,6 +578,7 @@ int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const 
     for (int i = 0; i < columns->count; i++) means[i] += values[i] * (double)count;
   }
   for (int i = 0; i < columns->count; i++) means[i] /= (double)rows->count;
+  spm_columns_finish(columns, means);
   free(values);
   return status;
 }

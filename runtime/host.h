@@ -19,6 +19,7 @@ struct spm_host {
   unsigned long long seed;
   long total_rows;  /* of the training data: what global terms are divided by */
   real weights[2];  /* of rows of a training batch, less 1: settings of programs */
+  unsigned draw;    /* what gathered data are drawn by, besides the row: 0 in evaluation, 1 + the step in training */
   long epoch, step; /* what the loaded model was trained for: schedules of an evaluation see it */
   real *parameters, *state, *state_next;
   real *gradient, *first, *second; /* only with gradients; laid out like the parameters */
@@ -94,6 +95,8 @@ int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned 
 /* A run of the program on the gathered batch. */
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows);
 
+/* Entries in a row of the file: a label becomes a vector when it is read, and gathered data have several rows. */
+long spm_file_row(const struct spm_tensor *data);
 /* How a table's numbers become this declaration's: a sum of enum spm_reading. */
 unsigned spm_reading_of(const struct spm_tensor *data);
 
@@ -103,11 +106,14 @@ struct spm_columns {
   int count;
   char (*names)[112];
   int *roles;
+  int shown; /* the columns for people; those behind them are shares, which spm_columns_finish divides by */
   const struct spm_program *program;
 };
 int spm_columns_create(struct spm_columns *columns, const struct spm_program *program, struct spm_error *error);
 void spm_columns_free(struct spm_columns *columns);
 void spm_columns_read(const struct spm_columns *columns, const struct spm_run *run, double *values);
+/* A metric over some of the rows: its mean over all of them -> its mean over those, NaN if there are none. */
+void spm_columns_finish(const struct spm_columns *columns, double *means);
 
 /* Solved parameters: those of all these rows, by program "solve" at the posteriors as they are. Nothing is done for a
  * model without any. */

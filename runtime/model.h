@@ -29,10 +29,11 @@ enum {                     /* where a value lives */
 };
 /* What a program's output is; the order is that of OutputRole in the compiler. SOLVED_OF: raw value of a solved
  * parameter, of which the mean over all batches is the one for the data. ROW_..._OF: of a row state, rows x size.
- * SUPPORT_OF: the weights of a summed-out latent's members, for each row. */
+ * SUPPORT_OF: the weights of a summed-out latent's members, for each row.
+ * SHARE_OF: the share of rows that the metric of this name is a mean of; it is 0 on the others. */
 enum { SPM_OBJECTIVE, SPM_TERM, SPM_METRIC, SPM_VALUE, SPM_GRADIENT_OF, SPM_STATE_OF, SPM_INITIAL_OF, SPM_EXPORT_OF };
 enum { SPM_SOLVED_OF = SPM_EXPORT_OF + 1, SPM_ROWS, SPM_ROW_GRADIENT_OF, SPM_ROW_NEXT_OF, SPM_ROW_INITIAL_OF };
-enum { SPM_SUPPORT_OF = SPM_ROW_INITIAL_OF + 1 };
+enum { SPM_SUPPORT_OF = SPM_ROW_INITIAL_OF + 1, SPM_SHARE_OF };
 
 /* What one call of a phase sees. Filled by the driver. */
 struct spm_call {
@@ -139,6 +140,7 @@ struct spm_tensor { /* a parameter, a state, a row state or a data declaration *
   double low, high;                  /* data: declared bounds; state: low is the start value */
   int integer, unit, missing_ok;     /* data; unit: a file of bytes is read as byte / 255 */
   long categories; /* data: 0, or files hold labels 0 .. categories - 1, each read as a one-hot vector (the last dim) */
+  long gathered;   /* data: 0, or each datum has so many distinct rows of the file, drawn afresh (the first dim) */
 };
 
 struct spm_fit { /* inner iterations of L-BFGS */
