@@ -16,6 +16,8 @@ SANITIZE :=
 DEMO_EPOCHS := 3
 PRIOR_EPOCHS := 2
 FUZZ_SPECS := 2000
+FUZZ_FIRST := 1
+FUZZ_PROCESSES := $(shell nproc 2>/dev/null || echo 1)
 
 # --- flags -----------------------------------------------------------------------------------------------------------
 # pkg-config is asked when a recipe first needs it, so that `deps` can run before.
@@ -48,14 +50,15 @@ NUMERIC := $(filter $(RUNTIME),$(addprefix runtime/,kernels.c $(notdir $(wildcar
 GENERATED := $(if $(wildcard compiler/parser.y),$(BUILD)/parser.c) $(if $(wildcard compiler/lexer.l),$(BUILD)/lexer.c)
 # Texts the program carries with it: the library in .spm, and what generated C files are made of.
 TEXTS := $(sort $(wildcard compiler/library/*.spm runtime/*.def runtime/kernels_*.c runtime/standalone/*) \
-           $(addprefix runtime/,model.h vmath.h special.h philox.h convolve.h sparse.h driver.h driver.c optim.h optim.c train.c given.h given.c))
+           $(addprefix runtime/,model.h vmath.h special.h philox.h convolve.h sparse.h driver.h driver.c optim.h optim.c train.h train.c given.h given.c lbfgs.h lbfgs.c fit.h fit.c \
+           row_state.h row_state.c solved.h solved.c))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY := $(call objects,$(COMPILER) $(RUNTIME)) $(patsubst %.c,$(BUILD)/%_double.o,$(NUMERIC)) \
            $(GENERATED:.c=.o) $(BUILD)/embedded.o
 
 TEST_SOURCES := $(sort $(wildcard tests/test_*.c tests/*/test_*.c))
-TEST_SUPPORT := $(filter-out tests/test_%,$(wildcard tests/*.c)) tests/fuzz/random_spec.c
+TEST_SUPPORT := $(filter-out tests/test_%,$(wildcard tests/*.c)) $(wildcard tests/fuzz/random_*.c)
 # The long ones begin first, so that no processor waits for one of them at the end.
 LONG_TESTS := $(addprefix $(BUILD)/tests/,test_specs test_self_check)
 TEST_PROGRAMS := $(LONG_TESTS) $(filter-out $(LONG_TESTS),$(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES)))
@@ -77,7 +80,7 @@ help:
 	@echo 'make priors   train the specs of specs/priors on Fashion-MNIST for PRIOR_EPOCHS=$(PRIOR_EPOCHS) epochs and print a table'
 	@echo 'make golden   rewrite the expected outputs under tests/golden'
 	@echo 'make asan     run every test under the address and undefined-behaviour sanitizers'
-	@echo 'make fuzz     send FUZZ_SPECS=$(FUZZ_SPECS) random specs through every back end, and print which ops they reached'
+	@echo 'make fuzz     send FUZZ_SPECS=$(FUZZ_SPECS) random specs from number FUZZ_FIRST=$(FUZZ_FIRST) on through every back end, and print which ops they reached'
 	@echo 'make bench    run the benchmarks under tests/bench'
 	@echo 'make format   lay out all C files with clang-format'
 	@echo 'make clean    remove $(BUILD)'
@@ -104,10 +107,10 @@ asan:
 
 fuzz: deps deps-test
 	+@$(MAKE) --no-print-directory $(BUILD)/tests/fuzz/test_fuzz
-	$(BUILD)/tests/fuzz/test_fuzz 1 $(FUZZ_SPECS)
+	$(BUILD)/tests/fuzz/test_fuzz $(FUZZ_FIRST) $(FUZZ_SPECS) $(FUZZ_PROCESSES)
 
 format: deps-format
-	clang-format -i $(wildcard compiler/*.c compiler/*.h runtime/*.c runtime/*.h tests/*.c tests/*.h tests/*/*.c examples/*.c)
+	clang-format -i $(wildcard compiler/*.c compiler/*.h runtime/*.c runtime/*.h runtime/*/*.c runtime/*/*.h tests/*.c tests/*.h tests/*/*.c examples/*.c)
 
 bench: deps
 	+@$(MAKE) --no-print-directory run-benches

@@ -23,6 +23,12 @@ extern const BuiltinRow selection_functions[];      /* selections.c */
 extern const BuiltinRow subset_functions[];         /* subsets.c */
 extern const BuiltinRow support_functions[];        /* exact.c */
 extern const BuiltinRow sparse_support_functions[]; /* sparse_supports.c */
+extern const BuiltinRow missing_functions[];        /* missing.c */
+
+extern const BuiltinRow proximal_functions[]; /* infer_prox.c */
+
+/* Takes a distribution first. */
+Value call_prox(Elaborator *, const Expr *call, Value *arguments, int count);
 
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */

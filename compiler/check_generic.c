@@ -22,7 +22,7 @@ static void invent_dims(Elaborator *e, const Formals *formals, Scope *scope) {
 static bool stand_in(Elaborator *e, const Formal *f, Scope *scope) {
   Support support = {.facts = {.low = -__builtin_inf(), .high = __builtin_inf(), .finite = true}};
   Shape shape = {0};
-  if (f->is_dim) return true;
+  if (f->is_dim || scope_find(scope, f->name)) return true;
   if (f->type && (!read_support(e, f->type, &support) || !read_shape(e, f->type, &shape))) return false;
   Signature *s = e->graph->signature;
   s->data = arena_grow(e->c, s->data, s->data_count, sizeof *s->data);
@@ -36,6 +36,15 @@ static bool stand_ins(Elaborator *e, const Formals *formals, Scope *scope) {
   for (int i = 0; i < formals->count; i++)
     if (!stand_in(e, &formals->items[i], scope)) return false;
   return true;
+}
+
+/* How many members a subset has is known by its largest number at least: here a number. */
+static bool is_subset_size(const Item *family, Name formal) {
+  const TypeExpr *type =
+      family->kind == ITEM_DISTRIBUTION && family->formals.count ? family->formals.items[0].type : NULL;
+  if (!type || strcmp(type->name, "subset") != 0 || type->argument_count != 1) return false;
+  const Expr *size = type->arguments[0].value;
+  return size->kind == EXPR_NAME && size->name == formal;
 }
 
 static bool all_typed(const Formals *formals) {
@@ -67,6 +76,10 @@ static void check_one(Elaborator *e, const Item *item) {
   invent_dims(e, &item->extra, scope);
   Frame frame = enter_callee(e, scope, false, item->name);
   /* The type of the event may mention parameters. */
+  for (int i = 0; i < item->extra.count; i++) {
+    const Formal *f = &item->extra.items[i];
+    if (is_subset_size(item, f->name)) scope_bind(e, scope, f->name, value_number(1), f->span);
+  }
   if (stand_ins(e, &item->extra, scope) && stand_ins(e, &item->formals, scope)) {
     if (distribution && item->has_block)
       check_fields(e, item, scope);
@@ -101,6 +114,8 @@ static bool bind_patterns(Elaborator *e, const Expr *x, Scope *scope) {
     Formal named = *formal_of_pattern(item, x, i);
     named.name = argument->name;
     named.span = argument->span;
+    if (is_subset_size(item, formal_of_pattern(item, x, i)->name))
+      scope_bind(e, scope, named.name, value_number(1), named.span);
     if (!stand_in(e, &named, scope)) return false;
   }
   return true;

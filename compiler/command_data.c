@@ -69,8 +69,7 @@ static Span declaration(const Loaded *l, int d) { return model_signature(l->mode
 static void check_shape(Loaded *l, int d, const struct spm_table *table) {
   struct spm_error error;
   const struct spm_tensor *data = &l->descriptor->data[d];
-  /* A label becomes a vector when it is read. */
-  if (spm_table_fits(table, data->categories ? data->size / data->categories : data->size, &error) == 0) return;
+  if (spm_table_fits(table, spm_file_row(data), &error) == 0) return;
   Diagnostic *diagnostic =
       error_at(l->compilation, "data-shape", declaration(l, d), "%s, but %s is declared with %s a row", error.message,
                data->name, data->rank == 0 ? "a single number" : spm_shape(data->rank, data->shape).text);
@@ -119,10 +118,14 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
              "%s: %s of %s values of %s are not whole numbers; the first is %s, in row %ld, entry %ld (counted from 0)",
              table->path, spm_count(found.fractional).text, total, data->name, spm_number(found.first_value).text,
              found.first_row, found.first_column);
-  if (found.missing > 0 && !data->missing_ok)
-    help_with(error_at(l->compilation, "data-missing", declaration(l, d), "%s: %s of %s values of %s are missing (NaN)",
-                       table->path, spm_count(found.missing).text, total, data->name),
-              "leave those rows out of the file, or fill them in");
+  if (found.missing > 0 && !data->missing_ok) {
+    Diagnostic *diagnostic =
+        error_at(l->compilation, "data-missing", declaration(l, d), "%s: %s of %s values of %s are missing (NaN)",
+                 table->path, spm_count(found.missing).text, total, data->name);
+    note_at(diagnostic, (Span){0}, "the first one is in row %ld, entry %ld (counted from 0)", found.missing_row,
+            found.missing_column);
+    help_with(diagnostic, "declare %s missing_ok, leave those rows out of the file, or fill them in", data->name);
+  }
 }
 
 /* subset(most): lines of more ones than that. */
@@ -154,6 +157,7 @@ static int check_counts(const Arguments *a, const Loaded *l, const char *option,
   const struct spm_model *model = l->descriptor;
   int first = -1;
   for (int d = 0; d < model->data_count; d++) {
+    if (!tables[d] && model->data[d].missing_ok) continue; /* all of it is missing */
     if (!tables[d])
       return fail_user(a, "no file was given for the data `%s`: %s %s=FILE", model->data[d].name, option,
                        model->data[d].name);
@@ -162,7 +166,14 @@ static int check_counts(const Arguments *a, const Loaded *l, const char *option,
       return fail_user(a, "%s has %s rows and %s has %s: row i of both belongs to the same datum", tables[first]->path,
                        spm_count(tables[first]->rows).text, tables[d]->path, spm_count(tables[d]->rows).text);
   }
+  if (first < 0 && model->data_count > 0)
+    return fail_user(a, "no file was given, and `%s` cannot be missing in all rows: %s %s=FILE", model->data[0].name,
+                     option, model->data[0].name);
   if (first < 0) return fail_user(a, "%s: the model declares no data", a->target);
+  for (int d = 0; d < model->data_count && !a->quiet; d++)
+    if (!tables[d])
+      fprintf(stderr, "spmc: note: no file was given for `%s` (%s %s=FILE): all of it is missing\n",
+              model->data[d].name, option, model->data[d].name);
   rows->tables = tables;
   rows->count = tables[first]->rows;
   return -1;

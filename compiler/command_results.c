@@ -14,16 +14,16 @@
 
 void print_results(const struct spm_columns *columns, const double *means) {
   int width = 0;
-  for (int i = 0; i < columns->count; i++)
+  for (int i = 0; i < columns->shown; i++)
     if ((int)strlen(columns->names[i]) > width) width = (int)strlen(columns->names[i]);
   for (int role = SPM_OBJECTIVE; role <= SPM_VALUE; role++) /* the objective, its terms, what else there is */
-    for (int i = 0; i < columns->count; i++)
+    for (int i = 0; i < columns->shown; i++)
       if (columns->roles[i] == role) printf("  %-*s  %s\n", width, columns->names[i], spm_number_short(means[i]).text);
 }
 
 void print_results_json(const struct spm_columns *columns, const double *means, long rows, unsigned long long seed) {
   printf("{\"rows\": %ld, \"seed\": %llu, \"results\": {", rows, seed);
-  for (int i = 0; i < columns->count; i++) {
+  for (int i = 0; i < columns->shown; i++) {
     if (i > 0) printf(", ");
     spm_json_string(stdout, columns->names[i]);
     if (isfinite(means[i]))
@@ -183,7 +183,7 @@ void draw_figures(const Arguments *a, Loaded *l, struct spm_host *host, const st
 /* ---- curves -------------------------------------------------------------------------------------------------- */
 
 typedef struct Curve {
-  double *epochs, *train, *valid;
+  double *epochs, *train, *valid; /* epochs: through all stages */
   long count;
   bool has_valid;
 } Curve;
@@ -198,7 +198,7 @@ static double number_of(const json_t *row, const char *prefix, const char *name)
 /* One line of metrics.jsonl: a run that was resumed has the earlier epochs there as well. */
 static bool add_to_curve(Curve *curve, const json_t *row, const char *name) {
   double **columns[] = {&curve->epochs, &curve->train, &curve->valid};
-  const double values[] = {number_of(row, "", "epoch"), number_of(row, "", name), number_of(row, "valid.", name)};
+  const double values[] = {(double)(curve->count + 1), number_of(row, "", name), number_of(row, "valid.", name)};
   for (int i = 0; i < 3; i++) {
     double *longer = realloc(*columns[i], sizeof *longer * (size_t)(curve->count + 1));
     if (!longer) return false;

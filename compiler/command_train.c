@@ -34,7 +34,8 @@ typedef struct Run { /* one `spmc train` */
   DataSet data, valid, test;
   const struct spm_table **tables; /* three arrays of data_count: data, valid, test */
   struct spm_rows data_rows, valid_rows, test_rows;
-  struct spm_training training;
+  struct spm_training *trainings; /* the stages, with what the command line changed */
+  int stage_count;
   struct spm_host host;
   struct spm_columns train_columns, evaluate_columns;
   struct train_state state;
@@ -48,10 +49,12 @@ typedef struct Run { /* one `spmc train` */
 
 /* ---- settings ------------------------------------------------------------------------------------------------ */
 
-static bool spec_sets(const Model *model, const char *setting) {
+/* Of a stage's block; of the only one, where there are no stages. */
+static bool spec_sets(const Model *model, const char *stage, const char *setting) {
   for (int i = 0; i < model->items.count; i++) {
     const Item *item = model->items.items[i];
-    for (int s = 0; item->kind == ITEM_TRAIN && s < item->setting_count; s++)
+    if (item->kind != ITEM_TRAIN || strcmp(item->name ? item->name : "", stage) != 0) continue;
+    for (int s = 0; s < item->setting_count; s++)
       if (strcmp(item->settings[s].name, setting) == 0) return true;
   }
   return false;
@@ -69,15 +72,7 @@ static unsigned long long draw_seed(void) {
   return seed;
 }
 
-static void list_settings(const Run *run, Settings *s) {
-  const Arguments *a = run->a;
-  const Model *model = run->loaded.model;
-  const struct spm_training *t = &run->training;
-  bool adam = strcmp(t->optimizer, "adam") == 0, optimizer = !spec_sets(model, "optimizer");
-  bool lbfgs = strcmp(t->optimizer, "lbfgs") == 0;
-  bool schedule = spm_find_output(run->train_columns.program, SPM_VALUE, "lr") != NULL;
-  setting_text(s, "spec", a->target, false);
-  setting_text(s, "model", run->loaded.descriptor->name, false);
+static void list_files(const Run *run, Settings *s) {
   char name[96];
   const struct {
     const char *kind;
@@ -89,27 +84,56 @@ static void list_settings(const Run *run, Settings *s) {
                sets[k].set->files[i].name);
       setting_text(s, name, sets[k].set->files[i].path, false);
     }
-  settings_model(s, a, &run->data, run->loaded.descriptor->data[0].name);
-  setting_text(s, "optimizer", t->optimizer, optimizer);
+}
+
+/* "lr", or "NAME.lr" of a stage. */
+static const char *of_stage(const Run *run, const struct spm_training *t, const char *setting) {
+  return t->name[0] ? arena_printf(run->loaded.compilation, "%s.%s", t->name, setting) : setting;
+}
+
+static void list_optimizer(const Run *run, const struct spm_training *t, Settings *s) {
+  bool adam = strcmp(t->optimizer, "adam") == 0, lbfgs = strcmp(t->optimizer, "lbfgs") == 0;
+  bool optimizer = !spec_sets(run->loaded.model, t->name, "optimizer");
+  setting_text(s, of_stage(run, t, "optimizer"), t->optimizer, optimizer);
   if (lbfgs) {
-    setting_whole(s, "iterations", t->fit.steps, optimizer);
-    setting_whole(s, "history", t->fit.history, optimizer);
-  } else if (schedule)
-    setting_text(s, "lr", "a schedule of the spec", false);
+    setting_whole(s, of_stage(run, t, "iterations"), t->fit.steps, optimizer);
+    setting_whole(s, of_stage(run, t, "history"), t->fit.history, optimizer);
+    return;
+  }
+  if (t->rate)
+    setting_text(s, of_stage(run, t, "lr"), "a schedule of the spec", false);
   else
-    setting_number(s, "lr", t->lr, optimizer);
-  if (adam) setting_number(s, "beta1", t->beta1, optimizer);
-  if (adam) setting_number(s, "beta2", t->beta2, optimizer);
-  if (adam) setting_number(s, "epsilon", t->epsilon, optimizer);
-  if (!adam && !lbfgs) setting_number(s, "momentum", t->momentum, optimizer);
-  if (!lbfgs) setting_number(s, "weight_decay", t->weight_decay, optimizer);
-  setting_whole(s, "batch", train_batch_rows(t, run->data_rows.count), a->batch < 0 && !spec_sets(model, "batch"));
-  setting_whole(s, "epochs", t->epochs, a->epochs < 0 && !spec_sets(model, "epochs"));
-  if (t->steps > 0) setting_whole(s, "steps", t->steps, false);
-  setting_flag(s, "shuffle", t->shuffle, !spec_sets(model, "shuffle"));
+    setting_number(s, of_stage(run, t, "lr"), t->lr, optimizer);
+  if (adam) setting_number(s, of_stage(run, t, "beta1"), t->beta1, optimizer);
+  if (adam) setting_number(s, of_stage(run, t, "beta2"), t->beta2, optimizer);
+  if (adam) setting_number(s, of_stage(run, t, "epsilon"), t->epsilon, optimizer);
+  if (!adam) setting_number(s, of_stage(run, t, "momentum"), t->momentum, optimizer);
+  setting_number(s, of_stage(run, t, "weight_decay"), t->weight_decay, optimizer);
+}
+
+static void list_stage(const Run *run, const struct spm_training *t, Settings *s) {
+  const Arguments *a = run->a;
+  const Model *model = run->loaded.model;
+  list_optimizer(run, t, s);
+  setting_whole(s, of_stage(run, t, "batch"), spm_most_batch_rows(t, run->data_rows.count),
+                a->batch < 0 && !spec_sets(model, t->name, "batch"));
+  setting_whole(s, of_stage(run, t, "epochs"), t->epochs, a->epochs < 0 && !spec_sets(model, t->name, "epochs"));
+  if (t->steps > 0) setting_whole(s, of_stage(run, t, "steps"), t->steps, false);
+  setting_flag(s, of_stage(run, t, "shuffle"), t->shuffle, !spec_sets(model, t->name, "shuffle"));
+  if (t->keep) setting_text(s, of_stage(run, t, t->smallest ? "keep smallest" : "keep best"), t->keep, false);
+}
+
+static void list_settings(const Run *run, Settings *s) {
+  const Arguments *a = run->a;
+  setting_text(s, "spec", a->target, false);
+  setting_text(s, "model", run->loaded.descriptor->name, false);
+  list_files(run, s);
+  settings_model(s, a, &run->data, run->loaded.descriptor->data[0].name);
+  for (int i = 0; i < run->stage_count; i++) list_stage(run, &run->trainings[i], s);
   snprintf(s->seed_text, sizeof s->seed_text, "%llu", run->host.seed);
   setting_text(s, "seed", s->seed_text, false);
   setting_whole(s, "rows", run->data_rows.count, false);
+  if (run->valid_rows.count > 0) setting_whole(s, "validation rows", run->valid_rows.count, false);
   setting_whole(s, "threads", run->host.threads, a->threads < 0);
   setting_text(s, "blas", spm_blas_name(), a->blas < 0 && !run->resumed);
 }
@@ -195,11 +219,11 @@ static int on_epoch(void *context, const struct train_state *state, const double
     shown[count++] = gap;
   }
   report_progress_epoch(&run->progress, state->epoch, names, shown, count);
-  int column = 0;
+  int column = run->stage_count > 1; /* the first is the stage's name */
   run->row[column++] = (double)state->epoch;
   run->row[column++] = (double)state->step;
-  for (int i = 0; i < run->train_columns.count; i++) run->row[column++] = means[i];
-  for (int i = 0; valid && i < run->evaluate_columns.count; i++) run->row[column++] = valid[i];
+  for (int i = 0; i < run->train_columns.shown; i++) run->row[column++] = means[i];
+  for (int i = 0; valid && i < run->evaluate_columns.shown; i++) run->row[column++] = valid[i];
   if (relaxed && !valid) run->row[column++] = gap;
   return report_metrics_row(&run->metrics, run->row, error);
 }
@@ -247,14 +271,40 @@ static int bind(Run *run) {
   return code;
 }
 
+/* valid = N: the last rows of the data, unless validation rows have files of their own. */
+static int hold_back(Run *run) {
+  const Arguments *a = run->a;
+  long held = run->loaded.descriptor->trainings[0].valid;
+  for (int i = 0; i < run->stage_count; i++)
+    if (run->trainings[i].keep && run->valid_rows.count == 0 && held == 0)
+      return fail_user(a,
+                       "%s: to keep the best %s there must be validation rows: write `valid = N;` beside `keep`, which "
+                       "holds the last N rows of the data back, or give them by --valid %s=FILE",
+                       a->target, run->trainings[i].keep, run->loaded.descriptor->data[0].name);
+  if (held == 0 || run->valid_rows.count > 0) return -1;
+  if (held >= run->data_rows.count)
+    return fail_user(a, "%s: `valid = %ld` holds all of the %s rows of the data back: none is left to train on",
+                     a->target, held, spm_count(run->data_rows.count).text);
+  run->data_rows.count -= held;
+  run->valid_rows = (struct spm_rows){.tables = run->data_rows.tables, .first = run->data_rows.count, .count = held};
+  return -1;
+}
+
 static int choose_training(Run *run) {
   const Arguments *a = run->a;
   const struct spm_model *model = run->loaded.descriptor;
   if (model->training_count < 1) return fail_internal(a, "the model has no training");
-  run->training = model->trainings[0];
-  if (a->epochs >= 0) run->training.epochs = a->epochs;
-  if (a->batch >= 0) run->training.batch = a->batch;
   struct spm_error error;
+  run->stage_count = model->training_count;
+  run->trainings = calloc((size_t)run->stage_count, sizeof *run->trainings);
+  if (!run->trainings) return fail_user(a, "out of memory");
+  for (int i = 0; i < run->stage_count; i++) {
+    run->trainings[i] = model->trainings[i];
+    if (a->epochs >= 0) run->trainings[i].epochs = a->epochs;
+    if (a->batch >= 0) run->trainings[i].batch = a->batch;
+  }
+  int code = hold_back(run);
+  if (code >= 0) return code;
   const struct spm_program *train = spm_find_program(model, "train"), *evaluate = spm_find_program(model, "evaluate");
   if (!train || !evaluate) return fail_internal(a, "the model has no program to %s", train ? "evaluate" : "train");
   if (spm_columns_create(&run->train_columns, train, &error) != 0 ||
@@ -282,7 +332,6 @@ static int look_for_checkpoint(Run *run, unsigned long long *seed) {
   const Arguments *a = run->a;
   struct spm_error error;
   struct saved_run saved;
-  long batch = train_batch_rows(&run->training, run->data_rows.count);
   char *directory = spm_path_join(a->out, "checkpoints");
   run->checkpoint = directory ? spm_path_join(directory, "last.safetensors") : NULL;
   free(directory);
@@ -298,6 +347,8 @@ static int look_for_checkpoint(Run *run, unsigned long long *seed) {
   if (saved.rows != run->data_rows.count)
     return fail_user(a, "%s: the run was made on %s rows, and the data now have %s", a->out, spm_count(saved.rows).text,
                      spm_count(run->data_rows.count).text);
+  long stage = saved.stage < run->stage_count ? saved.stage : 0;
+  long batch = spm_most_batch_rows(&run->trainings[stage], run->data_rows.count);
   if (saved.batch != batch)
     return fail_user(a, "%s: the run's batches have %ld rows; to go on, they cannot have %ld", a->out, saved.batch,
                      batch);
@@ -330,13 +381,20 @@ static int create_host(Run *run, unsigned long long seed) {
   const Arguments *a = run->a;
   struct spm_error error;
   struct saved_run saved;
-  long batch = train_batch_rows(&run->training, run->data_rows.count);
+  long batch = 0;
+  bool keeps = false;
+  for (int i = 0; i < run->stage_count; i++) {
+    long rows = spm_most_batch_rows(&run->trainings[i], run->data_rows.count);
+    batch = rows > batch ? rows : batch;
+    keeps |= run->trainings[i].keep != NULL;
+  }
   if (spm_host_create(&run->host, run->loaded.descriptor, batch,
                       (int)(a->threads > 0 ? a->threads : available_threads()), seed, &error) != 0)
     return fail_user(a, "%s", error.message);
   run->host.total_rows = run->data_rows.count;
   run->data_rows.owned = true;
   int status = spm_host_open_rows(&run->host, run->data_rows.count, &error);
+  if (status == 0 && keeps) status = spm_host_open_best(&run->host, &error);
   if (status == 0 && run->resumed) status = saved_read(run->checkpoint, &run->host, &saved, &run->state, &error);
   if (status == 0 && !run->resumed) {
     char *directory = directory_of(a->target);
@@ -352,21 +410,24 @@ static int create_host(Run *run, unsigned long long seed) {
 static int open_metrics(Run *run) {
   struct spm_error error;
   bool valid = run->valid_rows.count > 0, gap = !valid && gap_column(&run->evaluate_columns) >= 0;
-  int count = 2 + run->train_columns.count + (valid ? run->evaluate_columns.count : gap), column = 0;
+  int stages = run->stage_count > 1, column = 0;
+  int count = stages + 2 + run->train_columns.shown + (valid ? run->evaluate_columns.shown : gap);
   run->names = calloc((size_t)count, sizeof *run->names);
   run->row = calloc((size_t)count, sizeof *run->row);
   char(*valid_names)[128] =
-      arena_allocate(run->loaded.compilation, sizeof *valid_names * (size_t)(run->evaluate_columns.count + 1));
+      arena_allocate(run->loaded.compilation, sizeof *valid_names * (size_t)(run->evaluate_columns.shown + 1));
   if (!run->names || !run->row) return fail_user(run->a, "out of memory");
+  if (stages) run->names[column++] = "stage";
   run->names[column++] = "epoch";
   run->names[column++] = "step";
-  for (int i = 0; i < run->train_columns.count; i++) run->names[column++] = run->train_columns.names[i];
-  if (gap) run->names[2 + run->train_columns.count] = "relaxation_gap";
-  for (int i = 0; valid && i < run->evaluate_columns.count; i++) {
+  for (int i = 0; i < run->train_columns.shown; i++) run->names[column++] = run->train_columns.names[i];
+  if (gap) run->names[column++] = "relaxation_gap";
+  for (int i = 0; valid && i < run->evaluate_columns.shown; i++) {
     snprintf(valid_names[i], sizeof *valid_names, "valid.%s", run->evaluate_columns.names[i]);
     run->names[column++] = valid_names[i];
   }
-  int status = report_metrics_open(&run->metrics, run->a->out, run->names, count, run->state.epoch, &error);
+  int status = report_metrics_open(&run->metrics, run->a->out, run->names, count,
+                                   run->state.earlier_epochs + run->state.epoch, &error);
   return status == 0 ? -1 : fail_user(run->a, "%s", error.message);
 }
 
@@ -393,19 +454,36 @@ static int open_run(Run *run) {
     report_config_print(stdout, settings->items, settings->count);
     printf("compiled in %s, %s parameters\n", spm_duration(run->loaded.compile_seconds).text,
            spm_count(parameter_count(run->loaded.descriptor)).text);
-    if (run->resumed) printf("resumed after epoch %ld, step %ld\n", run->state.epoch, run->state.step);
+    const char *stage = run->stage_count > 1 ? run->trainings[run->state.stage].name : "";
+    if (run->resumed)
+      printf("resumed after epoch %ld, step %ld%s%s\n", run->state.epoch, run->state.step, stage[0] ? " of " : "",
+             stage);
     fflush(stdout);
   }
   code = run_copy_spec(a, run->loaded.compilation, a->out);
   return code < 0 ? open_metrics(run) : code;
 }
 
-static int train(Run *run) {
+/* What a stage leaves behind, in words. */
+static void report_stage(const Run *run, const struct spm_training *t) {
+  const struct train_state *state = &run->state;
+  if (run->a->quiet) return;
+  if (state->unchanged)
+    printf("ended after epoch %ld: the objective is that of %d epoch%s before\n", state->epoch, t->unchanged,
+           t->unchanged == 1 ? "" : "s");
+  if (t->keep && state->has_best)
+    printf("kept epoch %ld, where %s of the validation rows is %s\n", state->best_epoch, t->keep,
+           spm_number_short(t->smallest ? -state->best : state->best).text);
+  fflush(stdout);
+}
+
+static int train_rows(Run *run, const struct spm_training *t, const struct spm_selection *rows,
+                      const struct spm_rows *valid, struct spm_error *error) {
   const Arguments *a = run->a;
-  struct spm_error error;
-  struct train_options options = {.training = run->training,
+  struct train_options options = {.training = *t,
                                   .data = run->data_rows,
-                                  .valid = run->valid_rows,
+                                  .valid = *valid,
+                                  .selection = rows,
                                   .checkpoint = run->checkpoint,
                                   .train_columns = &run->train_columns,
                                   .valid_columns = &run->evaluate_columns,
@@ -413,21 +491,54 @@ static int train(Run *run) {
                                   .checkpoint_interval = 1};
   struct train_events events = {run, on_step, on_epoch, on_skipped};
   enum report_mode mode = a->quiet ? REPORT_QUIET : a->plain ? REPORT_PLAIN : REPORT_AUTO;
-  report_progress_open(&run->progress, stdout, mode, run->training.epochs,
-                       train_epoch_steps(&run->training, run->data_rows.count),
-                       (double)train_batch_rows(&run->training, run->data_rows.count), run->state.epoch);
-  watch_signals();
+  report_progress_open(&run->progress, stdout, mode, t->epochs, (rows->epoch_rows + rows->batch - 1) / rows->batch,
+                       (double)rows->batch, run->state.epoch);
+  run->metrics.stage = run->progress.stage = run->stage_count > 1 ? t->name : NULL;
   report_progress_start(&run->progress);
-  int status = train_run(&run->host, &options, &run->state, &events, &error);
+  int status = train_run(&run->host, &options, &run->state, &events, error);
   report_progress_close(&run->progress);
-  struct spm_error closing;
+  if (status == TRAIN_FINISHED) report_stage(run, t);
+  return status;
+}
+
+/* `rows` holds for validation rows, too. */
+static int train_stage(Run *run, const struct spm_training *t, struct spm_error *error) {
+  struct spm_selection rows = {0}, valid_rows = {0};
+  struct spm_rows valid = run->valid_rows;
+  int status = spm_select(&run->host, t, &run->data_rows, true, &rows, error);
+  if (status == 0 && valid.count > 0 && t->selects) {
+    status = spm_select(&run->host, t, &valid, false, &valid_rows, error);
+    valid.chosen = valid_rows.numbers;
+    valid.count = valid_rows.count;
+  }
+  if (status == 0 && rows.numbers && !run->a->quiet)
+    printf("%s%s%s rows%s%s%s\n", t->name, t->name[0] ? "  " : "", spm_count(rows.count).text,
+           rows.balanced ? ", in equal shares: " : "", rows.balanced ? spm_count(rows.parts[0]).text : "",
+           rows.balanced ? arena_printf(run->loaded.compilation, " and %s", spm_count(rows.parts[1]).text) : "");
+  status = status == 0 ? train_rows(run, t, &rows, &valid, error) : TRAIN_FAILED;
+  spm_selection_free(&rows);
+  spm_selection_free(&valid_rows);
+  return status;
+}
+
+static int train(Run *run) {
+  const Arguments *a = run->a;
+  struct spm_error error, closing;
+  int status = TRAIN_FINISHED;
+  watch_signals();
+  while (status == TRAIN_FINISHED) {
+    status = train_stage(run, &run->trainings[run->state.stage], &error);
+    if (status != TRAIN_FINISHED || run->state.stage + 1 == run->stage_count) break;
+    train_next_stage(&run->host, &run->state);
+  }
   if (report_metrics_close(&run->metrics, &closing) != 0 && status != TRAIN_FAILED)
     return fail_user(a, "%s", closing.message);
   if (status == TRAIN_FAILED) return fail_user(a, "%s", error.message);
   if (status == TRAIN_FINISHED) return -1;
   fprintf(stderr,
-          "spmc: stopped by %s after step %ld; %s holds everything, and the same command with --resume goes on\n",
-          stop_signal == SIGTERM ? "SIGTERM" : "SIGINT", run->state.step, run->checkpoint);
+          "spmc: stopped by %s after step %ld%s%s; %s holds everything, and the same command with --resume goes on\n",
+          stop_signal == SIGTERM ? "SIGTERM" : "SIGINT", run->state.step, run->stage_count > 1 ? " of " : "",
+          run->trainings[run->state.stage].name, run->checkpoint);
   return 128 + stop_signal;
 }
 
@@ -435,17 +546,16 @@ static int finish(Run *run) {
   const Arguments *a = run->a;
   struct spm_error error;
   struct saved_run saved = {.seed = run->host.seed,
-                            .batch = train_batch_rows(&run->training, run->data_rows.count),
-                            .rows = run->data_rows.count};
+                            .batch = spm_most_batch_rows(&run->trainings[run->state.stage], run->data_rows.count),
+                            .rows = run->data_rows.count,
+                            .stage = run->state.stage};
   char *path = spm_path_join(a->out, "model.safetensors");
   int status = path ? saved_write(path, &run->host, &saved, NULL, &error) : spm_fail(&error, "out of memory");
   free(path);
   if (status != 0) return fail_user(a, "%s", error.message);
-  if (run->state.unchanged && !a->quiet)
-    printf("ended after epoch %ld: the objective is that of %d epoch%s before\n", run->state.epoch,
-           run->training.unchanged, run->training.unchanged == 1 ? "" : "s");
   if (run->state.skipped > 0)
-    fprintf(stderr, "spmc: warning: %ld of %ld steps were skipped\n", run->state.skipped, run->state.step);
+    fprintf(stderr, "spmc: warning: %ld of %ld steps were skipped\n", run->state.skipped,
+            run->state.earlier_steps + run->state.step);
   const struct spm_rows *shown = run->test_rows.count > 0    ? &run->test_rows
                                  : run->valid_rows.count > 0 ? &run->valid_rows
                                                              : &run->data_rows;
@@ -471,6 +581,7 @@ static void release(Run *run) {
   spm_columns_free(&run->evaluate_columns);
   train_state_free(&run->state);
   free(run->checkpoint);
+  free(run->trainings);
   free(run->names);
   free(run->row);
   free(run->tables);

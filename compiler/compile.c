@@ -55,7 +55,7 @@ Model *compile_check(Compilation *c, const char *path, const CompileOptions *opt
 bool model_is_library(const Model *m) { return m->name == NULL; }
 const char *model_name(const Model *m) { return m->name; }
 const Signature *model_signature(const Model *m) { return &m->signature; }
-const Training *model_training(const Model *m) { return &m->training; }
+const Training *model_training(const Model *m) { return m->trainings; }
 
 static bool verified(Model *m, const Graph *g, const char *stage) {
   const char *violation = ir_verify(g);
@@ -107,7 +107,7 @@ bool compile_emit(Model *m, Rendering rendering, Text *out) {
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, ALL_PROGRAMS, plans);
   if (count < 0) return false;
-  emit(out, m->compilation, m->name, &m->signature, plans, count, &m->training, 1, rendering);
+  emit(out, m->compilation, m->name, &m->signature, plans, count, m->trainings, m->training_count, rendering);
   return true;
 }
 

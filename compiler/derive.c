@@ -5,11 +5,9 @@
 
 #include <string.h>
 
-const Expr *learning_rate(const Model *);
-
-const char *const program_names[PROGRAM_COUNT] = {"initialise",  "train",  "evaluate", "encode",
-                                                  "reconstruct", "export", "project",  "initialise_rows",
-                                                  "export_rows", "fit",    "fit_new",  "solve"};
+const char *const program_names[PROGRAM_COUNT] = {
+    "initialise",      "train",       "evaluate", "encode",  "reconstruct", "export", "project",
+    "initialise_rows", "export_rows", "fit",      "fit_new", "solve",       "select"};
 
 /* ---- outputs shared by train and evaluate
  * ---------------------------------------------------------------------------- */
@@ -28,7 +26,7 @@ static bool has_elbo(const Model *m) {
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
     likelihood |= item->kind == ITEM_LIKELIHOOD;
-    if (item->kind == ITEM_LATENT) priors &= model_find(m, ITEM_PRIOR, item->name) != NULL;
+    if (is_latent(m, item)) priors &= model_find(m, ITEM_PRIOR, item->name) != NULL;
   }
   return likelihood && priors;
 }
@@ -37,6 +35,20 @@ static bool has_output(const Graph *g, Name name) {
   for (int i = 0; i < g->output_count; i++)
     if (g->outputs[i].name == name) return true;
   return false;
+}
+
+/* `balance` of a stage: rows of the two parts come in equal shares, and count for what their parts are of the data. */
+Value balanced(Elaborator *e, Value v, Span span) {
+  const Training *t = NULL;
+  for (int i = 0; i < e->model->training_count && !t; i++)
+    if (e->model->trainings[i].balance) t = &e->model->trainings[i];
+  if (!t || e->program != PROGRAM_TRAIN || !(v.node->axes & AXIS_DATUM)) return v;
+  Value part = elaborate(e, t->balance);
+  if (part.kind == VALUE_ERROR) return part;
+  Value where = value_tensor(build_setting(e->graph, SETTING_MORE_WHERE), 0, span);
+  Value other = value_tensor(build_setting(e->graph, SETTING_MORE_ELSE), 0, span);
+  Value more = apply3(e, IR_select, part, where, other, span);
+  return apply2(e, IR_mul, v, apply2(e, IR_add, more, value_number(1), span), span);
 }
 
 /* The batch's mean as a scalar step value; NULL after reporting. */
@@ -50,12 +62,12 @@ static Node *batch_mean(Elaborator *e, Value v, Name name, Span span) {
     help_with(d, "write sum(...) or mean(...) around it");
     return NULL;
   }
-  v = mean_over_batch(e, value_tensor(node, 0, span), span);
+  v = mean_over_batch(e, balanced(e, value_tensor(node, 0, span), span), span);
   return value_node(e, &v);
 }
 
 /* Terms are reported by their own value; the objective is the sum of sign x weight x value. */
-static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
+static Node *sum_terms(Elaborator *e, const Terms *terms, Span span, bool report) {
   Value objective = value_number(0);
   bool ok = true;
   for (int i = 0; i < terms->count; i++) {
@@ -71,11 +83,26 @@ static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
       ok = false;
       continue;
     }
-    if (!has_output(e->graph, t->name)) graph_output(e->graph, OUTPUT_TERM, t->name, -1, mean);
+    if (report && !has_output(e->graph, t->name)) graph_output(e->graph, OUTPUT_TERM, t->name, -1, mean);
     Value v = apply2(e, IR_mul, t->weight, value_tensor(mean, 0, span), span);
     objective = apply2(e, t->sign < 0 ? IR_sub : IR_add, objective, v, span);
   }
   return ok ? value_node(e, &objective) : NULL;
+}
+
+/* Without its KL a posterior soon has no width. */
+static void warn_of_joint(Elaborator *e, Span span) {
+  const Item *drawn = NULL, *point = NULL;
+  for (int i = 0; i < e->model->items.count; i++) {
+    const Item *item = e->model->items.items[i];
+    if (item->kind == ITEM_LATENT) *(is_point(e->model, item->name) ? &point : &drawn) = item;
+  }
+  if (!drawn || !e->describe || e->model->checked) return;
+  Diagnostic *d = warning_at(e->c, "default_objective", span,
+                             "there is no `objective`, and `%s` is a point, so it is log_joint, which takes nothing "
+                             "off for the posterior of `%s`",
+                             point->name, drawn->name);
+  help_with(d, "`objective elbo;` charges kl(%s); `objective log_joint;` says that this is meant", drawn->name);
 }
 
 /* The terms of the objective; where they are written. */
@@ -83,9 +110,11 @@ static Span model_terms(Elaborator *e, Terms *terms) {
   ElboOptions options = elbo_defaults(e->model);
   const Item *item = objective_item(e->model);
   Span span = item ? item->expr->span : e->model->span;
-  if (!item) /* log_joint where every latent is a point (LANGUAGE rule 20) */
+  if (!item) {
+    options.joint = joint_by_default(e->model);
+    if (options.joint) warn_of_joint(e, span);
     elbo_terms(e, &options, span, terms);
-  else {
+  } else {
     e->path = "objective";
     objective_terms(e, item->expr, item->kind == ITEM_MINIMIZE ? -1 : 1, terms);
   }
@@ -93,13 +122,24 @@ static Span model_terms(Elaborator *e, Terms *terms) {
   return span;
 }
 
-static Node *derive_objective(Elaborator *e) {
+static Node *walk_objective(Elaborator *e, bool report) {
   Terms terms = {0};
-  e->describe = e->program == PROGRAM_TRAIN;
+  e->scoring = e->program == PROGRAM_TRAIN;
+  e->describe = report && e->scoring;
   Span span = model_terms(e, &terms);
   e->describe = false;
-  Node *objective = output_terms(e, &terms, span);
-  if (!objective || !check_soft_indices(e, objective)) return NULL;
+  Node *objective = sum_terms(e, &terms, span, report);
+  e->scoring = false;
+  return objective;
+}
+
+Node *objective_value(Elaborator *e) { return walk_objective(e, false); }
+
+static Node *derive_objective(Elaborator *e) {
+  Node *objective = walk_objective(e, true);
+  if (!objective || !check_soft_indices(e, objective) || !check_missing_asked(e, objective)) return NULL;
+  if (e->summed_count > 0) objective = add_baselines(e, objective);
+  if (!objective) return NULL;
   graph_output(e->graph, OUTPUT_OBJECTIVE, intern(e->c, "objective"), -1, objective);
   return objective;
 }
@@ -145,9 +185,15 @@ static void output_metrics(Elaborator *e) {
     Item *item = m->items.items[i];
     if (item->kind != ITEM_METRIC) continue;
     e->path = item->name;
-    Node *mean = batch_mean(e, elaborate(e, item->expr), item->name, item->expr->span);
+    e->measuring = true;
+    Value v = elaborate(e, item->expr), rows;
+    Node *mean = rows_of_metric(e, &v, &rows, item->expr->span) ? batch_mean(e, v, item->name, item->expr->span) : NULL;
     e->path = "";
-    if (mean) graph_output(e->graph, OUTPUT_METRIC, item->name, -1, mean);
+    e->measuring = false;
+    if (!mean) continue;
+    graph_output(e->graph, OUTPUT_METRIC, item->name, -1, mean);
+    Node *share = rows.kind == VALUE_TENSOR ? batch_mean(e, rows, item->name, item->expr->span) : NULL;
+    if (share) graph_output(e->graph, OUTPUT_SHARE, item->name, -1, share);
   }
 }
 
@@ -163,9 +209,11 @@ static void output_schedules(Elaborator *e) {
     else if (node)
       error_at(e->c, "schedule", item->expr->span, "a schedule is one number a step, made of epoch, step and numbers");
   }
-  const Expr *rate = e->program == PROGRAM_TRAIN ? learning_rate(m) : NULL;
-  Value v = rate ? elaborate(e, rate) : value_error();
-  if (v.kind == VALUE_TENSOR) graph_output(e->graph, OUTPUT_VALUE, intern(e->c, "lr"), -1, v.node);
+  for (int i = 0; i < m->training_count && e->program == PROGRAM_TRAIN; i++) {
+    const Training *t = &m->trainings[i];
+    Value v = t->rate ? elaborate(e, t->lr_schedule) : value_error();
+    if (v.kind == VALUE_TENSOR) graph_output(e->graph, OUTPUT_VALUE, t->rate, -1, v.node);
+  }
 }
 
 /* ---- programs
@@ -250,15 +298,22 @@ static void output_rows(Elaborator *e, Name name, Value v) {
   graph_output(e->graph, OUTPUT_ROWS, name, -1, node);
 }
 
+/* Of data that are missing on some rows: their value on the others. */
+static Value known_code(Elaborator *e, Item *item, Value z) {
+  Value none = value_error();
+  return known_where_observed(e, item, &none, average_samples(e, z), item->name_span);
+}
+
 static void derive_encode(Elaborator *e) {
   const Model *m = e->model;
   for (int i = 0; i < m->items.count; i++) {
     Item *latent = m->items.items[i];
-    if (latent->kind != ITEM_LATENT) continue;
+    if (!is_latent(m, latent)) continue;
     Item *posterior = model_find(m, ITEM_POSTERIOR, latent->name);
     if (!posterior && !model_inference(m, latent->name)) continue;
     Value draw = model_value(e, latent, latent->name_span);
-    output_rows(e, latent->name, posterior ? mean_of(e, posterior, latent, draw) : draw);
+    if (posterior) draw = mean_of(e, posterior, latent, draw);
+    output_rows(e, latent->name, latent->kind == ITEM_DATA ? known_code(e, latent, draw) : draw);
   }
 }
 
@@ -268,7 +323,7 @@ static void derive_reconstruct(Elaborator *e) {
     Item *likelihood = m->items.items[i];
     if (likelihood->kind != ITEM_LIKELIHOOD) continue;
     Item *variable = model_find_declaration(m, likelihood->name);
-    if (!variable || variable->kind != ITEM_DATA) continue;
+    if (!variable || (variable->kind != ITEM_DATA && variable->kind != ITEM_DRAW)) continue;
     Value d = model_value(e, likelihood, likelihood->span);
     Value none = value_error();
     none.kind = VALUE_WORD;
@@ -311,6 +366,47 @@ static void derive_solve(Elaborator *e) {
   }
 }
 
+/* A node that stands for something else than data, or NULL. */
+static const Node *not_of_data(const Node *n) {
+  if (n->op == IR_parameter || n->op == IR_noise || n->op == IR_setting || n->op == IR_state || n->op == IR_row_state)
+    return n;
+  const Node *found = NULL;
+  for (int i = 0; i < n->operand_count && !found; i++) found = not_of_data(n->operands[i]);
+  return found;
+}
+
+/* rows = e, balance = e: nonzero for the rows that are meant. */
+static const Node *output_selection(Elaborator *e, const Training *t, const char *what, const Expr *x) {
+  Value v = elaborate(e, x);
+  const Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+  if (v.kind == VALUE_ERROR || e->c->error_count > 0) return NULL;
+  if (!node || node->shape.rank > 0 || node->axes != AXIS_DATUM || not_of_data(node)) {
+    Diagnostic *d = error_at(e->c, "setting", x->span,
+                             "`%s` is true or false of each row, by its data alone: one number a row", what);
+    help_with(d, "for example %s = index(y) == 3, or sum(x) > 10", what);
+    return NULL;
+  }
+  const char *name = t->name[0] ? arena_printf(e->c, "%s.%s", t->name, what) : what;
+  graph_output(e->graph, OUTPUT_ROWS, intern(e->c, name), -1, (Node *)node);
+  return node;
+}
+
+static void derive_select(Elaborator *e) {
+  const Model *m = e->model;
+  const Node *first = NULL;
+  for (int i = 0; i < m->training_count; i++) {
+    const Training *t = &m->trainings[i];
+    if (t->rows) output_selection(e, t, "rows", t->rows);
+    const Node *part = t->balance ? output_selection(e, t, "balance", t->balance) : NULL;
+    if (part && first && part != first)
+      error_at(e->c, "setting", t->balance->span, "stages that balance their batches all do so by the same expression");
+    if (part && m->signature.row_state_count > 0)
+      error_at(e->c, "setting", t->balance->span,
+               "`balance` may take a row twice in a batch, which cannot be where each row owns a `local` or a chain");
+    if (part) first = part;
+  }
+}
+
 static bool every(const Parameter *p) { return p != NULL; }
 static bool constrained(const Parameter *p) { return p->constrained; }
 static bool projected(const Parameter *p) { return p->projected && !p->fixed; }
@@ -327,6 +423,7 @@ static Graph *derive_with(Elaborator *e) {
   case PROGRAM_INITIALISE_ROWS: derive_rows(e, OUTPUT_ROW_INITIAL, raw_initial_row); break;
   case PROGRAM_EXPORT_ROWS: derive_rows(e, OUTPUT_ROWS, exported_row); break;
   case PROGRAM_SOLVE: derive_solve(e); break;
+  case PROGRAM_SELECT: derive_select(e); break;
   case PROGRAM_FIT:
   case PROGRAM_FIT_NEW:
     if (latent_fit(e->model))
@@ -348,7 +445,7 @@ static bool has_samples(ProgramKind program) {
 }
 
 Graph *derive(Model *m, ProgramKind program) {
-  if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
+  if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = m->estimator_count = 0;
   Elaborator *e = elaborator_create(m, program, has_samples(program) ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;
@@ -372,6 +469,7 @@ static bool is_unused_solved(const Model *m, const Item *item) {
 }
 
 static void check_item(Elaborator *e, Item *item) {
+  if (may_be_missing(item) && !check_missing_ok(e, item)) return;
   if (is_unused_solved(e->model, item)) return;
   if (is_network(item->kind))
     check_network(e, item);
@@ -410,6 +508,7 @@ void check(Model *m) {
   for (int program = PROGRAM_TRAIN; program < PROGRAM_COUNT && m->compilation->error_count == 0; program++) {
     Graph *g = derive_with(elaborator_create(m, (ProgramKind)program, m->samples));
     if (program == PROGRAM_TRAIN && m->compilation->error_count == 0) add_gradients(m, g);
+    if (program == PROGRAM_EVALUATE && m->compilation->error_count == 0) check_kept(m, g);
   }
   if (m->compilation->error_count == 0) derive_with(elaborator_create(m, PROGRAM_INITIALISE, 1));
   m->checked = m->compilation->error_count == 0;

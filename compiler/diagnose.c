@@ -47,6 +47,13 @@ static double invent(Prober *p, const Facts *facts) {
   return normal(p);
 }
 
+/* Every third value is missing: of a row of numbers some, of rows with one value one row. */
+static void leave_gaps(const DataInput *data, double *values, long count) {
+  long line = data->categories ? data->categories : data->most ? (long)data->shape.dims[data->shape.rank - 1].size : 1;
+  for (long i = 0; i < count; i++)
+    if (i / line % 3 == 1) values[i] = (double)NAN;
+}
+
 static void invent_data(Prober *p, const Signature *s) {
   p->data = arena_array(p->c, double *, s->data_count);
   for (int d = 0; d < s->data_count; d++) {
@@ -55,6 +62,7 @@ static void invent_data(Prober *p, const Signature *s) {
     long n = s->data[d].categories;
     for (long i = 0; i < count; i++) p->data[d][i] = n ? 0 : invent(p, &s->data[d].facts);
     for (long i = 0; n && i < count; i += n) p->data[d][i + (long)(next_bits(p) % (uint64_t)n)] = 1;
+    if (s->data[d].missing_ok) leave_gaps(&s->data[d], p->data[d], count);
   }
 }
 

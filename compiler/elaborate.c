@@ -61,6 +61,8 @@ void leave_callee(Elaborator *e, Frame frame) {
   e->context_count = frame.context_count;
 }
 
+static Value let_value(Elaborator *, const Item *);
+
 /* ---- names ------------------------------------------------------------------------------------------------------ */
 
 static bool word_value(Elaborator *e, Name name, Span span, Value *out) {
@@ -106,6 +108,16 @@ static Value report_unknown(Elaborator *e, Name name, Span span) {
   return value_error();
 }
 
+/* What is_measured: data as they are, a let walked anew with them. */
+static Value measured_value(Elaborator *e, const Item *item) {
+  if (item->kind == ITEM_DATA) return data_value(e, item);
+  restart_layer_counts(e, item->name);
+  Frame frame = enter_callee(e, NULL, true, item->name);
+  Value v = let_value(e, item);
+  leave_callee(e, frame);
+  return v;
+}
+
 Value lookup(Elaborator *e, Name name, Span span) {
   Binding *b = scope_find(e->scope, name);
   if (b) {
@@ -123,7 +135,7 @@ Value lookup(Elaborator *e, Name name, Span span) {
       }
     Item *item = model_find_declaration(e->model, name);
     if (item) {
-      v = model_value(e, item, span);
+      v = is_measured(e, item) ? measured_value(e, item) : model_value(e, item, span);
       v.span = span;
       return v;
     }
@@ -159,6 +171,24 @@ static Memo *memo_find(Elaborator *e, const Item *item) {
   return NULL;
 }
 
+/* data V : unit[N, F] gathered; */
+static bool read_gathered(Elaborator *e, const Item *item, DataInput *input) {
+  enum { MOST_GATHERED = 4096 };
+  const Attribute *attribute = type_attribute(item->type, "gathered");
+  if (!attribute) return true;
+  int own = input->shape.rank - (input->categories > 0);
+  if (own > 0 && input->shape.dims[0].size <= MOST_GATHERED) {
+    input->gathered = (long)input->shape.dims[0].size;
+    return true;
+  }
+  Diagnostic *d =
+      own > 0 ? error_at(e->c, "gathered", attribute->span, "at most %d rows are drawn for a datum; this is %s",
+                         MOST_GATHERED, shape_text(e->c, &input->shape))
+              : error_at(e->c, "gathered", attribute->span, "`%s` has no dim for the rows that are drawn", item->name);
+  help_with(d, "the first dim says how many rows of the file a datum has: `data V : unit[16, 784] gathered;`");
+  return false;
+}
+
 /* The index of a data declaration in the signature, which it enters on first use. */
 int data_index(Elaborator *e, const Item *item) {
   Signature *s = e->graph->signature;
@@ -176,6 +206,8 @@ int data_index(Elaborator *e, const Item *item) {
     return -1;
   }
   input.facts = support.facts;
+  input.missing_ok = may_be_missing(item);
+  if (!read_gathered(e, item, &input)) return -1;
   s->data = arena_grow(e->c, s->data, s->data_count, sizeof *s->data);
   s->data[s->data_count] = input;
   return s->data_count++;
@@ -222,7 +254,7 @@ static Value draw_value(Elaborator *e, const Item *item) {
   return held ? number_of_vector(e, v, &number, item->span) : v;
 }
 
-static Value data_value(Elaborator *e, const Item *item) {
+Value data_value(Elaborator *e, const Item *item) {
   Support support;
   int index = data_index(e, item);
   if (index < 0 || !read_support(e, item->type, &support)) return value_error();
@@ -241,7 +273,7 @@ static Value evaluate_item(Elaborator *e, Item *item, Span use) {
                 item->name);
       return value_error();
     }
-    return data_value(e, item);
+    return is_partly_latent(e->model, item) ? latent_draw(e, item, use) : data_value(e, item);
   case ITEM_LOCAL:
     if (!e->initialising) return make_local(e, item, item->expr);
     error_at(e->c, "init", use, "the initial value of a param cannot depend on the local `%s`: there is one a datum",
@@ -278,11 +310,14 @@ Value model_value(Elaborator *e, Item *item, Span use) {
   e->memos = arena_grow(e->c, e->memos, e->memo_count, sizeof *e->memos);
   e->memos[e->memo_count++] = (Memo){.name = item->name, .kind = item->kind, .span = use, .busy = true};
   int context = e->context_count;
+  bool measuring = e->measuring;
   e->context_count = 0; /* a model-level value is never inside a mapped call */
+  e->measuring = false;
   Frame frame = enter_callee(e, NULL, true, item->name);
   Value v = evaluate_item(e, item, use);
   leave_callee(e, frame);
   e->context_count = context;
+  e->measuring = measuring;
   if (v.kind == VALUE_TENSOR && !v.node->name) v.node->name = item->name;
   e->memos[at].busy = false;
   e->memos[at].value = v;
@@ -426,6 +461,23 @@ static void report_index(Elaborator *e, const Index *index, Dim dim) {
                            : "indices count from 0");
 }
 
+/* V[y], y a category: the element of the first dim that y names, which is its one-hot vector times V; so a relaxed y
+ * gives the mixture, and a summed-out one each element in turn. */
+static Value index_by_category(Elaborator *e, const Expr *x, Value v, Value y) {
+  Shape shape = visible_shape(&v), hot = visible_shape(&y);
+  const Facts *facts = &y.node->facts;
+  bool category = hot.rank == 1 && facts->low >= 0 && facts->high <= 1;
+  if (category && x->index_count == 1 && dim_agree(hot.dims[0], shape.dims[0])) return matmul(e, y, v, x->span);
+  Diagnostic *d =
+      category && x->index_count == 1
+          ? error_at(e->c, "index", x->span, "the index is one of %s, and the first dim of %s is %s",
+                     dim_text(e->c, hot.dims[0]), value_text(e->c, &v), dim_text(e->c, shape.dims[0]))
+          : error_at(e->c, "index", x->span, "an index is a number known before training, or one category; this is %s",
+                     value_text(e->c, &y));
+  help_with(d, "V[y] with a `category(n)` y takes the element of V's first dim, of length n, that y names");
+  return value_error();
+}
+
 /* a[i], a[i .. j] with numbers; 0-based, the end of a range is not in it. */
 static Value elaborate_index(Elaborator *e, const Expr *x) {
   Value v = elaborate(e, x->a);
@@ -449,9 +501,9 @@ static Value elaborate_index(Elaborator *e, const Expr *x) {
     Value first = elaborate(e, x->indices[i].first);
     Value last = x->indices[i].last ? elaborate(e, x->indices[i].last) : first;
     if (first.kind == VALUE_ERROR || last.kind == VALUE_ERROR) return value_error();
+    if (first.kind == VALUE_TENSOR && !x->indices[i].last) return index_by_category(e, x, v, first);
     if (first.kind != VALUE_NUMBER || last.kind != VALUE_NUMBER) {
-      error_at(e->c, "not-supported", x->span,
-               "an index that is not a number known before training is not supported yet");
+      error_at(e->c, "index", x->span, "the ends of a range are numbers known before training");
       return value_error();
     }
     Dim extent = x->indices[i].last ? dim_subtract(e->c, last.dim, first.dim) : dim_number(1);

@@ -66,8 +66,9 @@ void emit_signature(Emitter *e, const Signature *s) {
   if (s->parameter_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_parameters[] = {");
   for (int i = 0; i < s->parameter_count; i++) {
     const Parameter *p = &s->parameters[i];
-    emit_tensor(e, p->name, &p->shape, parameters[i],
-                arena_printf(e->compilation, "%d, %d, %d, 0, 0, 0, 0, 0, 0", p->fixed, p->projected, p->constrained));
+    emit_tensor(
+        e, p->name, &p->shape, parameters[i],
+        arena_printf(e->compilation, "%d, %d, %d, 0, 0, 0, 0, 0, 0, 0", p->fixed, p->projected, p->constrained));
   }
   if (s->parameter_count > 0) put_line(out, 0, "};");
   if (s->data_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_data[] = {");
@@ -75,20 +76,21 @@ void emit_signature(Emitter *e, const Signature *s) {
     const DataInput *d = &s->data[i];
     bool unit = d->facts.low == 0 && d->facts.high == 1 && !d->facts.integer;
     emit_tensor(e, d->name, &d->shape, 0,
-                arena_printf(e->compilation, "0, 0, 0, %s, %s, %d, %d, %d, %ld", double_text(e, d->facts.low),
-                             double_text(e, d->facts.high), d->facts.integer, unit, d->missing_ok, d->categories));
+                arena_printf(e->compilation, "0, 0, 0, %s, %s, %d, %d, %d, %ld, %ld", double_text(e, d->facts.low),
+                             double_text(e, d->facts.high), d->facts.integer, unit, d->missing_ok, d->categories,
+                             d->gathered));
   }
   if (s->data_count > 0) put_line(out, 0, "};");
   if (s->state_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_states[] = {");
   for (int i = 0; i < s->state_count; i++)
     emit_tensor(e, s->states[i].name, &s->states[i].shape, states[i],
-                arena_printf(e->compilation, "0, 0, 0, %s, 0, 0, 0, 0, 0", double_text(e, s->states[i].start)));
+                arena_printf(e->compilation, "0, 0, 0, %s, 0, 0, 0, 0, 0, 0", double_text(e, s->states[i].start)));
   if (s->state_count > 0) put_line(out, 0, "};");
   if (s->row_state_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_row_states[] = {");
   long row = 0;
   for (int i = 0; i < s->row_state_count; row += shape_size(&s->row_states[i].shape), i++)
     emit_tensor(e, s->row_states[i].name, &s->row_states[i].shape, row,
-                arena_printf(e->compilation, "0, 0, %d, 0, 0, 0, 0, 0, 0", s->row_states[i].constrained));
+                arena_printf(e->compilation, "0, 0, %d, 0, 0, 0, 0, 0, 0, 0", s->row_states[i].constrained));
   if (s->row_state_count > 0) put_line(out, 0, "};");
   emit_givens(e, s);
 }
@@ -126,9 +128,9 @@ static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
 
 static void emit_outputs(Emitter *e, const Plan *plan) {
   static const char *const roles[OUTPUT_ROLE_COUNT] = {
-      "SPM_OBJECTIVE",       "SPM_TERM",        "SPM_METRIC",         "SPM_VALUE",      "SPM_GRADIENT_OF",
-      "SPM_STATE_OF",        "SPM_INITIAL_OF",  "SPM_EXPORT_OF",      "SPM_SOLVED_OF",  "SPM_ROWS",
-      "SPM_ROW_GRADIENT_OF", "SPM_ROW_NEXT_OF", "SPM_ROW_INITIAL_OF", "SPM_SUPPORT_OF", ""};
+      "SPM_OBJECTIVE",      "SPM_TERM",       "SPM_METRIC",    "SPM_VALUE", "SPM_GRADIENT_OF",     "SPM_STATE_OF",
+      "SPM_INITIAL_OF",     "SPM_EXPORT_OF",  "SPM_SOLVED_OF", "SPM_ROWS",  "SPM_ROW_GRADIENT_OF", "SPM_ROW_NEXT_OF",
+      "SPM_ROW_INITIAL_OF", "SPM_SUPPORT_OF", "SPM_SHARE_OF",  ""};
   if (plan->output_count == 0) return;
   put_line(&e->body, 0, "static const struct spm_output %s_outputs[] = {", plan->name);
   for (int i = 0; i < plan->output_count; i++) {
@@ -200,10 +202,12 @@ static void emit_trainings(Emitter *e, const Training *trainings, int count) {
   put_line(out, 0, "\nstatic const struct spm_training model_trainings[] = {");
   for (int i = 0; i < count; i++) {
     const Training *t = &trainings[i];
-    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d, %s, %ld},", quoted_text(e, t->name),
-             quoted_text(e, t->optimizer), double_text(e, t->lr), double_text(e, t->beta1), double_text(e, t->beta2),
-             double_text(e, t->epsilon), double_text(e, t->momentum), double_text(e, t->weight_decay), t->batch,
-             t->epochs, t->steps, t->shuffle, fit_text(e, &t->fit), t->unchanged);
+    put_line(out, 1, "{%s, %s, %s, %s, %s, %s, %s, %s, %ld, %ld, %ld, %d, %s, %ld, %s, %ld, %s, %d, %d, %d},",
+             quoted_text(e, t->name), quoted_text(e, t->optimizer), double_text(e, t->lr), double_text(e, t->beta1),
+             double_text(e, t->beta2), double_text(e, t->epsilon), double_text(e, t->momentum),
+             double_text(e, t->weight_decay), t->batch, t->epochs, t->steps, t->shuffle, fit_text(e, &t->fit),
+             t->unchanged, t->rate ? quoted_text(e, t->rate) : "0", t->valid, t->keep ? quoted_text(e, t->keep) : "0",
+             t->smallest, t->rows != NULL, t->balance != NULL);
   }
   put_line(out, 0, "};");
 }

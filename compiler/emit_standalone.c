@@ -28,6 +28,14 @@ static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/driver.c",
                                            "runtime/given.h",
                                            "runtime/given.c",
+                                           "runtime/lbfgs.h",
+                                           "runtime/lbfgs.c",
+                                           "runtime/fit.h",
+                                           "runtime/fit.c",
+                                           "runtime/row_state.h",
+                                           "runtime/row_state.c",
+                                           "runtime/solved.h",
+                                           "runtime/solved.c",
                                            "runtime/standalone/instance.h",
                                            "runtime/standalone/instance.c"};
 enum {
@@ -60,10 +68,16 @@ static const char preamble[] = "#if defined __clang__\n"
                                "#endif\n";
 
 /* --- what a model does without -------------------------------------------------------------------------------------
- * The runtime's files stand in `#ifndef NAME` around what only some models need; what this one does not need is not
- * pasted. In the runtime itself none of the names is defined. */
+ * The runtime's files have `#ifndef NAME` around what only some models need; what this one does not need is not pasted,
+ * nor is the condition. In the runtime itself none of the names is defined. */
 
 typedef bool Lacks(const Model *, Plan *const *plans, int count);
+
+static const Plan *find_plan(Plan *const *plans, int count, ProgramKind program) {
+  for (int p = 0; p < count; p++)
+    if (strcmp(plans[p]->name, program_names[program]) == 0) return plans[p];
+  return NULL;
+}
 
 static bool always(const Model *m, Plan *const *plans, int count) {
   (void)m, (void)plans, (void)count;
@@ -84,12 +98,45 @@ static bool lacks_projections(const Model *m, Plan *const *plans, int count) {
 
 static bool lacks_adam(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->training.optimizer, "adam") != 0;
+  return strcmp(m->trainings[0].optimizer, "adam") != 0;
 }
 
 static bool lacks_sgd(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->training.optimizer, "sgd") != 0;
+  return strcmp(m->trainings[0].optimizer, "sgd") != 0;
+}
+
+static bool lacks_lbfgs(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return strcmp(m->trainings[0].optimizer, "lbfgs") != 0;
+}
+
+static bool lacks_updates(const Model *m, Plan *const *plans, int count) { /* by gradients, a step each */
+  return !lacks_lbfgs(m, plans, count);
+}
+
+static bool lacks_row_states(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return m->signature.row_state_count == 0;
+}
+
+static bool lacks_fits(const Model *m, Plan *const *plans, int count) {
+  (void)m;
+  return !find_plan(plans, count, PROGRAM_FIT) && !find_plan(plans, count, PROGRAM_FIT_NEW);
+}
+
+static bool lacks_fitter(const Model *m, Plan *const *plans, int count) {
+  return lacks_fits(m, plans, count) && lacks_lbfgs(m, plans, count);
+}
+
+static bool lacks_solved(const Model *m, Plan *const *plans, int count) {
+  (void)m;
+  return !find_plan(plans, count, PROGRAM_SOLVE);
+}
+
+static bool lacks_unchanged(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return m->trainings[0].unchanged == 0;
 }
 
 static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
@@ -114,11 +161,8 @@ static bool lacks_givens(const Model *m, Plan *const *plans, int count) {
 }
 
 static bool lacks_rates(const Model *m, Plan *const *plans, int count) { /* learning rates that are computed */
-  (void)m;
-  for (int p = 0; p < count; p++)
-    for (int i = 0; i < plans[p]->output_count; i++)
-      if (plans[p]->outputs[i].role == OUTPUT_VALUE && strcmp(plans[p]->outputs[i].name, "lr") == 0) return false;
-  return true;
+  (void)plans, (void)count;
+  return m->trainings[0].rate == NULL;
 }
 
 static bool lacks_labels(const Model *m, Plan *const *plans, int count) {
@@ -139,29 +183,40 @@ static const struct {
   const char *name;
   Lacks *lacks;
 } features[] = {
-    {"SPM_ONE_THREAD", always},      {"SPM_NO_STATES", lacks_states},   {"SPM_NO_PROJECTIONS", lacks_projections},
-    {"SPM_NO_ADAM", lacks_adam},     {"SPM_NO_SGD", lacks_sgd},         {"SPM_NO_MAXIMA", lacks_maxima},
-    {"SPM_NO_RATES", lacks_rates},   {"SPM_NO_DOMAINS", lacks_domains}, {"SPM_NO_GIVENS", lacks_givens},
-    {"SPM_NO_LABELS", lacks_labels}, {"SPM_NO_GAPS", lacks_gaps},
+    {"SPM_ONE_THREAD", always},
+    {"SPM_NO_STATES", lacks_states},
+    {"SPM_NO_PROJECTIONS", lacks_projections},
+    {"SPM_NO_ADAM", lacks_adam},
+    {"SPM_NO_SGD", lacks_sgd},
+    {"SPM_NO_MAXIMA", lacks_maxima},
+    {"SPM_NO_RATES", lacks_rates},
+    {"SPM_NO_DOMAINS", lacks_domains},
+    {"SPM_NO_GIVENS", lacks_givens},
+    {"SPM_NO_LABELS", lacks_labels},
+    {"SPM_NO_GAPS", lacks_gaps},
+    {"SPM_NO_LBFGS", lacks_lbfgs},
+    {"SPM_NO_UPDATES", lacks_updates},
+    {"SPM_NO_ROW_STATES", lacks_row_states},
+    {"SPM_NO_FITS", lacks_fits},
+    {"SPM_NO_FITTER", lacks_fitter},
+    {"SPM_NO_SOLVED", lacks_solved},
+    {"SPM_NO_UNCHANGED", lacks_unchanged},
 };
 enum { FEATURES = sizeof features / sizeof *features };
 
 typedef struct Sources { /* how the runtime's texts are read for one model */
   Compilation *compilation;
-  const char *decided[FEATURES];
-  int decided_count;
+  Decided decided[FEATURES];
 } Sources;
 
 static Sources sources_of(const Model *m, Plan *const *plans, int count) {
   Sources s = {.compilation = m->compilation};
-  for (int i = 0; i < FEATURES; i++)
-    if (features[i].lacks(m, plans, count)) s.decided[s.decided_count++] = features[i].name;
+  for (int i = 0; i < FEATURES; i++) s.decided[i] = (Decided){features[i].name, features[i].lacks(m, plans, count)};
   return s;
 }
 
 static const char *decided_source(const Sources *s, const char *path) {
-  return pieces_decide(s->compilation, plain_kernel_names(s->compilation, embedded(path)), s->decided,
-                       s->decided_count);
+  return pieces_decide(s->compilation, plain_kernel_names(s->compilation, embedded(path)), s->decided, FEATURES);
 }
 
 static void add_files(Pieces *p, const Sources *s, const char *const *paths, int count) {
@@ -175,7 +230,8 @@ static void add_files(Pieces *p, const Sources *s, const char *const *paths, int
 
 static unsigned programs_of(const Standalone *options) {
   if (!options->main) return (1u << PROGRAM_COUNT) - 1;
-  return 1u << PROGRAM_INITIALISE | 1u << PROGRAM_TRAIN | 1u << PROGRAM_EVALUATE | 1u << PROGRAM_PROJECT;
+  return 1u << PROGRAM_INITIALISE | 1u << PROGRAM_TRAIN | 1u << PROGRAM_EVALUATE | 1u << PROGRAM_PROJECT |
+         1u << PROGRAM_INITIALISE_ROWS | 1u << PROGRAM_FIT | 1u << PROGRAM_FIT_NEW | 1u << PROGRAM_SOLVE;
 }
 
 /* "SPM_MODEL" stands for the model's name. */
@@ -203,7 +259,7 @@ static void paste_driver(const Model *m, const Sources *s, const char *path, boo
   Pieces *p = pieces_create(c);
   const char *text = with_model_name(c, decided_source(s, path), m->name);
   add_files(p, s, driver_files, DRIVER_FILES);
-  if (shuffles) add_files(p, s, (const char *const[]){"runtime/train.c"}, 1);
+  if (shuffles) add_files(p, s, (const char *const[]){"runtime/train.h", "runtime/train.c"}, 2);
   pieces_add(p, path, text, true);
   pieces_need(p, "");
   pieces_includes(p, includes);
@@ -252,9 +308,78 @@ static const char *scratch_of(Compilation *c, const Plan *p) {
 static long project_values(const Signature *s, Plan *const *plans, int count) {
   bool projected = false;
   for (int i = 0; i < s->parameter_count; i++) projected |= s->parameters[i].projected && !s->parameters[i].fixed;
-  for (int i = 0; i < count && projected; i++)
-    if (strcmp(plans[i]->name, "project") == 0) return plans[i]->value_size;
-  return 0;
+  const Plan *project = projected ? find_plan(plans, count, PROGRAM_PROJECT) : NULL;
+  return project ? project->value_size : 0;
+}
+
+/* What each row owns of what the program fits. */
+static long fitted_of(const Plan *p) {
+  long size = 0;
+  for (int i = 0; i < p->output_count; i++)
+    if (p->outputs[i].role == OUTPUT_ROW_GRADIENT) size += p->outputs[i].tensor->size;
+  return size;
+}
+
+static long trained_of(const Plan *p) {
+  long size = 0;
+  for (int i = 0; i < p->output_count; i++)
+    if (p->outputs[i].role == OUTPUT_GRADIENT) size += p->outputs[i].tensor->size;
+  return size;
+}
+
+/* The work space of one fit: its problems, how many variables they have, and the history that is kept. */
+typedef struct FitSize {
+  const char *problems, *variables;
+  int history;
+} FitSize;
+
+static int fit_sizes(Model *m, Plan *const *plans, int count, FitSize *sizes) {
+  Compilation *c = m->compilation;
+  const Training *t = &m->trainings[0];
+  const Plan *const fits[] = {find_plan(plans, count, PROGRAM_FIT), find_plan(plans, count, PROGRAM_FIT_NEW)};
+  const InnerFit *const how[] = {&t->inner, &t->fit_new};
+  int found = 0;
+  for (int i = 0; i < 2; i++) {
+    bool each = false;
+    for (int o = 0; fits[i] && o < fits[i]->output_count; o++) each |= fits[i]->outputs[o].role == OUTPUT_ROWS;
+    if (fits[i] && how[i]->steps > 0 && fitted_of(fits[i]) > 0)
+      sizes[found++] =
+          (FitSize){each ? "(rows)" : "1", arena_printf(c, "%ld * (rows)", fitted_of(fits[i])), (int)how[i]->history};
+  }
+  const Plan *train = find_plan(plans, count, PROGRAM_TRAIN);
+  if (train && strcmp(t->optimizer, "lbfgs") == 0)
+    sizes[found++] = (FitSize){
+        "(training)", arena_printf(c, "(training) * (%ld + %ld * (rows))", trained_of(train), fitted_of(train)),
+        (int)t->fit.history};
+  return found;
+}
+
+static const char *larger_of(Compilation *c, const char *a, const char *b) {
+  return strcmp(a, "0") == 0 ? b : arena_printf(c, "SPM_LARGER(%s, %s)", a, b);
+}
+
+/* What rows of a batch own, and what they are fitted in. */
+static void put_row_sizes(Model *m, Plan *const *plans, int count, Text *out) {
+  Compilation *c = m->compilation;
+  const Signature *s = &m->signature;
+  FitSize fits[3];
+  const int n = fit_sizes(m, plans, count, fits);
+  const char *problems = "0", *numbers = "0", *points = "0", *reals = "0";
+  if (s->row_state_count + n == 0) return;
+  text_append(out, " \\\n    + SPM_BYTES(%d * sizeof(real *))", s->row_state_count);
+  for (int i = 0; i < s->row_state_count; i++)
+    text_append(out, " + SPM_PADDED((rows) * %ld)", shape_size(&s->row_states[i].shape));
+  for (int i = 0; i < n; i++) {
+    problems = larger_of(c, problems, fits[i].problems);
+    numbers = larger_of(c, numbers, arena_printf(c, "%d * %s", 2 * fits[i].history, fits[i].problems));
+    points = larger_of(c, points, fits[i].variables);
+    reals = larger_of(c, reals, arena_printf(c, "%d * %s", 4 + 2 * fits[i].history, fits[i].variables));
+  }
+  if (n == 0) return;
+  text_append(
+      out, " \\\n    + SPM_BYTES((size_t)(%s) * sizeof(struct spm_lbfgs)) + SPM_BYTES((size_t)(%s) * sizeof(double))",
+      problems, numbers);
+  text_append(out, " \\\n    + 2 * SPM_PADDED(%s) + SPM_PADDED(%s)", points, reals);
 }
 
 /* The same sums as spm_instance_reals. */
@@ -266,43 +391,53 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
               "\n/* ---- sizes ---- */\n\n"
               "#define SPM_LARGER(a, b) ((a) > (b) ? (a) : (b))\n"
               "#define SPM_PADDED(reals) (((size_t)(reals) + 15) / 16 * 16)\n"
+              "#define SPM_BYTES(bytes) SPM_PADDED(((bytes) + sizeof(real) - 1) / sizeof(real))\n"
               "#define SPM_TILE(rows) ((rows) < 128 ? (rows) : 128)\n"
               "#define SPM_TILES(rows) (((rows) + 127) / 128)\n"
               "#define SPM_MODEL_BATCH %ld\n"
               "/* Reals that an instance needs for batches of up to so many rows; training: 1 or 0. */\n"
               "#define SPM_MODEL_REALS(rows, training)",
-              m->training.batch > 0 ? m->training.batch : 128);
+              m->trainings[0].batch > 0 ? m->trainings[0].batch : 128);
   text_append(out, " (%ld + 3 * (training) * SPM_PADDED(%ld) + (training) * SPM_PADDED(%ld) \\\n",
               parameters + 2 * states, parameters, project_values(s, plans, count));
   text_append(out, "    + SPM_PADDED(%s) \\\n", largest(c, plans, count, values_of));
   text_append(out, "    + SPM_PADDED((rows) * %s) \\\n", arena_printf(c, "(%s)", largest(c, plans, count, kept_of)));
   text_append(out, "    + SPM_PADDED(SPM_TILES(rows) * (%s)) \\\n", largest(c, plans, count, partials_of));
-  text_append(out, "    + SPM_PADDED(%s))\n", largest(c, plans, count, scratch_of));
+  text_append(out, "    + SPM_PADDED(%s)", largest(c, plans, count, scratch_of));
+  put_row_sizes(m, plans, count, out);
+  text_append(out, ")\n");
 }
 
 /* --- whole files ---------------------------------------------------------------------------------------------------
  */
 
-/* The pasted drivers have no memory for what rows own, and no L-BFGS. */
 static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;
-  if (strcmp(m->training.optimizer, "lbfgs") == 0) {
-    Diagnostic *d = error_at(m->compilation, "not-supported", m->training.span,
-                             "a trainer or a library that trains by lbfgs is not emitted yet");
-    help_with(d, "emit it with another optimizer, or without --main and --lib");
+  for (int i = 0; i < s->data_count; i++) {
+    if (s->data[i].gathered == 0) continue;
+    Diagnostic *d = error_at(m->compilation, "not-supported", s->data[i].span,
+                             "a trainer or a library of a model with gathered data is not emitted yet");
+    help_with(d, "`spmc emit` without --main and --lib writes the model itself");
     return true;
   }
-  if (options->library && s->given_count > 0) {
+  for (int i = 0; i < m->training_count; i++) {
+    const Training *t = &m->trainings[i];
+    if (m->training_count == 1 && t->valid == 0 && !t->keep && !t->rows && !t->balance) break;
     Diagnostic *d =
-        error_at(m->compilation, "not-supported", s->givens[0].span,
-                 "a library cannot work out `%s`: its functions are handed no data to start from", s->givens[0].name);
-    help_with(d, "emit it with --main, or give the param another `init`");
+        error_at(m->compilation, "not-supported", t->span, "a trainer or a library with %s is not emitted yet",
+                 m->training_count > 1 ? "named train stages"
+                 : t->keep             ? "`keep`"
+                 : t->valid > 0        ? "`valid`"
+                 : t->rows             ? "`rows`"
+                                       : "`balance`");
+    help_with(d, "`spmc emit` without --main and --lib writes the model itself, whose descriptor has the stages");
     return true;
   }
-  if (s->row_state_count == 0) return false;
-  Diagnostic *d = error_at(m->compilation, "not-supported", s->row_states[0].span,
-                           "a trainer or a library of a model with `local` parameters is not emitted yet");
-  help_with(d, "`spmc emit` without --main and --lib writes the model itself");
+  if (!options->library || s->given_count == 0) return false;
+  Diagnostic *d =
+      error_at(m->compilation, "not-supported", s->givens[0].span,
+               "a library cannot work out `%s`: its functions are handed no data to start from", s->givens[0].name);
+  help_with(d, "emit it with --main, or give the param another `init`");
   return true;
 }
 
@@ -313,7 +448,7 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
-  emit_model_body(&body, c, m->name, &m->signature, plans, count, &m->training, 1);
+  emit_model_body(&body, c, m->name, &m->signature, plans, count, m->trainings, m->training_count);
   const char *model = plain_kernel_names(c, body.bytes);
   if (options->library) put_sizes(m, plans, count, &sizes);
   const Sources sources = sources_of(m, plans, count);
@@ -340,12 +475,19 @@ static void list_tensors(Model *m, Text *out) {
   text_append(out, "\n * Parameters:");
   for (int i = 0; i < s->parameter_count; i++)
     text_append(out, "\n *   %s : %s", s->parameters[i].name, shape_text(m->compilation, &s->parameters[i].shape));
+  if (s->row_state_count > 0) text_append(out, "\n * What each row owns:");
+  for (int i = 0; i < s->row_state_count; i++)
+    text_append(out, "\n *   %s : %s", s->row_states[i].name, shape_text(m->compilation, &s->row_states[i].shape));
   text_append(out, " */\n\n");
 }
 
 bool compile_header(Model *m, const Standalone *options, Text *out) {
   Compilation *c = m->compilation;
-  const char *text = with_model_name(c, embedded("runtime/standalone/library.h"), m->name);
+  Plan *plans[PROGRAM_COUNT];
+  int count = compile_plans(m, programs_of(options), plans);
+  if (count < 0) return false;
+  const Sources sources = sources_of(m, plans, count);
+  const char *text = with_model_name(c, decided_source(&sources, "runtime/standalone/library.h"), m->name);
   const char *start = strstr(text, "/* ---- library"), *end = strstr(text, "/* ---- end");
   if (!start || !end) return false;
   text_append(out, "/* Model %s: what its emitted C file exports. Written by spmc %s. */\n", m->name, SPM_VERSION);

@@ -118,12 +118,12 @@ typedef struct Memory { /* bytes */
 static Memory memory_of(const Model *m, const Plan *plan, long batch) {
   const Signature *s = &m->signature;
   double number = sizeof(float), parameters = (double)parameter_offsets(m->compilation, s)[s->parameter_count], row = 0;
-  bool adam = strcmp(m->training.optimizer, "adam") == 0;
+  bool adam = strcmp(m->trainings[0].optimizer, "adam") == 0;
   long tile = spm_tile_rows(batch), tiles = (batch + tile - 1) / tile;
   for (int i = 0; i < s->data_count; i++) row += (double)shape_size(&s->data[i].shape);
   Memory memory = {
       .parameters = number * parameters, .gradient = number * parameters, .data = number * row * (double)batch};
-  memory.optimiser = number * parameters * (adam ? 2 : m->training.momentum != 0);
+  memory.optimiser = number * parameters * (adam ? 2 : m->trainings[0].momentum != 0);
   memory.kept = number * (double)batch * (double)plan->kept_row;
   memory.statistics = number * (double)(plan->value_size + tiles * plan->partial_size);
   memory.scratch = number * (double)(plan->scratch_fixed + tile * plan->scratch_row);
@@ -195,11 +195,11 @@ static const char *rule_place(Compilation *c, Span span) {
 static const char *record_text(Compilation *c, const KlRecord *r) {
   Text text = {.compilation = c};
   text_append(&text, "%s", kl_rule_name(r->rule));
-  const char *rule = r->rule == KL_RULE_CLOSED ? one_line(c, r->rule_span) : "";
+  const char *rule = r->rule == KL_RULE_CLOSED ? one_line(c, r->rule_span) : "", *pattern = strstr(rule, ") = ");
   if (r->rule == KL_RULE_CLOSED && r->how)
     text_append(&text, " term by term, by %s", r->how);
   else if (r->rule == KL_RULE_CLOSED)
-    text_append(&text, ", %.*s %s", (int)strcspn(rule, "=") - (strchr(rule, '=') != NULL), rule,
+    text_append(&text, ", %.*s %s", (int)(pattern ? pattern - rule + 1 : (long)strlen(rule)), rule,
                 rule_place(c, r->rule_span));
   if (r->along_draw) text_append(&text, ", along the draw");
   if (r->rule == KL_RULE_SUM) text_append(&text, " over %d values", r->nodes);
@@ -212,18 +212,18 @@ static const char *record_text(Compilation *c, const KlRecord *r) {
 static bool all_are_points(const Model *m) {
   bool points = true;
   for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == ITEM_LATENT) points &= is_point(m, m->items.items[i]->name);
+    if (is_latent(m, m->items.items[i])) points &= is_point(m, m->items.items[i]->name);
   return points;
 }
 
 static const char *draws_text(const Model *m, Compilation *c) {
   bool latents = false;
-  for (int i = 0; i < m->items.count; i++) latents |= m->items.items[i]->kind == ITEM_LATENT;
+  for (int i = 0; i < m->items.count; i++) latents |= is_latent(m, m->items.items[i]);
   if (!latents) return "exact";
   if (all_are_points(m)) return "at one value of the latents a row";
-  const char *relaxed = has_relaxed(m) ? ", relaxed ones in training" : "";
-  return m->samples == 1 ? arena_printf(c, "one draw of the latents a row%s", relaxed)
-                         : arena_printf(c, "mean of %d draws of the latents a row%s", m->samples, relaxed);
+  const char *methods = m->estimator_count > 0 ? ", by the methods below" : "";
+  return m->samples == 1 ? arena_printf(c, "one draw of the latents a row%s", methods)
+                         : arena_printf(c, "mean of %d draws of the latents a row%s", m->samples, methods);
 }
 
 /* Not terms that stand for themselves, such as an author's own sums. */
@@ -272,7 +272,7 @@ static void print_objective(Text *out, const Model *m, const Graph *train) {
   for (int i = 0; i < train->output_count; i++)
     if (train->outputs[i].role == OUTPUT_TERM)
       add_row(c, &table, train->outputs[i].name, term_text(m, c, train->outputs[i].name), NULL, NULL);
-  const char *word = has_objective(m) ? "" : all_are_points(m) ? " log_joint (default)" : " elbo (default)";
+  const char *word = has_objective(m) ? "" : joint_by_default(m) ? " log_joint (default)" : " elbo (default)";
   text_append(out, "\nobjective%s, maximised, nats a datum\n", word);
   print_rows(out, table.rows, table.count, 0);
   Rows closed = {0};
@@ -296,10 +296,10 @@ static const char *statement_text(const Model *m, ItemKind kind, Name name) {
 
 static void print_variables(Text *out, const Model *m) {
   Compilation *c = m->compilation;
-  Rows latents = {0}, data = {0};
+  Rows latents = {0}, data = {0}, methods = {0};
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->kind != ITEM_LATENT) continue;
+    if (!is_latent(m, item)) continue;
     const char *type = arena_printf(c, "%s : %s", item->name, one_line(c, item->type->span));
     add_row(c, &latents, type, statement_text(m, ITEM_PRIOR, item->name), statement_text(m, ITEM_POSTERIOR, item->name),
             NULL);
@@ -309,6 +309,10 @@ static void print_variables(Text *out, const Model *m) {
             facts_text(c, &m->signature.data[i].facts), NULL);
   if (latents.count) text_append(out, "\nlatents\n");
   print_rows(out, latents.rows, latents.count, 0);
+  for (int i = 0; i < m->estimator_count; i++)
+    add_row(c, &methods, m->estimators[i].latent, m->estimators[i].text, NULL, NULL);
+  if (methods.count) text_append(out, "\nhow the gradient of an expectation is taken\n");
+  print_rows(out, methods.rows, methods.count, 0);
   if (data.count) text_append(out, "\ndata, shape of a datum\n");
   print_rows(out, data.rows, data.count, 0);
   if (m->accepted_count) text_append(out, "\nsupports accepted but not proved\n");
@@ -412,7 +416,7 @@ static void print_cost(Text *out, const Model *m, const Plan *plan, long batch) 
 }
 
 static long batch_of(const Model *m, long wanted) {
-  return wanted > 0 ? wanted : m->training.batch > 0 ? m->training.batch : 128;
+  return wanted > 0 ? wanted : m->trainings[0].batch > 0 ? m->trainings[0].batch : 128;
 }
 
 bool explain(Text *out, Model *m, long batch) {
@@ -469,6 +473,18 @@ static void put_terms(Text *out, const Model *m, const Graph *train) {
   text_append(out, "],\n");
 }
 
+static void put_estimators(Text *out, const Model *m) {
+  text_append(out, "  \"estimators\": [");
+  for (int i = 0; i < m->estimator_count; i++) {
+    text_append(out, "%s\n    {", i ? "," : "");
+    put_field(out, "latent", m->estimators[i].latent);
+    text_append(out, ", ");
+    put_field(out, "how", m->estimators[i].text);
+    text_append(out, "}");
+  }
+  text_append(out, "],\n");
+}
+
 bool explain_json(Text *out, Model *m, long batch) {
   Graph *train = model_graph(m, PROGRAM_TRAIN);
   Plan *plan = train ? model_plan(m, PROGRAM_TRAIN) : NULL;
@@ -483,6 +499,7 @@ bool explain_json(Text *out, Model *m, long batch) {
   put_field(out, "model", m->name);
   text_append(out, ",\n  ");
   put_terms(out, m, train);
+  put_estimators(out, m);
   text_append(out, "  \"parameters\": [");
   for (int i = 0; i < s->parameter_count; i++) {
     text_append(out, "%s\n    {", i ? "," : "");

@@ -156,6 +156,7 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     return between(0x1p-24, 1 - 0x1p-24, true); /* its smallest and its largest value */
   if (is_placeholder(node->op)) return node->facts;
   if (node->op == IR_setting) {
+    if (node->index == SETTING_MORE_WHERE || node->index == SETTING_MORE_ELSE) return between(-1, 1, true);
     bool counts_rows = node->index == SETTING_ROWS_IN_BATCH || node->index == SETTING_TOTAL_ROWS;
     Facts f = between(counts_rows ? 1 : 0, most_rows, true);
     f.integer = true;

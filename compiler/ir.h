@@ -101,6 +101,8 @@ typedef enum SettingKind {
   SETTING_STEP,
   SETTING_ROWS_IN_BATCH,
   SETTING_TOTAL_ROWS,
+  SETTING_MORE_WHERE, /* what a row counts for beyond 1 in a stage that balances: where that is true, */
+  SETTING_MORE_ELSE,  /* where it is false */
   SETTING_COUNT
 } SettingKind;
 extern const char *const setting_names[SETTING_COUNT];
@@ -123,6 +125,7 @@ typedef struct DataInput {
   bool missing_ok;
   long categories; /* 0, or the length of the one-hot vectors that its labels become */
   long most;       /* 0, or how many ones a line may hold: subset(most) */
+  long gathered;   /* 0, or how many rows of the file, drawn afresh each time, a datum has: along the first dim */
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
@@ -199,6 +202,8 @@ typedef enum OutputRole {
   OUTPUT_ROW_NEXT,     /* its value from this step on */
   OUTPUT_ROW_INITIAL,  /* raw initial value */
   OUTPUT_SUPPORT,      /* index of a support axis: its weights, for each row; made by the scheduler */
+  OUTPUT_SHARE,        /* per-step scalar: of the rows, the share that the metric of this name is a mean of; the metric
+                          itself is 0 on the others */
   OUTPUT_NEXT,         /* in the body of a loop alone: the next value of what is carried */
   OUTPUT_ROLE_COUNT
 } OutputRole;
@@ -218,6 +223,7 @@ typedef struct SupportAxis {
   Name name;     /* of the latent */
   Dim extent;    /* members, on and off the support */
   Node *weights; /* [extent] with axes {datum}; NULL: every member is on the support of every datum */
+  bool sparse;   /* most of the weights are expected to be 0 */
 } SupportAxis;
 
 struct Graph {

@@ -355,9 +355,12 @@ Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span 
   bool mapped = map_arguments(e, formals, values, count, false, scope, span);
   Scope bound = *scope;
   Frame frame = enter_callee(e, scope, true, item->name);
+  bool measuring = e->measuring;
   Callee callee = {.item = item, .caller = e->callees};
   e->callees = &callee;
+  e->measuring = false; /* a network is inference's */
   if (mapped) run_block(e, &item->block);
+  e->measuring = measuring;
   e->callees = callee.caller;
   leave_callee(e, frame);
   e->context_count = context;
@@ -372,11 +375,14 @@ Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span 
 Value network_of_names(Elaborator *e, Item *item, Span span) {
   Value *arguments = arena_array(e->c, Value, item->formals.count);
   Frame frame = enter_callee(e, NULL, true, item->name);
+  bool measuring = e->measuring;
+  e->measuring = false;
   for (int i = 0; i < item->formals.count; i++) {
     arguments[i] = lookup(e, item->formals.items[i].name, item->formals.items[i].span);
     if (arguments[i].kind != VALUE_ERROR && !value_is_numeric(&arguments[i])) value_node(e, &arguments[i]);
   }
   leave_callee(e, frame);
+  e->measuring = measuring;
   for (int i = 0; i < item->formals.count; i++)
     if (!value_is_numeric(&arguments[i])) return value_error();
   int context = e->context_count;

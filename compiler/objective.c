@@ -15,10 +15,11 @@ typedef enum Word {
   WORD_LOG_WEIGHT,
   WORD_ELBO,
   WORD_ENTROPY_ELBO,
+  WORD_IWAE,
   WORD_EXPECT
 } Word;
 static const char *const word_names[] = {"log_lik",   "kl",         "kl_each", "entropy",      "log_prior", "log_post",
-                                         "log_joint", "log_weight", "elbo",    "entropy_elbo", "expect"};
+                                         "log_joint", "log_weight", "elbo",    "entropy_elbo", "iwae",      "expect"};
 enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
 
 static int find_word(Name name) {
@@ -48,6 +49,7 @@ static Item *declared_variable(Elaborator *e, const Item *statement) {
   }
   bool latent =
       variable->kind == ITEM_LATENT || variable->kind == ITEM_PARAM; /* a param with a posterior is a global latent */
+  if (may_be_missing(variable)) return variable;
   bool fits = (statement->kind == ITEM_LIKELIHOOD) != latent;
   if (fits) return variable;
   Diagnostic *d = error_at(e->c, "statement", statement->name_span, "a %s is of %s, and `%s` is declared with `%s`",
@@ -116,7 +118,8 @@ Value statement_value(Elaborator *e, Item *statement) {
     return value_error();
   }
   hold_as_vector(e, &d, &support, &shape);
-  bool fits = check_distribution_for(e, &d, variable, &support, &shape, item_keyword(statement->kind));
+  bool fits = check_distribution_for(e, &d, variable, &support, &shape, item_keyword(statement->kind)) &&
+              check_entries_drop(e, variable, &d, &support);
   if (fits && statement->kind == ITEM_POSTERIOR) fits = check_method(e, statement, &d);
   if (fits && variable->kind == ITEM_PARAM) fits = check_global(e, &d, variable, statement);
   return fits ? d : value_error();
@@ -163,9 +166,16 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape)) return value_error();
   if (!latent_type_built(e, latent, &support)) return value_error();
   Value d = statement_of(e, ITEM_POSTERIOR, latent->name, span);
+  bool partly = latent->kind == ITEM_DATA, known = is_point_where_known(e->model, latent->name);
+  if (partly && d.kind == VALUE_TENSOR) return known_where_observed(e, latent, &d, d, span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
-  unsigned axes =
-      (latent->kind == ITEM_LATENT ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
+  if (partly && known && !posterior_where_missing(e, latent, &d, &d)) {
+    const char *what = is_summed_out(e->model, latent->name) ? "summing %s out" : "the score of %s";
+    error_at(e->c, "not-supported", d.span, "`%s` is not always missing, and %s is then not supported yet",
+             latent->name, arena_printf(e->c, what, distribution_name(&d)));
+    return value_error();
+  }
+  unsigned axes = (latent->kind != ITEM_PARAM ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
   const Value **parameters = NULL;
   int count = distribution_parameters(e, &d, &parameters, 0);
   for (int i = 0; i < count; i++) /* one draw for each member of what it is nested under (rule 6) */
@@ -173,6 +183,7 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   Support number = support;
   bool held = hold_as_vector(e, &d, &support, &shape);
   Value z = posterior_draw(e, model_find(e->model, ITEM_POSTERIOR, latent->name), latent, &d, &shape, axes, d.span);
+  if (partly && !known && z.kind == VALUE_TENSOR) z = known_where_observed(e, latent, &d, z, span);
   if (!held) return z;
   z = number_of_vector(e, z, &number, span);
   for (int i = 0; i < e->number_count; i++)
@@ -186,7 +197,7 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
 static Item *find_latent(Elaborator *e, Name name, Span span) {
   Item *latent = model_find_declaration(e->model, name);
   bool global = latent && latent->kind == ITEM_PARAM && model_find(e->model, ITEM_POSTERIOR, name);
-  if (latent && (latent->kind == ITEM_LATENT || global)) return latent;
+  if (latent && (is_latent(e->model, latent) || global)) return latent;
   error_at(e->c, "not-a-latent", span, "`%s` is not a latent", name);
   return NULL;
 }
@@ -217,7 +228,8 @@ Value posterior_mean(Elaborator *e, Name latent, Span span) {
 static Value value_for(Elaborator *e, Item *variable, const Value *d, Span span) {
   Support support;
   Shape shape;
-  Value z = model_value(e, variable, span);
+  bool gaps = may_be_missing(variable) && !is_partly_latent(e->model, variable);
+  Value z = gaps ? filled_data(e, variable, span) : model_value(e, variable, span);
   if (z.kind == VALUE_ERROR || !variable->type) return z;
   if (!read_support(e, variable->type, &support) || !read_shape(e, variable->type, &shape)) return value_error();
   return hold_as_vector(e, d, &support, &shape) ? vector_of_number(e, z, span) : z;
@@ -228,8 +240,9 @@ void report_no_density(Elaborator *e, const Value *d) {
   if (d->family) note_at(x, d->family->name_span, "it is declared here");
 }
 
-/* log density of a statement's distribution at its variable, summed over the datum; per sample. */
-static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
+/* log density of a statement's distribution at its variable, one value an event; per sample. What is missing has none.
+ */
+static Value log_density_each(Elaborator *e, ItemKind kind, Name name, Span span) {
   Value d = statement_of(e, kind, name, span);
   Item *variable = model_find_declaration(e->model, name);
   if (d.kind == VALUE_ERROR || !variable) return value_error();
@@ -253,13 +266,19 @@ static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
   Value v = kind == ITEM_POSTERIOR ? log_density_of_member(e, name, &d, &member) : value_error();
   if (!member) v = distribution_field(e, &d, "log_pdf", &z, &shape, d.span, &missing);
   if (missing) report_no_density(e, &d);
-  return datum_share(e, variable, sum_all(e, v, span), span);
+  if (kind == ITEM_LIKELIHOOD && may_be_missing(variable)) v = where_observed(e, variable, v, value_number(0), span);
+  return datum_share(e, variable, v, span);
 }
 
-/* KL of a latent, one value an event, samples averaged. */
+static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
+  return sum_all(e, log_density_each(e, kind, name, span), span);
+}
+
+/* KL of a latent, one value an event, samples averaged: of a value that is known, minus its log prior. */
 static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
   Shape shape;
-  if (!find_latent(e, name, span)) return value_error();
+  Item *latent = find_latent(e, name, span);
+  if (!latent) return value_error();
   Value q = statement_of(e, ITEM_POSTERIOR, name, span), p = statement_of(e, ITEM_PRIOR, name, span);
   if (q.kind == VALUE_ERROR || p.kind == VALUE_ERROR) return value_error();
   if (q.kind != VALUE_DISTRIBUTION) {
@@ -268,15 +287,21 @@ static Value kl_each(Elaborator *e, Name name, KlMethod method, Span span) {
     return value_error();
   }
   if (!latent_shape(e, name, &q, &shape)) return value_error();
-  return resolve_kl(e, name, &q, &p, &shape, method, span);
+  bool partly = latent->kind == ITEM_DATA, whole = !partly || posterior_where_missing(e, latent, &q, &q);
+  Value kl = resolve_kl(e, name, &q, &p, &shape, method, span);
+  if (whole || kl.kind == VALUE_ERROR) return kl;
+  Value known = apply1(e, IR_neg, average_samples(e, log_density_each(e, ITEM_PRIOR, name, span)), span);
+  return where_observed(e, latent, known, kl, span);
 }
 
 static Value entropy_of(Elaborator *e, Name name, Span span) {
   Shape shape;
-  if (!find_latent(e, name, span)) return value_error();
+  Item *latent = find_latent(e, name, span);
+  if (!latent) return value_error();
   Value q = statement_of(e, ITEM_POSTERIOR, name, span);
   if (q.kind == VALUE_ERROR || !latent_shape(e, name, &q, &shape)) return value_error();
-  bool missing = true;
+  bool missing = true, partly = latent->kind == ITEM_DATA && q.kind == VALUE_DISTRIBUTION;
+  bool gaps = partly && !posterior_where_missing(e, latent, &q, &q); /* those that are known have none */
   Value v = value_error();
   if (q.kind == VALUE_DISTRIBUTION) v = distribution_field(e, &q, "entropy", NULL, &shape, span, &missing);
   if (missing && is_relaxed(e->model, name)) {
@@ -288,8 +313,11 @@ static Value entropy_of(Elaborator *e, Name name, Span span) {
   }
   if (q.kind != VALUE_DISTRIBUTION || missing) {
     /* No closed form: minus the log density at the draw. */
-    return average_samples(e, apply1(e, IR_neg, log_density(e, ITEM_POSTERIOR, name, span), span));
+    v = apply1(e, IR_neg, log_density_each(e, ITEM_POSTERIOR, name, span), span);
+    if (partly) v = where_observed(e, latent, value_number(0), v, span);
+    return average_samples(e, sum_all(e, v, span));
   }
+  if (gaps) v = where_observed(e, latent, value_number(0), v, span);
   return datum_share(e, model_find_declaration(e->model, name), average_samples(e, sum_all(e, v, span)), span);
 }
 
@@ -303,6 +331,12 @@ static void add_term(Elaborator *e, Terms *terms, Name name, Value value, Value 
 
 ElboOptions elbo_defaults(const Model *m) {
   return (ElboOptions){.kl = KL_BEST, .kl_weight = value_number(1), .closed_log_lik = log_lik_is_closed(m)};
+}
+
+bool joint_by_default(const Model *m) {
+  for (int i = 0; i < m->items.count; i++)
+    if (m->items.items[i]->kind == ITEM_LATENT && is_point(m, m->items.items[i]->name)) return true;
+  return false;
 }
 
 static Value log_lik_term(Elaborator *e, Name variable, bool closed, Span span) {
@@ -323,8 +357,8 @@ void elbo_terms(Elaborator *e, const ElboOptions *options, Span span, Terms *ter
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
     bool map = item->kind == ITEM_PARAM && !model_find(m, ITEM_POSTERIOR, item->name);
-    if (item->kind != ITEM_LATENT && (item->kind != ITEM_PARAM || !model_find(m, ITEM_PRIOR, item->name))) continue;
-    if (map || is_point(m, item->name)) {
+    if (!is_latent(m, item) && (item->kind != ITEM_PARAM || !model_find(m, ITEM_PRIOR, item->name))) continue;
+    if (map || options->joint || is_point(m, item->name)) {
       Name name = intern(e->c, arena_printf(e->c, "log_prior(%s)", item->name));
       add_term(e, terms, name, average_samples(e, log_density(e, ITEM_PRIOR, item->name, span)), value_number(1), 1);
     } else {
@@ -352,7 +386,12 @@ Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
   Value sum = value_number(0);
   for (int i = 0; i < e->model->items.count; i++) {
     const Item *item = e->model->items.items[i];
-    if (item->kind == kind) sum = apply2(e, IR_add, sum, log_density(e, kind, item->name, span), span);
+    if (item->kind != kind) continue;
+    const Item *variable = model_find_declaration(e->model, item->name);
+    Value v = log_density_each(e, kind, item->name, span);
+    if (kind == ITEM_POSTERIOR && variable && variable->kind == ITEM_DATA) /* a known value was not drawn */
+      v = where_observed(e, variable, value_number(0), v, span);
+    sum = apply2(e, IR_add, sum, sum_all(e, v, span), span);
   }
   return sum;
 }
@@ -360,17 +399,18 @@ Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
 static Value log_weight(Elaborator *e, Span span) {
   for (int i = 0; i < e->model->items.count; i++) {
     const Item *item = e->model->items.items[i];
-    if (item->kind == ITEM_LATENT && is_point(e->model, item->name)) {
+    bool latent = is_latent(e->model, item);
+    if (latent && is_point(e->model, item->name)) {
       error_at(e->c, "point-posterior", span, "log_weight: the posterior of `%s` is a point", item->name);
       return value_error();
     }
-    if (item->kind == ITEM_LATENT && is_exact(e->model, item->name)) {
+    if (latent && is_summed_out(e->model, item->name)) {
       Diagnostic *d =
           error_at(e->c, "exact-weight", span, "log_weight: `%s` is summed out, and has no draws to weigh", item->name);
       help_with(d, "its exact expectation is in `elbo`");
       return value_error();
     }
-    if (item->kind == ITEM_LATENT && is_relaxed(e->model, item->name)) {
+    if (latent && is_relaxed(e->model, item->name)) {
       Diagnostic *d =
           error_at(e->c, "relaxed-weight", span,
                    "log_weight: `%s` is relaxed in training, where its draws are none of its posterior", item->name);
@@ -385,6 +425,19 @@ static Value log_weight(Elaborator *e, Span span) {
   }
   Value joint = apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span);
   return apply2(e, IR_sub, joint, sum_densities(e, ITEM_POSTERIOR, span), span);
+}
+
+/* The log of the samples' mean weight (Burda et al. 2016); count_samples has read how many. */
+static Value importance_weighted(Elaborator *e, const Expr *call, Span span) {
+  for (int i = 0; call && i < call->argument_count; i++) {
+    const Argument *a = &call->arguments[i];
+    if (a->name && strcmp(a->name, "samples") == 0) continue;
+    Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "iwae has no option `%s`",
+                             a->name ? a->name : span_text(e->c, a->value->span));
+    help_with(d, "its option is samples");
+    return value_error();
+  }
+  return log_mean_over_samples(e, log_weight(e, span));
 }
 
 /* closed or monte_carlo */
@@ -497,6 +550,7 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
   }
   if (word == WORD_ENTROPY_ELBO) return entropy_terms(e, call, span, &terms) ? total(e, &terms, span) : value_error();
   if (word == WORD_LOG_WEIGHT) return log_weight(e, span);
+  if (word == WORD_IWAE) return importance_weighted(e, call, span);
   if (word == WORD_LOG_JOINT)
     return average_samples(
         e, apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span));

@@ -42,6 +42,7 @@ typedef enum ProgramKind {
   PROGRAM_FIT,     /* of the batch's locals before a step of training: the objective and its gradient in them */
   PROGRAM_FIT_NEW, /* of rows that were not trained on */
   PROGRAM_SOLVE,   /* the solved params of a batch */
+  PROGRAM_SELECT,  /* which rows stages train on, and by what they balance them */
   PROGRAM_COUNT
 } ProgramKind;
 extern const char *const program_names[PROGRAM_COUNT];
@@ -52,14 +53,20 @@ typedef struct InnerFit {
   bool restart;
 } InnerFit;
 
-/* Settings of a train block, as read by the front end. */
+/* Settings of a train block, as read by the front end: of one stage. */
 typedef struct Training {
-  Name name, optimizer;
+  Name name, optimizer; /* name: "" of the unnamed block */
   double lr, beta1, beta2, epsilon, momentum, weight_decay;
   long batch, epochs, steps;
   bool shuffle;
-  InnerFit fit;            /* of the optimizer lbfgs */
-  long unchanged;          /* stop = unchanged(n); 0: not */
+  InnerFit fit;   /* of the optimizer lbfgs */
+  long unchanged; /* stop = unchanged(n); 0: not */
+  Name rate;      /* the output that is its learning rate where that is a schedule, or NULL */
+  long valid;     /* rows held back from the end of the data */
+  Name keep;      /* the output of which the best is kept, or NULL */
+  bool smallest;  /* ... and the best is the smallest */
+  const struct Expr *lr_schedule, *rows, *balance; /* NULL: not given */
+  Span keep_span;
   InnerFit inner, fit_new; /* of the row states of a batch; of rows that were not trained on */
   Span span;
 } Training;

@@ -328,6 +328,12 @@ void pieces_includes(Pieces *p, Text *out) {
       text_append(out, "%s\n", p->includes[i]);
 }
 
+/* A directive that ends a branch: no empty line before it. */
+static void end_branch(Text *out, const char *line) {
+  if (out->length > 1 && strcmp(out->bytes + out->length - 2, "\n\n") == 0) out->bytes[--out->length] = '\0';
+  text_append(out, "%s\n", line);
+}
+
 /* Closes and opens conditions between what `depth` says is open and what the piece stands in. */
 static void move_to(const Pieces *p, Text *out, int *conditions, int *branches, int *depth, const Piece *piece) {
   int same = 0;
@@ -336,13 +342,14 @@ static void move_to(const Pieces *p, Text *out, int *conditions, int *branches, 
     same++;
   bool onward = piece && same < *depth && same < piece->depth && conditions[same] == piece->conditions[same];
   while (*depth > same + onward) {
-    text_append(out, "#endif\n");
+    end_branch(out, "#endif");
     --*depth;
   }
   for (int d = same; piece && d < piece->depth; d++) {
     const Condition *condition = &p->conditions[piece->conditions[d]];
     int from = onward && d == same ? branches[d] + 1 : 0;
-    for (int b = from; b <= piece->branches[d]; b++) text_append(out, "%s\n", condition->lines[b]);
+    for (int b = from; b <= piece->branches[d]; b++)
+      b > 0 ? end_branch(out, condition->lines[b]) : text_append(out, "%s\n", condition->lines[b]);
     conditions[d] = piece->conditions[d];
     branches[d] = piece->branches[d];
     *depth = d + 1;
@@ -372,8 +379,10 @@ void pieces_paste(Pieces *p, Text *out) {
     if (!piece->wanted || (piece->prototype && definition_of(p, piece))) continue;
     const char *comment = comment_of(p, piece);
     bool block = comment || strchr(piece->text, '\n');
+    const int before = depth;
     if (!spaced && block) text_append(out, "\n");
     move_to(p, out, conditions, branches, &depth, piece);
+    if (depth < before) text_append(out, "\n");
     if (comment) text_append(out, "%s\n", comment);
     bool global = piece->function && !begins(piece->text, "static") && !begins(piece->text, "VM_FUNCTION") &&
                   !begins(piece->text, "extern") && !begins(piece->text, "int main");
@@ -387,15 +396,15 @@ void pieces_paste(Pieces *p, Text *out) {
 /* --- conditions that are decided already --------------------------------------------------------------------------
  */
 
-static bool names_one(const char *line, const char *directive, const char *const *names, int count) {
-  size_t length = strlen(directive);
-  if (strncmp(line, directive, length) != 0) return false;
+/* The name that the condition is about, if it is a decided one. */
+static const Decided *condition_on(const char *line, const Decided *names, int count) {
+  const char *name = strncmp(line, "#ifdef ", 7) == 0 ? line + 7 : strncmp(line, "#ifndef ", 8) == 0 ? line + 8 : "";
   for (int i = 0; i < count; i++)
-    if (begins(line + length, names[i])) return true;
-  return false;
+    if (begins(name, names[i].name)) return &names[i];
+  return NULL;
 }
 
-const char *pieces_decide(Compilation *c, const char *text, const char *const *names, int count) {
+const char *pieces_decide(Compilation *c, const char *text, const Decided *names, int count) {
   Text out = {.compilation = c};
   struct {
     bool decided, dropped;
@@ -405,9 +414,9 @@ const char *pieces_decide(Compilation *c, const char *text, const char *const *n
     end = end_of_line(at);
     bool kept = true;
     if (strncmp(at, "#if", 3) == 0 && depth < 2 * MAX_DEPTH) {
-      bool without = names_one(at, "#ifndef ", names, count), with = names_one(at, "#ifdef ", names, count);
-      open[depth].decided = without || with;
-      open[depth].dropped = without;
+      const Decided *name = condition_on(at, names, count);
+      open[depth].decided = name != NULL;
+      open[depth].dropped = name && name->defined == (at[3] == 'n');
       kept = !open[depth].decided;
       dropping += open[depth++].dropped;
     } else if (strncmp(at, "#else", 5) == 0 && depth > 0 && open[depth - 1].decided) {

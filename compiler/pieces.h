@@ -18,9 +18,13 @@ void pieces_need(Pieces *, const char *text);
 void pieces_includes(Pieces *, Text *);
 /* The wanted pieces: functions made static, comments of prototypes moved to their definitions. */
 void pieces_paste(Pieces *, Text *);
-/* The text without the lines that `#ifdef NAME` or `#ifndef NAME` leaves out, and without these directives, for names
- * that are defined; of other conditions nothing is known. */
-const char *pieces_decide(Compilation *, const char *text, const char *const *names, int count);
+/* The text as a compiler reads it that knows of each of these names whether it is defined: without the lines that
+ * `#ifdef NAME` or `#ifndef NAME` leaves out, and without these directives. Other conditions stay. */
+typedef struct Decided {
+  const char *name;
+  bool defined;
+} Decided;
+const char *pieces_decide(Compilation *, const char *text, const Decided *, int count);
 /* "SPM_K(sum)" becomes "spm_sum": in a file of its own a kernel has one precision and needs no other name. */
 const char *plain_kernel_names(Compilation *, const char *text);
 

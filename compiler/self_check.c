@@ -29,8 +29,6 @@ static bool is_declared(const Testing *t, Aspect aspect) {
   return t->item->has_block && distribution_find_field(t->item, aspect_names[aspect]) != NULL;
 }
 
-const char over_subsets[] = "how many members a subset has is no parameter that can be varied alone";
-
 /* Why an aspect was not tested, everywhere or at some settings; NULL if it was. */
 static const char *why_untested(const Testing *t, int aspect) {
   const Tally *a = &t->tallies[aspect];
@@ -120,13 +118,7 @@ static void test_setting(Testing *t, const Subject *s, const Program *density, i
   mass_free(&mass);
 }
 
-bool is_over_subsets(const Item *family) {
-  const TypeExpr *type = family && family->formals.count > 0 ? family->formals.items[0].type : NULL;
-  return type && strcmp(type->name, "subset") == 0;
-}
-
 static const char *test_distribution(Model *m, const Item *item, uint64_t seed) {
-  if (is_over_subsets(item)) return arena_printf(m->compilation, "%s: not tested: %s", item->name, over_subsets);
   Testing t = {.model = m, .c = m->compilation, .item = item, .seed = seed};
   t.kernel =
       item->has_block && !distribution_find_field(item, "log_pdf") && distribution_find_field(item, "log_kernel");

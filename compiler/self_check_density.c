@@ -184,10 +184,23 @@ static long list_members(const Subject *s, double **members) {
   return *members ? count : 0;
 }
 
+/* Of all vectors of zeros and ones, those with as many ones as the subset has members. */
+static long keep_subsets(const Subject *s, double *members, long count) {
+  long size = s->event_size, kept = 0;
+  for (long i = 0; i < count; i++) {
+    double sum = 0;
+    for (long k = 0; k < size; k++) sum += members[i * size + k];
+    if (sum == s->support.count.size)
+      memmove(members + kept++ * size, members + i * size, sizeof *members * (size_t)size);
+  }
+  return kept;
+}
+
 static void make_sum(Evaluator *v, Mass *m) {
   const Subject *s = v->subject;
   double *members = NULL;
   long count = list_members(s, &members);
+  if (s->support.special == SPECIAL_SUBSET) count = keep_subsets(s, members, count);
   m->reason = "the support has too many members to be summed";
   if (count == 0 || !mass_reserve(m, count, s->event_size)) {
     free(members);

@@ -187,8 +187,4 @@ bool read_pattern(Model *, const Expr *pattern, const Item **family, double *fix
  * the field's own extra formals are multiplied by. */
 double *draw_rows(const Subject *, const Field *, const Point *, uint64_t seed, double sharpness, long rows);
 
-/* Families of subsets are not tested by themselves, and why. */
-bool is_over_subsets(const Item *family);
-extern const char over_subsets[];
-
 #endif

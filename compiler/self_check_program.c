@@ -30,6 +30,8 @@ static bool is_whole(const TypeExpr *type) {
   return type && (strcmp(type->name, "simplex") == 0 || strcmp(type->name, "category") == 0);
 }
 
+static bool is_subset(const TypeExpr *type) { return type && strcmp(type->name, "subset") == 0; }
+
 /* Binds the names of dims that a type uses; the first of them has the variant's extent. */
 static void bind_dims(Elaborator *e, const Expr *dim, int extent, Scope *scope, int *bound) {
   if (!dim || dim->kind != EXPR_NAME || scope_find(scope, dim->name)) return;
@@ -37,6 +39,9 @@ static void bind_dims(Elaborator *e, const Expr *dim, int extent, Scope *scope, 
 }
 
 static void bind_type(Elaborator *e, const TypeExpr *type, int extent, Scope *scope, int *bound) {
+  int members = 0;
+  if (is_subset(type)) /* so many of more */
+    bind_dims(e, type->argument_count ? type->arguments[0].value : NULL, 2, scope, &members);
   for (int i = 0; type && i < type->dim_count; i++) bind_dims(e, type->dims[i], extent, scope, bound);
   for (int i = 0; is_whole(type) && i < type->argument_count; i++)
     bind_dims(e, type->arguments[i].value, extent, scope, bound);
@@ -63,14 +68,16 @@ static void read_atoms(Elaborator *e, const TypeExpr *type, Subject *s) {
 }
 
 static bool read_slots(Elaborator *e, Subject *s, Scope *scope, int variant, const double *fixed) {
-  static const double wholes[] = {4, 1, 9}, ends[] = {0, -2.3, 0.4}; /* of interval(low, high), low first */
+  static const double wholes[] = {4, 1, 9}, sizes[] = {2, 1, 3}; /* of a count; of a subset */
+  static const double ends[] = {0, -2.3, 0.4};                   /* of interval(low, high), low first */
   const Formals *formals = &s->item->extra;
   const TypeExpr *event = s->item->formals.items[0].type;
   for (int i = 0; i < formals->count; i++) {
     Slot *slot = &s->slots[i];
     *slot = (Slot){.formal = &formals->items[i], .size = 1};
     slot->is_number = type_names(event, slot->formal->name) || slot->formal->is_dim;
-    slot->number = event && strcmp(event->name, "interval") == 0 ? ends[variant % 3] + 1.7 * i : wholes[variant % 3];
+    slot->number = (is_subset(event) ? sizes : wholes)[variant % 3];
+    if (event && strcmp(event->name, "interval") == 0) slot->number = ends[variant % 3] + 1.7 * i;
     if (fixed && !isnan(fixed[i])) {
       slot->is_number = true;
       slot->number = fixed[i];
@@ -97,10 +104,11 @@ bool subject_open(Subject *s, Model *m, const Item *item, int variant, const dou
   Scope *scope = scope_new(e, NULL);
   Frame frame = enter_callee(e, scope, false, item->name);
   const TypeExpr *event = item->formals.items[0].type;
-  int bound = 0, extent = variant + (is_whole(event) ? 2 : 1), errors = s->c->error_count;
+  int bound = 0, extent = variant + (is_subset(event) ? 5 : is_whole(event) ? 2 : 1), errors = s->c->error_count;
   bool numbers = false;
   for (int i = 0; i < item->extra.count; i++) numbers |= type_names(event, item->extra.items[i].name);
   bool ok = true;
+  for (int i = 0; is_subset(event) && i < event->dim_count; i++) bind_dims(e, event->dims[i], extent, scope, &bound);
   if (numbers) ok = read_slots(e, s, scope, variant, fixed); /* before the event, which mentions them */
   bind_type(e, event, extent, scope, &bound);
   for (int i = 0; i < item->extra.count; i++) bind_type(e, item->extra.items[i].type, extent, scope, &bound);

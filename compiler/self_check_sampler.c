@@ -145,6 +145,19 @@ static Span sample_span(const Subject *s) {
   return field ? field->span : s->item->name_span;
 }
 
+static bool report_wrong_size(Testing *t, const Subject *s, const Point *setting, const double *draws, long rows) {
+  for (long row = 0; row < rows; row++) {
+    double sum = 0;
+    for (long k = 0; k < s->event_size; k++) sum += draws[row * s->event_size + k];
+    if (sum == s->support.count.size) continue;
+    if (tally(t, ASPECT_SAMPLE, INFINITY, 0))
+      error_at(s->c, "self-check", sample_span(s), "`sample` of `%s` at %s draws %.9g members, not %.9g", s->item->name,
+               point_text(s, setting), sum, s->support.count.size);
+    return true;
+  }
+  return false;
+}
+
 static bool report_outside(Testing *t, const Subject *s, const Point *setting, const double *draws, long rows) {
   for (long i = 0; i < rows * s->event_size; i++) {
     if (inside(s, draws[i])) continue;
@@ -158,7 +171,7 @@ static bool report_outside(Testing *t, const Subject *s, const Point *setting, c
     help_with(d, "widen the support or correct the sampler");
     return true;
   }
-  return false;
+  return s->support.special == SPECIAL_SUBSET && report_wrong_size(t, s, setting, draws, rows);
 }
 
 /* ---- relaxed

@@ -1,11 +1,12 @@
-/* settings: the train block -> Training, with defaults for what it leaves out. A learning rate that follows epoch or
- * step is an expression of the train program (derive makes it the output "lr"). */
+/* settings: the train blocks -> a Training each, with defaults for what they leave out; a model without any has one. A
+ * learning rate that follows epoch or step is an expression of the train program (derive makes it an output), and so is
+ * what a stage selects rows by, of the program "select". */
 #include "front.h"
 
 #include <math.h>
 #include <string.h>
 
-static const char *const later_settings[] = {"rows", "balance", "valid", "keep", "hide", "shards"};
+static const char *const later_settings[] = {"rows", "balance", "shards"};
 
 static const Item *evaluate_block(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
@@ -13,9 +14,9 @@ static const Item *evaluate_block(const Model *m) {
   return NULL;
 }
 
-static const Item *train_block(const Model *m) {
+static const Item *train_block(const Model *m, int number) {
   for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == ITEM_TRAIN) return m->items.items[i];
+    if (m->items.items[i]->kind == ITEM_TRAIN && number-- == 0) return m->items.items[i];
   return NULL;
 }
 
@@ -97,7 +98,11 @@ static void read_option(Elaborator *e, const Argument *a, Training *t) {
     if (strcmp(o->name, name) != 0 || (o->optimizer && strcmp(o->optimizer, t->optimizer) != 0)) continue;
     if (strcmp(name, "lr") == 0) { /* may be a schedule */
       Value v = elaborate(e, a->value);
-      if (v.kind == VALUE_ERROR || (v.kind == VALUE_TENSOR && v.node->axes == 0 && v.node->shape.rank == 0)) return;
+      if (v.kind == VALUE_ERROR) return;
+      if (v.kind == VALUE_TENSOR && v.node->axes == 0 && v.node->shape.rank == 0) {
+        t->lr_schedule = a->value;
+        return;
+      }
     }
     setting_number(e, a->value, name, 0, o->high, (double *)((char *)t + o->offset));
     return;
@@ -163,6 +168,23 @@ static void read_stop(Elaborator *e, const Expr *x, Training *t) {
   if (setting_number(e, x->arguments[0].value, "unchanged", 1, 16, &epochs)) t->unchanged = (long)epochs;
 }
 
+/* keep = best(NAME) or best(NAME, smallest = true); whether there is such an output is seen when there are outputs. */
+static void read_keep(Elaborator *e, const Expr *x, Training *t) {
+  bool best = x->kind == EXPR_CALL && strcmp(x->name, "best") == 0 && x->argument_count >= 1 && x->argument_count <= 2;
+  const Argument *what = best ? &x->arguments[0] : NULL,
+                 *how = best && x->argument_count == 2 ? &x->arguments[1] : NULL;
+  if (!best || what->name || (how && (!how->name || strcmp(how->name, "smallest") != 0))) {
+    Diagnostic *d = error_at(e->c, "setting", x->span,
+                             "`keep` is best(NAME) of what is reported for validation rows: the parameters at its "
+                             "largest value stay");
+    help_with(d, "for example keep = best(elbo), or keep = best(error, smallest = true)");
+    return;
+  }
+  t->keep = intern(e->c, span_text(e->c, what->value->span));
+  t->keep_span = what->value->span;
+  if (how) t->smallest = read_flag(e, how->value, "smallest");
+}
+
 static void read_setting(Elaborator *e, const Setting *s, Training *t) {
   if (strcmp(s->name, "optimizer") == 0)
     read_optimizer(e, s->value, t);
@@ -174,6 +196,14 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
     t->shuffle = read_flag(e, s->value, "shuffle");
   else if (strcmp(s->name, "stop") == 0)
     read_stop(e, s->value, t);
+  else if (strcmp(s->name, "rows") == 0)
+    t->rows = s->value;
+  else if (strcmp(s->name, "balance") == 0)
+    t->balance = s->value;
+  else if (strcmp(s->name, "valid") == 0)
+    read_whole(e, s->value, s->name, &t->valid);
+  else if (strcmp(s->name, "keep") == 0)
+    read_keep(e, s->value, t);
   else if (strcmp(s->name, "samples") == 0)
     return; /* count_samples */
   else if (strcmp(s->name, "batch") == 0) {
@@ -187,9 +217,11 @@ static void read_setting(Elaborator *e, const Setting *s, Training *t) {
         error_at(e->c, "not-supported", s->name_span, "the setting `%s` is not supported yet", s->name);
         return;
       }
-    static const char *const known[] = {"optimizer", "batch", "epochs", "steps", "samples", "shuffle", "stop", NULL};
+    static const char *const known[] = {"optimizer", "batch", "epochs",  "steps", "samples", "shuffle",
+                                        "stop",      "rows",  "balance", "valid", "keep",    NULL};
     Diagnostic *d = error_at(e->c, "setting", s->name_span, "`train` has no setting `%s`", s->name);
-    suggest(d, s->name, known, "its settings are optimizer, batch, epochs, steps, samples, shuffle, stop");
+    suggest(d, s->name, known,
+            "its settings are optimizer, batch, epochs, steps, samples, shuffle, stop, rows, balance, valid, keep");
   }
 }
 
@@ -225,6 +257,7 @@ static void read_inner_fits(Elaborator *e, const Item *evaluate, Training *t) {
   }
   for (int i = 0; evaluate && i < evaluate->setting_count; i++) {
     const Setting *s = &evaluate->settings[i];
+    if (strcmp(s->name, "hide") == 0) continue; /* read_hidden */
     if (strcmp(s->name, "fit") != 0) {
       error_at(e->c, "not-supported", s->name_span, "the setting `%s` of `evaluate` is not supported yet", s->name);
       continue;
@@ -239,45 +272,115 @@ static void read_inner_fits(Elaborator *e, const Item *evaluate, Training *t) {
   }
 }
 
-void read_training(Model *m) {
-  const Item *block = train_block(m);
-  m->training = (Training){.name = "",
-                           .optimizer = intern(m->compilation, "adam"),
-                           .lr = 1e-3,
-                           .beta1 = 0.9,
-                           .beta2 = 0.999,
-                           .epsilon = 1e-8,
-                           .batch = 128,
-                           .epochs = 20,
-                           .shuffle = true};
-  Training *t = &m->training;
-  Elaborator *e = elaborator_create(m, PROGRAM_TRAIN, m->samples);
+static void hide(Elaborator *e, const Expr *x) {
+  Model *m = e->model;
+  const Item *item = x->kind == EXPR_NAME ? model_find_declaration(m, x->name) : NULL;
+  if (!item || !may_be_missing(item)) {
+    Diagnostic *d = error_at(e->c, "setting", x->span, "`hide` names data that may be missing, and %s%s",
+                             span_text(e->c, x->span), item ? " is not declared missing_ok" : " is none");
+    if (item) note_at(d, item->name_span, "`%s` is declared here", item->name);
+    help_with(d, "inference then sees all of it as missing, and metrics see its values: hide = y, or hide = [y, z]");
+    return;
+  }
+  m->hidden = arena_grow(e->c, m->hidden, m->hidden_count, sizeof *m->hidden);
+  m->hidden[m->hidden_count++] = item->name;
+}
+
+/* evaluate { hide = y; } */
+static void read_hidden(Elaborator *e, const Item *evaluate) {
+  e->model->hidden_count = 0;
+  for (int i = 0; evaluate && i < evaluate->setting_count; i++) {
+    const Setting *s = &evaluate->settings[i];
+    if (strcmp(s->name, "hide") != 0) continue;
+    if (s->value->kind != EXPR_LIST) hide(e, s->value);
+    for (int k = 0; s->value->kind == EXPR_LIST && k < s->value->element_count; k++) hide(e, s->value->elements[k]);
+  }
+}
+
+static void read_block(Elaborator *e, const Item *block, Training *t) {
   bool batch = false;
-  if (block) t->span = block->span;
-  for (int i = 0; block && i < block->setting_count; i++) {
+  t->span = block->span;
+  t->name = block->name ? block->name : t->name;
+  for (int i = 0; i < block->setting_count; i++) {
     read_setting(e, &block->settings[i], t);
     batch |= strcmp(block->settings[i].name, "batch") == 0 && t->batch > 0;
   }
-  if (strcmp(t->optimizer, "lbfgs") == 0) {
-    if (batch) {
-      Diagnostic *d = error_at(e->c, "setting", t->span, "lbfgs takes all rows in each step");
-      help_with(d, "write `batch = all;`; batches are for adam and sgd");
-    }
-    t->batch = 0;
+  if (t->lr_schedule)
+    t->rate = block->name ? intern(e->c, arena_printf(e->c, "%s.lr", block->name)) : intern(e->c, "lr");
+  if (strcmp(t->optimizer, "lbfgs") != 0) return;
+  if (batch) {
+    Diagnostic *d = error_at(e->c, "setting", t->span, "lbfgs takes all rows in each step");
+    help_with(d, "write `batch = all;`; batches are for adam and sgd");
   }
-  read_inner_fits(e, evaluate_block(m), t);
+  t->batch = 0;
 }
 
-/* The expression of a learning rate that is a schedule, or NULL. */
-const Expr *learning_rate(const Model *m) {
-  const Item *block = train_block(m);
-  for (int i = 0; block && i < block->setting_count; i++) {
-    const Expr *x = block->settings[i].value;
-    if (strcmp(block->settings[i].name, "optimizer") != 0 || x->kind != EXPR_CALL) continue;
-    for (int k = 0; k < x->argument_count; k++)
-      if (!x->arguments[k].name || strcmp(x->arguments[k].name, "lr") == 0) return x->arguments[k].value;
+/* A stage may not train on rows by which another one is judged: what any holds back, all hold back. */
+static void agree_on_valid(Elaborator *e, Training *stages, int count) {
+  const Training *first = NULL;
+  for (int i = 0; i < count; i++) {
+    if (stages[i].valid == 0) continue;
+    if (!first) first = &stages[i];
+    if (stages[i].valid == first->valid) continue;
+    Diagnostic *d = error_at(e->c, "setting", stages[i].span, "stages hold back different validation rows: %ld and %ld",
+                             first->valid, stages[i].valid);
+    help_with(d, "they are held back from all stages; write `valid` once, or the same number");
+    return;
   }
-  return NULL;
+  for (int i = 0; i < count && first; i++) stages[i].valid = first->valid;
+}
+
+void read_training(Model *m) {
+  Compilation *c = m->compilation;
+  Elaborator *e = elaborator_create(m, PROGRAM_TRAIN, m->samples);
+  const Training defaults = {.name = intern(c, ""),
+                             .optimizer = intern(c, "adam"),
+                             .lr = 1e-3,
+                             .beta1 = 0.9,
+                             .beta2 = 0.999,
+                             .epsilon = 1e-8,
+                             .batch = 128,
+                             .epochs = 20,
+                             .shuffle = true};
+  int count = 0;
+  while (train_block(m, count)) count++;
+  m->training_count = count > 0 ? count : 1;
+  m->trainings = arena_array(c, Training, m->training_count);
+  m->trainings[0] = defaults;
+  for (int i = 0; i < count; i++) {
+    const Item *block = train_block(m, i);
+    m->trainings[i] = defaults;
+    read_block(e, block, &m->trainings[i]);
+    if (block->name || count == 1) continue;
+    Diagnostic *d = error_at(c, "setting", block->span, "a `train` block without a name is the only one");
+    help_with(d, "name the stages: `train first { ... }`, `train second { ... }`");
+  }
+  agree_on_valid(e, m->trainings, m->training_count);
+  read_inner_fits(e, evaluate_block(m), &m->trainings[0]);
+  read_hidden(e, evaluate_block(m));
+}
+
+/* What is kept is the best of a number that evaluation reports. */
+void check_kept(const Model *m, const Graph *evaluate) {
+  Compilation *c = m->compilation;
+  for (int i = 0; i < m->training_count; i++) {
+    const Training *t = &m->trainings[i];
+    Suggestion near = {.name = t->keep};
+    bool found = t->keep == NULL;
+    for (int o = 0; o < evaluate->output_count && !found; o++) {
+      const Output *output = &evaluate->outputs[o];
+      if (output->value->shape.rank > 0) continue;
+      found = output->name == t->keep;
+      suggestion_consider(&near, output->name);
+    }
+    if (found) continue;
+    Diagnostic *d =
+        error_at(c, "setting", t->keep_span, "nothing called `%s` is reported for validation rows", t->keep);
+    if (near.best)
+      help_with(d, "did you mean `%s`?", near.best);
+    else
+      help_with(d, "what is reported are the objective, elbo, their terms and each `metric`");
+  }
 }
 
 static void read_samples(Elaborator *e, const Expr *x, double *out) {
@@ -292,8 +395,8 @@ static void read_samples(Elaborator *e, const Expr *x, double *out) {
 static void samples_in(Elaborator *e, const Expr *x, double *out) {
   if (!x) return;
   for (int i = 0; i < x->argument_count; i++) {
-    bool elbo = x->kind == EXPR_CALL && strcmp(x->name, "elbo") == 0;
-    if (elbo && x->arguments[i].name && strcmp(x->arguments[i].name, "samples") == 0)
+    bool bound = x->kind == EXPR_CALL && (strcmp(x->name, "elbo") == 0 || strcmp(x->name, "iwae") == 0);
+    if (bound && x->arguments[i].name && strcmp(x->arguments[i].name, "samples") == 0)
       read_samples(e, x->arguments[i].value, out);
     else
       samples_in(e, x->arguments[i].value, out);
@@ -306,9 +409,17 @@ static void samples_in(Elaborator *e, const Expr *x, double *out) {
 int count_samples(const Model *m) {
   Elaborator *e = elaborator_create((Model *)m, PROGRAM_TRAIN, 1);
   double samples = 1;
-  const Item *block = train_block(m);
-  for (int i = 0; block && i < block->setting_count; i++)
-    if (strcmp(block->settings[i].name, "samples") == 0) read_samples(e, block->settings[i].value, &samples);
+  const Item *block;
+  for (int b = 0; (block = train_block(m, b)) != NULL; b++)
+    for (int i = 0; i < block->setting_count; i++) {
+      if (strcmp(block->settings[i].name, "samples") != 0) continue;
+      double before = samples;
+      read_samples(e, block->settings[i].value, &samples);
+      if (before == 1 || before == samples) continue;
+      Diagnostic *d =
+          error_at(e->c, "setting", block->settings[i].name_span, "stages have different numbers of samples");
+      help_with(d, "write `samples` once: it holds for all of them");
+    }
   for (int i = 0; i < m->items.count; i++)
     if (m->items.items[i]->kind == ITEM_OBJECTIVE || m->items.items[i]->kind == ITEM_MINIMIZE ||
         m->items.items[i]->kind == ITEM_LET)

@@ -189,7 +189,7 @@ static int rows_open(const spm_session *s, const float *const *data, long count,
   if (count < 1) return spm_fail(e, "%s: there are no rows", s->model->name);
   for (int d = 0; d < n; d++) {
     const struct spm_tensor *t = &s->model->data[d];
-    const long size = t->categories > 0 ? t->size / t->categories : t->size; /* labels */
+    const long size = spm_file_row(t);
     if (!data || !data[d]) return spm_fail(e, "%s: no data for %s", s->model->name, t->name);
     r->tables[d] = (struct spm_table){.path = (char *)t->name, .format = "memory", .element = SPM_F32, .rank = 2};
     r->tables[d].shape[0] = r->tables[d].rows = count;
@@ -291,7 +291,9 @@ int spm_session_train(spm_session *s, const float *const *data, long rows, long 
   struct train_events events = {.context = &progress, .epoch = after_epoch};
   options.training.batch = s->rows;
   options.training.epochs = s->state.epoch + (epochs > 0 ? epochs : options.training.epochs);
-  int status = rows_open(s, data, rows, &r, &e);
+  int status = s->model->training_count > 1 || options.training.keep
+                   ? spm_fail(&e, "%s: a session trains by one `train` block, without `keep`", s->model->name)
+                   : rows_open(s, data, rows, &r, &e);
   s->host.total_rows = rows;
   s->run.program = NULL;
   if (status == 0) status = start_from_data(s, &r, &e);

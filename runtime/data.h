@@ -76,12 +76,13 @@ int spm_table_fits(const struct spm_table *table, long row_size, struct spm_erro
 
 /* What a check found; the caller words the message. A value is judged as it would be handed out (`how`). */
 struct spm_check {
-  long long total;              /* values looked at */
-  long long missing;            /* NaN; not counted below */
-  long long outside;            /* beyond [low, high], or infinite */
-  long long fractional;         /* not whole, where whole numbers are wanted; not counted again if outside */
-  double smallest, largest;     /* of all values that are not missing; 0 if there are none */
-  long first_row, first_column; /* of the first offender (outside or fractional), column within the row; -1: none */
+  long long total;                  /* values looked at */
+  long long missing;                /* NaN; not counted below */
+  long missing_row, missing_column; /* of the first one; -1: none */
+  long long outside;                /* beyond [low, high], or infinite */
+  long long fractional;             /* not whole, where whole numbers are wanted; not counted again if outside */
+  double smallest, largest;         /* of all values that are not missing; 0 if there are none */
+  long first_row, first_column;     /* of the first offender (outside or fractional), column within the row; -1: none */
   double first_value;
 };
 void spm_table_check(const struct spm_table *table, double low, double high, bool whole, unsigned how,

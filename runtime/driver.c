@@ -286,6 +286,7 @@ static void note_broken(struct update_context *c, int parameter, int thread) {
   if (*broken == 0 || parameter < *broken - 1) *broken = parameter + 1;
 }
 
+#ifndef SPM_NO_UPDATES
 static void update(struct update_context *c, int parameter, long offset, const real *gradient, long count, int thread) {
   const struct spm_optimizer *o = c->optimizer;
   if (!spm_all_finite(gradient, count)) {
@@ -308,20 +309,24 @@ static int updated_in_phase(const struct update_context *c, const struct spm_ran
   return c->parameters && c->fused && range->parameter >= 0 && !c->run->model->parameters[range->parameter].fixed;
 }
 
+#endif
+
 static void gradient_unit(void *context, long unit, int thread) {
   struct update_context *c = context;
   const struct spm_run *run = c->run;
   const struct spm_range *range = c->phase->ranges;
   for (; unit >= range->units; range++) unit -= range->units;
-  long from = unit * range->chunk, count = smaller(range->size - from, range->chunk);
+  long from = unit * range->chunk;
   real *scratch = scratch_of(run, thread);
-  if (!updated_in_phase(c, range)) {
-    range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
+#ifndef SPM_NO_UPDATES
+  if (updated_in_phase(c, range)) {
+    real *gradient = scratch + phase_scratch(run->program, run->call.tile);
+    range->run(&run->call, scratch, unit, gradient);
+    update(c, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
     return;
   }
-  real *gradient = scratch + phase_scratch(run->program, run->call.tile);
-  range->run(&run->call, scratch, unit, gradient);
-  update(c, range->parameter, range->offset + from, gradient, count, thread);
+#endif
+  range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
 }
 
 static void run_gradient_phase(struct update_context *c, const struct spm_phase *phase) {
@@ -452,7 +457,7 @@ static void clear_gradients(const struct spm_run *run) {
 
 static double learning_rate(const struct spm_run *run, const struct spm_optimizer *optimizer) {
 #ifndef SPM_NO_RATES
-  const struct spm_output *lr = spm_find_output(run->program, SPM_VALUE, "lr");
+  const struct spm_output *lr = optimizer->rate ? spm_find_output(run->program, SPM_VALUE, optimizer->rate) : 0;
   if (lr) return (double)*spm_output_values(run, lr);
 #else
   (void)run;

@@ -68,6 +68,7 @@ struct spm_optimizer {
   double lr, beta1, beta2, epsilon, momentum, weight_decay;
   real *first, *second; /* moments, laid out like the parameters; sgd has no second, and a first only with momentum */
   long updates;         /* made so far */
+  const char *rate;     /* the output that is the learning rate in the place of lr, or NULL */
 };
 
 /* How a training step went. */

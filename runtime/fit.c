@@ -73,14 +73,16 @@ static void add_fit(const struct spm_model *model, const char *name, const struc
   add_need(sizes, problems, size * (size_t)rows, fit->history);
 }
 
-void spm_fitter_need(const struct spm_model *model, long batch, long fresh, const struct spm_training *training,
+void spm_fitter_need(const struct spm_model *model, long batch, long fresh, int stages,
                      struct spm_fitter_sizes *sizes) {
   memset(sizes, 0, sizeof *sizes);
   add_fit(model, "fit", &model->fit, batch, sizes);
   add_fit(model, "fit_new", &model->fit_new, fresh, sizes);
-  if (!training || strcmp(training->optimizer, "lbfgs") != 0) return;
   const struct spm_program *train = spm_find_program(model, "train");
-  add_need(sizes, 1, (size_t)(parameter_variables(train) + batch * row_variables(model, train)), training->fit.history);
+  for (int i = 0; i < stages; i++)
+    if (strcmp(model->trainings[i].optimizer, "lbfgs") == 0)
+      add_need(sizes, 1, (size_t)(parameter_variables(train) + batch * row_variables(model, train)),
+               model->trainings[i].fit.history);
 }
 
 /* ---- rows ----------------------------------------------------------------------------------------------------- */

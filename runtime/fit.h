@@ -18,10 +18,9 @@ struct spm_fitter_sizes {
   size_t problems, points, reals, numbers;
 };
 
-/* What training with batches of up to `batch` rows and the fit of up to `fresh` rows that were not trained on need; all
- * 0 where nothing is fitted. training: NULL for none. */
-void spm_fitter_need(const struct spm_model *model, long batch, long fresh, const struct spm_training *training,
-                     struct spm_fitter_sizes *sizes);
+/* What `stages` stages of training with batches of up to `batch` rows and the fit of up to `fresh` rows that were not
+ * trained on need; all 0 where nothing is fitted. */
+void spm_fitter_need(const struct spm_model *model, long batch, long fresh, int stages, struct spm_fitter_sizes *sizes);
 
 /* Moves the batch's row states, from where they are, to a maximum of the objective of the run's program: one problem a
  * row if the program has an objective of each row, else one of the whole batch. Draws stand still throughout. `batch`:

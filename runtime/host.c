@@ -1,16 +1,26 @@
 /* A descriptor -> memory of the right sizes, and programs run in it. See host.h. */
 #include "host.h"
 #include "pool.h"
+#include "rng.h"
+#include "solved.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 14, STAGGER = 5 * 1024 };
+enum {
+  ALIGNMENT = 64,
+  GATHER_ROWS = 64,
+  HUGE_PAGE = 2 << 20,
+  HOST_BLOCKS = 15,
+  STAGGER = 5 * 1024,
+  GATHERED_MOST = 4096
+};
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
@@ -69,8 +79,7 @@ static int allocate_fitter(struct spm_host *host, long batch, struct spm_error *
   const struct spm_model *model = host->model;
   struct spm_fitter *f = &host->fitter;
   struct spm_fitter_sizes need;
-  spm_fitter_need(model, batch, SPM_EVALUATION_ROWS, batch > 0 && model->training_count > 0 ? model->trainings : NULL,
-                  &need);
+  spm_fitter_need(model, batch, SPM_EVALUATION_ROWS, batch > 0 ? model->training_count : 0, &need);
   if (need.problems == 0) return 0;
   f->problems = calloc(need.problems, sizeof *f->problems);
   f->numbers = calloc(need.numbers, sizeof *f->numbers);
@@ -184,6 +193,8 @@ struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *pro
   run.call.settings[1] = (real)host->step;
   run.call.settings[2] = (real)rows;
   run.call.settings[3] = (real)host->total_rows;
+  run.call.settings[4] = host->weights[0];
+  run.call.settings[5] = host->weights[1];
   run.scratch = host->scratch;
   run.scratch_size = host->sizes.scratch;
   run.workers = workers_of(host);
@@ -225,8 +236,9 @@ unsigned spm_reading_of(const struct spm_tensor *data) {
 static void spread_labels(real *out, long labels, long categories) {
   const real *label = out + labels * (categories - 1);
   for (long i = 0; i < labels; i++) {
-    long hot = (long)label[i];
-    for (long k = 0; k < categories; k++) out[i * categories + k] = k == hot ? 1 : 0;
+    bool missing = label[i] != label[i];
+    long hot = missing ? -1 : (long)label[i];
+    for (long k = 0; k < categories; k++) out[i * categories + k] = missing ? (real)NAN : k == hot ? 1 : 0;
   }
 }
 
@@ -234,20 +246,53 @@ struct gather_context {
   struct spm_host *host;
   const struct spm_rows *rows;
   const long *order;
-  long first, count;
+  long first, count, position; /* position: of the first in the set, or in the epoch */
   int failed[SPM_MAX_THREADS];
 };
+
+long spm_file_row(const struct spm_tensor *data) {
+  return data->size / (data->categories ? data->categories : 1) / (data->gathered ? data->gathered : 1);
+}
+
+/* Gathered data: distinct rows of the set, each list of them equally likely, by where and when they are drawn alone. */
+static void draw_rows(const struct gather_context *c, const struct spm_tensor *data, long position, long *drawn) {
+  struct spm_random random;
+  spm_random_start(&random, c->host->seed, 1ull << 63 | (uint64_t)c->host->draw << 31 | (uint64_t)position);
+  for (long n = 0; n < data->gathered;) {
+    long row = (long)spm_random_below(&random, (uint64_t)c->rows->count), other = 0;
+    row = c->rows->chosen ? c->rows->chosen[row] : c->rows->first + row;
+    while (other < n && drawn[other] != row) other++;
+    if (other == n) drawn[n++] = row;
+  }
+}
+
+static int gather_drawn(const struct gather_context *c, int d, long from, long count, real *out) {
+  const struct spm_tensor *data = &c->host->model->data[d];
+  long drawn[GATHERED_MOST], row = spm_file_row(data);
+  int status = 0;
+  for (long i = 0; i < count && status == 0; i++, out += data->gathered * row) {
+    draw_rows(c, data, c->position + from + i, drawn);
+    status = spm_table_rows_f(c->rows->tables[d], drawn, 0, data->gathered, spm_reading_of(data), out);
+  }
+  return status;
+}
 
 static void gather_unit(void *context, long unit, int thread) {
   struct gather_context *c = context;
   long from = unit * GATHER_ROWS, count = c->count - from < GATHER_ROWS ? c->count - from : GATHER_ROWS;
   for (int d = 0; d < c->host->model->data_count; d++) {
     const struct spm_tensor *data = &c->host->model->data[d];
-    if (!c->rows->tables[d]) continue;
     real *out = c->host->batch[d] + from * data->size;
+    if (!c->rows->tables[d]) { /* no file: all of it is missing */
+      for (long i = 0; data->missing_ok && i < count * data->size; i++) out[i] = (real)NAN;
+      continue;
+    }
     long labels = data->categories ? count * data->size / data->categories : 0;
-    if (spm_table_rows_f(c->rows->tables[d], c->order ? c->order + from : NULL, c->first + from, count,
-                         spm_reading_of(data), out + labels * (data->categories - (labels > 0))) != 0)
+    real *read = out + labels * (data->categories - (labels > 0));
+    int status = data->gathered ? gather_drawn(c, d, from, count, read)
+                                : spm_table_rows_f(c->rows->tables[d], c->order ? c->order + from : NULL,
+                                                   c->first + from, count, spm_reading_of(data), read);
+    if (status != 0)
       c->failed[thread] = 1;
     else if (labels > 0)
       spread_labels(out, labels, data->categories);
@@ -256,7 +301,13 @@ static void gather_unit(void *context, long unit, int thread) {
 
 static int gather_data(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                        struct spm_error *error) {
-  struct gather_context context = {.host = host, .rows = rows, .order = order, .first = first, .count = count};
+  for (int d = 0; d < host->model->data_count; d++)
+    if (host->model->data[d].gathered > rows->count)
+      return spm_fail(error, "%s: each datum has %ld distinct rows of %s, and there are %ld to draw from",
+                      host->model->name, host->model->data[d].gathered, host->model->data[d].name, rows->count);
+  if (!order && rows->chosen) order = rows->chosen + first;
+  struct gather_context context = {
+      .host = host, .rows = rows, .order = order, .first = rows->first + first, .count = count, .position = first};
   long units = (count + GATHER_ROWS - 1) / GATHER_ROWS;
   if (host->threads > 1 && units > 1)
     pool_run(host->pool, units, gather_unit, &context);
@@ -266,6 +317,11 @@ static int gather_data(struct spm_host *host, const struct spm_rows *rows, const
     if (context.failed[thread])
       return spm_fail(error, "%s: a row beyond the end of its file was asked for", host->model->name);
   return 0;
+}
+
+int spm_host_gather_data(struct spm_host *host, const struct spm_rows *rows, long first, long count,
+                         struct spm_error *error) {
+  return gather_data(host, rows, NULL, first, count, error);
 }
 
 /* ---- row states ---------------------------------------------------------------------------------------------- */
@@ -305,6 +361,37 @@ int spm_host_open_rows(struct spm_host *host, long rows, struct spm_error *error
   host->rows.second = memory + 2 * count;
   host->rows.updates = memory + 3 * count;
   return 0;
+}
+
+static size_t row_reals(const struct spm_host *host) {
+  return (size_t)host->rows.rows * (size_t)host->model->row_state_size;
+}
+
+int spm_host_open_best(struct spm_host *host, struct spm_error *error) {
+  host->best = reals(host, host->model->parameter_size + host->model->state_size + (long)row_reals(host));
+  return host->best ? 0 : spm_fail(error, "%s: not enough memory to keep the best parameters", host->model->name);
+}
+
+static void move_best(struct spm_host *host, bool back) {
+  const struct spm_model *model = host->model;
+  real *const places[] = {host->parameters, host->state, host->rows.values};
+  const size_t sizes[] = {(size_t)model->parameter_size, (size_t)model->state_size, row_reals(host)};
+  real *best = host->best;
+  for (int i = 0; i < 3; best += sizes[i++])
+    if (sizes[i] > 0) memcpy(back ? places[i] : best, back ? best : places[i], sizeof(real) * sizes[i]);
+}
+
+void spm_host_keep_best(struct spm_host *host) { move_best(host, false); }
+void spm_host_take_best(struct spm_host *host) { move_best(host, true); }
+
+void spm_host_forget_moments(struct spm_host *host) {
+  size_t size = sizeof(real) * (size_t)host->model->parameter_size, rows = sizeof(real) * row_reals(host);
+  if (host->first) memset(host->first, 0, size);
+  if (host->second) memset(host->second, 0, size);
+  if (!host->rows.first) return;
+  memset(host->rows.first, 0, rows);
+  memset(host->rows.second, 0, rows);
+  memset(host->rows.updates, 0, sizeof(real) * (size_t)host->rows.rows);
 }
 
 /* Rows that nobody has fitted yet, in the gathered batch. */
@@ -368,6 +455,7 @@ void spm_host_scatter(struct spm_host *host, const long *order, long first, long
 
 int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                     struct spm_error *error) {
+  if (!order && rows->chosen) order = rows->chosen + first;
   if (gather_data(host, rows, order, first, count, error) != 0) return -1;
   if (host->model->row_state_count == 0) return 0;
   if (!rows->owned || host->rows.rows == 0) return fit_new_rows(host, first, count, error);
@@ -410,10 +498,14 @@ static bool is_column(const struct spm_output *output) {
                                          output->role == SPM_METRIC || output->role == SPM_VALUE);
 }
 
+static bool is_share(const struct spm_output *output) {
+  return output->place == SPM_VALUES && output->role == SPM_SHARE_OF;
+}
+
 int spm_columns_create(struct spm_columns *columns, const struct spm_program *program, struct spm_error *error) {
   long count = 0;
   for (int i = 0; i < program->output_count; i++)
-    if (is_column(&program->outputs[i])) count += program->outputs[i].size;
+    if (is_column(&program->outputs[i]) || is_share(&program->outputs[i])) count += program->outputs[i].size;
   *columns = (struct spm_columns){.program = program};
   columns->names = calloc((size_t)count + 1, sizeof *columns->names);
   columns->roles = calloc((size_t)count + 1, sizeof *columns->roles);
@@ -433,7 +525,20 @@ int spm_columns_create(struct spm_columns *columns, const struct spm_program *pr
       columns->roles[columns->count++] = output->role;
     }
   }
+  columns->shown = columns->count;
+  for (int i = 0; i < program->output_count; i++) {
+    if (!is_share(&program->outputs[i])) continue;
+    snprintf(columns->names[columns->count], sizeof *columns->names, "%s", program->outputs[i].name);
+    columns->roles[columns->count++] = SPM_SHARE_OF;
+  }
   return 0;
+}
+
+void spm_columns_finish(const struct spm_columns *columns, double *means) {
+  for (int share = columns->shown; share < columns->count; share++)
+    for (int i = 0; i < columns->shown; i++)
+      if (columns->roles[i] == SPM_METRIC && strcmp(columns->names[i], columns->names[share]) == 0)
+        means[i] = means[share] > 0 ? means[i] / means[share] : (double)NAN;
 }
 
 void spm_columns_free(struct spm_columns *columns) {
@@ -449,6 +554,9 @@ void spm_columns_read(const struct spm_columns *columns, const struct spm_run *r
     const real *from = spm_output_values(run, output);
     for (long e = 0; e < output->size; e++) *values++ = (double)from[e];
   }
+  for (int i = 0; i < columns->program->output_count; i++)
+    if (is_share(&columns->program->outputs[i]))
+      *values++ = (double)*spm_output_values(run, &columns->program->outputs[i]);
 }
 
 /* ---- evaluation ---------------------------------------------------------------------------------------------- */
@@ -470,20 +578,12 @@ int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const 
     for (int i = 0; i < columns->count; i++) means[i] += values[i] * (double)count;
   }
   for (int i = 0; i < columns->count; i++) means[i] /= (double)rows->count;
+  spm_columns_finish(columns, means);
   free(values);
   return status;
 }
 
 /* ---- solved parameters --------------------------------------------------------------------------------------- */
-
-static void add_solved(const struct spm_run *run, double *sums) {
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *output = &run->program->outputs[i];
-    const real *values = spm_output_values(run, output);
-    double *sum = sums + run->model->parameters[output->index].offset;
-    for (long k = 0; k < output->size; k++) sum[k] += (double)values[k] * (double)run->call.rows;
-  }
-}
 
 int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error) {
   const struct spm_model *model = host->model;
@@ -498,16 +598,11 @@ int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct sp
     struct spm_run run = spm_host_run(host, program, count);
     run.call.first_row = first;
     spm_run_program(&run);
-    add_solved(&run, sums);
+    spm_solved_add(&run, sums);
   }
-  for (int i = 0; i < program->output_count && status == 0; i++) {
-    const struct spm_output *output = &program->outputs[i];
-    long offset = model->parameters[output->index].offset;
-    for (long k = 0; k < output->size; k++)
-      host->parameters[offset + k] = (real)(sums[offset + k] / (double)rows->count);
-    if (!spm_all_finite(host->parameters + offset, output->size))
-      status = spm_fail(error, "%s: the optimum of %s is not finite", model->name, output->name);
-  }
+  int broken = status == 0 ? spm_solved_set(model, program, sums, rows->count, host->parameters) : -1;
+  if (broken >= 0)
+    status = spm_fail(error, "%s: the optimum of %s is not finite", model->name, model->parameters[broken].name);
   free(sums);
   return status;
 }

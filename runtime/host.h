@@ -18,6 +18,8 @@ struct spm_host {
   int threads;
   unsigned long long seed;
   long total_rows;  /* of the training data: what global terms are divided by */
+  real weights[2];  /* of rows of a training batch, less 1: settings of programs */
+  unsigned draw;    /* what gathered data are drawn by, besides the row: 0 in evaluation, 1 + the step in training */
   long epoch, step; /* what the loaded model was trained for: schedules of an evaluation see it */
   real *parameters, *state, *state_next;
   real *gradient, *first, *second; /* only with gradients; laid out like the parameters */
@@ -26,10 +28,12 @@ struct spm_host {
   struct spm_sizes sizes;
   real **batch;               /* by data declaration: capacity x size */
   struct spm_row_memory rows; /* what the training data's rows own */
-  real **row_batch;           /* by row state: capacity x size */
-  real **given;               /* by given; NULL where a model has none */
-  bool is_given;              /* they have been made */
-  struct spm_fitter fitter;   /* work space for what is fitted by L-BFGS */
+  real *best;       /* what spm_host_keep_best has put aside: parameters, state, then what the rows own; NULL: no room
+                       was asked for */
+  real **row_batch; /* by row state: capacity x size */
+  real **given;     /* by given; NULL where a model has none */
+  bool is_given;    /* they have been made */
+  struct spm_fitter fitter; /* work space for what is fitted by L-BFGS */
   long capacity;
   struct spm_block *blocks; /* what all of these lie in */
   int block_count;
@@ -37,11 +41,13 @@ struct spm_host {
 
 enum { SPM_EVALUATION_ROWS = 512 };
 
-/* The tables of a data set, by data declaration of the model; a program's `data` may lack some. */
+/* Rows of a data set; its tables, by data declaration of the model, of which a program may lack some. */
 struct spm_rows {
   const struct spm_table *const *tables; /* NULL entries: not given */
-  long count;                            /* rows of each */
-  bool owned;                            /* the training data, whose rows own the host's row states */
+  long count;
+  bool owned;         /* the training data, whose rows own the host's row states */
+  const long *chosen; /* their numbers in the tables; NULL: */
+  long first;         /* they are the tables' rows first, first + 1, ... */
 };
 
 /* Room for training batches of `capacity` rows (0: no training) and evaluation. */
@@ -61,12 +67,21 @@ int spm_host_initialise(struct spm_host *host, struct spm_error *error);
 int spm_host_open_rows(struct spm_host *host, long rows, struct spm_error *error);
 /* Their values as a new run has them. */
 int spm_host_initialise_rows(struct spm_host *host, const struct spm_rows *rows, struct spm_error *error);
+/* Room to put aside all that training changes; then to do so, and to have it back. */
+int spm_host_open_best(struct spm_host *host, struct spm_error *error);
+void spm_host_keep_best(struct spm_host *host);
+void spm_host_take_best(struct spm_host *host);
+/* As a stage of training begins: no moments. */
+void spm_host_forget_moments(struct spm_host *host);
 /* Constrained values of row state `index` for every row: rows x size. */
 int spm_host_export_rows(struct spm_host *host, int index, real *out, struct spm_error *error);
 
-/* Fills the batch with `count` rows of the tables: order[0], order[1], ... or first, first + 1, ... */
+/* Fills the batch with `count` of the rows: order[0], order[1], ... or first, first + 1, ... */
 int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                     struct spm_error *error);
+/* The same of what programs read of the tables alone. */
+int spm_host_gather_data(struct spm_host *host, const struct spm_rows *rows, long first, long count,
+                         struct spm_error *error);
 /* After a step of training on the gathered batch that was not skipped: what it leaves of its rows' states. Returns -1,
  * or the first row state of which a gradient was not finite. */
 int spm_host_update_rows(struct spm_host *host, const struct spm_run *run, const long *order, long first,
@@ -80,6 +95,8 @@ int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned 
 /* A run of the program on the gathered batch. */
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows);
 
+/* Entries in a row of the file: a label becomes a vector when it is read, and gathered data have several rows. */
+long spm_file_row(const struct spm_tensor *data);
 /* How a table's numbers become this declaration's: a sum of enum spm_reading. */
 unsigned spm_reading_of(const struct spm_tensor *data);
 
@@ -89,11 +106,14 @@ struct spm_columns {
   int count;
   char (*names)[112];
   int *roles;
+  int shown; /* the columns for people; those behind them are shares, which spm_columns_finish divides by */
   const struct spm_program *program;
 };
 int spm_columns_create(struct spm_columns *columns, const struct spm_program *program, struct spm_error *error);
 void spm_columns_free(struct spm_columns *columns);
 void spm_columns_read(const struct spm_columns *columns, const struct spm_run *run, double *values);
+/* A metric over some of the rows: its mean over all of them -> its mean over those, NaN if there are none. */
+void spm_columns_finish(const struct spm_columns *columns, double *means);
 
 /* Solved parameters: those of all these rows, by program "solve" at the posteriors as they are. Nothing is done for a
  * model without any. */

@@ -17,7 +17,7 @@ typedef double real;
 typedef float real;
 #endif
 
-enum { SPM_ABI = 3 };
+enum { SPM_ABI = 4 };
 enum { SPM_MAX_RANK = 8, SPM_MAX_SUPPORTS = 4, SPM_MAX_DOMAINS = 8 };
 enum { SPM_STEP_PHASE, SPM_ROW_PHASE, SPM_GRADIENT_PHASE };
 enum { SPM_SUM, SPM_MAX }; /* combiner of a statistic over tiles */
@@ -27,22 +27,13 @@ enum {                     /* where a value lives */
        SPM_STATE_NEXT,     /* next state: call->state_next + offset */
        SPM_KEPT            /* row values: call->kept + capacity * offset, then rows x size */
 };
-enum { /* what a program's output is; the order is that of OutputRole in the compiler */
-       SPM_OBJECTIVE,
-       SPM_TERM,
-       SPM_METRIC,
-       SPM_VALUE,
-       SPM_GRADIENT_OF,
-       SPM_STATE_OF,
-       SPM_INITIAL_OF,
-       SPM_EXPORT_OF,
-       SPM_SOLVED_OF, /* raw value of a solved parameter: the mean over all batches is the one for the data */
-       SPM_ROWS,
-       SPM_ROW_GRADIENT_OF, /* these three are of a row state, rows x size */
-       SPM_ROW_NEXT_OF,
-       SPM_ROW_INITIAL_OF,
-       SPM_SUPPORT_OF /* the weights of a summed-out latent's members, for each row */
-};
+/* What a program's output is; the order is that of OutputRole in the compiler. SOLVED_OF: raw value of a solved
+ * parameter, of which the mean over all batches is the one for the data. ROW_..._OF: of a row state, rows x size.
+ * SUPPORT_OF: the weights of a summed-out latent's members, for each row.
+ * SHARE_OF: the share of rows that the metric of this name is a mean of; it is 0 on the others. */
+enum { SPM_OBJECTIVE, SPM_TERM, SPM_METRIC, SPM_VALUE, SPM_GRADIENT_OF, SPM_STATE_OF, SPM_INITIAL_OF, SPM_EXPORT_OF };
+enum { SPM_SOLVED_OF = SPM_EXPORT_OF + 1, SPM_ROWS, SPM_ROW_GRADIENT_OF, SPM_ROW_NEXT_OF, SPM_ROW_INITIAL_OF };
+enum { SPM_SUPPORT_OF = SPM_ROW_INITIAL_OF + 1, SPM_SHARE_OF };
 
 /* What one call of a phase sees. Filled by the driver. */
 struct spm_call {
@@ -62,7 +53,8 @@ struct spm_call {
   long first_row;               /* number of the batch's first row, for noise */
   unsigned long long seed;
   unsigned step;    /* counter of noise */
-  real settings[4]; /* epoch, step, rows in batch, total rows */
+  real settings[6]; /* epoch, step, rows in batch, total rows; what a row counts for beyond 1, in a stage that balances:
+                       where that is true, where it is false */
   /* Member rows. A latent that is summed out over its support makes of each datum one row for each member whose weight
    * is not 0; several such latents, one for each combination. Rows of the same latents are a domain, and its phases are
    * called with a call of its own, whose rows, capacity, tile, kept and partials are the domain's. */
@@ -116,8 +108,8 @@ struct spm_domain {
   int support_count, supports[SPM_MAX_SUPPORTS]; /* latents, by number; none: the batch itself */
   long members;                                  /* rows that a datum may have */
   long tile;
-  long kept;     /* offset of all that it keeps in call->kept, for each row of capacity: its kept rows, datum, members and
-                    links of each, first, and its partials */
+  long kept; /* offset of all that it keeps in call->kept, for each row of capacity: its kept rows, datum, members and
+                links of each, first, and its partials */
   long kept_row; /* kept values of one of its rows */
 };
 
@@ -133,8 +125,8 @@ struct spm_program {
   long scratch_fixed, scratch_row; /* a thread's scratch: fixed + tile x row */
   int uses_rows;                   /* 0: no row phases, needs no data */
   int domain_count;
-  const struct spm_domain *domains;   /* NULL if there is but the batch */
-  long supports[SPM_MAX_SUPPORTS];    /* by latent that is summed out: how many members */
+  const struct spm_domain *domains; /* NULL if there is but the batch */
+  long supports[SPM_MAX_SUPPORTS];  /* by latent that is summed out: how many members */
 };
 
 struct spm_tensor { /* a parameter, a state, a row state or a data declaration */
@@ -148,6 +140,7 @@ struct spm_tensor { /* a parameter, a state, a row state or a data declaration *
   double low, high;                  /* data: declared bounds; state: low is the start value */
   int integer, unit, missing_ok;     /* data; unit: a file of bytes is read as byte / 255 */
   long categories; /* data: 0, or files hold labels 0 .. categories - 1, each read as a one-hot vector (the last dim) */
+  long gathered;   /* data: 0, or each datum has so many distinct rows of the file, drawn afresh (the first dim) */
 };
 
 struct spm_fit { /* inner iterations of L-BFGS */
@@ -156,15 +149,19 @@ struct spm_fit { /* inner iterations of L-BFGS */
   int restart;   /* rows begin anew each time they are visited */
 };
 
-struct spm_training {    /* the train block; numbers not in the spec hold the defaults */
-  const char *name;      /* of the stage, or "" */
+struct spm_training {    /* a stage; numbers not in the spec hold the defaults */
+  const char *name;      /* or "" where there is but one */
   const char *optimizer; /* "adam", "sgd", "lbfgs" */
-  double lr, beta1, beta2, epsilon, momentum,
-      weight_decay;          /* an SPM_VALUE output "lr" of the train program overrides lr */
+  double lr, beta1, beta2, epsilon, momentum, weight_decay;
   long batch, epochs, steps; /* steps > 0 ends training early; batch 0: all rows */
   int shuffle;
-  struct spm_fit fit; /* lbfgs: iterations of one step */
-  int unchanged;      /* > 0: training ends when an epoch's objective equals that of so many epochs before */
+  struct spm_fit fit;    /* lbfgs: iterations of one step */
+  int unchanged;         /* > 0: training ends when an epoch's objective equals that of so many epochs before */
+  const char *rate;      /* the SPM_VALUE output of "train" that is the learning rate in the place of lr, or NULL */
+  long valid;            /* rows held back from the end of the data for validation; the same in all stages */
+  const char *keep;      /* the output of "evaluate" of which the best on validation rows stays, or NULL */
+  int smallest;          /* the best is the smallest */
+  int selects, balances; /* program "select" has the outputs "rows", "balance" for each row, with "NAME." before them */
 };
 
 enum { SPM_GIVEN_ROWS, SPM_GIVEN_MEAN, SPM_GIVEN_MEDIAN, SPM_GIVEN_FILE };

@@ -65,6 +65,10 @@ static void add_values(struct line *line, const char *const *names, const double
   for (int i = 0; i < count; i++) add(line, "  %s %s", names[i], spm_number_short(values[i]).text);
 }
 
+static void add_stage(struct line *line, const struct report_progress *progress) {
+  if (progress->stage) add(line, "%s  ", progress->stage);
+}
+
 static int digits(long number) { return (int)strlen(spm_count(number).text); }
 
 static void start_clock(struct report_progress *progress, double now) {
@@ -104,6 +108,7 @@ static void show(struct report_progress *progress, const struct line *line, bool
 /* Printed once: the first step's time says at once whether a run will take minutes or days. */
 static void show_first_step(struct report_progress *progress, double seconds, long epoch, long step) {
   struct line line = {.length = 0};
+  add_stage(&line, progress);
   add(&line, "first step %s; %s steps of %s rows to go: about %s at this pace", spm_duration(seconds).text,
       spm_count(llround(steps_left(progress, epoch, step))).text, spm_count(llround(progress->rows)).text,
       spm_duration(seconds * steps_left(progress, epoch, step)).text);
@@ -123,6 +128,7 @@ void report_progress_step(struct report_progress *progress, long epoch, long ste
   if (now - progress->shown < (progress->live ? live_pause : plain_pause)) return;
   if (!progress->live && step == progress->steps) return; /* the epoch's own line comes next */
   progress->shown = now;
+  add_stage(&line, progress);
   add(&line, "epoch %*s/%s  step %*s/%s", digits(progress->epochs), spm_count(epoch + 1).text,
       spm_count(progress->epochs).text, digits(progress->steps), spm_count(step).text, spm_count(progress->steps).text);
   add_values(&line, names, values, count);
@@ -144,6 +150,7 @@ void report_progress_epoch(struct report_progress *progress, long epochs_done, c
   progress->epoch_started = now;
   progress->shown = now;
   if (progress->quiet) return;
+  add_stage(&line, progress);
   add(&line, "epoch %*s/%s", digits(progress->epochs), spm_count(epochs_done).text, spm_count(progress->epochs).text);
   add_values(&line, names, values, count);
   add(&line, "  %s", spm_duration(spent).text);

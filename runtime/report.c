@@ -203,6 +203,12 @@ int report_metrics_row(struct report_metrics *metrics, const double *values, str
   for (int i = 0; i < metrics->count; i++) {
     if (i) fputs(", ", metrics->jsonl);
     spm_json_string(metrics->jsonl, metrics->names[i]);
+    if (i == 0 && metrics->stage) {
+      fputs(": ", metrics->jsonl);
+      spm_json_string(metrics->jsonl, metrics->stage);
+      write_csv_name(metrics->csv, metrics->stage);
+      continue;
+    }
     fprintf(metrics->jsonl, ": %s", isfinite(values[i]) ? spm_number(values[i]).text : "null");
     fprintf(metrics->csv, "%s%s", i ? "," : "", spm_number(values[i]).text);
   }

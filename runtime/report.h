@@ -47,6 +47,7 @@ void report_config_print(FILE *out, const struct report_setting *settings, int c
 struct report_metrics {
   FILE *jsonl, *csv;
   char *directory;
+  const char *stage; /* the caller's: what the first column says, in words, and not values[0]; NULL: it is a number */
   char **names;
   int count;
 };
@@ -74,9 +75,10 @@ struct report_progress {
   double rows;              /* in a step */
   double (*clock)(void);    /* seconds; may be replaced by a test */
   double started, shown, epoch_started;
-  long first_epoch; /* where this process began (a resumed run does not begin at 0) */
-  long steps_done;  /* by this process */
-  bool line_open;   /* an unfinished live line stands on the terminal */
+  const char *stage; /* of several, or NULL: stands before the epoch */
+  long first_epoch;  /* where this process began (a resumed run does not begin at 0) */
+  long steps_done;   /* by this process */
+  bool line_open;    /* an unfinished live line stands on the terminal */
 };
 
 /* REPORT_AUTO: live where `out` is a terminal that can rewrite a line (TERM is set and not "dumb"). Colours only where

@@ -54,12 +54,17 @@ int spm_rows_begin(struct spm_run *run, real *const *batch) {
 static int update_row(const struct spm_row_memory *memory, long at, const real *gradient, long size, real updates,
                       const struct spm_optimizer *o, double lr) {
   if (!spm_all_finite(gradient, size)) return 0;
+  (void)updates; /* of Adam's */
+#ifndef SPM_NO_ADAM
   if (o->kind == SPM_ADAM)
     spm_adam_update(memory->values + at, memory->first + at, memory->second + at, gradient, size, (long)updates + 1, lr,
                     o->beta1, o->beta2, o->epsilon, o->weight_decay);
-  else
+#endif
+#ifndef SPM_NO_SGD
+  if (o->kind == SPM_SGD)
     spm_sgd_update(memory->values + at, o->momentum != 0 ? memory->first + at : NULL, gradient, size, lr, o->momentum,
                    o->weight_decay);
+#endif
   return 1;
 }
 

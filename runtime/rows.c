@@ -91,7 +91,10 @@ static void check_block(const struct spm_table *table, const double *values, lon
     bool inside = value >= low && value <= high && value - value == 0;
     if (inside && (!whole || value == floor(value))) continue;
     if (isnan(value)) {
-      check->missing++;
+      if (check->missing++ == 0) {
+        check->missing_row = (long)((place + i) / table->row_size);
+        check->missing_column = (long)((place + i) % table->row_size);
+      }
       continue;
     }
     if (inside)
@@ -154,7 +157,7 @@ void spm_table_check(const struct spm_table *table, double low, double high, boo
                      struct spm_check *check) {
   memset(check, 0, sizeof *check);
   check->total = (long long)table->rows * table->row_size;
-  check->first_row = check->first_column = -1;
+  check->first_row = check->first_column = check->missing_row = check->missing_column = -1;
   check->smallest = (double)INFINITY;
   check->largest = -(double)INFINITY;
   if (table->element == SPM_U8)

@@ -12,7 +12,7 @@
 
 static const enum spm_element real_element = sizeof(real) == sizeof(float) ? SPM_F32 : SPM_F64;
 static const char *const format_note = "spmc model 1";
-enum { NOTE_SIZE = 32, COUNTERS = 8, PROGRESS = COUNTERS + TRAIN_UNCHANGED_MOST };
+enum { NOTE_SIZE = 32, COUNTERS = 15, PROGRESS = COUNTERS + TRAIN_UNCHANGED_MOST };
 
 /* ---- what is in a file: one list for writing and reading ------------------------------------------------------- */
 
@@ -99,12 +99,28 @@ static int list_row_states(struct listing *l, struct spm_host *host, bool writin
   return 0;
 }
 
+/* What was put aside (spm_host_keep_best), in the order it lies there. */
+static void list_best(struct listing *l, const struct spm_host *host) {
+  const struct spm_model *model = host->model;
+  real *at = host->best;
+  for (int p = 0; p < model->parameter_count && !l->failed; p++)
+    list(l, "best.", &model->parameters[p], at + model->parameters[p].offset, at + model->parameters[p].offset);
+  at += model->parameter_size;
+  for (int s = 0; s < model->state_count && !l->failed; s++)
+    list(l, "best.state.", &model->states[s], at + model->states[s].offset, at + model->states[s].offset);
+  at += model->state_size;
+  for (int s = 0; s < model->row_state_count && host->rows.rows > 0 && !l->failed; s++) {
+    real *rows = at + host->rows.rows * model->row_states[s].offset;
+    list_rows(l, "best.", host, s, rows, rows);
+  }
+}
+
 /* For writing, constrained values stand beside raw ones; those of rows are made first, since all programs share their
  * work space and what "export" left is read when the file is written. */
 static int listing_create(struct listing *l, struct spm_host *host, bool writing, bool training,
                           struct spm_error *error) {
   const struct spm_model *model = host->model;
-  *l = (struct listing){.capacity = 4 * (model->parameter_count + model->row_state_count) + model->state_count + 3};
+  *l = (struct listing){.capacity = 5 * (model->parameter_count + model->row_state_count) + 2 * model->state_count + 3};
   l->tensors = calloc((size_t)l->capacity, sizeof *l->tensors);
   l->places = calloc((size_t)l->capacity, sizeof *l->places);
   l->made = calloc((size_t)model->row_state_count + 1, sizeof *l->made);
@@ -128,6 +144,7 @@ static int listing_create(struct listing *l, struct spm_host *host, bool writing
     list(l, "optimizer.first.", parameter, host->first + parameter->offset, host->first + parameter->offset);
     list(l, "optimizer.second.", parameter, host->second + parameter->offset, host->second + parameter->offset);
   }
+  if (training && host->best && !l->failed) list_best(l, host);
   if (!l->failed && status == 0) return 0;
   listing_free(l);
   return status == 0 ? spm_fail_system(error, model->name, "save", ENOMEM) : -1;
@@ -136,8 +153,8 @@ static int listing_create(struct listing *l, struct spm_host *host, bool writing
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
 struct notes {
-  struct checkpoint_note items[8];
-  char texts[8][NOTE_SIZE];
+  struct checkpoint_note items[9];
+  char texts[9][NOTE_SIZE];
   int count;
 };
 
@@ -149,9 +166,21 @@ static void note(struct notes *notes, const char *key, const char *format, unsig
 
 /* Where training stands, as one tensor: counters are exact in double up to 2^53. */
 static void pack_progress(const struct train_state *state, double *progress) {
-  const double head[COUNTERS] = {
-      (double)state->epoch,   (double)state->batch,    (double)state->step, (double)state->updates,
-      (double)state->skipped, (double)state->in_a_row, state->rows,         (double)state->unchanged};
+  const double head[COUNTERS] = {(double)state->epoch,
+                                 (double)state->batch,
+                                 (double)state->step,
+                                 (double)state->updates,
+                                 (double)state->skipped,
+                                 (double)state->in_a_row,
+                                 state->rows,
+                                 (double)state->unchanged,
+                                 (double)state->stage,
+                                 (double)state->earlier_epochs,
+                                 (double)state->earlier_steps,
+                                 (double)state->has_best,
+                                 state->best,
+                                 (double)state->best_epoch,
+                                 (double)state->best_step};
   memcpy(progress, head, sizeof head);
   memcpy(progress + COUNTERS, state->recent, sizeof state->recent);
   memcpy(progress + PROGRESS, state->sums, sizeof(double) * (size_t)state->count);
@@ -166,6 +195,13 @@ static void unpack_progress(struct train_state *state, const double *progress) {
   state->in_a_row = (long)progress[5];
   state->rows = progress[6];
   state->unchanged = (int)progress[7];
+  state->stage = (long)progress[8];
+  state->earlier_epochs = (long)progress[9];
+  state->earlier_steps = (long)progress[10];
+  state->has_best = (int)progress[11];
+  state->best = progress[12];
+  state->best_epoch = (long)progress[13];
+  state->best_step = (long)progress[14];
   memcpy(state->recent, progress + COUNTERS, sizeof state->recent);
   memcpy(state->sums, progress + PROGRESS, sizeof(double) * (size_t)state->count);
 }
@@ -195,6 +231,7 @@ int saved_write(const char *path, struct spm_host *host, const struct saved_run 
   note(&notes, "seed", "%llu", run->seed);
   note(&notes, "batch", "%llu", (unsigned long long)run->batch);
   note(&notes, "rows", "%llu", (unsigned long long)run->rows);
+  if (host->model->training_count > 1) note(&notes, "stage", "%llu", (unsigned long long)run->stage);
   note(&notes, "epoch", "%llu", (unsigned long long)host->epoch);
   note(&notes, "step", "%llu", (unsigned long long)host->step);
   notes.items[notes.count++] = (struct checkpoint_note){"blas", spm_blas_name()};
@@ -221,16 +258,17 @@ static int read_number(const struct checkpoint *file, const char *path, const ch
 
 static int read_notes(const struct checkpoint *file, const char *path, struct saved_run *run, struct spm_error *error) {
   const char *format = checkpoint_note(file, "format");
-  unsigned long long seed = 0, batch = 0, rows = 0, epoch = 0, step = 0;
+  unsigned long long seed = 0, batch = 0, rows = 0, epoch = 0, step = 0, stage = 0;
   if (!format || strcmp(format, format_note) != 0)
     return spm_fail(error, "%s: is not a model that spmc saved (its note \"format\" is %s)", path,
                     format ? format : "missing");
   if (read_number(file, path, "seed", &seed, error) != 0 || read_number(file, path, "batch", &batch, error) != 0 ||
       read_number(file, path, "rows", &rows, error) != 0 || read_number(file, path, "epoch", &epoch, error) != 0 ||
-      read_number(file, path, "step", &step, error) != 0)
+      read_number(file, path, "step", &step, error) != 0 ||
+      (checkpoint_note(file, "stage") && read_number(file, path, "stage", &stage, error) != 0))
     return -1;
   const char *blas = checkpoint_note(file, "blas");
-  *run = (struct saved_run){seed, (long)batch, (long)rows, (long)epoch, (long)step, ""};
+  *run = (struct saved_run){seed, (long)batch, (long)rows, (long)epoch, (long)step, (long)stage, ""};
   snprintf(run->blas, sizeof run->blas, "%s", blas ? blas : "none");
   return 0;
 }

@@ -9,6 +9,7 @@ struct saved_run { /* how it was made; what has to agree when a run goes on */
   unsigned long long seed;
   long batch, rows; /* of a training batch, of the training data */
   long epoch, step; /* only read: written are those of the host */
+  long stage;       /* that it stands in */
   char blas[64];    /* only read: the name of where products came from (blas.h) */
 };
 

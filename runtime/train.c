@@ -21,28 +21,22 @@ struct training {
   const struct spm_program *fit;             /* of row states before each step, or NULL */
   bool lbfgs;                                /* steps are those of fit.h */
   struct spm_optimizer optimizer;
+  const struct spm_selection *rows; /* that the stage takes */
+  struct spm_selection own;         /* where the caller has made none */
+  struct spm_rows taken;            /* each of them once */
   long batch, epoch_steps, total_steps;
   long *order; /* of the epoch's rows; NULL: as they stand */
   double *values, *means, *valid;
   int broken_rows; /* the row state of which a gradient was not finite in this step, or -1 */
   double last_checkpoint;
   long solved_at; /* step */
+  int kept;       /* the column of `valid` of which the best is kept, or -1 */
 };
 
 /* ---- plan ---------------------------------------------------------------------------------------------------- */
 
 long train_batch_rows(const struct spm_training *training, long rows) {
   return training->batch <= 0 || training->batch > rows ? rows : training->batch;
-}
-
-long train_epoch_steps(const struct spm_training *training, long rows) {
-  long batch = train_batch_rows(training, rows);
-  return (rows + batch - 1) / batch;
-}
-
-long train_total_steps(const struct spm_training *training, long rows) {
-  long steps = training->epochs * train_epoch_steps(training, rows);
-  return training->steps > 0 && training->steps < steps ? training->steps : steps;
 }
 
 static uint64_t mix(uint64_t z) { /* splitmix64's */
@@ -64,10 +58,30 @@ void train_shuffle(long *order, long count, unsigned long long seed, long epoch)
   }
 }
 
+int train_unchanged(double *recent, int n, long epoch, double objective) {
+  if (n < 1 || n > TRAIN_UNCHANGED_MOST) return 0;
+  int same = epoch >= n && (float)recent[n - 1] == (float)objective;
+  memmove(recent + 1, recent, sizeof(double) * (TRAIN_UNCHANGED_MOST - 1));
+  recent[0] = objective;
+  return same;
+}
+
 int train_state_create(struct train_state *state, int columns, struct spm_error *error) {
   *state = (struct train_state){.count = columns};
   state->sums = calloc((size_t)columns + 1, sizeof *state->sums);
   return state->sums ? 0 : spm_fail_system(error, "training", "begin", ENOMEM);
+}
+
+void train_next_stage(struct spm_host *host, struct train_state *state) {
+  spm_host_forget_moments(host);
+  struct train_state next = {.stage = state->stage + 1,
+                             .skipped = state->skipped,
+                             .earlier_epochs = state->earlier_epochs + state->epoch,
+                             .earlier_steps = state->earlier_steps + state->step,
+                             .sums = state->sums,
+                             .count = state->count};
+  for (int i = 0; i < next.count; i++) next.sums[i] = 0;
+  *state = next;
 }
 
 void train_state_free(struct train_state *state) {
@@ -135,11 +149,14 @@ static int after_outcome(struct training *t, const struct spm_outcome *outcome, 
                   state->step, culprit, SKIPS_ALLOWED);
 }
 
+/* Counts through all stages: none draws what another has drawn. */
+static unsigned noise_step(const struct train_state *state) { return (unsigned)(state->earlier_steps + state->step); }
+
 /* The batch's row states, moved with the parameters held, and remembered. */
 static int fit_batch(struct training *t, const long *order, long first, long rows, struct spm_error *error) {
   struct spm_host *host = t->host;
   const struct spm_fit *fit = &host->model->fit;
-  unsigned step = (unsigned)t->state->step;
+  unsigned step = noise_step(t->state);
   host->epoch = t->state->epoch;
   host->step = t->state->step;
   if (fit->restart && spm_host_begin_rows(host, 0, rows, step, error) != 0) return -1;
@@ -152,15 +169,18 @@ static int fit_batch(struct training *t, const long *order, long first, long row
 
 static int run_step(struct training *t, struct spm_error *error) {
   struct spm_host *host = t->host;
-  const struct spm_rows *data = &t->options->data;
-  long first = t->state->batch * t->batch, rows = data->count - first < t->batch ? data->count - first : t->batch;
-  if (spm_host_gather(host, data, t->order ? t->order + first : NULL, first, rows, error) != 0) return -1;
+  const struct spm_rows *data = &t->taken;
+  long first = t->state->batch * t->batch, left = t->rows->epoch_rows - first, rows = left < t->batch ? left : t->batch;
+  host->draw = noise_step(t->state) + 1;
+  int status = spm_host_gather(host, data, t->order ? t->order + first : NULL, first, rows, error);
+  host->draw = 0;
+  if (status != 0) return -1;
   host->epoch = t->state->epoch;
   host->step = t->state->step;
   const long *order = t->order ? t->order + first : NULL;
   if (t->fit && fit_batch(t, order, first, rows, error) != 0) return -1;
   struct spm_run run = spm_host_run(host, t->train, rows);
-  run.call.step = (unsigned)t->state->step;
+  run.call.step = noise_step(t->state);
   t->optimizer.updates = t->state->updates;
   struct spm_outcome outcome =
       t->lbfgs ? spm_fit_step(&host->fitter, &run, &t->options->training.fit, host->parameters, host->row_batch)
@@ -190,7 +210,7 @@ static double seconds_now(void) {
 /* What training inserts batch by batch, for all rows; once between two steps. */
 static int solve(struct training *t, struct spm_error *error) {
   if (t->solved_at == t->state->step) return 0;
-  if (spm_host_solve(t->host, &t->options->data, error) != 0) return -1;
+  if (spm_host_solve(t->host, &t->taken, error) != 0) return -1;
   t->solved_at = t->state->step;
   return 0;
 }
@@ -202,7 +222,10 @@ static int write_checkpoint(struct training *t, bool always, struct spm_error *e
   t->host->epoch = t->state->epoch;
   t->host->step = t->state->step;
   if (solve(t, error) != 0) return -1;
-  struct saved_run run = {.seed = t->host->seed, .batch = t->batch, .rows = t->options->data.count};
+  struct saved_run run = {.seed = t->host->seed,
+                          .batch = spm_most_batch_rows(&t->options->training, t->options->data.count),
+                          .rows = t->options->data.count,
+                          .stage = t->state->stage};
   if (saved_write(t->options->checkpoint, t->host, &run, t->state, error) != 0) return -1;
   t->last_checkpoint = now;
   return 0;
@@ -215,19 +238,38 @@ static void take_means(struct training *t) {
     t->means[i] = last ? state->sums[i] : state->rows > 0 ? state->sums[i] / state->rows : (double)NAN;
     state->sums[i] = 0;
   }
+  spm_columns_finish(t->options->train_columns, t->means);
   state->rows = 0;
 }
 
-/* stop = unchanged(n): the objective is again what it was n epochs ago. */
 static void note_objective(struct training *t) {
   struct train_state *state = t->state;
   const struct spm_columns *columns = t->options->train_columns;
-  int n = t->options->training.unchanged, column = 0;
+  int column = 0;
   while (column < columns->count && columns->roles[column] != SPM_OBJECTIVE) column++;
-  if (n < 1 || n > TRAIN_UNCHANGED_MOST || column == columns->count) return;
-  state->unchanged = state->epoch >= n && (float)state->recent[n - 1] == (float)t->means[column];
-  memmove(state->recent + 1, state->recent, sizeof(double) * (TRAIN_UNCHANGED_MOST - 1));
-  state->recent[0] = t->means[column];
+  if (column < columns->count)
+    state->unchanged = train_unchanged(state->recent, t->options->training.unchanged, state->epoch, t->means[column]);
+}
+
+/* keep = best(...): a value that is not a number is never the best. */
+static void note_best(struct training *t, const double *valid) {
+  struct train_state *state = t->state;
+  if (t->kept < 0 || isnan(valid[t->kept])) return;
+  double value = t->options->training.smallest ? -valid[t->kept] : valid[t->kept];
+  if (state->has_best && value <= state->best) return;
+  spm_host_keep_best(t->host);
+  state->has_best = 1;
+  state->best = value;
+  state->best_epoch = state->epoch;
+  state->best_step = state->step;
+}
+
+static void take_best(struct training *t) {
+  if (!t->state->has_best) return;
+  spm_host_take_best(t->host);
+  t->host->epoch = t->state->best_epoch;
+  t->host->step = t->state->best_step;
+  t->solved_at = t->state->step; /* what was kept was solved when it was judged */
 }
 
 static int finish_epoch(struct training *t, struct spm_error *error) {
@@ -242,6 +284,7 @@ static int finish_epoch(struct training *t, struct spm_error *error) {
     valid = t->valid;
     if (solve(t, error) != 0) return -1;
     if (spm_host_evaluate(t->host, &t->options->valid, t->options->valid_columns, valid, error) != 0) return -1;
+    note_best(t, valid);
   }
   if (t->events->epoch && t->events->epoch(t->events->context, state, t->means, valid, error) != 0) return -1;
   return write_checkpoint(t, state->unchanged || state->step >= t->total_steps, error);
@@ -251,7 +294,9 @@ static bool should_stop(const struct training *t) { return t->options->stop && *
 
 static int run_epoch(struct training *t, struct spm_error *error) {
   struct train_state *state = t->state;
-  if (t->order) train_shuffle(t->order, t->options->data.count, t->host->seed, state->epoch);
+  if (t->order)
+    spm_selection_order(t->rows, t->options->training.shuffle, t->host->seed, state->earlier_epochs + state->epoch,
+                        t->order);
   while (state->batch < t->epoch_steps && state->step < t->total_steps) {
     if (run_step(t, error) != 0) return TRAIN_FAILED;
     if (t->events->step) t->events->step(t->events->context, state, t->values);
@@ -274,6 +319,7 @@ static int prepare_optimizer(struct training *t, struct spm_error *error) {
                                         .epsilon = s->epsilon,
                                         .momentum = s->momentum,
                                         .weight_decay = s->weight_decay,
+                                        .rate = s->rate,
                                         .first = t->host->first,
                                         .second = t->host->second};
   if (strcmp(s->optimizer, "adam") == 0)
@@ -287,39 +333,73 @@ static int prepare_optimizer(struct training *t, struct spm_error *error) {
   return 0;
 }
 
+static int prepare_best(struct training *t, struct spm_error *error) {
+  const struct train_options *options = t->options;
+  const char *keep = options->training.keep;
+  t->kept = -1;
+  if (!keep) return 0;
+  for (int i = 0; options->valid.count > 0 && i < options->valid_columns->count && t->kept < 0; i++)
+    if (strcmp(options->valid_columns->names[i], keep) == 0) t->kept = i;
+  if (t->kept < 0)
+    return spm_fail(error, "%s: to keep the best %s there must be validation rows that it is reported for",
+                    t->host->model->name, keep);
+  return t->host->best ? 0 : spm_host_open_best(t->host, error);
+}
+
+/* Which rows there are, in what batches; global terms are divided by their number. */
+static int prepare_rows(struct training *t, struct spm_error *error) {
+  const struct train_options *options = t->options;
+  const struct spm_training *s = &options->training;
+  t->rows = options->selection ? options->selection : &t->own;
+  if (!options->selection && spm_select(t->host, s, &options->data, true, &t->own, error) != 0) return -1;
+  const struct spm_selection *rows = t->rows;
+  t->taken = options->data;
+  t->taken.chosen = rows->numbers;
+  t->taken.count = rows->count;
+  t->batch = rows->batch;
+  t->epoch_steps = (rows->epoch_rows + rows->batch - 1) / rows->batch;
+  t->total_steps = s->epochs * t->epoch_steps;
+  if (s->steps > 0 && s->steps < t->total_steps) t->total_steps = s->steps;
+  if (strcmp(s->optimizer, "lbfgs") == 0 && t->epoch_steps > 1)
+    return spm_fail(error, "%s: lbfgs takes all %ld rows in each step, and a batch has %ld", t->host->model->name,
+                    rows->count, t->batch);
+  if (rows->numbers) t->host->total_rows = rows->count;
+  memcpy(t->host->weights, rows->weights, sizeof rows->weights);
+  if (!s->shuffle && !rows->numbers) return 0;
+  t->order = malloc(sizeof *t->order * (size_t)(rows->balanced ? 2 * rows->epoch_rows : rows->epoch_rows));
+  return t->order ? 0 : spm_fail_system(error, t->host->model->name, "train", ENOMEM);
+}
+
 static int prepare(struct training *t, struct spm_error *error) {
   const struct train_options *options = t->options;
   const struct spm_model *model = t->host->model;
-  long rows = options->data.count;
   t->train = spm_find_program(model, "train");
   if (!t->train) return spm_fail(error, "%s: has no program \"train\"", model->name);
   for (int p = 0; p < model->parameter_count; p++)
     if (model->parameters[p].projected && !model->parameters[p].fixed) t->project = spm_find_program(model, "project");
   if (model->fit.steps > 0) t->fit = spm_find_program(model, "fit");
-  t->batch = train_batch_rows(&options->training, rows);
-  t->epoch_steps = train_epoch_steps(&options->training, rows);
-  t->total_steps = train_total_steps(&options->training, rows);
-  if (strcmp(options->training.optimizer, "lbfgs") == 0 && t->epoch_steps > 1)
-    return spm_fail(error, "%s: lbfgs takes all %ld rows in each step, and a batch has %ld", model->name, rows,
-                    t->batch);
   t->values = calloc((size_t)t->state->count + 1, sizeof *t->values);
   t->means = calloc((size_t)t->state->count + 1, sizeof *t->means);
   t->valid = calloc((size_t)(options->valid_columns ? options->valid_columns->count : 0) + 1, sizeof *t->valid);
-  if (options->training.shuffle) t->order = malloc(sizeof *t->order * (size_t)rows);
-  if (!t->values || !t->means || !t->valid || (options->training.shuffle && !t->order))
-    return spm_fail_system(error, model->name, "train", ENOMEM);
+  if (!t->values || !t->means || !t->valid) return spm_fail_system(error, model->name, "train", ENOMEM);
   t->last_checkpoint = seconds_now();
-  return prepare_optimizer(t, error);
+  if (prepare_rows(t, error) != 0) return -1;
+  return prepare_best(t, error) == 0 ? prepare_optimizer(t, error) : -1;
 }
 
 int train_run(struct spm_host *host, const struct train_options *options, struct train_state *state,
               const struct train_events *events, struct spm_error *error) {
   struct training t = {.solved_at = -1, .host = host, .options = options, .state = state, .events = events};
+  long total_rows = host->total_rows;
   int status = prepare(&t, error);
   while (status == TRAIN_FINISHED && state->step < t.total_steps && !state->unchanged) status = run_epoch(&t, error);
   host->epoch = state->epoch;
   host->step = state->step;
+  if (status == TRAIN_FINISHED) take_best(&t);
   if (status != TRAIN_FAILED && solve(&t, error) != 0) status = TRAIN_FAILED;
+  host->total_rows = total_rows;
+  memset(host->weights, 0, sizeof host->weights);
+  spm_selection_free(&t.own);
   free(t.order);
   free(t.values);
   free(t.means);

@@ -3,7 +3,7 @@
 #ifndef SPM_TRAIN_H
 #define SPM_TRAIN_H
 
-#include "host.h"
+#include "selection.h"
 
 #include <signal.h>
 
@@ -11,15 +11,20 @@
 enum { TRAIN_UNCHANGED_MOST = 16 }; /* of stop = unchanged(n) */
 
 struct train_state {
-  long epoch;    /* completed ones */
-  long batch;    /* completed in this epoch */
-  long step;     /* completed in all, skipped ones included */
-  long updates;  /* steps that changed the parameters */
-  long skipped;  /* steps left out because something was not finite */
-  long in_a_row; /* of those, directly before this point */
-  double rows;   /* behind `sums` */
-  double *sums;  /* by column: over this epoch's rows so far; for plain values (a learning rate) the last one */
-  int count;     /* columns */
+  long stage;
+  long epoch;                         /* completed ones of this stage */
+  long batch;                         /* completed in this epoch */
+  long step;                          /* completed in this stage, skipped ones included */
+  long updates;                       /* steps that changed the parameters */
+  long skipped;                       /* steps left out because something was not finite, in all stages */
+  long in_a_row;                      /* of those, directly before this point */
+  long earlier_epochs, earlier_steps; /* of the stages before */
+  int has_best;                       /* the host keeps what there was at the best value so far, which was: */
+  double best;
+  long best_epoch, best_step;
+  double rows;  /* behind `sums` */
+  double *sums; /* by column: over this epoch's rows so far; for plain values (a learning rate) the last one */
+  int count;    /* columns */
   double recent[TRAIN_UNCHANGED_MOST]; /* objectives of the last epochs, the latest first */
   int unchanged;                       /* nonzero: training ended because the objective no longer changed */
 };
@@ -36,9 +41,10 @@ struct train_events { /* each may be NULL */
 };
 
 struct train_options {
-  struct spm_training training; /* what the command line changed is in it */
-  struct spm_rows data, valid;  /* valid.count 0: none */
-  const char *checkpoint;       /* file to keep up to date; NULL: none */
+  struct spm_training training;          /* the stage; what the command line changed is in it */
+  struct spm_rows data, valid;           /* valid.count 0: none */
+  const struct spm_selection *selection; /* of `data`; NULL: all rows, unbalanced */
+  const char *checkpoint;                /* file to keep up to date; NULL: none */
   const struct spm_columns *train_columns, *valid_columns;
   const volatile sig_atomic_t *stop; /* nonzero: finish the step, write the checkpoint, return; may be NULL */
   double checkpoint_interval;        /* at most one checkpoint in this many seconds, but one at the end in any case */
@@ -47,17 +53,23 @@ struct train_options {
 
 enum { TRAIN_FAILED = -1, TRAIN_FINISHED = 0, TRAIN_INTERRUPTED = 1 };
 
-/* Steps in an epoch and in all. */
-long train_epoch_steps(const struct spm_training *training, long rows);
-long train_total_steps(const struct spm_training *training, long rows);
+/* Rows in a batch, of a stage that takes all of so many rows alike. */
 long train_batch_rows(const struct spm_training *training, long rows);
 
-/* Trains from `state` on: a fresh one (train_state_create) on initialised parameters, or one that was resumed. */
+/* Trains one stage from `state` on: a fresh one (train_state_create) on initialised parameters, or one that was
+ * resumed. Where the stage keeps the best, that is what the host holds when it is finished. */
 int train_run(struct spm_host *host, const struct train_options *options, struct train_state *state,
               const struct train_events *events, struct spm_error *error);
 
+/* The next stage begins: from the parameters as they are, with no moments, at epoch 0 and step 0. */
+void train_next_stage(struct spm_host *host, struct train_state *state);
+
 int train_state_create(struct train_state *state, int columns, struct spm_error *error);
 void train_state_free(struct train_state *state);
+
+/* stop = unchanged(n): is the objective of this epoch, after so many, again what it was n epochs ago? `recent` holds
+ * those of the last TRAIN_UNCHANGED_MOST epochs, the latest first. */
+int train_unchanged(double *recent, int n, long epoch, double objective);
 
 /* The order of an epoch's rows: a permutation that depends on seed, epoch and count alone. */
 void train_shuffle(long *order, long count, unsigned long long seed, long epoch);

@@ -578,12 +578,16 @@ RandomInputs *random_inputs(Compilation *c, const Signature *s, uint64_t seed, l
     inputs->states[i] = random_values(c, &random, shape_size(&s->states[i].shape), -1.5, 1.5);
   for (int i = 0; i < s->row_state_count; i++)
     inputs->row_states[i] = random_values(c, &random, rows * shape_size(&s->row_states[i].shape), -1.5, 1.5);
+  inputs->givens = arena_array(c, double *, s->given_count);
+  for (int i = 0; i < s->given_count; i++)
+    inputs->givens[i] = random_values(c, &random, shape_size(&s->givens[i].shape), -1.5, 1.5);
   inputs->bindings = (Bindings){.rows = rows,
                                 .first_row = 3,
                                 .parameters = (const double *const *)inputs->parameters,
                                 .data = (const double *const *)inputs->data,
                                 .states = (const double *const *)inputs->states,
                                 .row_states = (const double *const *)inputs->row_states,
+                                .givens = (const double *const *)inputs->givens,
                                 .settings = {2, 7, (double)rows, 100},
                                 .seed = seed,
                                 .step = 5};

@@ -17,10 +17,10 @@ Graph *random_graph(Compilation *, uint64_t seed);
 /* The same without outputs of gradients: objective (output 0), term, rows, state. */
 Graph *random_forward_graph(Compilation *, uint64_t seed);
 
-/* Inputs for any signature: parameters and states in [-1.5, 1.5], data within their facts; all in the arena. */
+/* Inputs for any signature: parameters, states and givens in [-1.5, 1.5], data within their facts; all in the arena. */
 typedef struct RandomInputs {
   Bindings bindings;
-  double **parameters, **data, **states, **row_states; /* what the bindings point to; may be changed */
+  double **parameters, **data, **states, **row_states, **givens; /* what the bindings point to; may be changed */
 } RandomInputs;
 RandomInputs *random_inputs(Compilation *, const Signature *, uint64_t seed, long rows);
 

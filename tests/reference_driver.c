@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../runtime/model.h"
+#include "../runtime/driver.h"
 
 #ifdef SPM_DOUBLE
 #define REFERENCE(name) name##_d
@@ -66,10 +66,19 @@ static void run_ranges(const struct spm_call *call, const struct spm_phase *phas
   }
 }
 
-static void run_phases(const struct spm_program *program, const struct spm_call *call, long scratch_size, bool fused) {
-  long tiles = (call->rows + call->tile - 1) / call->tile;
-  for (int p = 0; p < program->phase_count; p++) {
-    const struct spm_phase *phase = &program->phases[p];
+/* Rows of members are found by the driver's own functions, once their weights are there. */
+static const struct spm_call *call_of(struct spm_run *run, const struct spm_phase *phase) {
+  if (phase->domain == 0) return &run->call;
+  if (run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
+  return &run->domains[phase->domain];
+}
+
+static void run_phases(struct spm_run *run, long scratch_size, bool fused) {
+  for (int p = 0; p < run->program->phase_count; p++) {
+    const struct spm_phase *phase = &run->program->phases[p];
+    const struct spm_call *call = call_of(run, phase);
+    long tiles = (call->rows + call->tile - 1) / call->tile;
+    if (tiles == 0 && phase->domain > 0) tiles = 1;
     long units = phase->kind == SPM_STEP_PHASE ? 1 : phase->kind == SPM_ROW_PHASE ? tiles : 0;
     for (long u = units - 1; u >= 0; u--) {
       real *scratch = buffer(scratch_size);
@@ -77,7 +86,8 @@ static void run_phases(const struct spm_program *program, const struct spm_call 
       check_guard(scratch, scratch_size, "scratch");
       free(scratch);
     }
-    for (int i = 0; i < phase->statistic_count; i++) combine(call, &phase->statistics[i], program->partial_size, tiles);
+    for (int i = 0; i < phase->statistic_count; i++)
+      combine(call, &phase->statistics[i], run->program->partial_size, tiles);
     real *scratch = buffer(scratch_size);
     run_ranges(call, phase, scratch, fused);
     free(scratch);
@@ -120,12 +130,15 @@ Outputs REFERENCE(reference_run)(const struct spm_model *model, const char *name
   real **row_states = calloc((size_t)model->row_state_count + 1, sizeof *row_states);
   for (int i = 0; i < model->row_state_count; i++)
     row_states[i] = converted(b->row_states[i], b->rows * shape_size(&signature->row_states[i].shape));
+  real **givens = calloc((size_t)model->given_count + 1, sizeof *givens);
+  for (int i = 0; b->givens && i < model->given_count; i++) givens[i] = converted(b->givens[i], model->givens[i].size);
   long capacity = b->rows + 3, tiles = (b->rows + tile - 1) / tile;
   long scratch_size = program->scratch_fixed + tile * program->scratch_row;
   struct spm_call call = {.parameters = parameters,
                           .data = (const real *const *)data,
                           .state = state,
                           .row_state = (const real *const *)row_states,
+                          .given = (const real *const *)givens,
                           .state_next = next,
                           .values = buffer(program->value_size),
                           .kept = buffer(capacity * program->kept_row),
@@ -138,7 +151,13 @@ Outputs REFERENCE(reference_run)(const struct spm_model *model, const char *name
                           .seed = b->seed,
                           .step = b->step};
   for (int i = 0; i < SETTING_COUNT; i++) call.settings[i] = (real)b->settings[i];
-  run_phases(program, &call, scratch_size, fused);
+  struct spm_run run = {.model = model, .program = program, .call = call};
+  spm_place_domains(&run);
+  for (int d = 1; d < program->domain_count; d++)
+    if (program->domains[d].tile * program->scratch_row + program->scratch_fixed > scratch_size)
+      scratch_size = program->domains[d].tile * program->scratch_row + program->scratch_fixed;
+  run_phases(&run, scratch_size, fused);
+  call = run.call;
   check_guard(call.values, program->value_size, "values");
   check_guard(call.kept, capacity * program->kept_row, "kept");
   check_guard(call.partials, tiles * program->partial_size, "partials");
@@ -146,7 +165,8 @@ Outputs REFERENCE(reference_run)(const struct spm_model *model, const char *name
   Outputs outputs = read_outputs(program, &call);
   for (int i = 0; i < model->data_count; i++) free(data[i]);
   for (int i = 0; i < model->row_state_count; i++) free(row_states[i]);
-  free(row_states);
+  for (int i = 0; i < model->given_count; i++) free(givens[i]);
+  free(row_states), free(givens);
   free(parameters), free(state), free(next), free(gradient), free(data);
   free(call.values), free(call.kept), free(call.partials);
   return outputs;

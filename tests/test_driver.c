@@ -47,7 +47,7 @@ static void gather(struct spm_host *host, const struct spm_table *table, long ro
 }
 
 static struct spm_optimizer adam(struct spm_host *host) {
-  return (struct spm_optimizer){SPM_ADAM, 0.01, 0.9, 0.999, 1e-8, 0, 0, host->first, host->second, 0};
+  return (struct spm_optimizer){SPM_ADAM, 0.01, 0.9, 0.999, 1e-8, 0, 0, host->first, host->second, 0, "lr"};
 }
 
 Test(driver, tiles_depend_on_the_batch_alone) {
@@ -323,6 +323,42 @@ Test(train, resumed_equals_uninterrupted) {
     snprintf(command, sizeof command, "cmp -s '%s' '%s'", checkpoint, other);
     cr_assert(system(command) == 0, "the last checkpoints have the same bytes");
   }
+  free(table.bytes);
+}
+
+/* No moments are left: Adam's first step moves each parameter that has a gradient by the learning rate. */
+Test(train, the_next_stage_has_a_fresh_optimiser) {
+  struct spm_table table = make_table(100);
+  const struct spm_table *tables[] = {&table};
+  struct spm_host host;
+  struct spm_columns columns;
+  struct train_state state;
+  struct spm_error error;
+  start(&host, 100, 1, 9);
+  host.total_rows = table.rows;
+  cr_assert(spm_columns_create(&columns, spm_find_program(&tiny_model, "train"), &error) == 0);
+  cr_assert(train_state_create(&state, columns.count, &error) == 0);
+  struct train_options options = {
+      .training = tiny_model.trainings[0], .data = {tables, table.rows}, .train_columns = &columns};
+  struct train_events events = {0};
+  cr_assert(train_run(&host, &options, &state, &events, &error) == TRAIN_FINISHED, "%s", error.message);
+  cr_assert(state.stage == 0 && state.epoch == 3 && state.step == 3);
+  train_next_stage(&host, &state);
+  cr_assert(state.stage == 1 && state.epoch == 0 && state.step == 0 && state.updates == 0);
+  cr_assert(state.earlier_epochs == 3 && state.earlier_steps == 3);
+  const struct spm_tensor *first = &tiny_model.parameters[0]; /* not projected */
+  float before[64];
+  memcpy(before, host.parameters, sizeof(float) * (size_t)tiny_model.parameter_size);
+  options.training.steps = 1;
+  options.training.rate = NULL;
+  cr_assert(train_run(&host, &options, &state, &events, &error) == TRAIN_FINISHED, "%s", error.message);
+  for (long k = first->offset; k < first->offset + first->size; k++)
+    cr_assert(fabs(fabs((double)host.parameters[k] - (double)before[k]) - options.training.lr) <
+                  1e-4 * options.training.lr + 1e-7,
+              "moved by %g", (double)host.parameters[k] - (double)before[k]);
+  train_state_free(&state);
+  spm_columns_free(&columns);
+  spm_host_free(&host);
   free(table.bytes);
 }
 

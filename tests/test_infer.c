@@ -460,3 +460,27 @@ Test(infer, chains_go_on) {
   cr_expect(spec_find_output(&s, PROGRAM_TRAIN, OUTPUT_ROW_GRADIENT, "z.chain") == NULL);
   spec_close(&s);
 }
+
+/* ---- the default objective ----------------------------------------------------------------------------------------
+ */
+
+#define MIXED                                                                                                          \
+  LINEAR "latent w : real[K];\nprior z ~ laplace(0, 1);\nprior w ~ normal(0, 2);\nposterior w ~ normal(1, 0.1);\n"     \
+         "infer z by map(steps = 3, step_size = 0.1);\n"
+
+/* Where one latent is a point the other's posterior is not charged; in the ELBO it is. */
+Test(infer, default_is_the_log_joint_where_a_latent_is_a_point) {
+  Spec silent = spec_right(MIXED "allow default_objective;\n"), joint = spec_right(MIXED "objective log_joint;\n"),
+       elbo = spec_right(MIXED "objective elbo;\n");
+  double unsaid = *spec_output(&silent, PROGRAM_TRAIN, OUTPUT_OBJECTIVE, "objective", &linear);
+  double said = *spec_output(&joint, PROGRAM_TRAIN, OUTPUT_OBJECTIVE, "objective", &linear);
+  double charged = *spec_output(&elbo, PROGRAM_TRAIN, OUTPUT_OBJECTIVE, "objective", &linear);
+  EXPECT_CLOSE(unsaid, said, 1e-13);
+  cr_expect(charged > said + 1 || charged < said - 1, "the ELBO is %g, the log joint %g", charged, said);
+  Spec warned = spec_text(MIXED, NULL);
+  cr_expect(!warned.errors && spec_says(&warned, "default_objective") && !spec_says(&joint, "default_objective"));
+  spec_close(&silent);
+  spec_close(&joint);
+  spec_close(&elbo);
+  spec_close(&warned);
+}

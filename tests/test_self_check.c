@@ -168,6 +168,19 @@ static const Wrong wrong[] = {
      "}\nrule kl(mine(m, s), mine(a, b)) = 0.5 - log(b / s) - (s^2 + (m - a)^2) / (2 * b^2);\n",
      "rule kl(",
      {"its sign is flipped", "quadrature", "mine(m, s)"}},
+    {"distribution mine(z : subset(size)[k]; logits : real[k], size : nonnegative) {\n"
+     "  log_pdf = dot(z, logits) - logsumexp(logits);\n}\n",
+     "log_pdf = ",
+     {"`mine`", "sums to", "`subset(size)[k]` with k = 5"}},
+    {"distribution mine(z : subset(size)[k]; logits : real[k], size : nonnegative) {\n"
+     "  sample(u : uniform[k]) = top_mask(logits + u, 1);\n}\n",
+     "sample(",
+     {"`sample` of `mine`", "draws 1 members, not 2", "size = 2"}},
+    {"distribution mine(z : subset(size)[k]; logits : real[k], size : nonnegative) {\n"
+     "  log_pdf = log_pdf(conditional_bernoulli(logits, size), z);\n"
+     "  sample(u : uniform[k]) = top_mask(logits - log(-log(u)), size);\n}\n",
+     "sample(",
+     {"`sample` of `mine`", "chi-square", NULL}},
 };
 
 /* One error, at the field, that says what it should. */

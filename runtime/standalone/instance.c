@@ -15,6 +15,16 @@ const struct spm_program *spm_instance_project(const struct spm_model *model) {
 }
 #endif
 
+static size_t reals_in(size_t bytes) { return padded((long)((bytes + sizeof(real) - 1) / sizeof(real))); }
+
+#ifndef SPM_NO_ROW_STATES
+static size_t row_batch_reals(const struct spm_model *model, long rows) {
+  size_t reals = reals_in((size_t)model->row_state_count * sizeof(real *));
+  for (int s = 0; s < model->row_state_count; s++) reals += padded(rows * model->row_states[s].size);
+  return reals;
+}
+#endif
+
 size_t spm_instance_reals(const struct spm_model *model, long rows, int training, struct spm_sizes *sizes) {
   struct spm_sizes one;
   size_t more = 0;
@@ -32,6 +42,15 @@ size_t spm_instance_reals(const struct spm_model *model, long rows, int training
     sizes->partials = most(sizes->partials, one.partials);
     sizes->scratch = most(sizes->scratch, one.scratch);
   }
+#ifndef SPM_NO_ROW_STATES
+  more += row_batch_reals(model, rows);
+#endif
+#ifndef SPM_NO_FITTER
+  struct spm_fitter_sizes fit;
+  spm_fitter_need(model, rows, rows, training ? model->training_count : 0, &fit);
+  more += reals_in(fit.problems * sizeof(struct spm_lbfgs)) + reals_in(fit.numbers * sizeof(double)) +
+          2 * padded((long)fit.points) + padded((long)fit.reals);
+#endif
   sizes->gradient = training ? model->parameter_size : 0;
   sizes->state = model->state_size;
   return padded(model->parameter_size) + 2 * padded(sizes->state) + 3 * padded(sizes->gradient) +
@@ -44,14 +63,28 @@ static real *take(real **memory, long count) {
   return taken;
 }
 
+#ifndef SPM_NO_FITTER
+static void set_fitter(struct spm_instance *instance, int training, real **memory) {
+  struct spm_fitter *f = &instance->fitter;
+  struct spm_fitter_sizes fit;
+  spm_fitter_need(instance->model, instance->rows, instance->rows, training ? instance->model->training_count : 0,
+                  &fit);
+  f->problems = (void *)*memory;
+  *memory += reals_in(fit.problems * sizeof *f->problems);
+  f->numbers = (void *)*memory;
+  *memory += reals_in(fit.numbers * sizeof *f->numbers);
+  f->points = take(memory, (long)fit.points);
+  f->gradients = take(memory, (long)fit.points);
+  f->reals = take(memory, (long)fit.reals);
+}
+#endif
+
 static void set_optimizer(struct spm_instance *instance, real **memory) {
   const struct spm_training *t = instance->model->trainings;
   struct spm_optimizer *o = &instance->optimizer;
+  *o = (struct spm_optimizer){.lr = t->lr, .beta1 = t->beta1, .beta2 = t->beta2, .epsilon = t->epsilon};
   o->kind = strcmp(t->optimizer, "adam") == 0 ? SPM_ADAM : SPM_SGD;
-  o->lr = t->lr;
-  o->beta1 = t->beta1;
-  o->beta2 = t->beta2;
-  o->epsilon = t->epsilon;
+  o->rate = t->rate;
   o->momentum = t->momentum;
   o->weight_decay = t->weight_decay;
   o->first = take(memory, instance->sizes.gradient);
@@ -68,6 +101,9 @@ struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_
   run.call.data = data;
   run.call.state = instance->state;
   run.call.state_next = instance->state_next;
+#ifndef SPM_NO_ROW_STATES
+  run.call.row_state = (const real *const *)instance->row_batch;
+#endif
   run.call.values = instance->values;
   run.call.kept = instance->kept;
   run.call.partials = instance->partials;
@@ -119,6 +155,15 @@ void spm_instance_open(struct spm_instance *instance, const struct spm_model *mo
   instance->partials = take(&memory, instance->sizes.partials);
   instance->scratch = take(&memory, instance->sizes.scratch);
   instance->gradient = take(&memory, instance->sizes.gradient);
+#ifndef SPM_NO_ROW_STATES
+  instance->row_batch = (void *)memory;
+  memory += reals_in((size_t)model->row_state_count * sizeof(real *));
+  for (int s = 0; s < model->row_state_count; s++)
+    instance->row_batch[s] = take(&memory, rows * model->row_states[s].size);
+#endif
+#ifndef SPM_NO_FITTER
+  set_fitter(instance, training, &memory);
+#endif
   if (training && model->training_count > 0) {
     set_optimizer(instance, &memory);
     instance->train = spm_find_program(model, "train");
@@ -130,12 +175,108 @@ void spm_instance_open(struct spm_instance *instance, const struct spm_model *mo
   set_start(instance, given);
 }
 
-struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
-                                     struct spm_run *run) {
-  *run = spm_instance_run(instance, instance->train, data, rows);
-  run->call.step = (unsigned)instance->step;
+#ifndef SPM_NO_ROW_STATES
+size_t spm_instance_owned_reals(const struct spm_model *model, long rows, int training) {
+  size_t count = (size_t)rows * (size_t)model->row_state_size;
+  return training && spm_rows_have_gradients(model) ? 3 * count + (size_t)rows : count;
+}
+
+void spm_instance_own(struct spm_instance *instance, real *memory, long rows, int training) {
+  long count = rows * instance->model->row_state_size;
+  instance->owned.rows = rows;
+  instance->owned.values = memory;
+  if (!training || !spm_rows_have_gradients(instance->model)) return;
+  instance->owned.first = memory + count;
+  instance->owned.second = memory + 2 * count;
+  instance->owned.updates = memory + 3 * count;
+}
+
+static int begin_rows(struct spm_instance *instance, const real *const *data, long first, long rows, unsigned step) {
+  struct spm_run run = spm_instance_run(instance, spm_find_program(instance->model, "initialise_rows"), data, rows);
+  run.call.first_row = first;
+  run.call.step = step;
+  return spm_rows_begin(&run, instance->row_batch);
+}
+
+static void remember_rows(struct spm_instance *instance) {
+  spm_rows_scatter(instance->model, &instance->owned, &instance->which, (const real *const *)instance->row_batch);
+}
+
+int spm_instance_begin(struct spm_instance *instance, const real *const *data, long first, long rows) {
+  int broken = begin_rows(instance, data, first, rows, 0);
+  instance->which.order = NULL;
+  instance->which.first = first;
+  instance->which.count = rows;
+  remember_rows(instance);
+  return broken;
+}
+
+int spm_instance_fresh(struct spm_instance *instance, const real *const *data, long first, long rows) {
+  int broken = begin_rows(instance, data, first, rows, 0);
+#ifndef SPM_NO_FITS
+  const struct spm_program *program = spm_find_program(instance->model, "fit_new");
+  if (program && broken < 0) {
+    struct spm_run run = spm_instance_run(instance, program, data, rows);
+    run.call.first_row = first;
+    spm_fit_rows(&instance->fitter, &run, &instance->model->fit_new, instance->row_batch);
+  }
+#endif
+  return broken;
+}
+
+void spm_instance_visit(struct spm_instance *instance, const long *order, long first, long rows) {
+  instance->which.order = order;
+  instance->which.first = first;
+  instance->which.count = rows;
+  spm_rows_gather(instance->model, &instance->owned, &instance->which, instance->row_batch);
+}
+#endif
+
+#ifndef SPM_NO_FITS
+/* What is moved before a step, with the parameters held. */
+static void fit_batch(struct spm_instance *instance, const real *const *data, long rows) {
+  const struct spm_fit *fit = &instance->model->fit;
+  const struct spm_program *program = spm_find_program(instance->model, "fit");
+  if (fit->steps <= 0 || !program) return;
+  if (fit->restart) begin_rows(instance, data, 0, rows, (unsigned)instance->step);
+  struct spm_run run = spm_instance_run(instance, program, data, rows);
+  run.call.step = (unsigned)instance->step;
+  spm_fit_rows(&instance->fitter, &run, fit, instance->row_batch);
+  remember_rows(instance);
+}
+#endif
+
+static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_run *run) {
+#ifndef SPM_NO_LBFGS
+  real *const *batch = NULL;
+#ifndef SPM_NO_ROW_STATES
+  batch = instance->row_batch;
+#endif
+  struct spm_outcome outcome =
+      spm_fit_step(&instance->fitter, run, &instance->model->trainings->fit, instance->parameters, batch);
+#ifndef SPM_NO_ROW_STATES
+  remember_rows(instance);
+#endif
+#else
   instance->optimizer.updates = instance->updates;
   struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer, 1);
+#ifndef SPM_NO_ROW_STATES
+  if (outcome.status != SPM_STEP_SKIPPED && spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows,
+                                                            &instance->optimizer, outcome.lr) >= 0)
+    outcome.status = SPM_STEP_PARTLY;
+#endif
+#endif
+  return outcome;
+}
+
+struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
+                                     struct spm_run *run) {
+#ifndef SPM_NO_FITS
+  fit_batch(instance, data, rows);
+#endif
+  *run = spm_instance_run(instance, instance->train, data, rows);
+  run->call.step = (unsigned)instance->step;
+  struct spm_outcome outcome = move_batch(instance, run);
   instance->step++;
   if (outcome.status == SPM_STEP_SKIPPED) return outcome;
 #ifndef SPM_NO_STATES

@@ -4,6 +4,8 @@
 #define SPM_INSTANCE_H
 
 #include "../driver.h"
+#include "../fit.h"
+#include "../row_state.h"
 
 #include <stddef.h>
 
@@ -17,6 +19,14 @@ struct spm_instance {
   struct spm_optimizer optimizer;
   struct spm_sizes sizes; /* the largest of all programs */
   real *parameters, *state, *state_next, *gradient, *values, *project_values, *kept, *partials, *scratch;
+#ifndef SPM_NO_ROW_STATES
+  real **row_batch;             /* what a batch's rows own, by row state */
+  struct spm_row_memory owned;  /* what all rows of the training data own; set by spm_instance_own */
+  struct spm_row_numbers which; /* of those, the batch's */
+#endif
+#ifndef SPM_NO_FITTER
+  struct spm_fitter fitter;
+#endif
 };
 
 /* How many reals an instance needs, and of what kind; training: gradients and moments, too. */
@@ -29,6 +39,18 @@ const struct spm_program *spm_instance_project(const struct spm_model *model);
  * initial values need, or 0 where they need nothing. */
 void spm_instance_open(struct spm_instance *instance, const struct spm_model *model, real *memory, long rows,
                        int training, unsigned long long seed, const real *const *given);
+#ifndef SPM_NO_ROW_STATES
+/* Reals for what `rows` rows of the training data own; training: with their moments. */
+size_t spm_instance_owned_reals(const struct spm_model *model, long rows, int training);
+void spm_instance_own(struct spm_instance *instance, real *memory, long rows, int training);
+/* Puts a batch's row states in place. _begin: those of rows [first, first + rows) of the training data as a run has
+ * them at its start, and remembers them. _fresh: of rows that are not training data, fitted where the model says so.
+ * Both give -1, or the row state whose initial value is not finite. _visit: of rows order[0], order[1], ... of the
+ * training data, or first, first + 1, ... where order is 0; a step that follows takes them on. */
+int spm_instance_begin(struct spm_instance *instance, const real *const *data, long first, long rows);
+int spm_instance_fresh(struct spm_instance *instance, const real *const *data, long first, long rows);
+void spm_instance_visit(struct spm_instance *instance, const long *order, long first, long rows);
+#endif
 /* A run of a program on a batch: `data` has a pointer to rows x size numbers for each data declaration. */
 struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_program *program,
                                 const real *const *data, long rows);

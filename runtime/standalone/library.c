@@ -6,6 +6,10 @@ struct SPM_MODEL_NAME {
   struct spm_instance instance;
   struct spm_run run; /* the last one, whose outputs can be read */
   int training;
+#ifndef SPM_NO_ROW_STATES
+  const long *order; /* of rows of the training data, or NULL: which steps are of */
+  long first;
+#endif
 };
 
 /* The instance stands first in its memory, the reals behind it on a multiple of 64 bytes. */
@@ -33,8 +37,51 @@ extern void SPM_MODEL_NAME_schedule(struct SPM_MODEL_NAME *m, long epoch, long t
   m->instance.total_rows = total_rows;
 }
 
+#ifndef SPM_NO_ROW_STATES
+extern size_t SPM_MODEL_NAME_rows_size(long rows, int training) {
+  return sizeof(real) * spm_instance_owned_reals(&spm_model_SPM_MODEL_NAME, rows, training);
+}
+
+extern void SPM_MODEL_NAME_rows(struct SPM_MODEL_NAME *m, void *memory, long rows) {
+  memset(memory, 0, SPM_MODEL_NAME_rows_size(rows, m->training));
+  spm_instance_own(&m->instance, memory, rows, m->training);
+}
+
+extern int SPM_MODEL_NAME_begin(struct SPM_MODEL_NAME *m, const real *const *data, long first, long rows) {
+  if (rows < 1 || rows > m->instance.rows || first < 0 || first + rows > m->instance.owned.rows) return -1;
+  return spm_instance_begin(&m->instance, data, first, rows) < 0 ? 0 : -1;
+}
+
+extern void SPM_MODEL_NAME_visit(struct SPM_MODEL_NAME *m, const long *order, long first) {
+  m->order = order;
+  m->first = first;
+}
+
+extern real *SPM_MODEL_NAME_owned(struct SPM_MODEL_NAME *m, const char *name, long *size) {
+  const struct spm_model *model = &spm_model_SPM_MODEL_NAME;
+  for (int s = 0; s < model->row_state_count && m->instance.owned.values; s++) {
+    if (strcmp(model->row_states[s].name, name) != 0) continue;
+    *size = model->row_states[s].size;
+    return m->instance.owned.values + m->instance.owned.rows * model->row_states[s].offset;
+  }
+  return NULL;
+}
+
+static int visit_rows(struct SPM_MODEL_NAME *m, long rows) {
+  for (long i = 0; i < rows; i++) {
+    long row = m->order ? m->order[i] : m->first + i;
+    if (row < 0 || row >= m->instance.owned.rows) return -1;
+  }
+  spm_instance_visit(&m->instance, m->order, m->first, rows);
+  return 0;
+}
+#endif
+
 extern int SPM_MODEL_NAME_step(struct SPM_MODEL_NAME *m, const real *const *data, long rows) {
   if (!m->training || !m->instance.train || rows < 1 || rows > m->instance.rows) return -1;
+#ifndef SPM_NO_ROW_STATES
+  if (visit_rows(m, rows) != 0) return -1;
+#endif
   return spm_instance_step(&m->instance, data, rows, &m->run).status;
 }
 
@@ -42,6 +89,10 @@ extern int SPM_MODEL_NAME_run(struct SPM_MODEL_NAME *m, const char *program, con
   const struct spm_program *p = spm_find_program(&spm_model_SPM_MODEL_NAME, program);
   if (!p || rows < 0 || rows > m->instance.rows || (!m->training && spm_find_output(p, SPM_GRADIENT_OF, NULL)))
     return -1;
+#ifndef SPM_NO_ROW_STATES
+  if (p->uses_rows && strcmp(program, "initialise_rows") != 0 && spm_instance_fresh(&m->instance, data, 0, rows) >= 0)
+    return -1;
+#endif
   m->run = spm_instance_run(&m->instance, p, data, rows);
   spm_run_program(&m->run);
   return 0;

@@ -28,10 +28,25 @@ size_t SPM_MODEL_NAME_size(long rows, int training);
 SPM_MODEL_NAME *SPM_MODEL_NAME_open(void *memory, size_t size, long rows, int training, unsigned long long seed);
 /* What schedules and terms of the parameters alone see; before: epoch 0 and as many rows as a batch has room for. */
 void SPM_MODEL_NAME_schedule(SPM_MODEL_NAME *, long epoch, long total_rows);
+#ifndef SPM_NO_ROW_STATES
+/* What rows of the training data own, which their steps take from one visit to the next: bytes for so many rows, and
+ * the memory, aligned like a double. Before a step, _begin is called with each row once, in batches of rows first,
+ * first
+ * + 1, ...: it sets what they own as a run has it at its start. 0, or -1 if that is not finite or there is no room. */
+size_t SPM_MODEL_NAME_rows_size(long rows, int training);
+void SPM_MODEL_NAME_rows(SPM_MODEL_NAME *, void *memory, long rows);
+int SPM_MODEL_NAME_begin(SPM_MODEL_NAME *, const SPM_MODEL_NAME_real *const *data, long first, long rows);
+/* Which rows of the training data the next steps are of: order[0], order[1], ...; or, with NULL, first, first + 1, ...
+ */
+void SPM_MODEL_NAME_visit(SPM_MODEL_NAME *, const long *order, long first);
+/* What all rows own, by name: row after row; `size` numbers each. NULL: there is none of that name. */
+SPM_MODEL_NAME_real *SPM_MODEL_NAME_owned(SPM_MODEL_NAME *, const char *name, long *size);
+#endif
 /* One step of training on rows x size numbers for each data declaration. 0: updated; 1: skipped, something was not
  * finite and nothing was changed; 2: only a part was updated; -1: not opened for that. */
 int SPM_MODEL_NAME_step(SPM_MODEL_NAME *, const SPM_MODEL_NAME_real *const *data, long rows);
-/* Another program: "evaluate", "encode", ... 0, or -1 if there is none of that name or no room for the rows. */
+/* Another program: "evaluate", "encode", ..., of rows that are not training data. 0, or -1 if there is none of that
+ * name or no room for the rows. */
 int SPM_MODEL_NAME_run(SPM_MODEL_NAME *, const char *program, const SPM_MODEL_NAME_real *const *data, long rows);
 /* An output of the last step or run by name ("objective", "kl(z)", "z"), with `size` numbers (for each row, where it
  * has rows); NULL: there is none. Valid until the next step or run. */

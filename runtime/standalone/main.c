@@ -13,7 +13,7 @@
 
 #define MODEL (&spm_model_SPM_MODEL_NAME)
 
-enum { MAX_DATA = 32, EVALUATION_ROWS = 512, SKIPS_ALLOWED = 5, RUN_NOTE = 80 };
+enum { MAX_DATA = 32, EVALUATION_ROWS = 512, SKIPS_ALLOWED = 5, RUN_NOTE = 96 };
 
 struct rows { /* files of one data set, read whole; by data declaration of the model */
   const char *paths[MAX_DATA];
@@ -24,8 +24,17 @@ struct rows { /* files of one data set, read whole; by data declaration of the m
 struct options {
   struct rows data, valid, test;
   const char *save, *resume;
-  unsigned long long seed;
-  long epochs, batch, steps;
+  long seed, epochs, batch, steps;
+};
+
+struct run { /* a model in training */
+  struct spm_instance instance;
+  real *batch[MAX_DATA];
+  long *order; /* of the epoch's rows; NULL: as they stand */
+#ifndef SPM_NO_UNCHANGED
+  double recent[TRAIN_UNCHANGED_MOST]; /* objectives of the last epochs, the latest first */
+#endif
+  int unchanged; /* the objective no longer changes, and training ends */
 };
 
 static void fail(const char *format, ...) {
@@ -49,9 +58,9 @@ static void *memory_of(size_t bytes) {
 struct file { /* an IDX or .npy file after its header */
   FILE *stream;
   const char *path;
-  char kind;  /* 'u', 'i', 'f' */
-  int width;  /* bytes an element */
-  int big;    /* the most significant byte first */
+  char kind;        /* 'u', 'i', 'f' */
+  int width;        /* bytes an element */
+  int big;          /* the most significant byte first */
   long count, size; /* rows, and numbers in each */
 };
 
@@ -80,8 +89,11 @@ static real element_of(const struct file *file, const unsigned char *bytes, int 
 }
 
 static void read_idx(struct file *file, const unsigned char *magic) {
-  static const struct { int code; char kind; int width; } types[] = {
-      {8, 'u', 1}, {9, 'i', 1}, {11, 'i', 2}, {12, 'i', 4}, {13, 'f', 4}, {14, 'f', 8}};
+  static const struct {
+    int code;
+    char kind;
+    int width;
+  } types[] = {{8, 'u', 1}, {9, 'i', 1}, {11, 'i', 2}, {12, 'i', 4}, {13, 'f', 4}, {14, 'f', 8}};
   unsigned char bytes[4];
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     if (types[i].code == magic[2]) {
@@ -93,8 +105,10 @@ static void read_idx(struct file *file, const unsigned char *magic) {
   for (int d = 0; d < magic[3]; d++) {
     if (fread(bytes, 1, 4, file->stream) != 4) fail("%s: ends within its header", file->path);
     long length = (long)read_integer(bytes, 4, 1);
-    if (d == 0) file->count = length;
-    else file->size *= length;
+    if (d == 0)
+      file->count = length;
+    else
+      file->size *= length;
   }
 }
 
@@ -128,10 +142,13 @@ static struct file open_file(const char *path) {
   if (!(file.stream = fopen(file.path, "rb"))) fail("%s: cannot be opened", file.path);
   if (fread(magic, 1, 4, file.stream) != 4) fail("%s: is too short for an IDX or .npy file", file.path);
   if (magic[0] == 0x1f && magic[1] == 0x8b) fail("%s: is compressed; run gunzip first", file.path);
-  if (magic[0] == 0 && magic[1] == 0) read_idx(&file, magic);
-  else if (memcmp(magic, "\x93NUM", 4) == 0) read_npy(&file);
-  int sound = file.kind == 'f' ? file.width == 4 || file.width == 8
-                               : (file.kind == 'u' || file.kind == 'i') && strchr("\1\2\4\10", file.width) && file.width;
+  if (magic[0] == 0 && magic[1] == 0)
+    read_idx(&file, magic);
+  else if (memcmp(magic, "\x93NUM", 4) == 0)
+    read_npy(&file);
+  int sound = file.kind == 'f'
+                  ? file.width == 4 || file.width == 8
+                  : (file.kind == 'u' || file.kind == 'i') && strchr("\1\2\4\10", file.width) && file.width;
   if (!sound) fail("%s: neither IDX nor .npy, or of numbers that cannot be read", file.path);
   return file;
 }
@@ -179,8 +196,10 @@ static void read_file(struct rows *rows, int index) {
 
 static void read_rows(struct rows *rows, int needed) {
   for (int d = 0; d < MODEL->data_count; d++) {
-    if (rows->paths[d]) read_file(rows, d);
-    else if (needed) fail("--data %s=FILE is missing", MODEL->data[d].name);
+    if (rows->paths[d])
+      read_file(rows, d);
+    else if (needed)
+      fail("--data %s=FILE is missing", MODEL->data[d].name);
   }
   if (needed && MODEL->data_count == 0) rows->count = 1;
 }
@@ -219,8 +238,9 @@ static real **make_givens(const struct options *o) {
   for (int g = 0; g < MODEL->given_count; g++) {
     const struct spm_given *given = &MODEL->givens[g];
     givens[g] = memory_of(sizeof(real) * (size_t)given->size);
-    if (given->kind == SPM_GIVEN_FILE) read_given(given, givens[g]);
-    else if (spm_given_make(MODEL, g, &source, o->seed, givens[g]) != SPM_GIVEN_MADE)
+    if (given->kind == SPM_GIVEN_FILE)
+      read_given(given, givens[g]);
+    else if (spm_given_make(MODEL, g, &source, (unsigned long long)o->seed, givens[g]) != SPM_GIVEN_MADE)
       fail("%s wants %ld rows to start from, and the data have %ld", given->name, given->shape[0], o->data.count);
   }
   return givens;
@@ -229,73 +249,117 @@ static real **make_givens(const struct options *o) {
 
 /* ---- checkpoints: safetensors files, of a layout that is known beforehand -------------------------------------- */
 
-/* The index-th of all tensors: parameters, their moments, states. 0 after the last. */
-static int tensor_at(const struct spm_instance *instance, int index, const char **kind, const struct spm_tensor **tensor,
-                     real **values) {
-  const char *const kinds[] = {"", "optimizer.first.", "optimizer.second.", "state."};
-  real *const blocks[] = {instance->parameters, instance->optimizer.first, instance->optimizer.second, instance->state};
-  const int parameters = MODEL->parameter_count, block = index < 3 * parameters ? index / parameters : 3;
-  if (index >= 3 * parameters + MODEL->state_count) return 0;
-  *tensor = block < 3 ? &MODEL->parameters[index % parameters] : &MODEL->states[index - 3 * parameters];
-  *kind = block == 0 && (*tensor)->constrained ? "raw." : kinds[block];
-  *values = blocks[block] + (*tensor)->offset;
+struct entry { /* a tensor of the file */
+  const char *kind;
+  const struct spm_tensor *tensor;
+  real *values;
+  long rows; /* so many in it, one after the other; 0: it is one itself */
+};
+
+static int entry_of(struct entry *e, const char *kind, const struct spm_tensor *tensor, real *values, long rows) {
+  e->kind = kind;
+  e->tensor = tensor;
+  e->values = values + (rows > 0 ? rows : 1) * tensor->offset;
+  e->rows = rows;
   return 1;
 }
 
+/* The index-th of all: parameters, their moments, states, what rows own. 0 after the last. */
+static int entry_at(const struct spm_instance *instance, int index, struct entry *e) {
+  const char *const kinds[] = {"", "optimizer.first.", "optimizer.second."};
+  real *const blocks[] = {instance->parameters, instance->optimizer.first, instance->optimizer.second};
+  const int parameters = MODEL->parameter_count, block = parameters > 0 ? index / parameters : 3;
+  if (block < 3) {
+    const struct spm_tensor *t = &MODEL->parameters[index % parameters];
+    return entry_of(e, block == 0 && t->constrained ? "raw." : kinds[block], t, blocks[block], 0);
+  }
+  index -= 3 * parameters;
+#ifndef SPM_NO_STATES
+  if (index < MODEL->state_count) return entry_of(e, "state.", &MODEL->states[index], instance->state, 0);
+  index -= MODEL->state_count;
+#endif
+#ifndef SPM_NO_ROW_STATES
+  static const struct spm_tensor updates = {"row_updates", "", 0, {0}, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  const struct spm_row_memory *m = &instance->owned;
+  real *const owned[] = {m->values, m->first, m->second};
+  const int states = MODEL->row_state_count, place = index / states;
+  if (place < (m->updates ? 3 : 1)) {
+    const struct spm_tensor *t = &MODEL->row_states[index % states];
+    return entry_of(e, place == 0 && t->constrained ? "raw." : kinds[place], t, owned[place], m->rows);
+  }
+  if (m->updates && index == 3 * states) return entry_of(e, "optimizer.", &updates, m->updates, m->rows);
+#endif
+  return 0;
+}
+
+static size_t numbers_in(const struct entry *e) {
+  return (size_t)(e->rows > 0 ? e->rows : 1) * (size_t)e->tensor->size;
+}
+
 /* The header: where the run stands, in fixed width, and the list of tensors. */
-static char *checkpoint_header(const struct spm_instance *instance, const struct options *o, size_t *length) {
-  const struct spm_tensor *t;
-  const char *kind;
-  real *values;
+static char *checkpoint_header(const struct run *run, const struct options *o, size_t *length) {
+  const struct spm_instance *instance = &run->instance;
+  struct entry e;
   size_t room = RUN_NOTE + 64, offset = 0;
   char note[RUN_NOTE + 128];
-  for (int i = 0; tensor_at(instance, i, &kind, &t, &values); i++) room += strlen(t->name) + 128 + 24 * (size_t)t->rank;
+  for (int i = 0; entry_at(instance, i, &e); i++)
+    room += strlen(e.tensor->name) + 128 + 24 * (size_t)(e.tensor->rank + 1);
   char *text = memory_of(room), *at = text;
-  sprintf(note, "%llu %ld %ld %ld %ld %ld", o->seed, instance->epoch, instance->step, instance->updates, instance->rows,
-          instance->total_rows);
+  sprintf(note, "%ld %ld %ld %ld %ld %ld %d", o->seed, instance->epoch, instance->step, instance->updates,
+          instance->rows, instance->total_rows, run->unchanged);
   at += sprintf(at, "{\"__metadata__\":{\"run\":\"%*.*s\"}", (int)RUN_NOTE, (int)RUN_NOTE, note);
-  for (int i = 0; tensor_at(instance, i, &kind, &t, &values); i++) {
-    at += sprintf(at, ",\"%s%s\":{\"dtype\":\"F%d\",\"shape\":[", kind, t->name, (int)sizeof(real) * 8);
-    for (int d = 0; d < t->rank; d++) at += sprintf(at, "%s%ld", d ? "," : "", t->shape[d]);
+  for (int i = 0; entry_at(instance, i, &e); i++) {
+    at += sprintf(at, ",\"%s%s\":{\"dtype\":\"F%d\",\"shape\":[", e.kind, e.tensor->name, (int)sizeof(real) * 8);
+    if (e.rows > 0) at += sprintf(at, "%ld%s", e.rows, e.tensor->rank > 0 ? "," : "");
+    for (int d = 0; d < e.tensor->rank; d++) at += sprintf(at, "%s%ld", d ? "," : "", e.tensor->shape[d]);
     at += sprintf(at, "],\"data_offsets\":[%lu,", (unsigned long)offset);
-    offset += (size_t)t->size * sizeof(real);
+    offset += numbers_in(&e) * sizeof(real);
     at += sprintf(at, "%lu]}", (unsigned long)offset);
   }
+#ifndef SPM_NO_UNCHANGED
+  at += sprintf(at, ",\"recent\":{\"dtype\":\"F64\",\"shape\":[%d],\"data_offsets\":[%lu,%lu]}", TRAIN_UNCHANGED_MOST,
+                (unsigned long)offset, (unsigned long)(offset + sizeof run->recent));
+#endif
   *at++ = '}';
   while ((at - text) % 8 != 0) *at++ = ' ';
   *length = (size_t)(at - text);
   return text;
 }
 
-static void move_tensors(const struct spm_instance *instance, FILE *stream, const char *path, int writing) {
-  const struct spm_tensor *t;
-  const char *kind;
-  real *values;
-  for (int i = 0; tensor_at(instance, i, &kind, &t, &values); i++) {
-    size_t count = (size_t)t->size;
-    if ((writing ? fwrite(values, sizeof(real), count, stream) : fread(values, sizeof(real), count, stream)) != count)
-      fail("%s: cannot be %s", path, writing ? "written" : "read");
-  }
+static void move_bytes(void *bytes, size_t count, FILE *stream, const char *path, int writing) {
+  if ((writing ? fwrite(bytes, 1, count, stream) : fread(bytes, 1, count, stream)) != count)
+    fail("%s: cannot be %s", path, writing ? "written" : "read");
 }
 
-static void write_checkpoint(const struct spm_instance *instance, const struct options *o) {
+static void move_tensors(struct run *run, FILE *stream, const char *path, int writing) {
+  struct entry e;
+  for (int i = 0; entry_at(&run->instance, i, &e); i++)
+    move_bytes(e.values, numbers_in(&e) * sizeof(real), stream, path, writing);
+#ifndef SPM_NO_UNCHANGED
+  move_bytes(run->recent, sizeof run->recent, stream, path, writing);
+#endif
+}
+
+static void write_checkpoint(struct run *run, const struct options *o) {
   size_t length;
-  char name[4096], *header = checkpoint_header(instance, o, &length);
+  char name[4096], *header = checkpoint_header(run, o, &length);
   unsigned char bytes[8];
   if (snprintf(name, sizeof name, "%s.new", o->save) >= (int)sizeof name) fail("%s: is too long a name", o->save);
   FILE *stream = fopen(name, "wb");
   if (!stream) fail("%s: cannot be written", name);
   for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)((uint64_t)length >> 8 * i);
-  if (fwrite(bytes, 1, 8, stream) != 8 || fwrite(header, 1, length, stream) != length) fail("%s: cannot be written", name);
-  move_tensors(instance, stream, name, 1);
+  move_bytes(bytes, 8, stream, name, 1);
+  move_bytes(header, length, stream, name, 1);
+  move_tensors(run, stream, name, 1);
   if (fclose(stream) != 0 || rename(name, o->save) != 0) fail("%s: cannot be written", o->save);
   free(header);
 }
 
-static void read_checkpoint(struct spm_instance *instance, struct options *o) {
+static void read_checkpoint(struct run *run, struct options *o) {
+  struct spm_instance *instance = &run->instance;
   size_t length;
   long rows = 0, total = 0;
-  char *header = checkpoint_header(instance, o, &length), *found = memory_of(length + 1);
+  char *header = checkpoint_header(run, o, &length), *found = memory_of(length + 1);
   unsigned char bytes[8];
   const size_t note = strlen("{\"__metadata__\":{\"run\":\"");
   FILE *stream = fopen(o->resume, "rb");
@@ -303,13 +367,13 @@ static void read_checkpoint(struct spm_instance *instance, struct options *o) {
   if (fread(bytes, 1, 8, stream) != 8 || read_integer(bytes, 8, 0) != length ||
       fread(found, 1, length, stream) != length ||
       memcmp(header + note + RUN_NOTE, found + note + RUN_NOTE, length - note - RUN_NOTE) != 0 ||
-      sscanf(found + note, "%llu %ld %ld %ld %ld %ld", &o->seed, &instance->epoch, &instance->step, &instance->updates,
-             &rows, &total) != 6)
+      sscanf(found + note, "%ld %ld %ld %ld %ld %ld %d", &o->seed, &instance->epoch, &instance->step,
+             &instance->updates, &rows, &total, &run->unchanged) != 7)
     fail("%s: is no checkpoint of this model", o->resume);
   if (rows != instance->rows || total != instance->total_rows)
     fail("%s: was made with batches of %ld rows of %ld", o->resume, rows, total);
-  instance->seed = o->seed;
-  move_tensors(instance, stream, o->resume, 0);
+  instance->seed = (unsigned long long)o->seed;
+  move_tensors(run, stream, o->resume, 0);
   fclose(stream);
   free(header);
   free(found);
@@ -318,7 +382,8 @@ static void read_checkpoint(struct spm_instance *instance, struct options *o) {
 /* ---- training -------------------------------------------------------------------------------------------------- */
 
 static int is_shown(const struct spm_output *output) {
-  return output->place == SPM_VALUES && output->size == 1 && (output->role == SPM_OBJECTIVE || output->role == SPM_TERM);
+  return output->place == SPM_VALUES && output->size == 1 &&
+         (output->role == SPM_OBJECTIVE || output->role == SPM_TERM);
 }
 
 static void add_outputs(const struct spm_run *run, double weight, double *sums) {
@@ -344,34 +409,89 @@ static void gather(const struct rows *rows, const long *order, long first, long 
   }
 }
 
-static void evaluate(struct spm_instance *instance, const struct rows *rows, const char *name, real **batch) {
+#ifndef SPM_NO_ROW_STATES
+static void stop_unless_finite(int row_state) {
+  if (row_state >= 0) fail("the initial value of %s is not finite", MODEL->row_states[row_state].name);
+}
+
+/* What the training data's rows own at the start of a run. */
+static void begin_rows_of(struct run *run, const struct options *o, real *memory) {
+  const real *const *batch = (const real *const *)run->batch;
+  spm_instance_own(&run->instance, memory, o->data.count, 1);
+  for (long first = 0; first < o->data.count; first += EVALUATION_ROWS) {
+    long count = o->data.count - first < EVALUATION_ROWS ? o->data.count - first : EVALUATION_ROWS;
+    gather(&o->data, NULL, first, count, run->batch);
+    stop_unless_finite(spm_instance_begin(&run->instance, batch, first, count));
+  }
+}
+#endif
+
+#ifndef SPM_NO_SOLVED
+/* Parameters that are known in closed form, of all the training data: what an evaluation and a checkpoint see. */
+static void solve(struct run *run, const struct options *o) {
+  struct spm_instance *instance = &run->instance;
+  const struct spm_program *program = spm_find_program(MODEL, "solve");
+  double *sums = memory_of(sizeof(double) * (size_t)MODEL->parameter_size);
+  for (long first = 0; first < o->data.count; first += EVALUATION_ROWS) {
+    long count = o->data.count - first < EVALUATION_ROWS ? o->data.count - first : EVALUATION_ROWS;
+    gather(&o->data, NULL, first, count, run->batch);
+#ifndef SPM_NO_ROW_STATES
+    spm_instance_visit(instance, NULL, first, count);
+#endif
+    struct spm_run solving = spm_instance_run(instance, program, (const real *const *)run->batch, count);
+    solving.call.first_row = first;
+    spm_run_program(&solving);
+    spm_solved_add(&solving, sums);
+  }
+  int broken = spm_solved_set(MODEL, program, sums, o->data.count, instance->parameters);
+  if (broken >= 0) fail("the optimum of %s is not finite", MODEL->parameters[broken].name);
+  free(sums);
+}
+#endif
+
+static void evaluate(struct run *run, const struct rows *rows, const char *name) {
   const struct spm_program *program = spm_find_program(MODEL, "evaluate");
   double *sums = memory_of(sizeof(double) * (size_t)program->output_count);
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
-    gather(rows, NULL, first, count, batch);
-    struct spm_run run = spm_instance_run(instance, program, (const real *const *)batch, count);
-    run.call.first_row = first;
-    spm_run_program(&run);
-    add_outputs(&run, (double)count, sums);
+    gather(rows, NULL, first, count, run->batch);
+#ifndef SPM_NO_ROW_STATES
+    stop_unless_finite(spm_instance_fresh(&run->instance, (const real *const *)run->batch, first, count));
+#endif
+    struct spm_run seen = spm_instance_run(&run->instance, program, (const real *const *)run->batch, count);
+    seen.call.first_row = first;
+    spm_run_program(&seen);
+    add_outputs(&seen, (double)count, sums);
   }
   printf("%s", name);
   print_outputs(program, sums, (double)rows->count);
   free(sums);
 }
 
-static void train_epoch(struct spm_instance *instance, const struct options *o, long *order, real **batch) {
+#ifndef SPM_NO_UNCHANGED
+static double objective_of(const struct spm_program *program, const double *sums) {
+  int objective = 0;
+  while (program->outputs[objective].role != SPM_OBJECTIVE) objective++;
+  return sums[objective];
+}
+#endif
+
+static void train_epoch(struct run *run, const struct options *o) {
+  struct spm_instance *instance = &run->instance;
   double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
   long steps = (o->data.count + o->batch - 1) / o->batch, skipped = 0, done = 0;
   clock_t start = clock(), shown = start;
-  if (order) train_shuffle(order, o->data.count, o->seed, instance->epoch);
+  if (run->order) train_shuffle(run->order, o->data.count, instance->seed, instance->epoch);
   for (; done < steps && (o->steps <= 0 || instance->step < o->steps); done++) {
-    struct spm_run run;
+    struct spm_run step;
     long first = done * o->batch, count = o->data.count - first < o->batch ? o->data.count - first : o->batch;
-    gather(&o->data, order, first, count, batch);
-    struct spm_outcome outcome = spm_instance_step(instance, (const real *const *)batch, count, &run);
+    gather(&o->data, run->order, first, count, run->batch);
+#ifndef SPM_NO_ROW_STATES
+    spm_instance_visit(instance, run->order ? run->order + first : NULL, first, count);
+#endif
+    struct spm_outcome outcome = spm_instance_step(instance, (const real *const *)run->batch, count, &step);
     if (outcome.status == SPM_STEP_UPDATED) {
-      add_outputs(&run, (double)count, sums);
+      add_outputs(&step, (double)count, sums);
       seen += (double)count;
     }
     skipped = outcome.status == SPM_STEP_UPDATED ? 0 : skipped + 1;
@@ -382,6 +502,10 @@ static void train_epoch(struct spm_instance *instance, const struct options *o, 
       shown = clock();
     }
   }
+#ifndef SPM_NO_UNCHANGED
+  run->unchanged = train_unchanged(run->recent, MODEL->trainings[0].unchanged, instance->epoch,
+                                   objective_of(instance->train, sums) / seen);
+#endif
   instance->epoch++;
   printf("epoch %ld  %.3f ms a step", instance->epoch,
          1e3 * (double)(clock() - start) / CLOCKS_PER_SEC / (double)(done > 0 ? done : 1));
@@ -389,39 +513,58 @@ static void train_epoch(struct spm_instance *instance, const struct options *o, 
   free(sums);
 }
 
-static void train(struct options *o) {
+/* A run at its start, or where its checkpoint left it; returns the memory that it lies in. */
+static real *open_run(struct run *run, struct options *o) {
   struct spm_sizes sizes;
-  struct spm_instance instance;
-  real *batch[MAX_DATA];
   long room = o->batch > EVALUATION_ROWS ? o->batch : EVALUATION_ROWS;
-  size_t reals = spm_instance_reals(MODEL, room, 1, &sizes);
-  long *order = MODEL->trainings[0].shuffle ? memory_of(sizeof(long) * (size_t)o->data.count) : NULL;
-  for (int d = 0; d < MODEL->data_count; d++)
-    batch[d] = memory_of(sizeof(real) * (size_t)room * (size_t)MODEL->data[d].size);
-  real *memory = memory_of(sizeof(real) * reals);
+  size_t reals = spm_instance_reals(MODEL, room, 1, &sizes), owned = 0;
   const real *const *given = NULL;
+  if (MODEL->trainings[0].shuffle) run->order = memory_of(sizeof(long) * (size_t)o->data.count);
+  for (int d = 0; d < MODEL->data_count; d++)
+    run->batch[d] = memory_of(sizeof(real) * (size_t)room * (size_t)MODEL->data[d].size);
+#ifndef SPM_NO_ROW_STATES
+  owned = spm_instance_owned_reals(MODEL, o->data.count, 1);
+#endif
+  real *memory = memory_of(sizeof(real) * (reals + owned));
 #ifndef SPM_NO_GIVENS
   real **givens = make_givens(o);
   given = (const real *const *)givens;
 #endif
-  spm_instance_open(&instance, MODEL, memory, room, 1, o->seed, given);
+  spm_instance_open(&run->instance, MODEL, memory, room, 1, (unsigned long long)o->seed, given);
 #ifndef SPM_NO_GIVENS
   for (int g = 0; g < MODEL->given_count; g++) free(givens[g]);
   free(givens);
 #endif
-  instance.rows = o->batch;
-  instance.total_rows = o->data.count;
-  if (o->resume) read_checkpoint(&instance, o);
-  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %llu\n", MODEL->name, o->data.count, o->batch, o->epochs, o->seed);
-  while (instance.epoch < o->epochs && (o->steps <= 0 || instance.step < o->steps)) {
-    train_epoch(&instance, o, order, batch);
-    if (o->valid.count > 0) evaluate(&instance, &o->valid, "valid", batch);
-    if (o->save) write_checkpoint(&instance, o);
+  run->instance.total_rows = o->data.count;
+#ifndef SPM_NO_ROW_STATES
+  begin_rows_of(run, o, memory + reals);
+#endif
+  run->instance.rows = o->batch;
+  if (o->resume) read_checkpoint(run, o);
+  return memory;
+}
+
+static void train(struct options *o) {
+  static struct run run;
+  real *memory = open_run(&run, o);
+  const struct spm_instance *instance = &run.instance;
+  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %ld\n", MODEL->name, o->data.count, o->batch, o->epochs,
+         o->seed);
+  while (instance->epoch < o->epochs && (o->steps <= 0 || instance->step < o->steps) && !run.unchanged) {
+    train_epoch(&run, o);
+#ifndef SPM_NO_SOLVED
+    if (o->valid.count > 0 || o->save) solve(&run, o);
+#endif
+    if (o->valid.count > 0) evaluate(&run, &o->valid, "valid");
+    if (o->save) write_checkpoint(&run, o);
   }
-  if (o->test.count > 0) evaluate(&instance, &o->test, "test", batch);
-  for (int d = 0; d < MODEL->data_count; d++) free(batch[d]);
+#ifndef SPM_NO_SOLVED
+  if (o->test.count > 0) solve(&run, o);
+#endif
+  if (o->test.count > 0) evaluate(&run, &o->test, "test");
+  for (int d = 0; d < MODEL->data_count; d++) free(run.batch[d]);
   free(memory);
-  free(order);
+  free(run.order);
 }
 
 /* ---- the command line ------------------------------------------------------------------------------------------ */
@@ -459,30 +602,37 @@ static long whole_number(const char *option, const char *text) {
 
 int main(int count, char **words) {
   static struct options o;
-  const struct spm_training *training = MODEL->trainings;
-  o.epochs = training->epochs;
-  o.batch = training->batch;
-  o.steps = training->steps;
+  static const struct {
+    const char *name;
+    struct rows *rows;
+    long *number;
+    const char **text;
+  } known[] = {
+      {"--data", &o.data, NULL, NULL},     {"--valid", &o.valid, NULL, NULL}, {"--test", &o.test, NULL, NULL},
+      {"--epochs", NULL, &o.epochs, NULL}, {"--batch", NULL, &o.batch, NULL}, {"--steps", NULL, &o.steps, NULL},
+      {"--seed", NULL, &o.seed, NULL},     {"--save", NULL, NULL, &o.save},   {"--resume", NULL, NULL, &o.resume}};
+  size_t k;
+  o.epochs = MODEL->trainings->epochs;
+  o.batch = MODEL->trainings->batch;
+  o.steps = MODEL->trainings->steps;
   o.seed = 1;
   for (int i = 1; i < count; i += 2) {
     const char *word = words[i], *text = i + 1 < count ? words[i + 1] : NULL;
     if (strcmp(word, "--help") == 0) usage();
+    for (k = 0; k < sizeof known / sizeof *known && strcmp(known[k].name, word) != 0;) k++;
+    if (k == sizeof known / sizeof *known) fail("there is no option %s; --help lists them", word);
     if (!text) fail("%s is not complete; --help lists the options", word);
-    if (strcmp(word, "--data") == 0) name_file(&o.data, text);
-    else if (strcmp(word, "--valid") == 0) name_file(&o.valid, text);
-    else if (strcmp(word, "--test") == 0) name_file(&o.test, text);
-    else if (strcmp(word, "--epochs") == 0) o.epochs = whole_number(word, text);
-    else if (strcmp(word, "--batch") == 0) o.batch = whole_number(word, text);
-    else if (strcmp(word, "--steps") == 0) o.steps = whole_number(word, text);
-    else if (strcmp(word, "--seed") == 0) o.seed = (unsigned long long)whole_number(word, text);
-    else if (strcmp(word, "--save") == 0) o.save = text;
-    else if (strcmp(word, "--resume") == 0) o.resume = text;
-    else fail("there is no option %s; --help lists them", word);
+    if (known[k].rows) name_file(known[k].rows, text);
+    if (known[k].number) *known[k].number = whole_number(word, text);
+    if (known[k].text) *known[k].text = text;
   }
   read_rows(&o.data, 1);
   read_rows(&o.valid, 0);
   read_rows(&o.test, 0);
   if (o.batch <= 0 || o.batch > o.data.count) o.batch = o.data.count;
+#ifndef SPM_NO_LBFGS
+  if (o.batch < o.data.count) fail("lbfgs takes all %ld rows in each step: --batch 0", o.data.count);
+#endif
   train(&o);
   return 0;
 }

@@ -2,13 +2,15 @@
  * evaluates it before and after simplification, as libtcc's strips compute it, and as the emitted file does, compiled
  * by gcc and by tcc. All in double, so that they agree but for rounding.
  *
- * test_fuzz [FIRST COUNT]: without arguments a few dozen specs; `make fuzz` runs 2,000 and wants every op reached. A
- * spec that fails is left in fuzz-NUMBER.spm. Prints how often each op was reached. */
+ * test_fuzz [FIRST COUNT [PROCESSES]]: without arguments a few dozen specs; `make fuzz` runs 2,000 and wants every op
+ * reached. A spec that fails is left in fuzz-NUMBER.spm. Prints how often each op was reached. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "compiler/compiler.h"
@@ -22,8 +24,15 @@
 enum { ROWS = 5, TILE = 2, FEW = 24, MANY = 2000, ENOUGH = 20 };
 static const double tolerance = 1e-8;
 
-static long reached[OP_COUNT];
-static int failures;
+enum { MOST_PROCESSES = 256 };
+
+/* What a process finds out; shared with the one that started it. */
+typedef struct Tally {
+  long reached[OP_COUNT];
+  int failures;
+  unsigned long long current; /* the spec it is at */
+} Tally;
+static Tally *tally;
 
 typedef struct Case {
   unsigned long long number;
@@ -42,7 +51,7 @@ static void fails(Case *k, const char *format, ...) {
     snprintf(path, sizeof path, "fuzz-%llu.spm", k->number);
     FILE *out = fopen(path, "w");
     if (out) fputs(k->text, out), fclose(out);
-    failures++;
+    tally->failures++;
   }
   k->failed = true;
   printf("spec %llu: ", k->number);
@@ -63,6 +72,17 @@ static double some_value(Random *r, const Facts *facts) {
   return between(r, below ? low + 0.05 * (high - low) : low, above ? high - 0.05 * (high - low) : high);
 }
 
+/* Some ones in each line of data that are subsets. */
+static void put_members(Case *k, Random *r) {
+  const Signature *s = model_signature(k->model);
+  for (int d = 0; d < s->data_count; d++) {
+    const long most = s->data[d].most, size = shape_size(&s->data[d].shape);
+    for (long row = 0; most && row < ROWS; row++)
+      for (long i = random_below(r, (int)most + 1); i > 0; i--)
+        k->inputs->data[d][row * size + random_below(r, (int)size)] = 1;
+  }
+}
+
 /* Data within their declarations, states off their start, parameters off their initial values: nothing on a kink. */
 static void make_inputs(Case *k) {
   const Signature *s = model_signature(k->model);
@@ -70,9 +90,11 @@ static void make_inputs(Case *k) {
   k->inputs = random_inputs(k->c, s, k->number, ROWS);
   for (int d = 0; d < s->data_count; d++) {
     long size = ROWS * shape_size(&s->data[d].shape), n = s->data[d].categories;
-    for (long i = 0; i < size; i++) k->inputs->data[d][i] = n ? 0 : some_value(&r, &s->data[d].facts);
+    const long most = s->data[d].most;
+    for (long i = 0; i < size; i++) k->inputs->data[d][i] = n || most ? 0 : some_value(&r, &s->data[d].facts);
     for (long i = 0; n && i < size; i += n) k->inputs->data[d][i + random_below(&r, (int)n)] = 1;
   }
+  put_members(k, &r);
   for (int i = 0; i < s->state_count; i++)
     for (long e = 0; e < shape_size(&s->states[i].shape); e++)
       k->inputs->states[i][e] = s->states[i].start + between(&r, 0.1, 0.5);
@@ -105,7 +127,10 @@ static bool agree(const double *a, const double *b, long size, double *worst) {
 }
 
 static void count_ops(const Graph *g) {
-  for (int i = 0; i < g->count; i++) reached[g->nodes[i]->op]++;
+  for (int i = 0; i < g->count; i++) {
+    tally->reached[g->nodes[i]->op]++;
+    if (g->nodes[i]->body) count_ops(g->nodes[i]->body);
+  }
 }
 
 /* The graph before simplification gives the same. */
@@ -195,26 +220,66 @@ static void check_spec(unsigned long long number) {
   free(k.text);
 }
 
-static int print_coverage(int least) {
+/* ---- many specs ---------------------------------------------------------------------------------------------- */
+
+static void add_tally(Tally *all, const Tally *one) {
+  for (int op = 0; op < OP_COUNT; op++) all->reached[op] += one->reached[op];
+  all->failures += one->failures;
+}
+
+/* Every `processes`-th spec in each process; one that crashes loses the rest of its own. */
+static void check_specs(unsigned long long first, int count, int processes, Tally *all) {
+  pid_t children[MOST_PROCESSES];
+  Tally *tallies =
+      mmap(NULL, sizeof *tallies * (size_t)processes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (tallies == MAP_FAILED) exit(2);
+  for (int p = 0; p < processes; p++) {
+    children[p] = fork();
+    if (children[p] < 0) exit(2);
+    if (children[p] > 0) continue;
+    tally = &tallies[p];
+    for (int i = p; i < count; i += processes) {
+      tally->current = first + (unsigned long long)i;
+      check_spec(tally->current);
+      fflush(stdout);
+    }
+    _exit(0);
+  }
+  for (int p = 0; p < processes; p++) {
+    int status = 1;
+    waitpid(children[p], &status, 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+      printf("spec %llu: ended its process (status %d)\n", tallies[p].current, status);
+      tallies[p].failures++;
+    }
+    add_tally(all, &tallies[p]);
+  }
+  munmap(tallies, sizeof *tallies * (size_t)processes);
+}
+
+static int print_coverage(const Tally *all, int least) {
   int missing = 0;
   for (int op = 0; op < OP_COUNT; op++) {
-    printf("%s%-24s%8ld", op % 3 ? "  " : "", op_table[op].name, reached[op]);
+    printf("%s%-24s%8ld", op % 3 ? "  " : "", op_table[op].name, all->reached[op]);
     if (op % 3 == 2) printf("\n");
-    missing += reached[op] < least;
+    missing += all->reached[op] < least;
   }
   printf("\n");
   for (int op = 0; op < OP_COUNT; op++)
-    if (reached[op] < least) printf("%s was reached %ld times, fewer than %d\n", op_table[op].name, reached[op], least);
+    if (all->reached[op] < least)
+      printf("%s was reached %ld times, fewer than %d\n", op_table[op].name, all->reached[op], least);
   return missing;
 }
 
 int main(int count, char **words) {
   unsigned long long first = count > 1 ? strtoull(words[1], NULL, 10) : 1;
-  int specs = count > 2 ? atoi(words[2]) : FEW;
+  int specs = count > 2 ? atoi(words[2]) : FEW, processes = count > 3 ? atoi(words[3]) : 1;
+  if (processes < 1 || processes > MOST_PROCESSES) processes = 1;
   if (specs > FEW) gcc_flags = "-std=c99 -O1 -pedantic -Wall -Wextra -Werror -DSPM_NO_BLAS";
   have_tcc = system("tcc -v >/dev/null 2>&1") == 0;
-  for (int i = 0; i < specs; i++) check_spec(first + (unsigned long long)i);
-  int missing = print_coverage(specs >= MANY ? ENOUGH : 0);
-  printf("%d specs, %d failed%s\n", specs, failures, have_tcc ? "" : "; tcc is not installed");
-  return failures > 0 || missing > 0;
+  Tally all = {.failures = 0};
+  check_specs(first, specs, processes, &all);
+  int missing = print_coverage(&all, specs >= MANY ? ENOUGH : 0);
+  printf("%d specs, %d failed%s\n", specs, all.failures, have_tcc ? "" : "; tcc is not installed");
+  return all.failures > 0 || missing > 0;
 }
