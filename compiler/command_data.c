@@ -69,8 +69,7 @@ static Span declaration(const Loaded *l, int d) { return model_signature(l->mode
 static void check_shape(Loaded *l, int d, const struct spm_table *table) {
   struct spm_error error;
   const struct spm_tensor *data = &l->descriptor->data[d];
-  /* A label becomes a vector when it is read. */
-  if (spm_table_fits(table, data->categories ? data->size / data->categories : data->size, &error) == 0) return;
+  if (spm_table_fits(table, spm_file_row(data), &error) == 0) return;
   Diagnostic *diagnostic =
       error_at(l->compilation, "data-shape", declaration(l, d), "%s, but %s is declared with %s a row", error.message,
                data->name, data->rank == 0 ? "a single number" : spm_shape(data->rank, data->shape).text);

@@ -38,7 +38,7 @@ static bool has_output(const Graph *g, Name name) {
 }
 
 /* `balance` of a stage: rows of the two parts come in equal shares, and count for what their parts are of the data. */
-static Value balanced(Elaborator *e, Value v, Span span) {
+Value balanced(Elaborator *e, Value v, Span span) {
   const Training *t = NULL;
   for (int i = 0; i < e->model->training_count && !t; i++)
     if (e->model->trainings[i].balance) t = &e->model->trainings[i];
@@ -67,7 +67,7 @@ static Node *batch_mean(Elaborator *e, Value v, Name name, Span span) {
 }
 
 /* Terms are reported by their own value; the objective is the sum of sign x weight x value. */
-static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
+static Node *sum_terms(Elaborator *e, const Terms *terms, Span span, bool report) {
   Value objective = value_number(0);
   bool ok = true;
   for (int i = 0; i < terms->count; i++) {
@@ -83,7 +83,7 @@ static Node *output_terms(Elaborator *e, const Terms *terms, Span span) {
       ok = false;
       continue;
     }
-    if (!has_output(e->graph, t->name)) graph_output(e->graph, OUTPUT_TERM, t->name, -1, mean);
+    if (report && !has_output(e->graph, t->name)) graph_output(e->graph, OUTPUT_TERM, t->name, -1, mean);
     Value v = apply2(e, IR_mul, t->weight, value_tensor(mean, 0, span), span);
     objective = apply2(e, t->sign < 0 ? IR_sub : IR_add, objective, v, span);
   }
@@ -122,13 +122,24 @@ static Span model_terms(Elaborator *e, Terms *terms) {
   return span;
 }
 
-static Node *derive_objective(Elaborator *e) {
+static Node *walk_objective(Elaborator *e, bool report) {
   Terms terms = {0};
-  e->describe = e->program == PROGRAM_TRAIN;
+  e->scoring = e->program == PROGRAM_TRAIN;
+  e->describe = report && e->scoring;
   Span span = model_terms(e, &terms);
   e->describe = false;
-  Node *objective = output_terms(e, &terms, span);
+  Node *objective = sum_terms(e, &terms, span, report);
+  e->scoring = false;
+  return objective;
+}
+
+Node *objective_value(Elaborator *e) { return walk_objective(e, false); }
+
+static Node *derive_objective(Elaborator *e) {
+  Node *objective = walk_objective(e, true);
   if (!objective || !check_soft_indices(e, objective) || !check_missing_asked(e, objective)) return NULL;
+  if (e->summed_count > 0) objective = add_baselines(e, objective);
+  if (!objective) return NULL;
   graph_output(e->graph, OUTPUT_OBJECTIVE, intern(e->c, "objective"), -1, objective);
   return objective;
 }
@@ -437,7 +448,7 @@ static bool has_samples(ProgramKind program) {
 }
 
 Graph *derive(Model *m, ProgramKind program) {
-  if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = 0;
+  if (program == PROGRAM_TRAIN) m->notes.length = m->kl_record_count = m->accepted_count = m->estimator_count = 0;
   Elaborator *e = elaborator_create(m, program, has_samples(program) ? m->samples : 1);
   Graph *g = derive_with(e);
   return g->output_count ? g : NULL;

@@ -171,6 +171,24 @@ static Memo *memo_find(Elaborator *e, const Item *item) {
   return NULL;
 }
 
+/* data V : unit[N, F] gathered; */
+static bool read_gathered(Elaborator *e, const Item *item, DataInput *input) {
+  enum { MOST_GATHERED = 4096 };
+  const Attribute *attribute = type_attribute(item->type, "gathered");
+  if (!attribute) return true;
+  int own = input->shape.rank - (input->categories > 0);
+  if (own > 0 && input->shape.dims[0].size <= MOST_GATHERED) {
+    input->gathered = (long)input->shape.dims[0].size;
+    return true;
+  }
+  Diagnostic *d =
+      own > 0 ? error_at(e->c, "gathered", attribute->span, "at most %d rows are drawn for a datum; this is %s",
+                         MOST_GATHERED, shape_text(e->c, &input->shape))
+              : error_at(e->c, "gathered", attribute->span, "`%s` has no dim for the rows that are drawn", item->name);
+  help_with(d, "the first dim says how many rows of the file a datum has: `data V : unit[16, 784] gathered;`");
+  return false;
+}
+
 /* The index of a data declaration in the signature, which it enters on first use. */
 int data_index(Elaborator *e, const Item *item) {
   Signature *s = e->graph->signature;
@@ -189,6 +207,7 @@ int data_index(Elaborator *e, const Item *item) {
   }
   input.facts = support.facts;
   input.missing_ok = may_be_missing(item);
+  if (!read_gathered(e, item, &input)) return -1;
   s->data = arena_grow(e->c, s->data, s->data_count, sizeof *s->data);
   s->data[s->data_count] = input;
   return s->data_count++;
@@ -442,6 +461,23 @@ static void report_index(Elaborator *e, const Index *index, Dim dim) {
                            : "indices count from 0");
 }
 
+/* V[y], y a category: the element of the first dim that y names, which is its one-hot vector times V; so a relaxed y
+ * gives the mixture, and a summed-out one each element in turn. */
+static Value index_by_category(Elaborator *e, const Expr *x, Value v, Value y) {
+  Shape shape = visible_shape(&v), hot = visible_shape(&y);
+  const Facts *facts = &y.node->facts;
+  bool category = hot.rank == 1 && facts->low >= 0 && facts->high <= 1;
+  if (category && x->index_count == 1 && dim_agree(hot.dims[0], shape.dims[0])) return matmul(e, y, v, x->span);
+  Diagnostic *d =
+      category && x->index_count == 1
+          ? error_at(e->c, "index", x->span, "the index is one of %s, and the first dim of %s is %s",
+                     dim_text(e->c, hot.dims[0]), value_text(e->c, &v), dim_text(e->c, shape.dims[0]))
+          : error_at(e->c, "index", x->span, "an index is a number known before training, or one category; this is %s",
+                     value_text(e->c, &y));
+  help_with(d, "V[y] with a `category(n)` y takes the element of V's first dim, of length n, that y names");
+  return value_error();
+}
+
 /* a[i], a[i .. j] with numbers; 0-based, the end of a range is not in it. */
 static Value elaborate_index(Elaborator *e, const Expr *x) {
   Value v = elaborate(e, x->a);
@@ -465,9 +501,9 @@ static Value elaborate_index(Elaborator *e, const Expr *x) {
     Value first = elaborate(e, x->indices[i].first);
     Value last = x->indices[i].last ? elaborate(e, x->indices[i].last) : first;
     if (first.kind == VALUE_ERROR || last.kind == VALUE_ERROR) return value_error();
+    if (first.kind == VALUE_TENSOR && !x->indices[i].last) return index_by_category(e, x, v, first);
     if (first.kind != VALUE_NUMBER || last.kind != VALUE_NUMBER) {
-      error_at(e->c, "not-supported", x->span,
-               "an index that is not a number known before training is not supported yet");
+      error_at(e->c, "index", x->span, "the ends of a range are numbers known before training");
       return value_error();
     }
     Dim extent = x->indices[i].last ? dim_subtract(e->c, last.dim, first.dim) : dim_number(1);

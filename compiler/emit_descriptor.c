@@ -66,8 +66,9 @@ void emit_signature(Emitter *e, const Signature *s) {
   if (s->parameter_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_parameters[] = {");
   for (int i = 0; i < s->parameter_count; i++) {
     const Parameter *p = &s->parameters[i];
-    emit_tensor(e, p->name, &p->shape, parameters[i],
-                arena_printf(e->compilation, "%d, %d, %d, 0, 0, 0, 0, 0, 0", p->fixed, p->projected, p->constrained));
+    emit_tensor(
+        e, p->name, &p->shape, parameters[i],
+        arena_printf(e->compilation, "%d, %d, %d, 0, 0, 0, 0, 0, 0, 0", p->fixed, p->projected, p->constrained));
   }
   if (s->parameter_count > 0) put_line(out, 0, "};");
   if (s->data_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_data[] = {");
@@ -75,20 +76,21 @@ void emit_signature(Emitter *e, const Signature *s) {
     const DataInput *d = &s->data[i];
     bool unit = d->facts.low == 0 && d->facts.high == 1 && !d->facts.integer;
     emit_tensor(e, d->name, &d->shape, 0,
-                arena_printf(e->compilation, "0, 0, 0, %s, %s, %d, %d, %d, %ld", double_text(e, d->facts.low),
-                             double_text(e, d->facts.high), d->facts.integer, unit, d->missing_ok, d->categories));
+                arena_printf(e->compilation, "0, 0, 0, %s, %s, %d, %d, %d, %ld, %ld", double_text(e, d->facts.low),
+                             double_text(e, d->facts.high), d->facts.integer, unit, d->missing_ok, d->categories,
+                             d->gathered));
   }
   if (s->data_count > 0) put_line(out, 0, "};");
   if (s->state_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_states[] = {");
   for (int i = 0; i < s->state_count; i++)
     emit_tensor(e, s->states[i].name, &s->states[i].shape, states[i],
-                arena_printf(e->compilation, "0, 0, 0, %s, 0, 0, 0, 0, 0", double_text(e, s->states[i].start)));
+                arena_printf(e->compilation, "0, 0, 0, %s, 0, 0, 0, 0, 0, 0", double_text(e, s->states[i].start)));
   if (s->state_count > 0) put_line(out, 0, "};");
   if (s->row_state_count > 0) put_line(out, 0, "\nstatic const struct spm_tensor model_row_states[] = {");
   long row = 0;
   for (int i = 0; i < s->row_state_count; row += shape_size(&s->row_states[i].shape), i++)
     emit_tensor(e, s->row_states[i].name, &s->row_states[i].shape, row,
-                arena_printf(e->compilation, "0, 0, %d, 0, 0, 0, 0, 0, 0", s->row_states[i].constrained));
+                arena_printf(e->compilation, "0, 0, %d, 0, 0, 0, 0, 0, 0, 0", s->row_states[i].constrained));
   if (s->row_state_count > 0) put_line(out, 0, "};");
   emit_givens(e, s);
 }

@@ -25,7 +25,8 @@ typedef struct Nest {
   int parameter_count;
   int indent, outer;
   const char *at; /* the innermost index, "" if there is no loop */
-  bool blocks;    /* the innermost loop goes by blocks, because of sums */
+  bool blocks;    /* the innermost loop goes by blocks, because of sums, */
+  bool one_block; /* ... of which there is one */
 } Nest;
 
 /* --- parameters --- */
@@ -193,7 +194,7 @@ static void emit_store(Nest *nest, int number) {
   const Store *store = &nest->loop->stores[number];
   const char *value = nest->names[store->value];
   if (goes_by_blocks(nest, store)) {
-    put_line(nest->out, nest->indent, "term_%d[i - block] = %s;", number, value);
+    put_line(nest->out, nest->indent, "term_%d[%s] = %s;", number, nest->one_block ? "i" : "i - block", value);
     return;
   }
   const char *to = element(nest, &store->to);
@@ -211,13 +212,13 @@ static void emit_block_end(Nest *nest, int number) {
   Emitter *e = nest->e;
   const Store *store = &nest->loop->stores[number];
   if (!goes_by_blocks(nest, store)) return;
-  const char *to = element(nest, &store->to);
+  const char *to = element(nest, &store->to), *kernel = kernel_name(e, store->kind == STORE_ADD ? "sum" : "maximum");
+  const char *length = nest->one_block ? extent_text(e, nest->loop->extents[nest->outer]) : "end - block";
   if (store->kind == STORE_ADD) {
-    put_line(nest->out, nest->indent, "%s += %s(end - block, term_%d);", to, kernel_name(e, "sum"), number);
+    put_line(nest->out, nest->indent, "%s += %s(%s, term_%d);", to, kernel, length, number);
   } else {
     e->vmath_used = true;
-    put_line(nest->out, nest->indent, "%s = vm_max(%s, %s(end - block, term_%d));", to, to, kernel_name(e, "maximum"),
-             number);
+    put_line(nest->out, nest->indent, "%s = vm_max(%s, %s(%s, term_%d));", to, to, kernel, length, number);
   }
 }
 
@@ -269,14 +270,21 @@ static void emit_innermost(Nest *nest, int indent) {
              inner_text(nest, indent + 1));
     return;
   }
-  put_line(nest->out, indent, "for (long block = 0; block < %s; block += %d) {", length, STRIP);
-  put_line(nest->out, indent + 1, "const long end = %s - block < %d ? %s : block + %d;", length, STRIP, length, STRIP);
+  const long room = nest->one_block ? loop->extents[nest->outer].count : STRIP;
+  const int within = indent + !nest->one_block;
+  if (!nest->one_block) {
+    put_line(nest->out, indent, "for (long block = 0; block < %s; block += %d) {", length, STRIP);
+    put_line(nest->out, within, "const long end = %s - block < %d ? %s : block + %d;", length, STRIP, length, STRIP);
+  }
   for (int i = 0; i < loop->store_count; i++)
-    if (goes_by_blocks(nest, &loop->stores[i])) put_line(nest->out, indent + 1, "real term_%d[%d];", i, STRIP);
-  put_loop(nest->out, indent + 1, "for (long i = block; i < end; i++)", inner_text(nest, indent + 2));
-  nest->indent = indent + 1;
+    if (goes_by_blocks(nest, &loop->stores[i])) put_line(nest->out, within, "real term_%d[%ld];", i, room);
+  put_loop(nest->out, within,
+           nest->one_block ? arena_printf(e->compilation, "for (long i = 0; i < %s; i++)", length)
+                           : "for (long i = block; i < end; i++)",
+           inner_text(nest, within + 1));
+  nest->indent = within;
   for (int i = 0; i < loop->store_count; i++) emit_block_end(nest, i);
-  put_line(nest->out, indent, "}");
+  if (!nest->one_block) put_line(nest->out, indent, "}");
 }
 
 /* What is the same all along the innermost dim is taken out of its loop: stores might alias it for all a compiler
@@ -288,13 +296,17 @@ static void emit_nest(Nest *nest) {
   for (int i = 0; i < loop->store_count; i++)
     nest->blocks = nest->blocks || (loop->dim_count > 0 && loop->stores[i].kind != STORE_SET &&
                                     inner_stride(nest, &loop->stores[i].to) == 0);
+  if (loop->dim_count > 0) {
+    const Extent inner = loop->extents[nest->outer];
+    nest->one_block = nest->blocks && inner.kind == EXTENT_FIXED && inner.count <= STRIP;
+  }
   Text *out = nest->out, before = {.compilation = e->compilation};
   nest->at = "";
   nest->indent = nest->outer + 1;
   nest->out = &before;
   emit_body(nest, true);
   nest->out = out;
-  bool braces = before.length > 0 && nest->outer > 0;
+  bool braces = (before.length > 0 || nest->one_block) && nest->outer > 0;
   for (int d = 0; d < nest->outer; d++)
     put_line(out, d + 1, "for (long i%d = 0; i%d < %s; i%d++)%s", d, d, extent_text(e, loop->extents[d]), d,
              braces && d == nest->outer - 1 ? " {" : "");

@@ -412,6 +412,13 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
 
 static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;
+  for (int i = 0; i < s->data_count; i++) {
+    if (s->data[i].gathered == 0) continue;
+    Diagnostic *d = error_at(m->compilation, "not-supported", s->data[i].span,
+                             "a trainer or a library of a model with gathered data is not emitted yet");
+    help_with(d, "`spmc emit` without --main and --lib writes the model itself");
+    return true;
+  }
   for (int i = 0; i < m->training_count; i++) {
     const Training *t = &m->trainings[i];
     if (m->training_count == 1 && t->valid == 0 && !t->keep && !t->rows && !t->balance) break;

@@ -11,7 +11,7 @@ enum { MOST_MEMBERS = 4096 };
 
 const Summed *find_summed(const Elaborator *e, Name latent) {
   for (int i = 0; i < e->summed_count; i++)
-    if (e->summed[i].latent == latent) return &e->summed[i];
+    if (e->summed[i].latent == latent && !e->summed[i].score) return &e->summed[i];
   return NULL;
 }
 
@@ -57,7 +57,7 @@ static Node *member_table(Elaborator *e, const Support *support, const Shape *sh
 
 static bool count_members(Elaborator *e, const PosteriorDraw *p, const Support *support, long *members, double *first) {
   double count = values_of_one(support, p->shape, first), all = pow(count, elements_of(support, p->shape));
-  if (count > 0 && all <= MOST_MEMBERS && e->graph->support_count < MAX_SUPPORTS) {
+  if (count > 0 && all <= MOST_MEMBERS) {
     *members = (long)all;
     return true;
   }
@@ -65,30 +65,73 @@ static bool count_members(Elaborator *e, const PosteriorDraw *p, const Support *
     Diagnostic *x =
         error_at(e->c, "exact", p->d->span, "`%s` has no finite number of values to sum over", p->latent->name);
     note_at(x, p->latent->name_span, "it is declared here");
-  } else if (e->graph->support_count == MAX_SUPPORTS) {
-    error_at(e->c, "exact", p->d->span, "more than %d latents are summed out", MAX_SUPPORTS);
   } else {
     Diagnostic *x = error_at(e->c, "exact", p->d->span, "`%s` has %s values, and at most %d are summed over",
                              p->latent->name, shortest_number(e->c, all), MOST_MEMBERS);
-    help_with(x, "a posterior of sparse support sums over fewer; `by relaxed(...)` over none");
+    help_with(x, "a posterior of sparse support sums over fewer; `by score_function` or `by relaxed(...)` over none");
   }
   return false;
 }
 
-/* The probability of each value of a category, where it depends on the datum alone: who is off the support. */
-static Node *category_weights(Elaborator *e, const PosteriorDraw *p, long members) {
-  if (shape_size(p->shape) != members) return NULL;
+bool latent_members(Elaborator *e, const PosteriorDraw *p, MemberList *list) {
+  Support support, extended;
+  double first;
+  if (!distribution_support(e, p->d, &support, &extended)) return false;
+  if (!count_members(e, p, &support, &list->count, &first)) return false;
+  place(e, p->d->span);
+  list->table = member_table(e, &support, p->shape, list->count, first);
+  list->category = support.special == SPECIAL_CATEGORY && shape_size(p->shape) == list->count;
+  return true;
+}
+
+int members_axis(Elaborator *e, const PosteriorDraw *p, Dim members, Node *weights) {
+  Graph *g = e->graph;
+  if (weights && (weights->axes & ~(unsigned)AXIS_DATUM)) weights = NULL;
+  if (weights) weights = build_spread(g, weights, AXIS_DATUM & ~weights->axes);
+  for (int v = 0; v < g->support_count; v++) /* the second walk of a program finds those of the first */
+    if (g->supports[v].name == p->latent->name && g->supports[v].weights == weights &&
+        g->supports[v].extent.size == members.size)
+      return v;
+  if (g->support_count == MAX_SUPPORTS) {
+    error_at(e->c, "exact", p->d->span, "more than %d latents are summed out", MAX_SUPPORTS);
+    return -1;
+  }
+  int v = graph_support(g, p->latent->name, members);
+  if (weights) graph_support_weights(g, v, weights);
+  return v;
+}
+
+Value member_probabilities(Elaborator *e, const PosteriorDraw *p, const MemberList *list) {
   bool missing;
-  Value mean = distribution_field(e, p->d, "mean", NULL, p->shape, p->d->span, &missing);
-  if (missing || mean.kind != VALUE_TENSOR || (mean.node->axes & ~(unsigned)AXIS_DATUM)) return NULL;
-  Shape line = {.rank = 1, .dims = {dim_number((double)members)}};
-  return build_spread(e->graph, build_reshape(e->graph, mean.node, &line), AXIS_DATUM);
+  Span span = p->d->span;
+  Shape line = {.rank = 1, .dims = {list->table->shape.dims[0]}}, table = list->table->shape;
+  Value v;
+  v = list->category ? distribution_field(e, p->d, "mean", NULL, p->shape, span, &missing) : value_error();
+  if (list->category && !missing && v.kind == VALUE_TENSOR)
+    return value_tensor(build_reshape(e->graph, v.node, &line), 0, span);
+  Name name = intern(e->c, arena_printf(e->c, "%ld values", list->count)); /* no name of an author's */
+  table.dims[0] = dim_name(e->c, name, (double)list->count);
+  Value all = value_tensor(named_as(e, list->table, &table), 0, span);
+  v = distribution_field(e, p->d, "log_pdf", &all, &table, span, &missing);
+  if (missing) report_no_density(e, p->d);
+  Node *log_p = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+  if (!log_p) return value_error();
+  place(e, span);
+  log_p = build_sum(e->graph, log_p, (1u << log_p->shape.rank) - 2);
+  return value_tensor(build_map1(e->graph, IR_exp, log_p), 0, span);
+}
+
+static void describe_sum(Elaborator *e, const PosteriorDraw *p, long members, bool sparse) {
+  const char *which = sparse ? ", those of probability 0 left out" : "";
+  if (e->describe)
+    note_estimator(e, p->latent->name, arena_printf(e->c, "exact sum over %ld values%s", members, which));
 }
 
 static Value add_summed(Elaborator *e, Name latent, int v, Value z, Value weight, bool whole) {
   if (z.kind != VALUE_TENSOR || weight.kind != VALUE_TENSOR) return value_error();
   e->summed = arena_grow(e->c, e->summed, e->summed_count, sizeof *e->summed);
-  e->summed[e->summed_count++] = (Summed){latent, v, weight, z.node, whole};
+  e->summed[e->summed_count++] =
+      (Summed){.latent = latent, .axis = v, .weight = weight, .members = z.node, .whole = whole};
   return z;
 }
 
@@ -99,7 +142,6 @@ bool declares_members(const Value *d) {
 
 static bool members_fit(Elaborator *e, const PosteriorDraw *p) {
   Support support;
-  Graph *g = e->graph;
   const char *family = p->d->family->name;
   if (!read_support(e, p->latent->type, &support)) return false;
   if (!support.facts.integer) { /* of a mass to a density there is no KL */
@@ -116,9 +158,7 @@ static bool members_fit(Elaborator *e, const PosteriorDraw *p) {
     help_with(x, "declare a latent for each vector, or one vector of all bits");
     return false;
   }
-  if (g->support_count < MAX_SUPPORTS) return true;
-  error_at(e->c, "exact", p->d->span, "more than %d latents are summed out", MAX_SUPPORTS);
-  return false;
+  return true;
 }
 
 /* A family that says which members there are, a line each, and their probabilities at the end of the lines. */
@@ -136,8 +176,9 @@ static Value draw_members(Elaborator *e, const PosteriorDraw *p) {
   Node *lines = build_spread(g, members.node, AXIS_DATUM);
   Node *bits = named_as(e, build_stop(g, build_slice(g, lines, 1, 0, width)), &table);
   Node *weights = build_reshape(g, build_slice(g, lines, 1, (long)width.size, dim_number(1)), &line);
-  int v = graph_support(g, p->latent->name, count);
-  graph_support_weights(g, v, weights);
+  int v = members_axis(e, p, count, weights);
+  if (v < 0) return value_error();
+  describe_sum(e, p, (long)count.size, true);
   bool few = members.node->op == IR_top_k_members && (width.size >= 30 || count.size < pow(2, width.size));
   return add_summed(e, p->latent->name, v, value_tensor(build_pick(g, bits, v), 0, p->d->span),
                     value_tensor(build_pick(g, weights, v), 0, p->d->span), !few);
@@ -145,26 +186,25 @@ static Value draw_members(Elaborator *e, const PosteriorDraw *p) {
 
 Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
   if (declares_members(p->d)) return draw_members(e, p);
-  Support support, extended;
-  long members;
-  double first;
-  if (!distribution_support(e, p->d, &support, &extended)) return value_error();
-  if (!count_members(e, p, &support, &members, &first)) return value_error();
+  MemberList list;
+  if (!latent_members(e, p, &list)) return value_error();
   Graph *g = e->graph;
-  place(e, p->d->span);
-  int v = graph_support(g, p->latent->name, dim_number((double)members));
-  Node *weights = support.special == SPECIAL_CATEGORY ? category_weights(e, p, members) : NULL;
-  if (weights) graph_support_weights(g, v, weights);
-  Value z = value_tensor(build_pick(g, member_table(e, &support, p->shape, members, first), v), 0, p->d->span);
-  Value weight;
-  if (weights) {
-    weight = value_tensor(build_pick(g, weights, v), 0, p->d->span);
+  Span span = p->d->span;
+  Value probabilities = list.category ? member_probabilities(e, p, &list) : value_error(), weight;
+  bool known = probabilities.kind == VALUE_TENSOR && !(probabilities.node->axes & ~(unsigned)AXIS_DATUM);
+  int v = members_axis(e, p, dim_number((double)list.count), known ? probabilities.node : NULL);
+  if (v < 0) return value_error();
+  place(e, span);
+  Value z = value_tensor(build_pick(g, list.table, v), 0, span);
+  if (known) {
+    weight = value_tensor(build_pick(g, g->supports[v].weights, v), 0, span);
   } else {
     bool missing;
-    weight = distribution_field(e, p->d, "log_pdf", &z, p->shape, p->d->span, &missing);
+    weight = distribution_field(e, p->d, "log_pdf", &z, p->shape, span, &missing);
     if (missing) report_no_density(e, p->d);
-    weight = apply1(e, IR_exp, sum_all(e, weight, p->d->span), p->d->span);
+    weight = apply1(e, IR_exp, sum_all(e, weight, span), span);
   }
+  describe_sum(e, p, list.count, known);
   return add_summed(e, p->latent->name, v, z, weight, true);
 }
 
@@ -176,19 +216,14 @@ Value log_density_of_member(Elaborator *e, Name latent, const Value *d, bool *kn
 
 /* The weighted sum along one support axis. What is off the support may be anything, and counts nothing; a weight that
  * is not a number makes the sum none. */
-static Value sum_members(Elaborator *e, Value value, const Summed *s) {
+Value sum_members(Elaborator *e, Value value, const Summed *s) {
+  if (s->axis < 0 || value.kind != VALUE_TENSOR || !(value.node->axes & (unsigned)AXIS_SUPPORT << s->axis))
+    return value;
   Value possible = apply2(e, IR_not_equal, s->weight, value_number(0), value.span);
   Value term = apply2(e, IR_mul, s->weight, value, value.span);
   term = apply3(e, IR_select, possible, term, value_number(0), value.span);
   if (term.kind != VALUE_TENSOR) return term;
   return value_tensor(build_sum_over(e->graph, term.node, (unsigned)AXIS_SUPPORT << s->axis), term.mapped, value.span);
-}
-
-/* Latents drawn later may have weights that depend on earlier ones. */
-Value sum_supports(Elaborator *e, Value v) {
-  for (int i = e->summed_count - 1; i >= 0 && v.kind == VALUE_TENSOR; i--)
-    if (v.node->axes & (unsigned)AXIS_SUPPORT << e->summed[i].axis) v = sum_members(e, v, &e->summed[i]);
-  return v;
 }
 
 /* What the argument is in inference: a metric sees data that are partly latent as they are. */
@@ -202,7 +237,7 @@ static const Node *in_inference(Elaborator *e, const Value *v, Span span) {
 static const Summed *summed_argument(Elaborator *e, const Expr *call, const Value *z) {
   const Node *members = in_inference(e, z, call->span);
   for (int i = 0; members && i < e->summed_count; i++)
-    if (e->summed[i].members == members) return &e->summed[i];
+    if (e->summed[i].axis >= 0 && e->summed[i].members == members) return &e->summed[i];
   if (z->kind == VALUE_ERROR) return NULL;
   Diagnostic *x =
       error_at(e->c, "support-size", call->span, "%s is of a latent that is summed out, by its name", call->name);

@@ -191,11 +191,11 @@ static const char *rule_place(Compilation *c, Span span) {
 static const char *record_text(Compilation *c, const KlRecord *r) {
   Text text = {.compilation = c};
   text_append(&text, "%s", kl_rule_name(r->rule));
-  const char *rule = r->rule == KL_RULE_CLOSED ? one_line(c, r->rule_span) : "";
+  const char *rule = r->rule == KL_RULE_CLOSED ? one_line(c, r->rule_span) : "", *pattern = strstr(rule, ") = ");
   if (r->rule == KL_RULE_CLOSED && r->how)
     text_append(&text, " term by term, by %s", r->how);
   else if (r->rule == KL_RULE_CLOSED)
-    text_append(&text, ", %.*s %s", (int)strcspn(rule, "=") - (strchr(rule, '=') != NULL), rule,
+    text_append(&text, ", %.*s %s", (int)(pattern ? pattern - rule + 1 : (long)strlen(rule)), rule,
                 rule_place(c, r->rule_span));
   if (r->along_draw) text_append(&text, ", along the draw");
   if (r->rule == KL_RULE_SUM) text_append(&text, " over %d values", r->nodes);
@@ -217,9 +217,9 @@ static const char *draws_text(const Model *m, Compilation *c) {
   for (int i = 0; i < m->items.count; i++) latents |= is_latent(m, m->items.items[i]);
   if (!latents) return "exact";
   if (all_are_points(m)) return "at one value of the latents a row";
-  const char *relaxed = has_relaxed(m) ? ", relaxed ones in training" : "";
-  return m->samples == 1 ? arena_printf(c, "one draw of the latents a row%s", relaxed)
-                         : arena_printf(c, "mean of %d draws of the latents a row%s", m->samples, relaxed);
+  const char *methods = m->estimator_count > 0 ? ", by the methods below" : "";
+  return m->samples == 1 ? arena_printf(c, "one draw of the latents a row%s", methods)
+                         : arena_printf(c, "mean of %d draws of the latents a row%s", m->samples, methods);
 }
 
 /* Not terms that stand for themselves, such as an author's own sums. */
@@ -292,7 +292,7 @@ static const char *statement_text(const Model *m, ItemKind kind, Name name) {
 
 static void print_variables(Text *out, const Model *m) {
   Compilation *c = m->compilation;
-  Rows latents = {0}, data = {0};
+  Rows latents = {0}, data = {0}, methods = {0};
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
     if (!is_latent(m, item)) continue;
@@ -305,6 +305,10 @@ static void print_variables(Text *out, const Model *m) {
             facts_text(c, &m->signature.data[i].facts), NULL);
   if (latents.count) text_append(out, "\nlatents\n");
   print_rows(out, latents.rows, latents.count, 0);
+  for (int i = 0; i < m->estimator_count; i++)
+    add_row(c, &methods, m->estimators[i].latent, m->estimators[i].text, NULL, NULL);
+  if (methods.count) text_append(out, "\nhow the gradient of an expectation is taken\n");
+  print_rows(out, methods.rows, methods.count, 0);
   if (data.count) text_append(out, "\ndata, shape of a datum\n");
   print_rows(out, data.rows, data.count, 0);
   if (m->accepted_count) text_append(out, "\nsupports accepted but not proved\n");
@@ -465,6 +469,18 @@ static void put_terms(Text *out, const Model *m, const Graph *train) {
   text_append(out, "],\n");
 }
 
+static void put_estimators(Text *out, const Model *m) {
+  text_append(out, "  \"estimators\": [");
+  for (int i = 0; i < m->estimator_count; i++) {
+    text_append(out, "%s\n    {", i ? "," : "");
+    put_field(out, "latent", m->estimators[i].latent);
+    text_append(out, ", ");
+    put_field(out, "how", m->estimators[i].text);
+    text_append(out, "}");
+  }
+  text_append(out, "],\n");
+}
+
 bool explain_json(Text *out, Model *m, long batch) {
   Graph *train = model_graph(m, PROGRAM_TRAIN);
   Plan *plan = train ? model_plan(m, PROGRAM_TRAIN) : NULL;
@@ -479,6 +495,7 @@ bool explain_json(Text *out, Model *m, long batch) {
   put_field(out, "model", m->name);
   text_append(out, ",\n  ");
   put_terms(out, m, train);
+  put_estimators(out, m);
   text_append(out, "  \"parameters\": [");
   for (int i = 0; i < s->parameter_count; i++) {
     text_append(out, "%s\n    {", i ? "," : "");

@@ -59,6 +59,11 @@ struct Model {
     const char *rules;
   } * expectations;
   int expectation_count;
+  struct Estimator { /* how the gradient of a latent's expectation is estimated: filled with the notes */
+    Name latent;
+    const char *text;
+  } * estimators;
+  int estimator_count;
   const Item **used_rules; /* of expect */
   int used_rule_count;
   Text notes; /* how each term is computed: filled by derive of the train program */
@@ -195,12 +200,14 @@ typedef struct SoftNode {
   Span span;
 } SoftNode;
 
-/* A latent that is summed out: its support axis, and the probability of each member with that axis. */
+/* A latent whose expectation is more than the value at its draw: it is summed out along a support axis, or
+ * differentiated by the score function of its draw, or both (`by sum_and_sample`). */
 typedef struct Summed {
   Name latent;
-  int axis;
-  Value weight;
+  int axis;      /* -1: none */
+  Value weight;  /* with an axis: the probability of each member */
   Node *members; /* the latent's value */
+  Node *score;   /* log probability of the draw, a variable; NULL: none */
   bool whole;    /* these are all the values it may have */
 } Summed;
 
@@ -241,8 +248,12 @@ typedef struct Elaborator {
   int number_count;
   SoftNode *soft;
   int soft_count;
-  Summed *summed;
+  Summed *summed; /* in the order of drawing */
   int summed_count;
+  Node **settled; /* expectations already taken: draws behind them ask for no more */
+  int settled_count;
+  bool scoring;   /* expectations taken now are differentiated by scores, too: those of the objective */
+  bool redrawing; /* the second draw of what is its own critic */
   Span site;      /* the author's call around shipped library text being walked: what IR nodes are said to come from */
   bool measuring; /* inside a metric: partly latent data are the data themselves (missing.c) */
   bool describe;  /* append to the model's notes how each KL is taken */
@@ -314,6 +325,7 @@ Value transpose(Elaborator *, Value, Span);
 Value average_samples(Elaborator *, Value);
 Value sum_all(Elaborator *, Value, Span);
 Value mean_over_batch(Elaborator *, Value, Span);
+Value log_mean_over_samples(Elaborator *, Value); /* functions.c: log of the mean of exp */
 
 /* ---- elaborate ----------------------------------------------------------------------------------------------- */
 
@@ -437,6 +449,8 @@ bool distribution_support(Elaborator *, const Value *d, Support *, Support *exte
 int event_rank(const Value *d);
 int family_event_rank(const Item *family);
 int noise_index(Elaborator *, const char *name, NoiseKind, const Shape *, unsigned axes);
+int state_index(Elaborator *, const char *name, const Shape *, double start);
+void update_state(Elaborator *, int index, Node *next); /* once a step */
 
 /* ---- methods.c: posterior z ~ d by METHOD --------------------------------------------------------------------- */
 
@@ -452,8 +466,34 @@ Value draw_exact(Elaborator *, const PosteriorDraw *);
 bool declares_members(const Value *d);
 /* The log density of such a posterior at the latent itself; *known: it is one. */
 Value log_density_of_member(Elaborator *, Name latent, const Value *d, bool *known);
+/* NULL unless it is summed out exactly. */
 const Summed *find_summed(const Elaborator *, Name latent);
-Value sum_supports(Elaborator *, Value);
+typedef struct MemberList { /* all values of a latent */
+  long count;
+  Node *table;   /* [count, shape] */
+  bool category; /* the one-hot vectors of one category */
+} MemberList;
+bool latent_members(Elaborator *, const PosteriorDraw *, MemberList *);
+Value member_probabilities(Elaborator *, const PosteriorDraw *, const MemberList *); /* [count] */
+/* An axis of so many members; weights [members], or NULL. -1 after reporting. */
+int members_axis(Elaborator *, const PosteriorDraw *, Dim members, Node *weights);
+/* The weighted sum along the latent's axis, if the value has it. */
+Value sum_members(Elaborator *, Value, const Summed *);
+
+/* derive.c: a value of each row, times what the row counts for under `balance`. */
+Value balanced(Elaborator *, Value, Span);
+/* The objective's value in an elaborator's walk, which reports and outputs nothing; NULL after an error. */
+Node *objective_value(Elaborator *);
+
+/* score.c */
+Value draw_score_function(Elaborator *, const PosteriorDraw *);
+Value draw_sum_and_sample(Elaborator *, const PosteriorDraw *);
+/* The expectation over latents that are more than a draw; over samples, the caller's mean. */
+Value expect_latents(Elaborator *, Value);
+void settle(Elaborator *, Node *); /* an expectation that has been taken */
+/* The objective with what trains baselines and takes them off: of the same value. */
+Node *add_baselines(Elaborator *, Node *objective);
+
 /* What stands behind the `~` of a statement: of `sparsemax(scores)` and its like, the categorical distribution of these
  * probabilities. */
 const Expr *posterior_expression(Elaborator *, const Item *statement);
@@ -462,9 +502,14 @@ Value posterior_draw(Elaborator *, const Item *posterior, const Item *latent, co
                      unsigned axes, Span);
 /* A discrete posterior and one with atoms say how they are differentiated. */
 bool check_method(Elaborator *, const Item *posterior, const Value *d);
+/* For explain: how the gradient of an expectation is taken. */
+void note_estimator(Elaborator *, Name latent, const char *text);
 bool is_relaxed(const Model *, Name latent);
-bool is_exact(const Model *, Name latent);
-bool has_relaxed(const Model *); /* some latent is */
+bool is_point_where_known(const Model *,
+                          Name latent);         /* partly latent: its posterior is taken together with what is known */
+bool is_summed_out(const Model *, Name latent); /* exactly, or `by sum_and_sample` */
+bool has_relaxed(const Model *);                /* some latent is */
+bool node_depends_on(const Node *, const Node *on, bool *seen); /* seen: by id */
 /* The objective may not depend on index() of a relaxed draw. */
 bool check_soft_indices(Elaborator *, const Node *objective);
 

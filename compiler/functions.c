@@ -152,6 +152,8 @@ static Value reduce(Elaborator *e, const char *name, Value v, Over over) {
                 v.span); /* logmeanexp */
 }
 
+Value log_mean_over_samples(Elaborator *e, Value v) { return reduce(e, "logmeanexp", v, (Over){.axes = AXIS_SAMPLE}); }
+
 static Value call_reduction(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
   Over over;
@@ -451,13 +453,18 @@ static Value call_log_pdf(Elaborator *e, const Expr *call, Value *a, int count) 
   return v;
 }
 
-static int state_index(Elaborator *e, const char *name, const Shape *shape, double start) {
+int state_index(Elaborator *e, const char *name, const Shape *shape, double start) {
   Signature *s = e->graph->signature;
   for (int i = 0; i < s->state_count; i++)
     if (strcmp(s->states[i].name, name) == 0) return i;
   s->states = arena_grow(e->c, s->states, s->state_count, sizeof *s->states);
   s->states[s->state_count] = (State){.name = intern(e->c, name), .shape = *shape, .start = start};
   return s->state_count++;
+}
+
+void update_state(Elaborator *e, int index, Node *next) {
+  e->updates = arena_grow(e->c, e->updates, e->update_count, sizeof *e->updates);
+  e->updates[e->update_count++] = (StateUpdate){.index = index, .next = build_stop(e->graph, next)};
 }
 
 static double number_option(Elaborator *e, const Expr *call, const char *name, double initial) {
@@ -495,8 +502,7 @@ static Value call_running_mean(Elaborator *e, const Expr *call, Value *a, int co
   Value state = value_tensor(build_state(e->graph, index), v.mapped, call->span);
   Value next = apply2(e, IR_add, apply2(e, IR_mul, value_number(decay), state, call->span),
                       apply2(e, IR_mul, value_number(1 - decay), v, call->span), call->span);
-  e->updates = arena_grow(e->c, e->updates, e->update_count, sizeof *e->updates);
-  e->updates[e->update_count++] = (StateUpdate){.index = index, .next = build_stop(e->graph, next.node)};
+  update_state(e, index, next.node);
   return state;
 }
 
@@ -539,9 +545,10 @@ static const BuiltinRow general_functions[] = {
     {0},
 };
 
-static const BuiltinRow *const builtin_tables[] = {
-    general_functions,    category_functions, selection_functions, image_functions,          start_functions,
-    projection_functions, subset_functions,   support_functions,   sparse_support_functions, missing_functions};
+static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions,
+                                                   image_functions,   start_functions,    projection_functions,
+                                                   subset_functions,  support_functions,  sparse_support_functions,
+                                                   missing_functions, proximal_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
@@ -553,10 +560,7 @@ static const BuiltinRow *find_builtin(const char *name) {
 
 /* Words of LANGUAGE.md whose meaning is not built yet: refused by name. */
 static const char *const unbuilt_functions[] = {
-    "argmin",
     "log_marginal",
-    "iwae",
-    "prox",
 };
 
 static bool has_word(const char *words, const char *word) {
@@ -590,7 +594,7 @@ static Value run_builtin(Elaborator *e, const BuiltinRow *row, const Expr *call)
     if (row->evaluated) {
       Value v = elaborate(e, call->arguments[i].value);
       bool wants_list = row->function == call_reshape && count == 1;
-      bool wants_distribution = row->function == call_log_pdf && count == 0;
+      bool wants_distribution = (row->function == call_log_pdf || row->function == call_prox) && count == 0;
       if (v.kind == VALUE_ERROR) return v;
       if (!wants_list && !wants_distribution && !value_is_numeric(&v)) {
         value_node(e, &v);

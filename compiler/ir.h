@@ -125,6 +125,7 @@ typedef struct DataInput {
   bool missing_ok;
   long categories; /* 0, or the length of the one-hot vectors that its labels become */
   long most;       /* 0, or how many ones a line may hold: subset(most) */
+  long gathered;   /* 0, or how many rows of the file, drawn afresh each time, a datum has: along the first dim */
 } DataInput;
 
 typedef enum NoiseKind { NOISE_UNIFORM, NOISE_NORMAL } NoiseKind;
@@ -222,6 +223,7 @@ typedef struct SupportAxis {
   Name name;     /* of the latent */
   Dim extent;    /* members, on and off the support */
   Node *weights; /* [extent] with axes {datum}; NULL: every member is on the support of every datum */
+  bool sparse;   /* most of the weights are expected to be 0 */
 } SupportAxis;
 
 struct Graph {

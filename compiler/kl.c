@@ -16,7 +16,7 @@ static bool is_noise_of(Elaborator *e, const Node *node, Name latent) {
   return strncmp(name, latent, n) == 0 && name[n] == '.';
 }
 
-static bool search_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
+bool search_noise_of(Elaborator *e, const Node *node, Name latent, bool *seen) {
   if (seen[node->id]) return false;
   seen[node->id] = true;
   if (is_noise_of(e, node, latent)) return true;

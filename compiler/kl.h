@@ -30,6 +30,8 @@ bool kl_by_quadrature(Elaborator *, KlPair *, Value *result);
 bool kl_by_expectations(Elaborator *, KlPair *, Value *result);
 /* Does the value depend on the draw of this latent? */
 bool depends_on_draw(Elaborator *, const Node *, Name latent);
+/* The same, nodes seen (by id) apart. */
+bool search_noise_of(Elaborator *, const Node *, Name latent, bool *seen);
 
 /* The variable's shape with one more dim of constants: in front where the last dim is long enough to be run along. */
 typedef struct NodeDim {

@@ -7,7 +7,7 @@
 
 typedef struct Method {
   const char *name;
-  Value (*draw)(Elaborator *, const PosteriorDraw *); /* NULL: not built */
+  Value (*draw)(Elaborator *, const PosteriorDraw *);
 } Method;
 
 static Value draw_relaxed(Elaborator *, const PosteriorDraw *);
@@ -15,8 +15,8 @@ static Value draw_relaxed(Elaborator *, const PosteriorDraw *);
 static const Method methods[] = {
     {"relaxed", draw_relaxed},
     {"exact", draw_exact},
-    {"score_function", NULL},
-    {"sum_and_sample", NULL},
+    {"score_function", draw_score_function},
+    {"sum_and_sample", draw_sum_and_sample},
 };
 enum { METHOD_COUNT = sizeof methods / sizeof *methods };
 
@@ -69,7 +69,13 @@ static bool is_by(const Model *m, Name latent, const char *name) {
 
 bool is_relaxed(const Model *m, Name latent) { return is_by(m, latent, "relaxed"); }
 
-bool is_exact(const Model *m, Name latent) { return is_by(m, latent, "exact"); }
+bool is_summed_out(const Model *m, Name latent) {
+  return is_by(m, latent, "exact") || is_by(m, latent, "sum_and_sample");
+}
+
+bool is_point_where_known(const Model *m, Name latent) {
+  return is_summed_out(m, latent) || is_by(m, latent, "score_function");
+}
 
 bool has_relaxed(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
@@ -93,6 +99,12 @@ static bool is_discrete(Elaborator *e, const Value *d) {
          (support.facts.integer || support.special == SPECIAL_CATEGORY);
 }
 
+/* A draw jumps from one component to another. */
+static bool is_mixed(const Value *d) {
+  while (d->combinator == COMBINE_JOINT) d = &d->elements[0];
+  return d->combinator == COMBINE_MIXTURE;
+}
+
 static const char *option_example(Elaborator *e, const Field *field) {
   if (field->extra.count == 0) return "relaxed";
   const Formal *option = &field->extra.items[0];
@@ -101,22 +113,18 @@ static const char *option_example(Elaborator *e, const Field *field) {
 
 static void suggest_method(Elaborator *e, Diagnostic *x, const Item *posterior, const Value *d) {
   const Field *field = d->combinator == COMBINE_NONE ? next_relaxed(d->family, NULL) : NULL;
-  if (field)
-    help_with(x, "write `posterior %s ~ %s by %s;`", posterior->name, span_text(e->c, posterior->expr->span),
-              option_example(e, field));
+  bool drawn = has_density(d) && (is_mixed(d) || distribution_find_field(d->family, "sample"));
+  const char *method = field ? option_example(e, field) : drawn ? "score_function(baseline = running_mean)" : NULL;
+  if (method)
+    help_with(x, "write `posterior %s ~ %s by %s;`", posterior->name, span_text(e->c, posterior->expr->span), method);
   else
-    help_with(x, "%s declares no `relaxed`, so it cannot be said of it either: take another posterior",
+    help_with(x,
+              "%s has no sampler and declares no `relaxed`, so it cannot be said of it either: take another posterior",
               distribution_name(d));
 }
 
 static bool check_named(Elaborator *e, const Expr *by) {
-  const Method *method = find_method(by);
-  if (method && method->draw) return true;
-  if (method) {
-    Diagnostic *x = error_at(e->c, "not-supported", by->span, "a posterior `by %s` is not supported yet", method->name);
-    help_with(x, "`by exact` and `by relaxed(...)` are");
-    return false;
-  }
+  if (find_method(by)) return true;
   Diagnostic *x =
       error_at(e->c, "method", by->span, "`%s` is no way to take a posterior's expectation", span_text(e->c, by->span));
   Suggestion near = {.name = by->name};
@@ -131,11 +139,14 @@ static bool check_named(Elaborator *e, const Expr *by) {
 bool check_method(Elaborator *e, const Item *posterior, const Value *d) {
   if (posterior->by) return check_named(e, posterior->by);
   if (is_support_map(posterior) || lists_members(e->model, posterior)) return true;
-  bool discrete = is_discrete(e, d);
-  if (!discrete && !has_atoms(d)) return true;
-  Diagnostic *x = error_at(e->c, "method", posterior->span,
-                           "the posterior of `%s` %s, and does not say by what its draws are differentiated",
-                           posterior->name, discrete ? "is discrete" : "has atoms");
+  bool discrete = is_discrete(e, d), mixed = is_mixed(d);
+  if (!discrete && !mixed && !has_atoms(d)) return true;
+  Diagnostic *x =
+      error_at(e->c, "method", posterior->span,
+               "the posterior of `%s` %s, and does not say by what its draws are differentiated", posterior->name,
+               discrete ? "is discrete"
+               : mixed  ? "is a mixture"
+                        : "has atoms");
   suggest_method(e, x, posterior, d);
   return false;
 }
@@ -248,6 +259,10 @@ static Value draw_relaxed(Elaborator *e, const PosteriorDraw *p) {
   memcpy(noise, values, sizeof *noise * (size_t)noises);
   if (!e->relaxing) return distribution_transform(e, p->d, noise, p->shape, span);
   Value z = distribution_field_at(e, p->d, field, values, p->shape, span);
+  if (e->describe)
+    note_estimator(e, p->latent->name,
+                   through ? "hard draws, with the derivative of relaxed ones"
+                           : "relaxed draws in training, hard ones everywhere else");
   if (through) z = straight_through(e, distribution_transform(e, p->d, noise, p->shape, span), z, span);
   if (z.kind != VALUE_TENSOR) return value_error();
   e->soft = arena_grow(e->c, e->soft, e->soft_count, sizeof *e->soft);
@@ -255,18 +270,18 @@ static Value draw_relaxed(Elaborator *e, const PosteriorDraw *p) {
   return z;
 }
 
-static bool depends_on(const Node *node, const Node *on, bool *seen) {
+bool node_depends_on(const Node *node, const Node *on, bool *seen) {
   if (node == on) return true;
   if (seen[node->id]) return false;
   seen[node->id] = true;
   for (int i = 0; i < node->operand_count; i++)
-    if (depends_on(node->operands[i], on, seen)) return true;
+    if (node_depends_on(node->operands[i], on, seen)) return true;
   return false;
 }
 
 bool check_soft_indices(Elaborator *e, const Node *objective) {
   for (int i = 0; i < e->soft_count; i++) {
-    if (!e->soft[i].is_index || !depends_on(objective, e->soft[i].node, arena_array(e->c, bool, e->graph->count)))
+    if (!e->soft[i].is_index || !node_depends_on(objective, e->soft[i].node, arena_array(e->c, bool, e->graph->count)))
       continue;
     Diagnostic *x = error_at(e->c, "relaxed-index", e->soft[i].span,
                              "the objective depends on the index of `%s`, which is relaxed in training: no gradient "
@@ -277,6 +292,16 @@ bool check_soft_indices(Elaborator *e, const Node *objective) {
     return false;
   }
   return true;
+}
+
+/* ---- for explain ---------------------------------------------------------------------------------------------------
+ */
+
+void note_estimator(Elaborator *e, Name latent, const char *text) {
+  Model *m = e->model;
+  m->estimators = arena_grow(e->c, m->estimators, m->estimator_count, sizeof *m->estimators);
+  m->estimators[m->estimator_count++] = (struct Estimator){latent, text};
+  text_append(&m->notes, "%s: %s\n", latent, text);
 }
 
 /* ---- the seam ------------------------------------------------------------------------------------------------------

@@ -15,10 +15,11 @@ typedef enum Word {
   WORD_LOG_WEIGHT,
   WORD_ELBO,
   WORD_ENTROPY_ELBO,
+  WORD_IWAE,
   WORD_EXPECT
 } Word;
 static const char *const word_names[] = {"log_lik",   "kl",         "kl_each", "entropy",      "log_prior", "log_post",
-                                         "log_joint", "log_weight", "elbo",    "entropy_elbo", "expect"};
+                                         "log_joint", "log_weight", "elbo",    "entropy_elbo", "iwae",      "expect"};
 enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
 
 static int find_word(Name name) {
@@ -165,12 +166,13 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape)) return value_error();
   if (!latent_type_built(e, latent, &support)) return value_error();
   Value d = statement_of(e, ITEM_POSTERIOR, latent->name, span);
-  bool partly = latent->kind == ITEM_DATA, summed = is_exact(e->model, latent->name);
+  bool partly = latent->kind == ITEM_DATA, known = is_point_where_known(e->model, latent->name);
   if (partly && d.kind == VALUE_TENSOR) return known_where_observed(e, latent, &d, d, span);
   if (d.kind != VALUE_DISTRIBUTION) return d;
-  if (partly && summed && !posterior_where_missing(e, latent, &d, &d)) {
-    error_at(e->c, "not-supported", d.span, "`%s` is not always missing, and summing %s out is then not supported yet",
-             latent->name, distribution_name(&d));
+  if (partly && known && !posterior_where_missing(e, latent, &d, &d)) {
+    const char *what = is_summed_out(e->model, latent->name) ? "summing %s out" : "the score of %s";
+    error_at(e->c, "not-supported", d.span, "`%s` is not always missing, and %s is then not supported yet",
+             latent->name, arena_printf(e->c, what, distribution_name(&d)));
     return value_error();
   }
   unsigned axes = (latent->kind != ITEM_PARAM ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
@@ -181,7 +183,7 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   Support number = support;
   bool held = hold_as_vector(e, &d, &support, &shape);
   Value z = posterior_draw(e, model_find(e->model, ITEM_POSTERIOR, latent->name), latent, &d, &shape, axes, d.span);
-  if (partly && !summed && z.kind == VALUE_TENSOR) z = known_where_observed(e, latent, &d, z, span);
+  if (partly && !known && z.kind == VALUE_TENSOR) z = known_where_observed(e, latent, &d, z, span);
   if (!held) return z;
   z = number_of_vector(e, z, &number, span);
   for (int i = 0; i < e->number_count; i++)
@@ -402,7 +404,7 @@ static Value log_weight(Elaborator *e, Span span) {
       error_at(e->c, "point-posterior", span, "log_weight: the posterior of `%s` is a point", item->name);
       return value_error();
     }
-    if (latent && is_exact(e->model, item->name)) {
+    if (latent && is_summed_out(e->model, item->name)) {
       Diagnostic *d =
           error_at(e->c, "exact-weight", span, "log_weight: `%s` is summed out, and has no draws to weigh", item->name);
       help_with(d, "its exact expectation is in `elbo`");
@@ -423,6 +425,19 @@ static Value log_weight(Elaborator *e, Span span) {
   }
   Value joint = apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span);
   return apply2(e, IR_sub, joint, sum_densities(e, ITEM_POSTERIOR, span), span);
+}
+
+/* The log of the samples' mean weight (Burda et al. 2016); count_samples has read how many. */
+static Value importance_weighted(Elaborator *e, const Expr *call, Span span) {
+  for (int i = 0; call && i < call->argument_count; i++) {
+    const Argument *a = &call->arguments[i];
+    if (a->name && strcmp(a->name, "samples") == 0) continue;
+    Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "iwae has no option `%s`",
+                             a->name ? a->name : span_text(e->c, a->value->span));
+    help_with(d, "its option is samples");
+    return value_error();
+  }
+  return log_mean_over_samples(e, log_weight(e, span));
 }
 
 /* closed or monte_carlo */
@@ -535,6 +550,7 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
   }
   if (word == WORD_ENTROPY_ELBO) return entropy_terms(e, call, span, &terms) ? total(e, &terms, span) : value_error();
   if (word == WORD_LOG_WEIGHT) return log_weight(e, span);
+  if (word == WORD_IWAE) return importance_weighted(e, call, span);
   if (word == WORD_LOG_JOINT)
     return average_samples(
         e, apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span));

@@ -309,16 +309,6 @@ static void refuse(Compilation *c, Span span, const char *what, const char *inst
   if (instead) help_with(d, "%s", instead);
 }
 
-static void refuse_type(Compilation *c, const TypeExpr *type) {
-  static const char *const words[][2] = {
-      {"gathered", NULL},
-  };
-  for (int i = 0; type && i < type->attribute_count; i++)
-    for (size_t k = 0; k < sizeof words / sizeof *words; k++)
-      if (strcmp(type->attributes[i].name, words[k][0]) == 0)
-        refuse(c, type->attributes[i].span, arena_printf(c, "the attribute `%s`", words[k][0]), words[k][1]);
-}
-
 static void refuse_block(Compilation *c, const Block *block) {
   for (int i = 0; i < block->count; i++) {
     const Stmt *s = block->items[i];
@@ -327,7 +317,6 @@ static void refuse_block(Compilation *c, const Block *block) {
     if (s->kind == STMT_PARAM && type_attribute(s->type, "solved"))
       refuse(c, type_attribute(s->type, "solved")->span, "a solved param inside a block",
              "declare it among the statements of the model");
-    if (s->kind == STMT_PARAM) refuse_type(c, s->type);
   }
 }
 
@@ -335,7 +324,6 @@ static void refuse_unbuilt(Model *m) {
   Compilation *c = m->compilation;
   for (int i = 0; i < m->items.count; i++) {
     const Item *item = m->items.items[i];
-    if (item->type) refuse_type(c, item->type);
     refuse_block(c, &item->block);
   }
   for (int i = 0; i < m->library.count; i++) refuse_block(c, &m->library.items[i]->block);

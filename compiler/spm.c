@@ -189,7 +189,7 @@ static int rows_open(const spm_session *s, const float *const *data, long count,
   if (count < 1) return spm_fail(e, "%s: there are no rows", s->model->name);
   for (int d = 0; d < n; d++) {
     const struct spm_tensor *t = &s->model->data[d];
-    const long size = t->categories > 0 ? t->size / t->categories : t->size; /* labels */
+    const long size = spm_file_row(t);
     if (!data || !data[d]) return spm_fail(e, "%s: no data for %s", s->model->name, t->name);
     r->tables[d] = (struct spm_table){.path = (char *)t->name, .format = "memory", .element = SPM_F32, .rank = 2};
     r->tables[d].shape[0] = r->tables[d].rows = count;

@@ -308,10 +308,14 @@ Value transpose(Elaborator *e, Value v, Span span) {
 }
 
 Value average_samples(Elaborator *e, Value v) {
-  v = sum_supports(e, v);
-  if (v.kind != VALUE_TENSOR || !(v.node->axes & AXIS_SAMPLE)) return v;
-  Value sum = value_tensor(build_sum_over(e->graph, v.node, AXIS_SAMPLE), v.mapped, v.span);
-  return apply2(e, IR_div, sum, value_number(e->graph->samples), v.span);
+  const Node *taken = v.node;
+  v = expect_latents(e, v);
+  if (v.kind == VALUE_TENSOR && v.node->axes & AXIS_SAMPLE) {
+    Value sum = value_tensor(build_sum_over(e->graph, v.node, AXIS_SAMPLE), v.mapped, v.span);
+    v = apply2(e, IR_div, sum, value_number(e->graph->samples), v.span);
+  }
+  if (v.kind == VALUE_TENSOR && v.node != taken) settle(e, v.node);
+  return v;
 }
 
 Value sum_all(Elaborator *e, Value v, Span span) {

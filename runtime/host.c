@@ -1,6 +1,7 @@
 /* A descriptor -> memory of the right sizes, and programs run in it. See host.h. */
 #include "host.h"
 #include "pool.h"
+#include "rng.h"
 #include "solved.h"
 
 #include <errno.h>
@@ -12,7 +13,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 15, STAGGER = 5 * 1024 };
+enum {
+  ALIGNMENT = 64,
+  GATHER_ROWS = 64,
+  HUGE_PAGE = 2 << 20,
+  HOST_BLOCKS = 15,
+  STAGGER = 5 * 1024,
+  GATHERED_MOST = 4096
+};
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
@@ -238,9 +246,36 @@ struct gather_context {
   struct spm_host *host;
   const struct spm_rows *rows;
   const long *order;
-  long first, count;
+  long first, count, position; /* position: of the first in the set, or in the epoch */
   int failed[SPM_MAX_THREADS];
 };
+
+long spm_file_row(const struct spm_tensor *data) {
+  return data->size / (data->categories ? data->categories : 1) / (data->gathered ? data->gathered : 1);
+}
+
+/* Gathered data: distinct rows of the set, each list of them equally likely, by where and when they are drawn alone. */
+static void draw_rows(const struct gather_context *c, const struct spm_tensor *data, long position, long *drawn) {
+  struct spm_random random;
+  spm_random_start(&random, c->host->seed, 1ull << 63 | (uint64_t)c->host->draw << 31 | (uint64_t)position);
+  for (long n = 0; n < data->gathered;) {
+    long row = (long)spm_random_below(&random, (uint64_t)c->rows->count), other = 0;
+    row = c->rows->chosen ? c->rows->chosen[row] : c->rows->first + row;
+    while (other < n && drawn[other] != row) other++;
+    if (other == n) drawn[n++] = row;
+  }
+}
+
+static int gather_drawn(const struct gather_context *c, int d, long from, long count, real *out) {
+  const struct spm_tensor *data = &c->host->model->data[d];
+  long drawn[GATHERED_MOST], row = spm_file_row(data);
+  int status = 0;
+  for (long i = 0; i < count && status == 0; i++, out += data->gathered * row) {
+    draw_rows(c, data, c->position + from + i, drawn);
+    status = spm_table_rows_f(c->rows->tables[d], drawn, 0, data->gathered, spm_reading_of(data), out);
+  }
+  return status;
+}
 
 static void gather_unit(void *context, long unit, int thread) {
   struct gather_context *c = context;
@@ -253,8 +288,11 @@ static void gather_unit(void *context, long unit, int thread) {
       continue;
     }
     long labels = data->categories ? count * data->size / data->categories : 0;
-    if (spm_table_rows_f(c->rows->tables[d], c->order ? c->order + from : NULL, c->first + from, count,
-                         spm_reading_of(data), out + labels * (data->categories - (labels > 0))) != 0)
+    real *read = out + labels * (data->categories - (labels > 0));
+    int status = data->gathered ? gather_drawn(c, d, from, count, read)
+                                : spm_table_rows_f(c->rows->tables[d], c->order ? c->order + from : NULL,
+                                                   c->first + from, count, spm_reading_of(data), read);
+    if (status != 0)
       c->failed[thread] = 1;
     else if (labels > 0)
       spread_labels(out, labels, data->categories);
@@ -263,9 +301,13 @@ static void gather_unit(void *context, long unit, int thread) {
 
 static int gather_data(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,
                        struct spm_error *error) {
+  for (int d = 0; d < host->model->data_count; d++)
+    if (host->model->data[d].gathered > rows->count)
+      return spm_fail(error, "%s: each datum has %ld distinct rows of %s, and there are %ld to draw from",
+                      host->model->name, host->model->data[d].gathered, host->model->data[d].name, rows->count);
   if (!order && rows->chosen) order = rows->chosen + first;
   struct gather_context context = {
-      .host = host, .rows = rows, .order = order, .first = rows->first + first, .count = count};
+      .host = host, .rows = rows, .order = order, .first = rows->first + first, .count = count, .position = first};
   long units = (count + GATHER_ROWS - 1) / GATHER_ROWS;
   if (host->threads > 1 && units > 1)
     pool_run(host->pool, units, gather_unit, &context);

@@ -19,6 +19,7 @@ struct spm_host {
   unsigned long long seed;
   long total_rows;  /* of the training data: what global terms are divided by */
   real weights[2];  /* of rows of a training batch, less 1: settings of programs */
+  unsigned draw;    /* what gathered data are drawn by, besides the row: 0 in evaluation, 1 + the step in training */
   long epoch, step; /* what the loaded model was trained for: schedules of an evaluation see it */
   real *parameters, *state, *state_next;
   real *gradient, *first, *second; /* only with gradients; laid out like the parameters */
@@ -94,6 +95,8 @@ int spm_host_begin_rows(struct spm_host *host, long first, long count, unsigned 
 /* A run of the program on the gathered batch. */
 struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *program, long rows);
 
+/* Entries in a row of the file: a label becomes a vector when it is read, and gathered data have several rows. */
+long spm_file_row(const struct spm_tensor *data);
 /* How a table's numbers become this declaration's: a sum of enum spm_reading. */
 unsigned spm_reading_of(const struct spm_tensor *data);
 

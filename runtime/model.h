@@ -140,6 +140,7 @@ struct spm_tensor { /* a parameter, a state, a row state or a data declaration *
   double low, high;                  /* data: declared bounds; state: low is the start value */
   int integer, unit, missing_ok;     /* data; unit: a file of bytes is read as byte / 255 */
   long categories; /* data: 0, or files hold labels 0 .. categories - 1, each read as a one-hot vector (the last dim) */
+  long gathered;   /* data: 0, or each datum has so many distinct rows of the file, drawn afresh (the first dim) */
 };
 
 struct spm_fit { /* inner iterations of L-BFGS */

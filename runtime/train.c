@@ -169,9 +169,12 @@ static int fit_batch(struct training *t, const long *order, long first, long row
 
 static int run_step(struct training *t, struct spm_error *error) {
   struct spm_host *host = t->host;
-  const struct spm_rows *data = &t->options->data;
+  const struct spm_rows *data = &t->taken;
   long first = t->state->batch * t->batch, left = t->rows->epoch_rows - first, rows = left < t->batch ? left : t->batch;
-  if (spm_host_gather(host, data, t->order ? t->order + first : NULL, first, rows, error) != 0) return -1;
+  host->draw = noise_step(t->state) + 1;
+  int status = spm_host_gather(host, data, t->order ? t->order + first : NULL, first, rows, error);
+  host->draw = 0;
+  if (status != 0) return -1;
   host->epoch = t->state->epoch;
   host->step = t->state->step;
   const long *order = t->order ? t->order + first : NULL;

@@ -49,14 +49,16 @@ done
 
 # Every shipped spec, on rows of the length and kind that it wants. Those of subsets write a round of code for each
 # member that there may be: fewer here. L-BFGS makes of each rounding a larger one with every iteration, in double as in
-# single precision: one iteration a step here.
+# single precision: one iteration a step here. And two models of latents that are summed out.
 mkdir shipped
 for spec in "$here"/specs/*.spm "$here"/specs/*/*.spm; do
   sed 's/lbfgs(steps = [0-9]*/lbfgs(steps = 1/; s/map(steps = [0-9]*, optimizer = lbfgs/map(steps = 1, optimizer = lbfgs/' "$spec" >shipped/"$(basename "$spec")"
 done
-./make_numbers rows-784.npy 192 784
-./make_numbers bits-784.npy 192 784 bits
-./make_numbers bits-12.npy 192 12 bits
+cp "$here/tests/emit/summed.spm" shipped/
+sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tests/emit/summed.spm" >shipped/summed_vectors.spm
+./make_numbers rows-784.npy 160 784
+./make_numbers bits-784.npy 160 784 bits
+./make_numbers bits-12.npy 160 12 bits
 for spec in shipped/*.spm; do
   name=$(basename "$spec" .spm)
   case $name in semi_supervised_*) echo "skip $name: named stages are not emitted as a trainer"; continue ;; esac
@@ -67,21 +69,22 @@ for spec in shipped/*.spm; do
   sdlgm*) inputs='--data x=bits-784.npy' values='L=4 K=20 H=32' ;;
   esac
   "$spmc" emit "$spec" ${inputs:---data x=rows-784.npy} $values --main -o "$name.c" >out 2>&1 || "$spmc" emit "$spec" --main -o "$name.c" >out 2>&1
-  check "$name with gcc" gcc $strict -O1 -DSPM_NO_BLAS "$name.c" -o model -lm
+  grep -q 'is not emitted yet' out && { echo "skip $name: $(sed -n 's/.*error.not-supported.: //p' out)"; continue; }
+  check "$name with gcc" gcc $strict -O0 "$name.c" -o model -lopenblas -lm
   data=$(./model --help | sed -n 's/^Data: \([a-z_]*\).*/\1/p')
   length=$(./model --data $data=rows-784.npy --steps 1 2>&1 | sed -n 's/.* wants \([0-9]*\)$/\1/p')
   rows=rows-${length:-784}.npy
   [ -n "$inputs" ] || inputs="--data $data=$rows"
-  [ -e $rows ] || ./make_numbers $rows 192 $length
+  [ -e $rows ] || ./make_numbers $rows 160 $length
   inputs="$inputs $(echo "$inputs" | sed 's/--data/--valid/g')"
-  ./model $inputs --batch 192 --epochs 3 --seed 5 >emitted.txt 2>&1
-  check "$name is trained" "$spmc" train "$spec" $inputs --batch 192 --epochs 3 --seed 5 --threads 1 -q --force --out run $values
+  ./model $inputs --batch 160 --epochs 3 --seed 5 >emitted.txt 2>&1
+  check "$name is trained" "$spmc" train "$spec" $inputs --batch 160 --epochs 3 --seed 5 --threads 1 -q --force --out run $values
   same_numbers "$name follows spmc train for 3 steps" 1e-5 emitted.txt run/metrics.csv
   same_numbers "$name is evaluated as spmc train does" 1e-5 emitted.txt run/metrics.csv valid
   case $name in abp_*|entropy_bars|entropy_patches|sparse_generator_persistent)
-    ./model $inputs --batch 192 --epochs 2 --seed 5 --save rows-half >/dev/null
-    ./model $inputs --batch 192 --epochs 3 --seed 5 --save rows-whole >/dev/null
-    ./model $inputs --batch 192 --epochs 3 --resume rows-half --save rows-resumed >/dev/null
+    ./model $inputs --batch 160 --epochs 2 --seed 5 --save rows-half >/dev/null
+    ./model $inputs --batch 160 --epochs 3 --seed 5 --save rows-whole >/dev/null
+    ./model $inputs --batch 160 --epochs 3 --resume rows-half --save rows-resumed >/dev/null
     check "$name resumed ends in the same bytes" cmp rows-whole rows-resumed ;;
   esac
 done

@@ -144,3 +144,43 @@ chosen none.spm "train { rows = sum(x) < 0; }"
 expect 'no row is taken' 1 'takes none of the 2000 training rows' "$spmc" train none.spm $both --out none
 chosen whole.spm "train first { balance = sum(x) >= 0; } train second { batch = 10; }"
 expect 'nothing to balance' 1 '.balance. of first has nothing to balance: it is true on each' "$spmc" train whole.spm $both --out nothing
+
+# Gathered data: each datum has distinct rows of the file, the same ones wherever it is asked for.
+cat >draws.spm <<END
+model draws;
+data   V : real[3] gathered;
+latent z : real[3];
+posterior z = V;
+metric total = sum(V);
+metric low = -sum(V < 30);
+param centre : real[3] init 0;
+minimize sum((z - centre)^2);
+train { valid = 10;  batch = 8;  epochs = 4; }
+END
+# 40 rows, of one number each, 0 to 39: as unsigned bytes in an IDX file.
+{ printf '\000\000\010\001\000\000\000\050'; i=0; while [ $i -lt 40 ]; do printf "\\$(printf %o $i)"; i=$((i + 1)); done; } >numbers.idx
+expect 'gathered data' 0 'validation rows = 10' "$spmc" train draws.spm --data V=numbers.idx --seed 3 --threads 1 --plain --out draws
+"$spmc" train draws.spm --data V=numbers.idx --seed 3 --threads 3 --out draws3 >/dev/null
+check 'gathered, one and three threads: the same bytes' cmp draws/model.safetensors draws3/model.safetensors
+"$spmc" encode draws --data V=numbers.idx --out codes >/dev/null && "$spmc" encode draws3 --data V=numbers.idx --out codes3 >/dev/null
+check 'the same games at every evaluation' cmp codes/z.npy codes3/z.npy
+od -A n -v -t f4 -w12 -j 128 codes/z.npy >games
+check 'distinct rows of the file' awk '{ if ($1 == $2 || $1 == $3 || $2 == $3 || $1 < 0 || $1 > 39) bad = 1; sum += $1 + $2 + $3 } END { exit !(NR == 40 && !bad && sum / 120 > 16 && sum / 120 < 23) }' games
+check 'each game is another' test "$(sort -u games | wc -l)" -gt 35
+check 'training draws afresh in each epoch' test "$(column draws total | sort -u | wc -l)" = 4
+check 'from the rows that are trained on' test "$(column draws low | sort -u)" = -3
+check 'validation from the rows held back, the same each time' test "$(column draws valid.low | sort -u | tr -d -)" = 0 -a "$(column draws valid.total | sort -u | wc -l)" = 1
+sed -i 's/real\[3\]/real[50]/' draws.spm
+expect 'too few rows to draw from' 1 'each datum has 50 distinct rows of V, and there are 30 to draw from' "$spmc" train draws.spm --data V=numbers.idx --out few
+
+# V[y]: what a category names.
+cat >picked.spm <<END
+model picked;
+data  y : category(2);
+param table : real[2, 3] init normal(0, 1);
+let   row = table[y];
+metric same = sum(abs(row - (index(y) == 1 ? table[1] : table[0])));
+minimize sum((row - 1)^2);
+train { epochs = 1; }
+END
+expect 'what a category names' 0 'same *0$' "$spmc" train picked.spm --data y=labels.idx --test y=labels.idx --out picked

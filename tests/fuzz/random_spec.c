@@ -240,6 +240,8 @@ static Declared put_enumerated(Generator *g, int number) {
       {"category(%s)", "entmax($R, alpha = 1.5)", "categorical(prob = 1 / $#0)"},
       {"category(%s)", "softmax($R)", "categorical(logits = $R)"},
       {"category(%s)", "categorical(logits = $R) by exact", "categorical(prob = 1 / $#0)"},
+      {"binary[%s]", "top_k_sparsemax(2 * $R, k = 3)", "bernoulli(prob = 0.4)"},
+      {"binary[%s]", "sparsemap(2 * $R, budget = 2)", "bernoulli(prob = 0.4)"},
       {"subset(2)[%s]", "gumbel_top_k(logits = $R, size = 2) by relaxed(temperature = 0.6)",
        "gumbel_top_k(logits = 0, size = 2)"},
       {"subset(2)[%s]", "gumbel_top_k(logits = $R, size = 2) by relaxed(temperature = 0.6, straight_through = true)",
