@@ -95,7 +95,7 @@ static void warn_of_joint(Elaborator *e, Span span) {
   const Item *drawn = NULL, *point = NULL;
   for (int i = 0; i < e->model->items.count; i++) {
     const Item *item = e->model->items.items[i];
-    if (item->kind == ITEM_LATENT) *(is_point(e->model, item->name) ? &point : &drawn) = item;
+    if (is_latent(e->model, item)) *(is_point(e->model, item->name) ? &point : &drawn) = item;
   }
   if (!drawn || !e->describe || e->model->checked) return;
   Diagnostic *d = warning_at(e->c, "default_objective", span,
@@ -383,8 +383,11 @@ static bool is_of_row(Compilation *c, const Graph *g, const Node *value) {
 
 /* rows = e, balance = e: nonzero for the rows that are meant. */
 static const Node *output_selection(Elaborator *e, const Training *t, const char *what, const Expr *x) {
+  e->measuring = true; /* of the row's data, not of what inference makes of it */
   Value v = elaborate(e, x);
+  e->measuring = false;
   const Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+  if (node && !check_missing_asked(e, node)) return NULL;
   if (v.kind == VALUE_ERROR || e->c->error_count > 0) return NULL;
   if (!node || node->shape.rank > 0 || node->axes != AXIS_DATUM || !is_of_row(e->c, e->graph, node)) {
     Diagnostic *d = error_at(e->c, "setting", x->span,
