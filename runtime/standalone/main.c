@@ -171,6 +171,13 @@ static void read_file(struct rows *rows, int index) {
       fail("%s: ends within row %ld of %ld", file.path, r, file.count);
     for (long i = 0; i < file.size; i++, to += categories) {
       *to = element_of(&file, row + i * file.width, data->unit);
+#ifndef SPM_NO_GAPS
+      if (data->missing_ok && file.kind != 'f' && *to == -1) *to = (real)NAN;
+      if (data->missing_ok && *to != *to) {
+        for (long k = 1; k < categories; k++) to[k] = *to;
+        continue;
+      }
+#endif
 #ifndef SPM_NO_LABELS
       if (data->categories > 0) { /* a label becomes a one-hot vector */
         long label = (long)*to;
@@ -180,10 +187,6 @@ static void read_file(struct rows *rows, int index) {
         to[label] = 1;
         continue;
       }
-#endif
-#ifndef SPM_NO_GAPS
-      if (data->missing_ok && file.kind != 'f' && *to == -1) *to = (real)NAN;
-      if (data->missing_ok && *to != *to) continue;
 #endif
       if ((double)*to >= data->low && (double)*to <= data->high) continue;
       fail("%s: row %ld holds %g, and %s lies between %g and %g", file.path, r, (double)*to, data->name, data->low,
@@ -198,9 +201,17 @@ static void read_rows(struct rows *rows, int needed) {
   for (int d = 0; d < MODEL->data_count; d++) {
     if (rows->paths[d])
       read_file(rows, d);
-    else if (needed)
+    else if (needed && !MODEL->data[d].missing_ok)
       fail("--data %s=FILE is missing", MODEL->data[d].name);
   }
+#ifndef SPM_NO_GAPS
+  for (int d = 0; d < MODEL->data_count && rows->count > 0; d++) { /* all of it is missing */
+    const long count = rows->count * MODEL->data[d].size;
+    if (rows->paths[d]) continue;
+    rows->values[d] = memory_of((size_t)count * sizeof(real));
+    for (long i = 0; i < count; i++) rows->values[d][i] = (real)NAN;
+  }
+#endif
   if (needed && MODEL->data_count == 0) rows->count = 1;
 }
 
