@@ -52,7 +52,7 @@ done
 # single precision: one iteration a step here. And two models of latents that are summed out.
 mkdir shipped
 for spec in "$here"/specs/*.spm "$here"/specs/*/*.spm; do
-  sed 's/lbfgs(steps = [0-9]*/lbfgs(steps = 1/; s/map(steps = [0-9]*, optimizer = lbfgs/map(steps = 1, optimizer = lbfgs/' "$spec" >shipped/"$(basename "$spec")"
+  sed 's|from "\.\./|from "|; s/lbfgs(steps = [0-9]*/lbfgs(steps = 1/; s/map(steps = [0-9]*, optimizer = lbfgs/map(steps = 1, optimizer = lbfgs/' "$spec" >shipped/"$(basename "$spec")"
 done
 cp "$here/tests/emit/summed.spm" shipped/
 sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tests/emit/summed.spm" >shipped/summed_vectors.spm
