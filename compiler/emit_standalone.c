@@ -27,6 +27,8 @@ static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/driver.c",
                                            "runtime/given.h",
                                            "runtime/given.c",
+                                           "runtime/rng.h",
+                                           "runtime/rng.c",
                                            "runtime/lbfgs.h",
                                            "runtime/lbfgs.c",
                                            "runtime/fit.h",
@@ -95,23 +97,52 @@ static bool lacks_projections(const Model *m, Plan *const *plans, int count) {
   return true;
 }
 
+static bool trains_by(const Model *m, const char *optimizer) {
+  for (int i = 0; i < m->training_count; i++)
+    if (strcmp(m->trainings[i].optimizer, optimizer) == 0) return true;
+  return false;
+}
+
+static bool lacks_stages(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return m->training_count < 2;
+}
+
+static bool lacks_best(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  for (int i = 0; i < m->training_count; i++)
+    if (m->trainings[i].keep) return false;
+  return true;
+}
+
+static bool lacks_held(const Model *m, Plan *const *plans, int count) {
+  return lacks_best(m, plans, count) && (m->training_count == 0 || m->trainings[0].valid == 0);
+}
+
+static bool lacks_gathered(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  for (int i = 0; i < m->signature.data_count; i++)
+    if (m->signature.data[i].gathered > 0) return false;
+  return true;
+}
+
 static bool lacks_adam(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->trainings[0].optimizer, "adam") != 0;
+  return !trains_by(m, "adam");
 }
 
 static bool lacks_sgd(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->trainings[0].optimizer, "sgd") != 0;
+  return !trains_by(m, "sgd");
 }
 
 static bool lacks_lbfgs(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->trainings[0].optimizer, "lbfgs") != 0;
+  return !trains_by(m, "lbfgs");
 }
 
 static bool lacks_updates(const Model *m, Plan *const *plans, int count) { /* by gradients, a step each */
-  return !lacks_lbfgs(m, plans, count);
+  return lacks_adam(m, plans, count) && lacks_sgd(m, plans, count);
 }
 
 static bool lacks_row_states(const Model *m, Plan *const *plans, int count) {
@@ -135,7 +166,9 @@ static bool lacks_solved(const Model *m, Plan *const *plans, int count) {
 
 static bool lacks_unchanged(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return m->trainings[0].unchanged == 0;
+  for (int i = 0; i < m->training_count; i++)
+    if (m->trainings[i].unchanged > 0) return false;
+  return true;
 }
 
 static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
@@ -194,6 +227,10 @@ static const struct {
     {"SPM_NO_LABELS", lacks_labels},
     {"SPM_NO_GAPS", lacks_gaps},
     {"SPM_NO_LBFGS", lacks_lbfgs},
+    {"SPM_NO_STAGES", lacks_stages},
+    {"SPM_NO_BEST", lacks_best},
+    {"SPM_NO_HELD", lacks_held},
+    {"SPM_NO_GATHERED", lacks_gathered},
     {"SPM_NO_UPDATES", lacks_updates},
     {"SPM_NO_ROW_STATES", lacks_row_states},
     {"SPM_NO_FITS", lacks_fits},
@@ -346,10 +383,11 @@ static int fit_sizes(Model *m, Plan *const *plans, int count, FitSize *sizes) {
           (FitSize){each ? "(rows)" : "1", arena_printf(c, "%ld * (rows)", fitted_of(fits[i])), (int)how[i]->history};
   }
   const Plan *train = find_plan(plans, count, PROGRAM_TRAIN);
-  if (train && strcmp(t->optimizer, "lbfgs") == 0)
-    sizes[found++] = (FitSize){
-        "(training)", arena_printf(c, "(training) * (%ld + %ld * (rows))", trained_of(train), fitted_of(train)),
-        (int)t->fit.history};
+  for (int i = 0; train && i < m->training_count; i++)
+    if (strcmp(m->trainings[i].optimizer, "lbfgs") == 0)
+      sizes[found++] = (FitSize){
+          "(training)", arena_printf(c, "(training) * (%ld + %ld * (rows))", trained_of(train), fitted_of(train)),
+          (int)m->trainings[i].fit.history};
   return found;
 }
 
@@ -361,7 +399,7 @@ static const char *larger_of(Compilation *c, const char *a, const char *b) {
 static void put_row_sizes(Model *m, Plan *const *plans, int count, Text *out) {
   Compilation *c = m->compilation;
   const Signature *s = &m->signature;
-  FitSize fits[3];
+  FitSize *fits = arena_array(c, FitSize, 2 + m->training_count);
   const int n = fit_sizes(m, plans, count, fits);
   const char *problems = "0", *numbers = "0", *points = "0", *reals = "0";
   if (s->row_state_count + n == 0) return;
@@ -412,24 +450,12 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
 
 static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;
-  for (int i = 0; i < s->data_count; i++) {
-    if (s->data[i].gathered == 0) continue;
-    Diagnostic *d = error_at(m->compilation, "not-supported", s->data[i].span,
-                             "a trainer or a library of a model with gathered data is not emitted yet");
-    help_with(d, "`spmc emit` without --main and --lib writes the model itself");
-    return true;
-  }
   for (int i = 0; i < m->training_count; i++) {
     const Training *t = &m->trainings[i];
-    if (m->training_count == 1 && t->valid == 0 && !t->keep && !t->rows && !t->balance) break;
-    Diagnostic *d =
-        error_at(m->compilation, "not-supported", t->span, "a trainer or a library with %s is not emitted yet",
-                 m->training_count > 1 ? "named train stages"
-                 : t->keep             ? "`keep`"
-                 : t->valid > 0        ? "`valid`"
-                 : t->rows             ? "`rows`"
-                                       : "`balance`");
-    help_with(d, "`spmc emit` without --main and --lib writes the model itself, whose descriptor has the stages");
+    if (!t->rows && !t->balance) continue;
+    Diagnostic *d = error_at(m->compilation, "not-supported", t->span,
+                             "a trainer or a library with `%s` is not emitted yet", t->rows ? "rows" : "balance");
+    help_with(d, "`spmc emit` without --main and --lib writes the model itself");
     return true;
   }
   if (!options->library || s->given_count == 0) return false;
