@@ -39,7 +39,10 @@ static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/solved.c",
                                            "runtime/standalone/instance.h",
                                            "runtime/standalone/instance.c"};
+static const char *const trainer_files[] = {"runtime/train.h", "runtime/train.c", "runtime/standalone/trainer.h",
+                                            "runtime/standalone/files.c", "runtime/standalone/saved.c"};
 enum {
+  TRAINER_FILES = sizeof trainer_files / sizeof *trainer_files,
   KERNEL_FILES = sizeof kernel_files / sizeof *kernel_files,
   DRIVER_FILES = sizeof driver_files / sizeof *driver_files
 };
@@ -242,17 +245,28 @@ enum { FEATURES = sizeof features / sizeof *features };
 
 typedef struct Sources { /* how the runtime's texts are read for one model */
   Compilation *compilation;
+  const char *model;
   Decided decided[FEATURES];
 } Sources;
 
 static Sources sources_of(const Model *m, Plan *const *plans, int count) {
-  Sources s = {.compilation = m->compilation};
+  Sources s = {.compilation = m->compilation, .model = m->name};
   for (int i = 0; i < FEATURES; i++) s.decided[i] = (Decided){features[i].name, features[i].lacks(m, plans, count)};
   return s;
 }
 
+/* "SPM_MODEL" stands for the model's name. */
+static const char *with_model_name(Compilation *c, const char *text, const char *name) {
+  Text out = {.compilation = c};
+  for (const char *found; (found = strstr(text, "SPM_MODEL_NAME")) != NULL; text = found + strlen("SPM_MODEL_NAME"))
+    text_append(&out, "%.*s%s", (int)(found - text), text, name);
+  text_append(&out, "%s", text);
+  return out.bytes;
+}
+
 static const char *decided_source(const Sources *s, const char *path) {
-  return pieces_decide(s->compilation, plain_kernel_names(s->compilation, embedded(path)), s->decided, FEATURES);
+  const char *text = with_model_name(s->compilation, embedded(path), s->model);
+  return pieces_decide(s->compilation, plain_kernel_names(s->compilation, text), s->decided, FEATURES);
 }
 
 static void add_files(Pieces *p, const Sources *s, const char *const *paths, int count) {
@@ -270,15 +284,6 @@ static unsigned programs_of(const Standalone *options) {
          1u << PROGRAM_INITIALISE_ROWS | 1u << PROGRAM_FIT | 1u << PROGRAM_FIT_NEW | 1u << PROGRAM_SOLVE;
 }
 
-/* "SPM_MODEL" stands for the model's name. */
-static const char *with_model_name(Compilation *c, const char *text, const char *name) {
-  Text out = {.compilation = c};
-  for (const char *found; (found = strstr(text, "SPM_MODEL_NAME")) != NULL; text = found + strlen("SPM_MODEL_NAME"))
-    text_append(&out, "%.*s%s", (int)(found - text), text, name);
-  text_append(&out, "%s", text);
-  return out.bytes;
-}
-
 static void paste_kernels(const Sources *s, const char *body, const char *around, Text *includes_to, Text *out) {
   Pieces *kernels = pieces_create(s->compilation);
   add_files(kernels, s, kernel_files, KERNEL_FILES);
@@ -290,12 +295,12 @@ static void paste_kernels(const Sources *s, const char *body, const char *around
 }
 
 /* The driver, and the text of one more file around it that is wanted whole; `out` gets them without includes. */
-static void paste_driver(const Model *m, const Sources *s, const char *path, bool shuffles, Text *includes, Text *out) {
+static void paste_driver(const Model *m, const Sources *s, const char *path, bool trainer, Text *includes, Text *out) {
   Compilation *c = m->compilation;
   Pieces *p = pieces_create(c);
-  const char *text = with_model_name(c, decided_source(s, path), m->name);
+  const char *text = decided_source(s, path);
   add_files(p, s, driver_files, DRIVER_FILES);
-  if (shuffles) add_files(p, s, (const char *const[]){"runtime/train.h", "runtime/train.c"}, 2);
+  if (trainer) add_files(p, s, trainer_files, TRAINER_FILES);
   pieces_add(p, path, text, true);
   pieces_need(p, "");
   pieces_includes(p, includes);
@@ -512,7 +517,7 @@ bool compile_header(Model *m, const Standalone *options, Text *out) {
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
   const Sources sources = sources_of(m, plans, count);
-  const char *text = with_model_name(c, decided_source(&sources, "runtime/standalone/library.h"), m->name);
+  const char *text = decided_source(&sources, "runtime/standalone/library.h");
   const char *start = strstr(text, "/* ---- library"), *end = strstr(text, "/* ---- end");
   if (!start || !end) return false;
   text_append(out, "/* Model %s: what its emitted C file exports. Written by spmc %s. */\n", m->name, SPM_VERSION);
