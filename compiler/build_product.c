@@ -172,6 +172,24 @@ static Node *contract_one_hot(Graph *graph, Node *hot, const int *labels_hot, No
   return build_pick(graph, build_permute(graph, x, map), support_axis(hot));
 }
 
+/* Where hardly any member is off the support, what depends on the member alone is multiplied for all of them at once, a
+ * row of the batch at a time, and picked from the product: not once more for each member's row. NULL if it is not that.
+ */
+static Node *contract_of_all(Graph *graph, Node *picked, const int *labels_picked, Node *x, const int *labels_x,
+                             int out_rank, const int *labels_out) {
+  if (picked->op != IR_pick || (picked->operands[0]->axes & AXIS_DATUM) || !(x->axes & AXIS_DATUM)) return NULL;
+  int v = support_axis(picked), labels_all[MAX_RANK] = {MAX_LABEL - 1}, labels[MAX_RANK], map[MAX_RANK] = {out_rank};
+  if (graph->supports[v].sparse || (x->axes & picked->axes) || out_rank == MAX_RANK) return NULL;
+  for (int d = 0; d < picked->shape.rank; d++) labels_all[d + 1] = labels_picked[d];
+  for (int d = 0; d < out_rank; d++) {
+    labels[d] = labels_out[d];
+    map[d + 1] = d;
+  }
+  labels[out_rank] = MAX_LABEL - 1;
+  Node *all = build_contract(graph, x, labels_x, picked->operands[0], labels_all, out_rank + 1, labels, 0);
+  return build_pick(graph, build_permute(graph, all, map), v);
+}
+
 Node *build_contract(Graph *graph, Node *a, const int *labels_a, Node *b, const int *labels_b, int out_rank,
                      const int *labels_out, unsigned summed_axes) {
   unsigned axes = (a->axes | b->axes) & ~summed_axes;
@@ -191,6 +209,10 @@ Node *build_contract(Graph *graph, Node *a, const int *labels_a, Node *b, const 
   if (summed_axes == 0) picked = contract_one_hot(graph, a, labels_a, b, labels_b, out_rank, labels_out);
   if (summed_axes == 0 && picked == NULL)
     picked = contract_one_hot(graph, b, labels_b, a, labels_a, out_rank, labels_out);
+  if (summed_axes == 0 && picked == NULL)
+    picked = contract_of_all(graph, a, labels_a, b, labels_b, out_rank, labels_out);
+  if (summed_axes == 0 && picked == NULL)
+    picked = contract_of_all(graph, b, labels_b, a, labels_a, out_rank, labels_out);
   if (picked != NULL) return build_with_axes(graph, picked, axes);
   unsigned of_none = summed_axes & ~(a->axes | b->axes); /* spread in both */
   unsigned of_a = summed_axes & a->axes & ~b->axes, of_b = summed_axes & b->axes & ~a->axes;

@@ -25,6 +25,11 @@ extern const BuiltinRow support_functions[];        /* exact.c */
 extern const BuiltinRow sparse_support_functions[]; /* sparse_supports.c */
 extern const BuiltinRow missing_functions[];        /* missing.c */
 
+extern const BuiltinRow proximal_functions[]; /* infer_prox.c */
+
+/* Takes a distribution first. */
+Value call_prox(Elaborator *, const Expr *call, Value *arguments, int count);
+
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */
   unsigned axes;

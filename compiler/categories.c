@@ -116,6 +116,12 @@ static Value call_argmax(Elaborator *e, const Expr *call, Value *a, int count) {
   return hot.kind == VALUE_ERROR ? hot : mean_number(e, &hot, 0, call->span);
 }
 
+/* argmin(x): of the first minimum. */
+static Value call_argmin(Elaborator *e, const Expr *call, Value *a, int count) {
+  Value turned = apply1(e, IR_neg, as_tensor(e, a[0]), call->span);
+  return turned.kind == VALUE_ERROR ? turned : call_argmax(e, call, &turned, count);
+}
+
 /* index(y): the number of the one in a one-hot vector. */
 static Value call_index(Elaborator *e, const Expr *call, Value *a, int count) {
   Value number = call_argmax(e, call, a, count);
@@ -130,9 +136,7 @@ static Value call_index(Elaborator *e, const Expr *call, Value *a, int count) {
 }
 
 const BuiltinRow category_functions[] = {
-    {"hardmax", call_hardmax, 1, 1, "over", true},
-    {"argmax", call_argmax, 1, 1, "over", true},
-    {"index", call_index, 1, 1, "over", true},
-    {"one_hot", call_one_hot, 1, 1, "", true},
-    {0},
+    {"hardmax", call_hardmax, 1, 1, "over", true}, {"argmax", call_argmax, 1, 1, "over", true},
+    {"argmin", call_argmin, 1, 1, "over", true},   {"index", call_index, 1, 1, "over", true},
+    {"one_hot", call_one_hot, 1, 1, "", true},     {0},
 };

@@ -325,6 +325,7 @@ Value transpose(Elaborator *, Value, Span);
 Value average_samples(Elaborator *, Value);
 Value sum_all(Elaborator *, Value, Span);
 Value mean_over_batch(Elaborator *, Value, Span);
+Value log_mean_over_samples(Elaborator *, Value); /* functions.c: log of the mean of exp */
 
 /* ---- elaborate ----------------------------------------------------------------------------------------------- */
 

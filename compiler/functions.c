@@ -152,6 +152,8 @@ static Value reduce(Elaborator *e, const char *name, Value v, Over over) {
                 v.span); /* logmeanexp */
 }
 
+Value log_mean_over_samples(Elaborator *e, Value v) { return reduce(e, "logmeanexp", v, (Over){.axes = AXIS_SAMPLE}); }
+
 static Value call_reduction(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
   Over over;
@@ -543,9 +545,10 @@ static const BuiltinRow general_functions[] = {
     {0},
 };
 
-static const BuiltinRow *const builtin_tables[] = {
-    general_functions,    category_functions, selection_functions, image_functions,          start_functions,
-    projection_functions, subset_functions,   support_functions,   sparse_support_functions, missing_functions};
+static const BuiltinRow *const builtin_tables[] = {general_functions, category_functions, selection_functions,
+                                                   image_functions,   start_functions,    projection_functions,
+                                                   subset_functions,  support_functions,  sparse_support_functions,
+                                                   missing_functions, proximal_functions};
 enum { BUILTIN_TABLES = sizeof builtin_tables / sizeof *builtin_tables };
 
 static const BuiltinRow *find_builtin(const char *name) {
@@ -557,10 +560,7 @@ static const BuiltinRow *find_builtin(const char *name) {
 
 /* Words of LANGUAGE.md whose meaning is not built yet: refused by name. */
 static const char *const unbuilt_functions[] = {
-    "argmin",
     "log_marginal",
-    "iwae",
-    "prox",
 };
 
 static bool has_word(const char *words, const char *word) {
@@ -594,7 +594,7 @@ static Value run_builtin(Elaborator *e, const BuiltinRow *row, const Expr *call)
     if (row->evaluated) {
       Value v = elaborate(e, call->arguments[i].value);
       bool wants_list = row->function == call_reshape && count == 1;
-      bool wants_distribution = row->function == call_log_pdf && count == 0;
+      bool wants_distribution = (row->function == call_log_pdf || row->function == call_prox) && count == 0;
       if (v.kind == VALUE_ERROR) return v;
       if (!wants_list && !wants_distribution && !value_is_numeric(&v)) {
         value_node(e, &v);

@@ -2,7 +2,9 @@
  * differentiated through (LANGUAGE rules 27 and 31).
  *   ista    z <- prox(z + t gradient(z), t)
  *   fista   the same from a point ahead of z: z + (m - 1) / m' (z - z_before), m' = (1 + sqrt(1 + 4 m^2)) / 2
- * (Beck and Teboulle 2009). `threshold` stands in the place of t times what the prior's `pull` says. */
+ * (Beck and Teboulle 2009). `threshold` stands in the place of t times what the prior's `pull` says.
+ * And the function prox(d, v, t) of any distribution that declares one. */
+#include "builtins.h"
 #include "infer.h"
 
 #include <math.h>
@@ -127,3 +129,29 @@ bool infer_by_prox(Inference *in, Value *values) {
   values[0] = value_tensor(z, 0, in->latents[0]->name_span);
   return true;
 }
+
+/* ---- prox(d, v, t): the z of the smallest (z - v)^2 / (2 t) - log_pdf(z)
+ * ----------------------------------------------
+ */
+
+Value call_prox(Elaborator *e, const Expr *call, Value *a, int count) {
+  (void)count;
+  if (a[0].kind != VALUE_DISTRIBUTION) {
+    error_at(e->c, "not-a-distribution", call->arguments[0].value->span,
+             "prox(d, v, t) needs a distribution first; this is %s", value_text(e->c, &a[0]));
+    return value_error();
+  }
+  const Value *own = proximal(&a[0]);
+  if (!own) {
+    Diagnostic *d =
+        error_at(e->c, "no-prox", call->arguments[0].value->span, "%s declares no `prox`", distribution_name(&a[0]));
+    help_with(d, "laplace, normal, exponential, group_laplace and group_exponential do, and a declaration of your own "
+                 "may: `prox(v, t) = ...;`");
+    return value_error();
+  }
+  Value arguments[2] = {as_tensor(e, a[1]), as_tensor(e, a[2])};
+  Shape shape = visible_shape(&arguments[0]);
+  return distribution_field_at(e, own, distribution_find_field(own->family, "prox"), arguments, &shape, call->span);
+}
+
+const BuiltinRow proximal_functions[] = {{"prox", call_prox, 3, 3, "", true}, {0}};

@@ -44,6 +44,10 @@ void graph_support_weights(Graph *graph, int v, Node *weights) {
   assert(weights->axes == AXIS_DATUM && weights->shape.rank == 1);
   assert(weights->shape.dims[0].size == graph->supports[v].extent.size);
   graph->supports[v].weights = weights;
+  while (weights->op == IR_spread || weights->op == IR_reshape || weights->op == IR_slice)
+    weights = weights->operands[0];
+  graph->supports[v].sparse = weights->op == IR_sparsemax || weights->op == IR_entmax ||
+                              weights->op == IR_top_k_members || weights->op == IR_sparsemap_members;
 }
 
 long axis_extent(const Graph *graph, int axis, long rows) {
@@ -53,7 +57,10 @@ long axis_extent(const Graph *graph, int axis, long rows) {
 
 Graph *graph_create_like(const Graph *from) {
   Graph *graph = graph_create(from->compilation, from->signature, from->name, from->samples);
-  for (int v = 0; v < from->support_count; v++) graph_support(graph, from->supports[v].name, from->supports[v].extent);
+  for (int v = 0; v < from->support_count; v++) {
+    graph_support(graph, from->supports[v].name, from->supports[v].extent);
+    graph->supports[v].sparse = from->supports[v].sparse;
+  }
   return graph;
 }
 

@@ -223,6 +223,7 @@ typedef struct SupportAxis {
   Name name;     /* of the latent */
   Dim extent;    /* members, on and off the support */
   Node *weights; /* [extent] with axes {datum}; NULL: every member is on the support of every datum */
+  bool sparse;   /* most of the weights are expected to be 0 */
 } SupportAxis;
 
 struct Graph {

@@ -99,6 +99,12 @@ static bool is_discrete(Elaborator *e, const Value *d) {
          (support.facts.integer || support.special == SPECIAL_CATEGORY);
 }
 
+/* A draw jumps from one component to another. */
+static bool is_mixed(const Value *d) {
+  while (d->combinator == COMBINE_JOINT) d = &d->elements[0];
+  return d->combinator == COMBINE_MIXTURE;
+}
+
 static const char *option_example(Elaborator *e, const Field *field) {
   if (field->extra.count == 0) return "relaxed";
   const Formal *option = &field->extra.items[0];
@@ -107,7 +113,7 @@ static const char *option_example(Elaborator *e, const Field *field) {
 
 static void suggest_method(Elaborator *e, Diagnostic *x, const Item *posterior, const Value *d) {
   const Field *field = d->combinator == COMBINE_NONE ? next_relaxed(d->family, NULL) : NULL;
-  bool drawn = d->combinator == COMBINE_NONE && distribution_find_field(d->family, "sample") && has_density(d);
+  bool drawn = has_density(d) && (is_mixed(d) || distribution_find_field(d->family, "sample"));
   const char *method = field ? option_example(e, field) : drawn ? "score_function(baseline = running_mean)" : NULL;
   if (method)
     help_with(x, "write `posterior %s ~ %s by %s;`", posterior->name, span_text(e->c, posterior->expr->span), method);
@@ -133,11 +139,14 @@ static bool check_named(Elaborator *e, const Expr *by) {
 bool check_method(Elaborator *e, const Item *posterior, const Value *d) {
   if (posterior->by) return check_named(e, posterior->by);
   if (is_support_map(posterior) || lists_members(e->model, posterior)) return true;
-  bool discrete = is_discrete(e, d);
-  if (!discrete && !has_atoms(d)) return true;
-  Diagnostic *x = error_at(e->c, "method", posterior->span,
-                           "the posterior of `%s` %s, and does not say by what its draws are differentiated",
-                           posterior->name, discrete ? "is discrete" : "has atoms");
+  bool discrete = is_discrete(e, d), mixed = is_mixed(d);
+  if (!discrete && !mixed && !has_atoms(d)) return true;
+  Diagnostic *x =
+      error_at(e->c, "method", posterior->span,
+               "the posterior of `%s` %s, and does not say by what its draws are differentiated", posterior->name,
+               discrete ? "is discrete"
+               : mixed  ? "is a mixture"
+                        : "has atoms");
   suggest_method(e, x, posterior, d);
   return false;
 }

@@ -237,7 +237,7 @@ Value combinator_field(Elaborator *e, const Value *d, const char *name, const Va
 /* ---- draws
  * ------------------------------------------------------------------------------------------------------------- */
 
-/* One component is chosen by a uniform draw; not reparametrised in the weights, so no posterior may be one. */
+/* One component is chosen by a uniform draw, through which no derivative in the weights passes. */
 static Value mixture_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes,
                             Span span) {
   Shape lead = lead_of(d, shape);
@@ -263,11 +263,10 @@ static Value mixture_sample(Elaborator *e, const Value *d, Name variable, const 
 
 Value combinator_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
   if (d->combinator == COMBINE_JOINT) return distribution_sample(e, &d->elements[0], variable, shape, axes, span);
-  const Item *item = model_find_declaration(e->model, variable);
-  if (d->over_count || (item && item->kind != ITEM_DRAW)) {
-    Diagnostic *x = error_at(e->c, "not-supported", span, "a draw of `%s` from a mixture %s is not supported yet",
-                             variable, d->over_count ? "over a dim" : "as a posterior");
-    help_with(x, "a mixture may be a prior, a likelihood, or what a `draw` draws from");
+  if (d->over_count) {
+    Diagnostic *x = error_at(e->c, "not-supported", span,
+                             "a draw of `%s` from a mixture over a dim is not supported yet", variable);
+    help_with(x, "write its components one by one, or take it as a prior or a likelihood");
     return value_error();
   }
   return mixture_sample(e, d, variable, shape, axes, span);

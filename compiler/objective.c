@@ -15,10 +15,11 @@ typedef enum Word {
   WORD_LOG_WEIGHT,
   WORD_ELBO,
   WORD_ENTROPY_ELBO,
+  WORD_IWAE,
   WORD_EXPECT
 } Word;
 static const char *const word_names[] = {"log_lik",   "kl",         "kl_each", "entropy",      "log_prior", "log_post",
-                                         "log_joint", "log_weight", "elbo",    "entropy_elbo", "expect"};
+                                         "log_joint", "log_weight", "elbo",    "entropy_elbo", "iwae",      "expect"};
 enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
 
 static int find_word(Name name) {
@@ -426,6 +427,19 @@ static Value log_weight(Elaborator *e, Span span) {
   return apply2(e, IR_sub, joint, sum_densities(e, ITEM_POSTERIOR, span), span);
 }
 
+/* The log of the samples' mean weight (Burda et al. 2016); count_samples has read how many. */
+static Value importance_weighted(Elaborator *e, const Expr *call, Span span) {
+  for (int i = 0; call && i < call->argument_count; i++) {
+    const Argument *a = &call->arguments[i];
+    if (a->name && strcmp(a->name, "samples") == 0) continue;
+    Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "iwae has no option `%s`",
+                             a->name ? a->name : span_text(e->c, a->value->span));
+    help_with(d, "its option is samples");
+    return value_error();
+  }
+  return log_mean_over_samples(e, log_weight(e, span));
+}
+
 /* closed or monte_carlo */
 static bool read_log_lik(Elaborator *e, const Argument *a, bool *closed) {
   *closed = a->value->kind == EXPR_NAME && strcmp(a->value->name, "closed") == 0;
@@ -536,6 +550,7 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
   }
   if (word == WORD_ENTROPY_ELBO) return entropy_terms(e, call, span, &terms) ? total(e, &terms, span) : value_error();
   if (word == WORD_LOG_WEIGHT) return log_weight(e, span);
+  if (word == WORD_IWAE) return importance_weighted(e, call, span);
   if (word == WORD_LOG_JOINT)
     return average_samples(
         e, apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span));

@@ -214,12 +214,22 @@ static int classes_present(const Product *p) {
 
 static bool has(int present, Class class) { return present >> class & 1; }
 
+/* A matrix of each row's own times a vector: large enough that a call a row is cheaper than a loop. */
+static bool is_large_matrix(const Product *p, Class side) {
+  enum { LEAST_ELEMENTS = 2048 };
+  long elements = 1;
+  for (int i = 0; i < p->count; i++)
+    if (p->labels[i].class == side || p->labels[i].class == CLASS_K) elements *= typical(p->labels[i].extent);
+  return elements >= LEAST_ELEMENTS;
+}
+
 /* Is there a matrix in it at all? */
 static bool wants_gemm(const Product *p) {
   int present = classes_present(p);
   if (!has(present, CLASS_K)) return false;
   if (has(present, CLASS_M) && has(present, CLASS_N)) return true;
-  return (has(present, CLASS_M) || has(present, CLASS_N)) && !has(present, CLASS_BATCH);
+  if (!has(present, CLASS_M) && !has(present, CLASS_N)) return false;
+  return !has(present, CLASS_BATCH) || is_large_matrix(p, has(present, CLASS_M) ? CLASS_M : CLASS_N);
 }
 
 /* --- steps --- */

@@ -395,8 +395,8 @@ static void read_samples(Elaborator *e, const Expr *x, double *out) {
 static void samples_in(Elaborator *e, const Expr *x, double *out) {
   if (!x) return;
   for (int i = 0; i < x->argument_count; i++) {
-    bool elbo = x->kind == EXPR_CALL && strcmp(x->name, "elbo") == 0;
-    if (elbo && x->arguments[i].name && strcmp(x->arguments[i].name, "samples") == 0)
+    bool bound = x->kind == EXPR_CALL && (strcmp(x->name, "elbo") == 0 || strcmp(x->name, "iwae") == 0);
+    if (bound && x->arguments[i].name && strcmp(x->arguments[i].name, "samples") == 0)
       read_samples(e, x->arguments[i].value, out);
     else
       samples_in(e, x->arguments[i].value, out);

@@ -135,3 +135,43 @@ Test(exact, sparse_maps_as_posteriors) {
     expect_sound(text);
   }
 }
+
+/* Products on member rows: axes of the datum and of a support. */
+static int products_of_members(const char *text) {
+  Spec s = spec_right(text);
+  const Graph *g = model_graph(s.model, PROGRAM_TRAIN);
+  int count = 0;
+  for (int i = 0; i < g->count; i++) {
+    const Node *n = g->nodes[i];
+    bool member = (n->axes & AXIS_DATUM) && (n->axes & (unsigned)AXIS_SUPPORT);
+    count += n->op == IR_contract && member && n->operands[0]->shape.rank + n->operands[1]->shape.rank > 2;
+  }
+  spec_close(&s);
+  return count;
+}
+
+/* What is known of the datum times what is known of the member: for all members at once where hardly any has no
+ * probability, and on the rows of those that have one otherwise. */
+Test(exact, a_datum_times_a_member) {
+  const char *model = "model m; dim P = 2; dim K = 3; dim C = 4; data x : binary[P, K]; latent y : category(C);"
+                      "param s : real[C, P * K] init normal(0, 1); param e : real[K, C] init normal(0, 1);"
+                      "param r : real[K, K] init normal(0, 1); let t = x @ r @ (e @ y);";
+  const char *maps[] = {"softmax", "sparsemax"};
+  for (int i = 0; i < 2; i++) {
+    char text[900], hand[900];
+    snprintf(text, sizeof text,
+             "%s posterior y ~ %s(s @ flatten(x)); objective entropy(y) - sum(t^2);"
+             "metric direct = sum(t^2) + sum(t);",
+             model, maps[i]);
+    snprintf(hand, sizeof hand,
+             "model m; dim P = 2; dim K = 3; dim C = 4; data x : binary[P, K];"
+             "param s : real[C, P * K] init normal(0, 1); param e : real[K, C] init normal(0, 1);"
+             "param r : real[K, K] init normal(0, 1); let t = x @ r @ e; let q = %s(s @ flatten(x));"
+             "metric by_hand = sum(t^2 @ q) + sum(t @ q); minimize sum(x);",
+             maps[i]);
+    expect_same(text, hand, "direct", "by_hand");
+    expect_sound(text);
+    cr_expect((products_of_members(text) > 0) == (i == 1), "%s: %d products on member rows", maps[i],
+              products_of_members(text));
+  }
+}

@@ -330,3 +330,8 @@ Test(meaning, layers_in_branches_of_training) {
   cr_assert(s.c->error_count == 0, "%s", spec_messages(&s));
   spec_close(&s);
 }
+
+Test(meaning, argmin_and_prox) {
+  EXPECT({"argmin(v)", 1}, {"argmin(x)", 0}, {"argmin(A')[0] + argmin(-v)", 2},
+         {"sum(prox(laplace(1, 2), v, 3))", 1 - 0.5 + 1.5}, {"prox(normal(1, 2), v, 3)[0]", 1});
+}

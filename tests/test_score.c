@@ -28,15 +28,16 @@ static spm_compiled *compile(const char *text) {
 
 /* Gradients in the parameters of `which`, which `text` has, too. */
 static Estimate estimate(const spm_compiled *which, const char *text, int batches) {
-  static float x[ROWS * 6];
+  static float x[ROWS * 6], y[ROWS * 4];
   static const float datum[6] = {1, 0, 1, 1, 0, 0};
   char error[2000];
   Estimate r = {0};
-  const float *const data[] = {x};
+  const float *const data[] = {x, y};
   spm_compiled *c = compile(text);
   spm_session *session = spm_session_create(c, ROWS, 1, 3, error, sizeof error);
   cr_assert(session != NULL, "%s", error);
   for (int i = 0; i < ROWS * 6; i++) x[i] = datum[i % 6];
+  for (int i = 0; i < ROWS * 4; i++) y[i] = i / 4 % 2 ? NAN : i % 4 == 2; /* a class that is known on half the rows */
   for (int b = 0; b < batches; b++) {
     double objective;
     cr_assert(spm_session_gradient(session, data, ROWS, (unsigned)b, &objective, error, sizeof error) == 0, "%s",
@@ -163,6 +164,17 @@ Test(score, a_continuous_latent_under_one) {
   expect_unbiased(continuous, "by sum_and_sample(k = 1, baseline = -5)", "", true);
 }
 
+/* A latent that is known on half the rows: of those it has no score. */
+Test(score, a_class_that_is_known_on_some_rows) {
+  static const char format[] =
+      "model m; dim D = 6; dim C = 4; data x : binary[D]; data y : category(C) missing_ok;"
+      "prior y ~ categorical(prob = 1 / C); network class(x) { scores = dense(x, C); }"
+      "network b(x) { value = dense(tanh(dense(x, 5)), 1); } posterior y ~ categorical(logits = class.scores) %s;"
+      "decoder p(y) { logits = 2 * dense(tanh(dense(y, 4)), D); } likelihood x ~ bernoulli(logits = p.logits);"
+      "objective elbo + (observed(y) ? log_post(y) : 0);%.0s";
+  every_baseline(format);
+}
+
 /* A method for any posterior with a density: the reparameterised gradient is the reference. */
 Test(score, a_normal_posterior) {
   static const char format[] =
@@ -209,6 +221,49 @@ Test(score, samples_inside_a_logarithm) {
   spm_compiled_free(which);
 }
 
+/* The word for it. */
+Test(score, iwae_is_the_log_of_the_mean_weight) {
+  static const char format[] =
+      "model m; dim D = 6; data x : binary[D]; latent h : real[2]; prior h ~ normal(0, 1);"
+      "posterior h ~ normal(dense(x, 2), 0.5); %s likelihood x ~ bernoulli(logits = dense(h, D)); objective %s;";
+  static const double rows[] = {1, 0, 0, 1, 0, 1, 1, 1, 0, 0, 1, 0};
+  char text[LENGTH];
+  Run run = {.rows = 2, .inputs = {{"x", rows}}};
+  double values[2];
+  for (int i = 0; i < 2; i++) {
+    Spec s = spec_right(with_methods(text, format, i ? "train { samples = 3; }" : "",
+                                     i ? "logmeanexp(log_weight, over = sample)" : "iwae(samples = 3)"));
+    values[i] = *spec_output(&s, PROGRAM_TRAIN, OUTPUT_OBJECTIVE, "objective", &run);
+    spec_close(&s);
+  }
+  cr_expect(values[0] == values[1], "%.17g and %.17g", values[0], values[1]);
+}
+
+/* A mixture is one of its components with its weight: the sum over them by hand, each with its reparameterised draw. */
+Test(score, a_mixture_posterior) {
+  static const char common[] = "model m; dim D = 6; data x : binary[D]; param a : real[D] init normal(0, 1);"
+                               "param s : real[3, D] init normal(0, 0.3); let t = s @ x; let r = sigmoid(t[0]);";
+  char drawn[LENGTH], by_hand[LENGTH];
+  snprintf(drawn, sizeof drawn,
+           "%s allow kl_monte_carlo; latent h : real; prior h ~ normal(0, 1);"
+           "posterior h ~ mixture(r: normal(t[1], 0.5), 1 - r: normal(t[2], 1)) by score_function(baseline = -5);"
+           "likelihood x ~ bernoulli(logits = a * h); objective elbo(kl = monte_carlo);",
+           common);
+  snprintf(by_hand, sizeof by_hand,
+           "%s latent u : real; latent v : real; posterior u ~ normal(t[1], 0.5); posterior v ~ normal(t[2], 1);"
+           "let q = log_pdf(mixture(r: normal(t[1], 0.5), 1 - r: normal(t[2], 1)), u);"
+           "let p = log_pdf(mixture(r: normal(t[1], 0.5), 1 - r: normal(t[2], 1)), v);"
+           "objective r * (sum(x * a * u - softplus(a * u)) + log_pdf(normal(0, 1), u) - q)"
+           " + (1 - r) * (sum(x * a * v - softplus(a * v)) + log_pdf(normal(0, 1), v) - p);",
+           common);
+  spm_compiled *which = compile(by_hand);
+  Estimate other = estimate(which, by_hand, FEWER), r = estimate(which, drawn, FEWER);
+  for (int i = 0; i < r.count; i++)
+    cr_expect(fabs(r.mean[i] - other.mean[i]) <= 4 * hypot(r.error[i], other.error[i]) + 1e-6, "%d: %g, and not %g", i,
+              r.mean[i], other.mean[i]);
+  spm_compiled_free(which);
+}
+
 /* ---- baselines ------------------------------------------------------------------------------------------------------
  */
 
@@ -236,6 +291,24 @@ Test(score, a_running_mean_follows_the_reward) {
     double next = *spec_output(&s, PROGRAM_TRAIN, OUTPUT_STATE, "y.baseline", &run);
     double expected = cases[i].before + cases[i].rate * (objective - cases[i].before);
     cr_expect(fabs(next - expected) < 1e-12, "%s: %.15g and not %.15g", cases[i].by, next, expected);
+    spec_close(&s);
+  }
+}
+
+Test(score, a_running_mean_passes_over_known_rows) {
+  static const double labels[] = {NAN, NAN, 0, 1, NAN, NAN, 1, 0};
+  for (int i = 0; i < 2; i++) {
+    char text[LENGTH];
+    Spec s = spec_right(with_methods(
+        text,
+        "model m; dim D = 6; data x : binary[D]; data y : category(2) missing_ok; prior y ~ categorical(prob = 1 / 2);"
+        "posterior y ~ categorical(logits = dense(x, 2)) %s; likelihood x ~ bernoulli(logits = dense(y, D));"
+        "objective observed(y) ? 0 : log_lik(x);%.0s",
+        i ? "by sum_and_sample" : "by score_function", ""));
+    Run run = {.rows = 4, .inputs = {{"x", pixels}, {"y", labels}}};
+    double objective = *spec_output(&s, PROGRAM_TRAIN, OUTPUT_OBJECTIVE, "objective", &run);
+    double next = *spec_output(&s, PROGRAM_TRAIN, OUTPUT_STATE, "y.baseline", &run);
+    cr_expect(fabs(next - 2 * objective) < 1e-12, "%.15g and not %.15g", next, 2 * objective);
     spec_close(&s);
   }
 }

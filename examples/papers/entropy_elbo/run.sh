@@ -1,13 +1,15 @@
 #!/bin/sh
 # Sparse coding on entropies (Velychko et al. 2024): one command an experiment, run from the repository.
-#   run.sh bars [SEEDS]      bars by L-BFGS, learned objective beside that of the true bars (SEEDS: how many, 20)
-#   run.sh annealed [SEEDS]  the same with the prior's entropy weighted 10, 8, 6, 4, 2 in the first epochs
-#   run.sh diagonal [SEEDS]  the same with independent posteriors: the negative control
+#   run.sh bars [SEEDS]        bars by L-BFGS, learned objective beside that of the true bars (SEEDS: how many, 20)
+#   run.sh annealed [SEEDS]    the same with the prior's entropy weighted 10, 8, 6, 4, 2 in the first epochs
+#   run.sh likelihood [SEEDS]  the same with the likelihood's entropy weighted 1/7, 1/6, ..., 1/2 in the first epochs
+#   run.sh diagonal [SEEDS]    the same with independent posteriors: the negative control
 #   run.sh gaussian          a Gaussian prior beside probabilistic PCA's closed optimum
 #   run.sh theorem           the standard ELBO and its sum of entropies meet (a picture)
 #   run.sh patches           natural patches, EM with the prior annealed; 40 batches an epoch
-#   run.sh map               Olshausen and Field's MAP codes on the same patches
-# SPMC: the command, build/spmc. PYTHON: one with numpy, python3. OUT: where everything goes, build/entropy_elbo.
+#   run.sh map               Olshausen and Field's MAP codes on the same patches, fields and codes beside those of `patches`
+#   run.sh amortised         an encoder in the place of posteriors of each row's own
+# EPOCHS: of the bars, 24 (of 200 iterations each). SPMC: the command, build/spmc. PYTHON: one with numpy, python3. OUT: where everything goes, build/entropy_elbo.
 # IMAGES: whitened natural images [n, height, width], .npy (the last four).
 set -e
 here=$(dirname "$0")
@@ -19,7 +21,7 @@ bars() { # NAME SPEC SEEDS
   for seed in $(seq 0 $(($3 - 1))); do
     data=$out/bars$seed.npy
     [ -f "$data" ] || "$python" "$here/make_bars.py" "$data" --seed "$seed"
-    "$spmc" train "$2" --data x="$data" --seed "$seed" --threads 1 --quiet --force --out "$out/$1$seed"
+    "$spmc" train "$2" --data x="$data" --seed "$seed" --epochs "${EPOCHS:-24}" --threads 1 --quiet --force --out "$out/$1$seed"
     [ -f "$out/truth$seed/model.safetensors" ] ||
       "$spmc" train "$here/bars_truth.spm" --data x="$data" --seed "$seed" --threads 1 --quiet --force --out "$out/truth$seed"
     runs="$runs $out/$1$seed $out/truth$seed"
@@ -34,6 +36,7 @@ patches() { # FILE ROWS SIDE
 case $1 in
 bars) bars learned specs/entropy_bars.spm "${2:-20}" ;;
 annealed) bars annealed "$here/bars_annealed.spm" "${2:-20}" ;;
+likelihood) bars likelihood "$here/bars_likelihood.spm" "${2:-20}" ;;
 diagonal) bars diagonal "$here/bars_diagonal.spm" "${2:-6}" ;;
 gaussian)
   patches "$out/small.npy" 10240 8
@@ -52,6 +55,18 @@ patches)
 map)
   patches "$out/patches.npy" 20480 16
   "$spmc" train specs/map_sparse_coding.spm --data x="$out/patches.npy" --seed 0 --plain --force --out "$out/map"
+  compared=
+  for run in map patches; do
+    [ -f "$out/$run/model.safetensors" ] || continue
+    "$spmc" encode "$out/$run" --data x="$out/patches.npy" --out "$out/$run/codes" -q
+    compared="$compared $out/$run $out/$run/codes/z.npy"
+  done
+  "$python" "$here/compare_codes.py" "$out/patches.npy" $compared
+  "$python" "$here/draw_fields.py" "$out/fields.png" $(for run in $compared; do [ -d "$run" ] && echo "$run"; done)
+  ;;
+amortised)
+  patches "$out/patches.npy" 20480 16
+  "$spmc" train specs/entropy_amortised.spm --data x="$out/patches.npy" --epochs 40 --seed 0 --plain --force --out "$out/amortised"
   ;;
 *) sed -n 's/^#   //p' "$0"; exit 1 ;;
 esac

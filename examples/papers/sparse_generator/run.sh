@@ -28,10 +28,9 @@ run() { # run NAME SPEC VALUE...
   [ -e "$out/$name/model.safetensors" ] ||
     "$spmc" train "$out/specs/$spec.spm" "$@" --data "x=$fashion/train-images-idx3-ubyte.gz" --epochs "$epochs" --seed 1 \
       ${THREADS:+--threads "$THREADS"} --force -q --out "$out/$name"
+  "$spmc" encode "$out/$name" --data "x=$out/test_0.npy" --out "$out/$name/test_0" -q
   for noise in 0 0.3 0.5 0.7; do
-    for what in encode reconstruct; do
-      "$spmc" $what "$out/$name" --data "x=$out/test_$noise.npy" --out "$out/$name/test_$noise" -q
-    done
+    "$spmc" reconstruct "$out/$name" --data "x=$out/test_$noise.npy" --out "$out/$name/test_$noise" -q
   done
 }
 when="dense=$((epochs / 5)) fall=$(((3 * epochs + 9) / 10))"
