@@ -135,8 +135,83 @@ static Value call_index(Elaborator *e, const Expr *call, Value *a, int count) {
   return number;
 }
 
+/* ---- log probabilities
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* logits = w f + b, as `dense` of few factors makes them. */
+typedef struct Factors {
+  Node *f, *w, *b;
+} Factors;
+
+/* A product of w [n, r] with f [.., r] along r, and nothing else. */
+static bool is_product(Elaborator *e, Node *node, Factors *of) {
+  if (node->op != IR_contract || node->axes_attribute) return false;
+  for (int side = 0; side < 2; side++) {
+    Node *w = node->operands[side], *f = node->operands[1 - side];
+    const int *of_w = side ? node->labels_b : node->labels_a, *of_f = side ? node->labels_a : node->labels_b;
+    int last = node->shape.rank - 1;
+    if (last < 0 || w->shape.rank != 2 || w->axes || f->shape.rank != last + 1) continue;
+    int category = node->labels_out[last], at = of_w[0] == category ? 0 : 1;
+    bool fits = of_w[at] == category && of_f[last] == of_w[1 - at];
+    for (int d = 0; fits && d < last; d++) fits = of_f[d] == node->labels_out[d];
+    if (!fits) continue;
+    *of = (Factors){.f = f, .w = at == 0 ? w : build_permute(e->graph, w, (int[]){1, 0})};
+    return true;
+  }
+  return false;
+}
+
+static bool is_of_factors(Elaborator *e, Node *logits, Factors *of) {
+  for (int side = 0; logits->op == IR_add && side < 2; side++) {
+    Node *b = logits->operands[side];
+    if (b->op != IR_expand || b->operands[0]->shape.rank != 1 || b->map[0] != b->shape.rank - 1 || b->axes) continue;
+    if (!is_product(e, logits->operands[1 - side], of)) continue;
+    of->b = b->operands[0];
+    return true;
+  }
+  if (!is_product(e, logits, of)) return false;
+  Shape line = {.rank = 1, .dims = {logits->shape.dims[logits->shape.rank - 1]}};
+  of->b = build_filled(e->graph, 0, &line);
+  return true;
+}
+
+/* Of a few factors for many categories, where the categories are numbers: the logits need never be in memory. */
+static bool is_low_rank(Elaborator *e, const Value *z, const Value *logits, Factors *of, const NumberNode **number) {
+  if (z->kind != VALUE_TENSOR || logits->kind != VALUE_TENSOR || z->mapped != logits->mapped) return false;
+  *number = NULL;
+  for (int i = 0; i < e->number_count; i++)
+    if (e->numbers[i].vector == z->node && !e->numbers[i].latent) *number = &e->numbers[i];
+  if (!*number || !is_of_factors(e, logits->node, of)) return false;
+  double rank = of->w->shape.dims[1].size;
+  if (rank > LOW_RANK_MOST || 4 * rank > of->w->shape.dims[0].size) return false;
+  const Shape *x = &(*number)->number->shape;
+  if (x->rank + 1 != of->f->shape.rank) return false;
+  for (int d = 0; d < x->rank; d++)
+    if (x->dims[d].size != of->f->shape.dims[d].size) return false;
+  return true;
+}
+
+/* category_log_pdf(z, logits) = dot(z, log_softmax(logits)) */
+static Value call_category_log_pdf(Elaborator *e, const Expr *call, Value *a, int count) {
+  (void)count;
+  Factors of;
+  const NumberNode *number;
+  if (!is_low_rank(e, &a[0], &a[1], &of, &number))
+    return call_library(e, library_find(e->model, ITEM_FUNCTION, intern(e->c, "log_chance")), call);
+  place(e, call->span);
+  Node *fit = build_low_rank_fit(e->graph, of.f, of.w, of.b, number->number, (long)number->first);
+  Node *first = build_slice(e->graph, fit, fit->shape.rank - 1, 0, dim_number(1));
+  return value_tensor(named_as(e, build_reshape(e->graph, first, &number->number->shape), &number->number->shape),
+                      a[0].mapped, call->span);
+}
+
 const BuiltinRow category_functions[] = {
-    {"hardmax", call_hardmax, 1, 1, "over", true}, {"argmax", call_argmax, 1, 1, "over", true},
-    {"argmin", call_argmin, 1, 1, "over", true},   {"index", call_index, 1, 1, "over", true},
-    {"one_hot", call_one_hot, 1, 1, "", true},     {0},
+    {"category_log_pdf", call_category_log_pdf, 2, 2, "", true},
+    {"hardmax", call_hardmax, 1, 1, "over", true},
+    {"argmax", call_argmax, 1, 1, "over", true},
+    {"argmin", call_argmin, 1, 1, "over", true},
+    {"index", call_index, 1, 1, "over", true},
+    {"one_hot", call_one_hot, 1, 1, "", true},
+    {0},
 };

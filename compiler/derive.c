@@ -95,7 +95,7 @@ static void warn_of_joint(Elaborator *e, Span span) {
   const Item *drawn = NULL, *point = NULL;
   for (int i = 0; i < e->model->items.count; i++) {
     const Item *item = e->model->items.items[i];
-    if (item->kind == ITEM_LATENT) *(is_point(e->model, item->name) ? &point : &drawn) = item;
+    if (is_latent(e->model, item)) *(is_point(e->model, item->name) ? &point : &drawn) = item;
   }
   if (!drawn || !e->describe || e->model->checked) return;
   Diagnostic *d = warning_at(e->c, "default_objective", span,
@@ -366,21 +366,30 @@ static void derive_solve(Elaborator *e) {
   }
 }
 
-/* A node that stands for something else than data, or NULL. */
-static const Node *not_of_data(const Node *n) {
-  if (n->op == IR_parameter || n->op == IR_noise || n->op == IR_setting || n->op == IR_state || n->op == IR_row_state)
-    return n;
-  const Node *found = NULL;
-  for (int i = 0; i < n->operand_count && !found; i++) found = not_of_data(n->operands[i]);
-  return found;
+/* Is it made of what a row of the data always has, and of nothing else? Operands stand before what is made of them. */
+static bool is_of_row(Compilation *c, const Graph *g, const Node *value) {
+  bool *reached = arena_array(c, bool, g->count);
+  reached[value->id] = true;
+  for (int i = value->id; i >= 0; i--) {
+    const Node *n = g->nodes[i];
+    if (!reached[i]) continue;
+    if (n->op == IR_parameter || n->op == IR_noise || n->op == IR_setting || n->op == IR_state || n->op == IR_row_state)
+      return false;
+    if (n->op == IR_data && g->signature->data[n->index].gathered > 0) return false;
+    for (int k = 0; k < n->operand_count; k++) reached[n->operands[k]->id] = true;
+  }
+  return true;
 }
 
 /* rows = e, balance = e: nonzero for the rows that are meant. */
 static const Node *output_selection(Elaborator *e, const Training *t, const char *what, const Expr *x) {
+  e->measuring = true; /* of the row's data, not of what inference makes of it */
   Value v = elaborate(e, x);
+  e->measuring = false;
   const Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
+  if (node && !check_missing_asked(e, node)) return NULL;
   if (v.kind == VALUE_ERROR || e->c->error_count > 0) return NULL;
-  if (!node || node->shape.rank > 0 || node->axes != AXIS_DATUM || not_of_data(node)) {
+  if (!node || node->shape.rank > 0 || node->axes != AXIS_DATUM || !is_of_row(e->c, e->graph, node)) {
     Diagnostic *d = error_at(e->c, "setting", x->span,
                              "`%s` is true or false of each row, by its data alone: one number a row", what);
     help_with(d, "for example %s = index(y) == 3, or sum(x) > 10", what);

@@ -232,6 +232,7 @@ static void refuse(Pass *pass, const Node *y) {
   const char *what = y->op == IR_gamma_quantile_slope   ? "`gamma_quantile` in its shapes"
                      : y->op == IR_subset_moments_slope ? "sums over subsets of a given size"
                      : y->op == IR_sparsemap_slope      ? "`sparsemap`"
+                     : y->op == IR_low_rank_weights     ? "the log probability of a category, a softmax of few factors,"
                                                         : "`beta_quantile` in its shapes";
   error_at(pass->graph->compilation, "not-supported", y->span, "the derivative of %s cannot be differentiated again",
            what);
@@ -448,6 +449,22 @@ static void pull_projection(Pass *pass, Node *y, Node *g) {
   contribute(pass, y->operands[0], where(pass, on, binary(pass, IR_mul, w, binary(pass, IR_sub, g, mean))));
 }
 
+/* The slopes in the factors came along; adjoints are of the log probability alone. */
+static void pull_low_rank_fit(Pass *pass, Node *y, Node *g) {
+  Graph *graph = pass->graph;
+  Node *f = y->operands[0], *w = y->operands[1], *b = y->operands[2], *x = y->operands[3];
+  int last = f->shape.rank - 1, map[MAX_RANK];
+  Dim rank = w->shape.dims[1];
+  for (int d = 0; d < last; d++) map[d] = d;
+  Node *of_fit = build_reshape(graph, build_slice(graph, g, last, 0, dim_number(1)), &x->shape);
+  Node *slopes = build_underivable(graph, build_slice(graph, y, last, 1, rank));
+  contribute(pass, f, times(pass, build_expand(graph, of_fit, &slopes->shape, map), slopes));
+  if (!pass->active[w->id] && !pass->active[b->id]) return;
+  Node *both = build_low_rank_weights(graph, f, w, b, x, build_stop(graph, y), of_fit, y->start);
+  contribute(pass, w, build_slice(graph, both, 1, 0, rank));
+  contribute(pass, b, build_reshape(graph, build_slice(graph, both, 1, (long)rank.size, dim_number(1)), &b->shape));
+}
+
 /* convolve, its transpose in the images and its transpose in the filters: the adjoints of each are the other two. Poles
  * are taken out of the other operand, as in contract. */
 static void pull_convolution(Pass *pass, Node *y, Node *g) {
@@ -561,6 +578,8 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_diagonal: contribute(pass, x, build_embed_diagonal(graph, g)); return;
   case IR_embed_diagonal: contribute(pass, x, build_diagonal(graph, g)); return;
   case IR_lower_part: contribute(pass, x, build_lower_part(graph, g)); return;
+  case IR_low_rank_fit: pull_low_rank_fit(pass, y, g); return;
+  case IR_low_rank_weights: refuse(pass, y); return;
   case OPS_CONVOLUTION: pull_convolution(pass, y, g); return;
   case IR_solve_triangular: pull_solve(pass, y, g); return;
   case IR_inner_noise:

@@ -185,6 +185,17 @@ static void emit_convolve(Emitter *e, Text *text, const Convolve *v) {
   put_line(text, 1, "}");
 }
 
+static void emit_low_rank(Emitter *e, Text *text, const LowRankStep *v) {
+  int indent = 1;
+  Text operands = {.compilation = e->compilation};
+  open_loops(e, text, &indent, v->loops, v->loop_count);
+  for (int k = 0; k < v->operand_count; k++)
+    text_append(&operands, ", %s", address_text(e, &v->operands[k], v->loop_count, ""));
+  put_line(text, indent, "%s(%s, %ld, %ld, %ld, %s, %s%s);", kernel_name(e, op_table[v->op].name),
+           extent_text(e, v->lines), v->of.rank, v->of.length, v->of.first, address_text(e, &v->to, v->loop_count, ""),
+           v->work.tensor->name, operands.bytes);
+}
+
 static void emit_line(Emitter *e, Text *text, const Line *l) {
   int indent = 1;
   open_loops(e, text, &indent, l->loops, l->loop_count);
@@ -319,6 +330,7 @@ void emit_other(Emitter *e, Text *text, const Step *step) {
   case PLAN_ALONG: emit_along(e, text, &step->along); return;
   case PLAN_SOLVE: emit_solve(e, text, &step->solve); return;
   case PLAN_CONVOLVE: emit_convolve(e, text, &step->convolve); return;
+  case PLAN_LOW_RANK: emit_low_rank(e, text, &step->low_rank); return;
   case PLAN_LINE: emit_line(e, text, &step->line); return;
   case PLAN_TOP: emit_top(e, text, &step->top); return;
   case PLAN_DRAW: emit_draw(e, text, &step->draw); return;

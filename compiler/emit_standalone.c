@@ -17,10 +17,11 @@ static const char *embedded(const char *path) {
 
 /* In the order they are pasted in. */
 static const char *const kernel_files[] = {
-    "runtime/vmath.h",          "runtime/special.h",         "runtime/kernels_reduce.c",  "runtime/kernels_fill.c",
-    "runtime/kernels_layout.c", "runtime/kernels_select.c",  "runtime/kernels_project.c", "runtime/kernels_subset.c",
-    "runtime/sparse.h",         "runtime/kernels_sparse.c",  "runtime/philox.h",          "runtime/kernels_noise.c",
-    "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c", "runtime/convolve.h",        "runtime/kernels_convolve.c"};
+    "runtime/vmath.h",           "runtime/special.h",        "runtime/kernels_reduce.c",   "runtime/kernels_fill.c",
+    "runtime/kernels_layout.c",  "runtime/kernels_select.c", "runtime/kernels_project.c",  "runtime/kernels_subset.c",
+    "runtime/sparse.h",          "runtime/kernels_sparse.c", "runtime/kernels_low_rank.c", "runtime/philox.h",
+    "runtime/kernels_noise.c",   "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c",  "runtime/convolve.h",
+    "runtime/kernels_convolve.c"};
 static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/optim.c",
                                            "runtime/driver.h",

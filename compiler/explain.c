@@ -43,6 +43,10 @@ static double step_operations(const Step *step, const Range *range) {
   case PLAN_SOLVE:
     for (int l = 0; l < step->solve.loop_count; l++) count *= extent_length(step->solve.loops[l], range);
     return count * (double)step->solve.n * (double)step->solve.n;
+  case PLAN_LOW_RANK:
+    for (int l = 0; l < step->low_rank.loop_count; l++) count *= extent_length(step->low_rank.loops[l], range);
+    count *= extent_length(step->low_rank.lines, range) * (double)step->low_rank.of.length;
+    return count * (double)(4 * step->low_rank.of.rank + 20);
   case PLAN_CONVOLVE: {
     const long *of = step->convolve.sizes;
     for (int l = 0; l < step->convolve.loop_count; l++) count *= extent_length(step->convolve.loops[l], range);

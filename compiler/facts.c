@@ -436,6 +436,10 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_sparsemax:
   case IR_entmax: return between(0, 1, a.finite);
   case IR_contract: return facts_of_contract(graph, node);
+  case OPS_LOW_RANK: {
+    bool finite = a.finite && node->operands[1]->facts.finite && node->operands[2]->facts.finite;
+    return anything(node->op == IR_low_rank_fit ? finite : finite && node->operands[5]->facts.finite);
+  }
   case OPS_CONVOLUTION: return facts_of_convolution(graph, node);
   case IR_repeat_result: return node->operands[0]->body->outputs[node->index].value->facts;
   case IR_repeat:
@@ -462,7 +466,7 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: \
   case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: case IR_max_over: \
   case IR_first_max_mask_over: case IR_top_mask_over: case IR_pick: case IR_place: case OPS_LINE: case IR_contract: \
-  case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case IR_inner_noise
+  case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case OPS_LOW_RANK: case IR_inner_noise
 /* clang-format on */
 
 /* Is the op defined and finite wherever its operands are, but for overflow? */

@@ -555,6 +555,8 @@ static void interpret_node(Run *run, const Node *node) {
     interpret_sum_over(run, node);
   else if (node->stride != 0)
     interpret_convolution(run, node);
+  else if (node->op == IR_low_rank_fit || node->op == IR_low_rank_weights)
+    low_rank_values(run->graph, node, run->bindings->rows, run->evaluation->values, run->evaluation->values[node->id]);
   else if (node->op == IR_pick || node->op == IR_place)
     interpret_members(run, node);
   else if (node->op == IR_top_mask_over)

@@ -11,7 +11,7 @@ typedef struct Arrays { /* of one image */
 } Arrays;
 
 /* Where the values of one place begin: an index along each axis, those that a node lacks do not move it. */
-static long offset_of(const Graph *graph, const Node *node, const long *place) {
+long offset_of_place(const Graph *graph, const Node *node, const long *place) {
   long index = 0;
   for (int axis = 0; axis < AXIS_COUNT; axis++)
     if (node->axes >> axis & 1) index = index * axis_extent(graph, axis, 0) + place[axis]; /* rows are outermost */
@@ -19,7 +19,7 @@ static long offset_of(const Graph *graph, const Node *node, const long *place) {
 }
 
 /* The next place along these axes; false after the last. */
-static bool next_place(const Graph *graph, unsigned axes, long rows, long *place) {
+bool next_place_along(const Graph *graph, unsigned axes, long rows, long *place) {
   for (int axis = AXIS_COUNT - 1; axis >= 0; axis--) {
     if (!(axes >> axis & 1)) continue;
     if (++place[axis] < axis_extent(graph, axis, rows)) return true;
@@ -61,13 +61,13 @@ void convolution_values(const Graph *graph, const Node *node, long rows, const d
   memset(out, 0, sizeof(double) * (size_t)node_extent(graph, node, rows));
   if (axes & AXIS_DATUM && rows == 0) return;
   do {
-    const double *of_a = a + offset_of(graph, left, place), *of_b = b + offset_of(graph, right, place);
-    double *to = out + offset_of(graph, node, place);
+    const double *of_a = a + offset_of_place(graph, left, place), *of_b = b + offset_of_place(graph, right, place);
+    double *to = out + offset_of_place(graph, node, place);
     for (long n = 0; n < v.leading; n++) {
       Arrays at = {of_a + n * image, of_b, NULL, to + n * feature};
       if (node->op == IR_convolve_transpose) at = (Arrays){NULL, of_b, of_a + n * feature, to + n * image};
       if (node->op == IR_convolve_filters) at = (Arrays){of_a + n * image, NULL, of_b + n * feature, to};
       one_image(node, &v, &at);
     }
-  } while (next_place(graph, axes, rows, place));
+  } while (next_place_along(graph, axes, rows, place));
 }

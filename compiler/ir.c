@@ -184,7 +184,7 @@ unsigned node_axes(const Graph *graph, const Node *node) {
   for (int i = 0; i < node->operand_count; i++) axes |= node->operands[i]->axes;
   if (node->op == IR_spread || node->op == IR_pick) return axes | node->axes_attribute;
   if (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract || node->op == IR_place ||
-      node->op == IR_convolve_filters)
+      node->op == IR_convolve_filters || node->op == IR_low_rank_weights)
     return axes & ~node->axes_attribute;
   return axes;
 }
@@ -374,6 +374,11 @@ Node *build_like(Graph *graph, const Node *node, Node **operands) {
   if (node->op == IR_convolve_filters)
     return build_convolve_filters(graph, operands[0], operands[1], &node->shape, node->stride, node->padding,
                                   node->axes_attribute);
+  if (node->op == IR_low_rank_fit)
+    return build_low_rank_fit(graph, operands[0], operands[1], operands[2], operands[3], node->start);
+  if (node->op == IR_low_rank_weights)
+    return build_low_rank_weights(graph, operands[0], operands[1], operands[2], operands[3], operands[4], operands[5],
+                                  node->start);
   assert(node->op == IR_lower_part);
   return build_lower_part(graph, operands[0]);
 }

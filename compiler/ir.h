@@ -81,11 +81,11 @@ struct Node {
   int index;               /* parameter, data, noise, setting, state, carried, captured, inner_noise, repeat_result */
   int map[MAX_RANK];       /* expand, permute */
   int dim;                 /* slice, pad, concat, cumsum */
-  long start;              /* slice, pad; LINE ops whose m is no operand's length: m */
+  long start;              /* slice, pad; LINE ops whose m is no operand's length: m; low_rank_fit, low_rank_weights */
   bool reverse, exclusive; /* cumsum; reverse: solve_triangular of the transposed; spread: once, underivable */
   unsigned dims_mask;      /* sum, max_of, first_max_mask, top_mask_over */
   unsigned axes_attribute; /* sum_over, max_over, first_max_mask_over, top_mask_over, spread, contract, carried,
-                              captured, convolve_filters */
+                              captured, convolve_filters, low_rank_weights */
   long stride, padding;    /* convolve and its two transposes: positions between places, zeros around an image */
   /* contract: a label (a small non-negative number) for each dim of a, of b and of the result. Every label of the
    * result is in a or b; a label of only one operand is in the result; no label twice in one list. */
@@ -310,6 +310,10 @@ Node *build_convolve_transpose(Graph *, Node *features, Node *filters, long stri
 /* Sums over leading dims and these axes; `shape` is that of the filters. */
 Node *build_convolve_filters(Graph *, Node *images, Node *features, const Shape *shape, long stride, long padding,
                              unsigned summed_axes);
+/* f [.., r], w [n, r], b [n], x [..]: categories from `first` on. */
+enum { LOW_RANK_MOST = 32 }; /* factors */
+Node *build_low_rank_fit(Graph *, Node *f, Node *w, Node *b, Node *x, long first);
+Node *build_low_rank_weights(Graph *, Node *f, Node *w, Node *b, Node *x, Node *fit, Node *g, long first);
 Node *build_solve_triangular(Graph *, Node *l, Node *b,
                              bool transposed); /* the same dims before l's last two and b's last */
 /* Images, filters and features of a convolution or one of its transposes: three of operands and result. */
@@ -321,6 +325,11 @@ typedef struct Convolution {
   long down, across;         /* features */
 } Convolution;
 Convolution convolution_of(const Node *);
+/* A softmax of few factors: lines a datum and sample, factors, categories and the number of the first. */
+typedef struct LowRank {
+  long lines, rank, length, first;
+} LowRank;
+LowRank low_rank_of(const Node *);
 /* The same op and attributes on other operands: how passes rebuild a node (also into another graph). */
 Node *build_like(Graph *, const Node *, Node **operands);
 

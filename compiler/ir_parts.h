@@ -74,6 +74,13 @@ void line_values(const Node *, const double *const *operands, double *out);
 /* The values of a contract from those of its operands, all laid out as the interpreter's. */
 void contract_values(const Graph *, const Node *contract, long rows, const double *a, const double *b, double *out);
 
+/* Places along axes, rows outermost: where a node's values of one begin, and the next; false after the last. */
+long offset_of_place(const Graph *, const Node *, const long *place);
+bool next_place_along(const Graph *, unsigned axes, long rows, long *place);
+
+bool low_rank_operands_agree(Op, Node *const *operands);
+void low_rank_values(const Graph *, const Node *, long rows, double *const *values, double *out);
+
 /* The values of a convolution or a transpose, likewise laid out as the interpreter's: straight from the definition. */
 void convolution_values(const Graph *, const Node *, long rows, const double *a, const double *b, double *out);
 
@@ -94,6 +101,7 @@ void convolution_values(const Graph *, const Node *, long rows, const double *a,
   case IR_gamma_quantile: case IR_gamma_quantile_slope
 #define OPS_TERNARY \
   IR_select: case IR_beta_quantile: case IR_beta_quantile_slope_a: case IR_beta_quantile_slope_b
+#define OPS_LOW_RANK IR_low_rank_fit: case IR_low_rank_weights
 #define OPS_CONVOLUTION IR_convolve: case IR_convolve_transpose: case IR_convolve_filters
 #define OPS_LINE \
   IR_top_mask: case IR_sparsemax: case IR_entmax: case IR_cholesky: case IR_subset_moments: \
@@ -103,7 +111,7 @@ void convolution_values(const Graph *, const Node *, long rows, const double *a,
   OPS_LEAF: case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: \
   case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \
   case IR_max_over: case IR_first_max_mask_over: case IR_top_mask_over: case IR_pick: case IR_place: case OPS_LINE: \
-  case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case IR_solve_triangular: \
+  case IR_contract: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case OPS_LOW_RANK: case IR_solve_triangular: \
   case IR_inner_noise: case IR_repeat: case IR_repeat_result: case OP_COUNT
 /* clang-format on */
 

@@ -221,6 +221,15 @@ static const char *verify_convolution(const Node *node) {
   return NULL;
 }
 
+static const char *verify_low_rank(const Node *node) {
+  REQUIRE(low_rank_operands_agree(node->op, node->operands), "operands of a softmax of few factors that do not agree");
+  unsigned axes = 0;
+  for (int k = 0; k < node->operand_count; k++) axes |= node->operands[k]->axes;
+  if (node->op == IR_low_rank_weights)
+    REQUIRE(node->axes_attribute == axes, "low_rank_weights sums all axes away, and none that is not there");
+  return NULL;
+}
+
 static const char *verify_matrix(const Node *node) {
   const Shape *x = &node->operands[0]->shape, *square = node->op == IR_embed_diagonal ? &node->shape : x;
   const Shape *line = node->op == IR_embed_diagonal ? x : &node->shape;
@@ -315,6 +324,7 @@ static const char *verify_op(const Graph *graph, const Node *node) {
   case KIND_LINE: return verify_line(node);
   case KIND_OTHER:
     if (node->op == IR_inner_noise) return verify_inner_noise(graph, node);
+    if (node->op == IR_low_rank_fit || node->op == IR_low_rank_weights) return verify_low_rank(node);
     return node->stride != 0 ? verify_convolution(node) : verify_matrix(node);
   }
   return "no such kind of op";

@@ -55,6 +55,12 @@ int step_uses(Compilation *c, Step *step, Use **uses) {
     (*uses)[1] = (Use){.access = &step->solve.b};
     (*uses)[2] = (Use){.access = &step->solve.to, .writes = true};
     return 3;
+  case PLAN_LOW_RANK:
+    *uses = arena_array(c, Use, 2 + LOW_RANK_OPERANDS);
+    for (int k = 0; k < step->low_rank.operand_count; k++) (*uses)[k] = (Use){.access = &step->low_rank.operands[k]};
+    (*uses)[step->low_rank.operand_count] = (Use){.access = &step->low_rank.work, .writes = true};
+    (*uses)[step->low_rank.operand_count + 1] = (Use){.access = &step->low_rank.to, .writes = true};
+    return step->low_rank.operand_count + 2;
   case PLAN_CONVOLVE:
     *uses = arena_array(c, Use, 4);
     (*uses)[0] = (Use){.access = &step->convolve.a};

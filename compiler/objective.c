@@ -335,7 +335,7 @@ ElboOptions elbo_defaults(const Model *m) {
 
 bool joint_by_default(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
-    if (m->items.items[i]->kind == ITEM_LATENT && is_point(m, m->items.items[i]->name)) return true;
+    if (is_latent(m, m->items.items[i]) && is_point(m, m->items.items[i]->name)) return true;
   return false;
 }
 

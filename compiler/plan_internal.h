@@ -139,6 +139,18 @@ typedef struct Convolve {
   Access work;     /* of one strip */
 } Convolve;
 
+/* A softmax of few factors, or the slopes of one in its weights, for `lines` that run on in memory. */
+enum { LOW_RANK_OPERANDS = 6 };
+typedef struct LowRankStep {
+  Op op;
+  int loop_count, operand_count;
+  Extent loops[PLAN_DIMS];
+  Extent lines;
+  LowRank of;
+  Access to, operands[LOW_RANK_OPERANDS]; /* strides: of the loops */
+  Access work;
+} LowRankStep;
+
 /* A LINE op's kernel on [loops] lines: to of its operands; `room` is memory for it, or NULL. */
 typedef struct Line {
   Op op;
@@ -193,6 +205,7 @@ typedef enum StepKind {
   PLAN_ALONG,
   PLAN_SOLVE,
   PLAN_CONVOLVE,
+  PLAN_LOW_RANK,
   PLAN_LINE,
   PLAN_TOP,
   PLAN_DRAW,
@@ -211,6 +224,7 @@ typedef struct Step {
     Along along;
     Solve solve;
     Convolve convolve;
+    LowRankStep low_rank;
     Line line;
     Top top;
     Draw draw;
@@ -423,6 +437,9 @@ StepList *row_list(Scheduler *, const Node *operand);
 /* Where a node's own value is written: its tensor, or a tile's partial of it. */
 Access result_access(Scheduler *, const Node *);
 Extent result_extent(const Tensor *);
+
+/* low_rank.c */
+void low_rank_steps(Scheduler *, const Node *, StepList *);
 
 /* convolutions.c */
 void convolve_steps(Scheduler *, const Node *, StepList *);

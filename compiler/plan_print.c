@@ -99,6 +99,13 @@ static void print_steps(Text *text, const StepList *list) {
       print_access(text, &step->solve.b, step->solve.loop_count);
       text_append(text, "\n");
       break;
+    case PLAN_LOW_RANK:
+      text_append(text, "    ");
+      print_access(text, &step->low_rank.to, step->low_rank.loop_count);
+      text_append(text, " = %s of ", op_table[step->low_rank.op].name);
+      print_access(text, &step->low_rank.operands[0], step->low_rank.loop_count);
+      text_append(text, ", %ld factors, %ld categories\n", step->low_rank.of.rank, step->low_rank.of.length);
+      break;
     case PLAN_CONVOLVE:
       text_append(text, "    ");
       print_access(text, &step->convolve.to, step->convolve.loop_count);

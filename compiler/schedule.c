@@ -122,7 +122,7 @@ Access operand_access(Scheduler *s, const Node *node) { return s->infos[node->id
 
 static bool reduces_batch(const Node *node) {
   return (node->op == IR_sum_over || node->op == IR_max_over || node->op == IR_contract ||
-          node->op == IR_convolve_filters) &&
+          node->op == IR_convolve_filters || node->op == IR_low_rank_weights) &&
          (node->axes_attribute & AXIS_DATUM) != 0;
 }
 
@@ -386,6 +386,8 @@ static void node_steps(Scheduler *s, const Node *node, StepList *list) {
       along_steps(s, node, list);
     else if (node->op == IR_solve_triangular)
       solve_steps(s, node, list);
+    else if (node->op == IR_low_rank_fit || node->op == IR_low_rank_weights)
+      low_rank_steps(s, node, list);
     else if (node->stride != 0)
       convolve_steps(s, node, list);
     else if (node->op == IR_inner_noise)

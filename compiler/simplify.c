@@ -229,7 +229,7 @@ static Node *rewrite_contract(Pass *pass, Node *node) {
   case OPS_TERNARY: case IR_expand: case IR_reshape: \
   case IR_permute: case IR_slice: case IR_pad: case IR_concat: case IR_spread: case IR_stop: case IR_max_of: \
   case IR_first_max_mask: case IR_cumsum: case IR_max_over: case IR_first_max_mask_over: case IR_top_mask_over: \
-  case IR_pick: case IR_place: case OPS_LINE: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: \
+  case IR_pick: case IR_place: case OPS_LINE: case IR_diagonal: case IR_embed_diagonal: case IR_lower_part: case OPS_CONVOLUTION: case OPS_LOW_RANK: \
   case IR_solve_triangular: case IR_inner_noise: case IR_repeat: case IR_repeat_result: case OP_COUNT
 /* clang-format on */
 

@@ -1,5 +1,5 @@
-/* Data: a name on the command line -> a table of rows in memory. Formats are in idx.c, npy.c and npz.c; handing out and
- * checking rows is in rows.c. */
+/* Data: a name on the command line -> a table of rows in memory. Formats are in idx.c, npy.c, npz.c and csv.c; handing
+ * out and checking rows is in rows.c. */
 #include "data.h"
 #include "formats.h"
 #include "words.h"
@@ -143,18 +143,13 @@ int spm_table_body(struct spm_table *table, struct spm_stream *stream, struct sp
 
 static int unknown_format(const struct spm_stream *stream, const unsigned char magic[4], struct spm_error *error) {
   const char *guess = "";
-  bool text = true;
-  for (int i = 0; i < 4; i++)
-    if ((magic[i] < 0x20 && magic[i] != '\n' && magic[i] != '\r' && magic[i] != '\t') || magic[i] > 0x7E) text = false;
   if (memcmp(magic, "\x89PNG", 4) == 0)
     guess = " (it is a PNG picture)";
   else if (memcmp(magic, "\x89HDF", 4) == 0)
     guess = " (it is an HDF5 file)";
   else if (magic[0] == 0x80 && magic[1] >= 2 && magic[1] <= 5)
     guess = " (it looks like a Python pickle, which is never read)";
-  else if (text)
-    guess = " (it looks like text)";
-  return spm_fail(error, "%s: neither IDX nor .npy nor .npz: it begins with the bytes %02x %02x %02x %02x%s",
+  return spm_fail(error, "%s: neither IDX nor .npy nor .npz nor CSV: it begins with the bytes %02x %02x %02x %02x%s",
                   stream->path, magic[0], magic[1], magic[2], magic[3], guess);
 }
 
@@ -180,6 +175,7 @@ static int read_stream(struct spm_table *table, struct spm_stream *stream, const
     return 0;
   }
   if (magic[0] == 0 && magic[1] == 0) return spm_idx_read(table, stream, magic, error);
+  if (spm_csv_begins(magic)) return spm_csv_read(table, stream, magic, error);
   return unknown_format(stream, magic, error);
 }
 

@@ -1,4 +1,4 @@
-/* Data files: IDX, IDX.gz, .npy (v1 to v3) and .npz -> a table of rows in memory, checked and handed out row by row as
+/* Data files: IDX, IDX.gz, .npy (v1 to v3), .npz and CSV -> a table of rows in memory, checked and handed out row by row as
  * float or double. Formats are told apart by content, never by a file's suffix.
  * No function here prints, exits or leaves anything behind on failure: each fills the caller's struct spm_error. */
 #ifndef SPM_DATA_H
@@ -40,7 +40,7 @@ char spm_element_kind(enum spm_element element);
 
 struct spm_table {
   char *path;         /* as the user named it, a :KEY included */
-  const char *format; /* "IDX", "npy", "npz", for messages */
+  const char *format; /* "IDX", "npy", "npz", "CSV", for messages */
   enum spm_element element;
   int rank;                   /* 0: a single number, one row of one entry */
   long shape[SPM_TABLE_RANK]; /* shape[0] = rows */

@@ -1,5 +1,5 @@
-/* Between data.c and the formats it knows (idx.c, npy.c, npz.c): a stream whose first four bytes were read -> a table
- * with its element type and shape -> its bytes. Nothing outside these files needs this header. */
+/* Between data.c and the formats it knows (idx.c, npy.c, npz.c, csv.c): a stream whose first four bytes were read -> a
+ * table with its element type and shape -> its bytes. Nothing outside these files needs this header. */
 #ifndef SPM_FORMATS_H
 #define SPM_FORMATS_H
 
@@ -10,6 +10,9 @@
 int spm_idx_read(struct spm_table *table, struct spm_stream *stream, const unsigned char magic[4],
                  struct spm_error *error);
 int spm_npy_read(struct spm_table *table, struct spm_stream *stream, const unsigned char magic[4],
+                 struct spm_error *error);
+bool spm_csv_begins(const unsigned char magic[4]);
+int spm_csv_read(struct spm_table *table, struct spm_stream *stream, const unsigned char magic[4],
                  struct spm_error *error);
 /* Finds the member called `key` (NULL: the only one) and makes the stream deliver it. */
 int spm_npz_select(struct spm_stream *stream, const char *key, struct spm_error *error);

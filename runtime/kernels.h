@@ -31,6 +31,12 @@
  * `work` are convolve.h's. convolve and convolve_transpose set their result, convolve_filters adds to it.
 
  *
+ * Categories x [n], from `first` on, under softmax(w f + b): f [n, rank], w [length, rank], b [length]; `work` is memory
+ * of 2 (rank + 1) reals for each of the categories, their number rounded up to 16:
+ * low_rank_fit(n, rank, length, first, out, work, f, w, b, x)  out [n, 1 + rank]: log probabilities, their slopes in f
+ * low_rank_weights(n, rank, length, first, out, work, f, w, b, x, fit, g)  out [length, rank + 1] += g times the slopes
+ * in w and in b; fit: what low_rank_fit said. Lines whose x is no category, or whose g is 0, count nothing.
+ *
  * Subsets S of n members, P(S) proportional to exp(sum of a over S), for sizes 0 .. m - 1; `room` is memory to work in:
  * subset_moments(n, m, out, room, a, c)  out [2, m]: log of the sum over subsets of size j, and the mean sum of c
  there;

@@ -154,7 +154,7 @@ static long unpack(struct spm_stream *stream, unsigned char *out, size_t size, s
   return (long)(wanted - stream->z.avail_out);
 }
 
-static long read_some(struct spm_stream *stream, unsigned char *out, size_t size, struct spm_error *error) {
+long spm_stream_some(struct spm_stream *stream, void *out, size_t size, struct spm_error *error) {
   long got;
   if (stream->coding != SPM_CODING_STORED) {
     got = unpack(stream, out, size, error);
@@ -173,7 +173,7 @@ static long read_some(struct spm_stream *stream, unsigned char *out, size_t size
 int spm_stream_read(struct spm_stream *stream, void *out, size_t size, struct spm_error *error) {
   unsigned char *at = out;
   while (size > 0) {
-    long got = read_some(stream, at, size, error);
+    long got = spm_stream_some(stream, at, size, error);
     if (got < 0) return -1;
     if (got == 0 && stream->promised)
       return spm_fail(error, "%s: truncated: it holds %s of the %s bytes its header promises", stream->path,
@@ -189,7 +189,7 @@ int spm_stream_read(struct spm_stream *stream, void *out, size_t size, struct sp
 
 int spm_stream_finish(struct spm_stream *stream, struct spm_error *error) {
   unsigned char extra;
-  long got = read_some(stream, &extra, 1, error);
+  long got = spm_stream_some(stream, &extra, 1, error);
   if (got < 0) return -1;
   if (got > 0)
     return spm_fail(error, "%s: holds more than the %s bytes its header promises", stream->path,

@@ -38,6 +38,8 @@ int spm_stream_member(struct spm_stream *stream, uint64_t offset, uint64_t packe
                       enum spm_coding coding, uint32_t sum, struct spm_error *error);
 /* Reads exactly `size` bytes; an early end is an error that says how far it got. */
 int spm_stream_read(struct spm_stream *stream, void *out, size_t size, struct spm_error *error);
+/* Reads at most `size` bytes; how many, 0 at the end, -1 with an error. */
+long spm_stream_some(struct spm_stream *stream, void *out, size_t size, struct spm_error *error);
 /* 0 if nothing is left (checksums included), otherwise -1 with an error. */
 int spm_stream_finish(struct spm_stream *stream, struct spm_error *error);
 /* Reads at a place of the file itself, apart from the stream (a zip's directory). */

@@ -243,12 +243,27 @@ Test(data, npz_stored_deflated_and_zip64) {
   expect_refusal(scratch_write("method.npz", zip, make_zip(zip, entries, 1, 12, 0)), "by method 12");
 }
 
+static const char *write_text(const char *name, const char *text) { return scratch_write(name, text, strlen(text)); }
+
+Test(data, csv) {
+  expect_values(write_text("a.csv", "1,2.5\n-3,4e2\n"), (const double[]){1, 2.5, -3, 400}, 4);
+  expect_values(write_text("names.csv", "\"x\";y\r\n\"1\"; 2\r\n3;4"), (const double[]){1, 2, 3, 4}, 4);
+  expect_values(write_text("gaps.csv", "1\t\t3\nNA\tnan\t6\n"), (const double[]){1, NAN, 3, NAN, NAN, 6}, 6);
+  expect_values(write_text("one.csv", "label\n3\n\n0\n\n"), (const double[]){3, NAN, 0, NAN}, 4);
+  expect_values(write_text("end.csv", "1,2\n3,4\n\n\n"), (const double[]){1, 2, 3, 4}, 4);
+  expect_values(write_gz("packed.csv.gz", "1,2\n3,4\n", 8), (const double[]){1, 2, 3, 4}, 4);
+  expect_refusal(write_text("word.csv", "1,2\n3,four\n"), "line 2, column 2: `four` is not a number");
+  expect_refusal(write_text("short.csv", "1,2\n3,4\n5\n"), "line 3 has 1, and the first one has 2");
+  expect_refusal(write_text("names.csv", "a,b,c\n"), "holds no numbers");
+  expect_refusal(scratch_write("zero.csv", "1,2\n\0\n", 7), "bytes 0");
+}
+
 Test(data, refusals_of_files) {
   expect_refusal(scratch_path("missing"), "no such file");
   expect_refusal(scratch_directory, "is a directory");
   expect_refusal(scratch_write("empty", "", 0), "is empty");
   expect_refusal(scratch_write("short", "ab", 2), "too short");
-  expect_refusal(scratch_write("text", "1,2,3\n", 6), "looks like text");
+  expect_refusal(scratch_write("text", "a model\nof text\n", 16), "line 2 is no line of numbers");
   expect_refusal(scratch_write("png", "\x89PNG\r\n\x1a\n", 8), "PNG");
   expect_refusal(scratch_write("pickle", "\x80\4\x95\1\2", 5), "pickle");
   mkfifo(scratch_path("pipe"), 0600);

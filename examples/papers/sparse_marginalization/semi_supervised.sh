@@ -1,0 +1,47 @@
+#!/bin/sh
+# Semi-supervised VAE on Fashion-MNIST: 5,000 of 50,000 labels are seen, the class of the other rows is summed out, over
+# its support (sparse) or over all ten (dense). One method and seed is one process of one thread, so that many can run
+# side by side. semi_supervised.sh METHOD SEED [DIRECTORY] trains one; semi_supervised.sh report [DIRECTORY] prints the
+# table of what is there. WARM and MAIN (epochs), SPMC and FASHION (the directory of the four .gz files) may be set.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$here/../../..
+method=${1:?METHOD SEED [DIRECTORY], or report [DIRECTORY]}
+spmc=${SPMC:-$root/build/spmc}
+fashion=${FASHION:-/usr/share/datasets/fashion-mnist}
+warm=${WARM:-30}
+main=${MAIN:-6}
+
+if [ "$method" = report ]; then
+  out=${2:-$root/build/semi_supervised}
+  for log in "$out"/*-*.log; do
+    # after warm start; after training
+    awk -v run="$(basename "$log" .log)" '/^test/ { seen = 1 } /^stage|^epoch/ { last = $0 }
+      seen && $1 == "accuracy" { a = $2 } seen && $1 == "elbo" { e = $2 } seen && $1 == "decoder_rows" { r = $2 }
+      / steps in / { time = $0 } END { if (a != "") print run, a, e, r, time }' "$log"
+  done | awk '{ split($1, part, "-"); m = part[1]; n[m]++; s[m] += 100 * $2; q[m] += 1e4 * $2 * $2; e[m] -= $3; r[m] += $4; print }
+    END { for (m in n) { mean = s[m] / n[m]; v = q[m] / n[m] - mean * mean; if (v < 0) v = 0
+      printf "%-8s %d runs  test accuracy %.2f%% (sd %.2f)  -ELBO %.2f  decoder rows a datum %.3f\n", m, n[m], mean, n[m] > 1 ? sqrt(v * n[m] / (n[m] - 1)) : 0, e[m] / n[m], r[m] / n[m] } }'
+  exit
+fi
+
+seed=${2:?SEED}
+out=${3:-$root/build/semi_supervised}
+case $method in
+sparse) spec=$root/specs/semi_supervised_vae.spm ;;
+dense | gumbel | st_gumbel | sfe | sfe_plus | nvil | sum_sample) spec=$root/specs/semi_supervised_$method.spm ;;
+*) echo "$0: no method $method" >&2; exit 2 ;;
+esac
+mkdir -p "$out"
+if [ ! -e "$out/labels.idx" ]; then
+  work=$(mktemp -d "$out/labels.XXXXXX")
+  ${CC:-cc} -O1 -o "$work/hide_labels" "$here/hide_labels.c"
+  gzip -dc "$fashion/train-labels-idx1-ubyte.gz" | "$work/hide_labels" 5000 10000 1 >"$work/labels.idx"
+  mv "$work/labels.idx" "$out/labels.idx" # whole, whoever else is at it
+  rm -r "$work"
+fi
+"$spmc" train "$spec" warm_epochs="$warm" main_epochs="$main" \
+  --data "pixels=$fashion/train-images-idx3-ubyte.gz" --data "y=$out/labels.idx" \
+  --test "pixels=$fashion/t10k-images-idx3-ubyte.gz" --test "y=$fashion/t10k-labels-idx1-ubyte.gz" \
+  --seed "$seed" --threads 1 --plain --force --out "$out/$method-$seed" >"$out/$method-$seed.log" 2>&1
+tail -n 12 "$out/$method-$seed.log"
