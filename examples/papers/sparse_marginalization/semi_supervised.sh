@@ -9,8 +9,8 @@ root=$here/../../..
 method=${1:?METHOD SEED [DIRECTORY], or report [DIRECTORY]}
 spmc=${SPMC:-$root/build/spmc}
 fashion=${FASHION:-/usr/share/datasets/fashion-mnist}
-warm=${WARM:-30}
-main=${MAIN:-6}
+warm=${WARM:-40}
+main=${MAIN:-12}
 
 if [ "$method" = report ]; then
   out=${2:-$root/build/semi_supervised}
