@@ -66,7 +66,7 @@ for spec in shipped/*.spm; do
   inputs= values=
   case $name in
   sdlgm_tags*) inputs='--data features=rows-784.npy --data tags=bits-12.npy' values='L=12 H=32' ;;
-  bit_vector_*) inputs='--data x=bits-784.npy' values='K=8 L=32' ;;
+  bit_vector_*) inputs='--data x=bits-784.npy' values='K=8 L=32 held=64' ;;
   sdlgm*) inputs='--data x=bits-784.npy' values='L=4 K=20 H=32' ;;
   esac
   "$spmc" emit "$spec" ${inputs:---data x=rows-784.npy} $values --main -o "$name.c" >out 2>&1 || "$spmc" emit "$spec" --main -o "$name.c" >out 2>&1
