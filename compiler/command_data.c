@@ -128,28 +128,51 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
   }
 }
 
-/* subset(most): lines of more ones than that. */
+typedef struct Odd { /* lines that are not as they should be */
+  long found, row, members;
+} Odd;
+
+static void note_odd(Odd *odd, long row, long members) {
+  if (odd->found++ == 0) *odd = (Odd){1, row, members};
+}
+
+static const char *subsets_text(Loaded *l, const Odd *odd) {
+  return odd->found == 1 ? "1 subset" : arena_printf(l->compilation, "%s subsets", spm_count(odd->found).text);
+}
+
+/* subset(most): lines of more ones than that, and such as are missing in part. */
 static void check_members(Loaded *l, int d, const struct spm_table *table) {
   const DataInput *input = &model_signature(l->model)->data[d];
   if (input->most == 0) return;
-  long line = (long)input->shape.dims[input->shape.rank - 1].size, found = 0, first = 0, members = 0;
+  long line = (long)input->shape.dims[input->shape.rank - 1].size;
+  Odd large = {0}, partly = {0};
   double *row = malloc(sizeof *row * (size_t)table->row_size);
   for (long r = 0; r < table->rows && row; r++) {
     if (spm_table_rows_d(table, NULL, r, 1, spm_reading_of(&l->descriptor->data[d]), row) != 0) break;
     for (long from = 0; from + line <= table->row_size; from += line) {
-      long ones = 0;
-      for (long i = 0; i < line; i++) ones += row[from + i] != 0;
-      if (ones <= input->most) continue;
-      if (found++ == 0) first = r, members = ones;
+      long ones = 0, gaps = 0;
+      for (long i = 0; i < line; i++) {
+        gaps += isnan(row[from + i]) != 0;
+        ones += row[from + i] != 0 && !isnan(row[from + i]);
+      }
+      if (ones > input->most) note_odd(&large, r, ones);
+      if (gaps > 0 && gaps < line) note_odd(&partly, r, gaps);
     }
   }
   free(row);
-  if (found == 0) return;
-  Diagnostic *diagnostic =
-      error_at(l->compilation, "data-subset", declaration(l, d), "%s: %s of `%s` have more than %ld members",
-               table->path, found == 1 ? "1 subset" : arena_printf(l->compilation, "%s subsets", spm_count(found).text),
-               input->name, input->most);
-  note_at(diagnostic, (Span){0}, "the first one has %ld, in row %ld (counted from 0)", members, first);
+  if (large.found > 0) {
+    Diagnostic *diagnostic =
+        error_at(l->compilation, "data-subset", declaration(l, d), "%s: %s of `%s` have more than %ld members",
+                 table->path, subsets_text(l, &large), input->name, input->most);
+    note_at(diagnostic, (Span){0}, "the first one has %ld, in row %ld (counted from 0)", large.members, large.row);
+  }
+  if (partly.found > 0) {
+    Diagnostic *diagnostic =
+        error_at(l->compilation, "data-missing", declaration(l, d), "%s: %s of `%s` are missing in part", table->path,
+                 subsets_text(l, &partly), input->name);
+    note_at(diagnostic, (Span){0}, "the first one in row %ld (counted from 0)", partly.row);
+    help_with(diagnostic, "a subset is there as a whole, or missing as a whole");
+  }
 }
 
 static int check_counts(const Arguments *a, const Loaded *l, const char *option, const struct spm_table **tables,

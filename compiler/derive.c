@@ -366,13 +366,19 @@ static void derive_solve(Elaborator *e) {
   }
 }
 
-/* A node that stands for something else than data, or NULL. */
-static const Node *not_of_data(const Node *n) {
-  if (n->op == IR_parameter || n->op == IR_noise || n->op == IR_setting || n->op == IR_state || n->op == IR_row_state)
-    return n;
-  const Node *found = NULL;
-  for (int i = 0; i < n->operand_count && !found; i++) found = not_of_data(n->operands[i]);
-  return found;
+/* Is it made of what a row of the data always has, and of nothing else? Operands stand before what is made of them. */
+static bool is_of_row(Compilation *c, const Graph *g, const Node *value) {
+  bool *reached = arena_array(c, bool, g->count);
+  reached[value->id] = true;
+  for (int i = value->id; i >= 0; i--) {
+    const Node *n = g->nodes[i];
+    if (!reached[i]) continue;
+    if (n->op == IR_parameter || n->op == IR_noise || n->op == IR_setting || n->op == IR_state || n->op == IR_row_state)
+      return false;
+    if (n->op == IR_data && g->signature->data[n->index].gathered > 0) return false;
+    for (int k = 0; k < n->operand_count; k++) reached[n->operands[k]->id] = true;
+  }
+  return true;
 }
 
 /* rows = e, balance = e: nonzero for the rows that are meant. */
@@ -383,7 +389,7 @@ static const Node *output_selection(Elaborator *e, const Training *t, const char
   const Node *node = v.kind == VALUE_ERROR ? NULL : value_node(e, &v);
   if (node && !check_missing_asked(e, node)) return NULL;
   if (v.kind == VALUE_ERROR || e->c->error_count > 0) return NULL;
-  if (!node || node->shape.rank > 0 || node->axes != AXIS_DATUM || not_of_data(node)) {
+  if (!node || node->shape.rank > 0 || node->axes != AXIS_DATUM || !is_of_row(e->c, e->graph, node)) {
     Diagnostic *d = error_at(e->c, "setting", x->span,
                              "`%s` is true or false of each row, by its data alone: one number a row", what);
     help_with(d, "for example %s = index(y) == 3, or sum(x) > 10", what);

@@ -227,7 +227,13 @@ static bool expected_residual(Elaborator *e, const Factors *f, Item *likelihood,
                         distribution_name(&d)));
     return false;
   }
-  Value x = model_value(e, model_find_declaration(e->model, likelihood->name), f->asked);
+  Item *variable = model_find_declaration(e->model, likelihood->name);
+  if (may_be_missing(variable)) {
+    refuse(e, f, variable->name_span,
+           arena_printf(e->c, "all of the data, and entries of `%s` may be missing", variable->name));
+    return false;
+  }
+  Value x = model_value(e, variable, f->asked);
   if (x.kind == VALUE_ERROR) return false;
   Node *data = value_node(e, &x);
   bool missing;

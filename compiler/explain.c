@@ -306,7 +306,7 @@ static void print_variables(Text *out, const Model *m) {
   }
   for (int i = 0; i < m->signature.data_count; i++)
     add_row(c, &data, m->signature.data[i].name, dims_of(c, &m->signature.data[i].shape),
-            facts_text(c, &m->signature.data[i].facts), NULL);
+            facts_text(c, &m->signature.data[i].facts), m->signature.data[i].missing_ok ? "may be missing" : NULL);
   if (latents.count) text_append(out, "\nlatents\n");
   print_rows(out, latents.rows, latents.count, 0);
   for (int i = 0; i < m->estimator_count; i++)

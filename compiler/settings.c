@@ -168,20 +168,22 @@ static void read_stop(Elaborator *e, const Expr *x, Training *t) {
   if (setting_number(e, x->arguments[0].value, "unchanged", 1, 16, &epochs)) t->unchanged = (long)epochs;
 }
 
-/* keep = best(NAME) or best(NAME, smallest = true); whether there is such an output is seen when there are outputs. */
+/* keep = best (of the objective), best(NAME), best(NAME, smallest = true); whether there is such an output is seen when
+ * there are outputs. */
 static void read_keep(Elaborator *e, const Expr *x, Training *t) {
-  bool best = x->kind == EXPR_CALL && strcmp(x->name, "best") == 0 && x->argument_count >= 1 && x->argument_count <= 2;
-  const Argument *what = best ? &x->arguments[0] : NULL,
-                 *how = best && x->argument_count == 2 ? &x->arguments[1] : NULL;
-  if (!best || what->name || (how && (!how->name || strcmp(how->name, "smallest") != 0))) {
+  bool named = (x->kind == EXPR_CALL || x->kind == EXPR_NAME) && strcmp(x->name, "best") == 0;
+  int count = x->kind == EXPR_CALL ? x->argument_count : 0;
+  const Argument *what = count > 0 ? &x->arguments[0] : NULL, *how = count > 1 ? &x->arguments[1] : NULL;
+  bool options = count <= 2 && (!what || !what->name) && (!how || (how->name && strcmp(how->name, "smallest") == 0));
+  if (!named || !options || (x->kind == EXPR_CALL && count == 0)) {
     Diagnostic *d = error_at(e->c, "setting", x->span,
                              "`keep` is best(NAME) of what is reported for validation rows: the parameters at its "
                              "largest value stay");
-    help_with(d, "for example keep = best(elbo), or keep = best(error, smallest = true)");
+    help_with(d, "for example keep = best(elbo), keep = best(error, smallest = true), or keep = best of the objective");
     return;
   }
-  t->keep = intern(e->c, span_text(e->c, what->value->span));
-  t->keep_span = what->value->span;
+  t->keep = intern(e->c, what ? span_text(e->c, what->value->span) : "objective");
+  t->keep_span = what ? what->value->span : x->span;
   if (how) t->smallest = read_flag(e, how->value, "smallest");
 }
 
@@ -379,7 +381,7 @@ void check_kept(const Model *m, const Graph *evaluate) {
     if (near.best)
       help_with(d, "did you mean `%s`?", near.best);
     else
-      help_with(d, "what is reported are the objective, elbo, their terms and each `metric`");
+      help_with(d, "what is reported are elbo, its terms and each `metric`; `keep = best` alone is of the objective");
   }
 }
 

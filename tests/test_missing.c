@@ -219,3 +219,30 @@ Test(missing, sparse_losses) {
   expect_equal(metric_of(spec, "soft", NULL, NULL), 0, "no loss of entmax");
   cr_expect(metric_of(spec, "more", NULL, NULL) > 0);
 }
+
+/* Where all values are known nothing is drawn or summed: whatever finds them otherwise has no gradient, and the ELBO is
+ * that of the supervised model. */
+Test(missing, nothing_is_inferred_where_all_is_known) {
+  static const char *const methods[] = {
+      PARTLY("categorical(logits = s @ x) by exact"),
+      PARTLY("sparsemax(s @ x / 10)"),
+      PARTLY("categorical(logits = s @ x) by relaxed(temperature = 0.5)"),
+      PARTLY("categorical(logits = s @ x) by score_function(baseline = running_mean)"),
+      PARTLY("categorical(logits = s @ x) by score_function(baseline = self_critic)"),
+      PARTLY("categorical(logits = s @ x) by sum_and_sample(k = 1)"),
+  };
+  double wanted = metric_of(posteriors[0], "elbo", labels, NULL);
+  for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+    Spec s = spec_right(methods[i]);
+    Run run = {.rows = 4, .inputs = {{"x", pixels}, {"y", labels}}};
+    expect_equal(spec_metric(&s, "elbo", &run), wanted, methods[i]);
+    const double *gradient = spec_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, "s", &run);
+    for (int k = 0; k < 18; k++) cr_expect(gradient[k] == 0, "%s: %g", methods[i], gradient[k]);
+    run.inputs[1].values = labels_where(second_and_last);
+    gradient = spec_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, "s", &run);
+    double size = 0;
+    for (int k = 0; k < 18; k++) size += fabs(gradient[k]);
+    cr_expect(isfinite(size) && size > 0, "%s: %g", methods[i], size);
+    spec_close(&s);
+  }
+}

@@ -115,6 +115,19 @@ expect 'nothing missing is the model that knows of none' 0 '' "$spmc" train gaps
 "$spmc" train none.spm --data x=x.csv $options --threads 1 --out plain >out 2>&1
 check 'to the last digit of the objective' cmp "$(cut -d, -f1-4 full/metrics.csv >a; echo a)" "$(cut -d, -f1-4 plain/metrics.csv >b; echo b)"
 
+cat >subsets.spm <<'END'
+model subsets;
+data f : real[2];
+data t : subset(2)[4] missing_ok;
+likelihood t ~ conditional_bernoulli(logits = dense(f, 4), size = 2);
+objective log_lik(t);
+END
+printf '1,2\n3,4\n' >f.csv
+printf '1,1,0,0\n,,,\n' >t.csv
+expect 'a subset missing as a whole' 0 '' "$spmc" train subsets.spm --data f=f.csv --data t=t.csv $options --epochs 1 --out subsets
+printf '1,1,0,0\n1,,,1\n' >t.csv
+expect 'a subset missing in part' 1 '1 subset of `t` are missing in part' "$spmc" train subsets.spm --data f=f.csv --data t=t.csv $options --epochs 1 --out subsets
+
 # As a program of its own, from IDX: numbers as they stand, labels with -1.
 sed '/^train/d' partly.spm >alone.spm
 echo 'train { batch = 40;  epochs = 2; }' >>alone.spm

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SDLGM (the latent degree of sparsity) beside its relatives: trains the models of the table in README.md and prints
-# their test values. run.sh WHAT [DIRECTORY], WHAT one of pictures, patches, bibtex, yeast, many_tags, or all. SPMC and
-# EPOCHS (of pictures and patches) may be set; FASHION is the directory of Fashion-MNIST's four .gz files, DATA that of
-# bibtex.npz, yeast.npz and natural_images_whitened.npy.
+# their test values. run.sh WHAT [DIRECTORY], WHAT one of pictures, patches, bibtex, yeast, many_tags, or all. SPMC,
+# EPOCHS (of pictures and patches) and PYTHON (with numpy) may be set; FASHION is the directory of Fashion-MNIST's four
+# .gz files, DATA that of bibtex.npz, yeast.npz and natural_images_whitened.npy.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../..
@@ -27,6 +27,8 @@ pictures() {
     run $model "$here/$model.spm" --epochs "$epochs" --data "x=$fashion/train-images-idx3-ubyte.gz" \
       --test "x=$fashion/t10k-images-idx3-ubyte.gz"
   done
+  "$spmc" encode "$out/pictures" --data "x=$fashion/t10k-images-idx3-ubyte.gz" --out "$out/pictures/codes" -q
+  "${PYTHON:-python3}" "$here/counts.py" "$fashion/t10k-labels-idx1-ubyte.gz" "$out/pictures/codes"
 }
 
 patches() {

@@ -9,8 +9,8 @@ root=$here/../../..
 method=${1:?METHOD SEED [DIRECTORY], or report [DIRECTORY]}
 spmc=${SPMC:-$root/build/spmc}
 fashion=${FASHION:-/usr/share/datasets/fashion-mnist}
-warm=${WARM:-30}
-main=${MAIN:-6}
+warm=${WARM:-40}
+main=${MAIN:-12}
 
 if [ "$method" = report ]; then
   out=${2:-$root/build/semi_supervised}
@@ -29,7 +29,8 @@ seed=${2:?SEED}
 out=${3:-$root/build/semi_supervised}
 case $method in
 sparse) spec=$root/specs/semi_supervised_vae.spm ;;
-dense | gumbel | st_gumbel | sfe | sfe_plus | nvil | sum_sample) spec=$root/specs/semi_supervised_$method.spm ;;
+dense) spec=$root/specs/semi_supervised_dense.spm ;;
+gumbel | st_gumbel | sfe | sfe_plus | nvil | sum_sample) spec=$root/specs/estimators/semi_supervised_$method.spm ;;
 *) echo "$0: no method $method" >&2; exit 2 ;;
 esac
 mkdir -p "$out"
