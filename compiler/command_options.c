@@ -36,9 +36,7 @@ static const struct {
   unsigned needs;
 } all_options[] = {
     {{"data", 'd', "NAME=FILE", 0,
-      "rows of a data declaration: IDX, .npy, .npz, .npz:KEY or CSV, also .gz; NAME= may be left out if there is only "
-      "one",
-      1},
+      "rows of a data declaration: IDX, .npy, .npz, .npz:KEY or CSV, also .gz; NAME= may be left out if there is only one", 1},
      OPTION_DATA},
     {{"valid", KEY_VALID, "NAME=FILE", 0, "evaluate on these rows after each epoch", 1}, OPTION_TRAIN},
     {{"test", KEY_TEST, "NAME=FILE", 0, "evaluate on these rows at the end", 1}, OPTION_TRAIN},

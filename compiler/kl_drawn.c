@@ -50,7 +50,8 @@ bool kl_along_draw(Elaborator *e, KlPair *pair, Value *result) {
   if (!field || !sample || field->head.count != sample->head.count || field->extra.count < p->count) return false;
   *result = value_error();
   const Item *latent = model_find_declaration(e->model, pair->latent);
-  unsigned axes = (latent->kind != ITEM_PARAM ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
+  unsigned axes =
+      (latent->kind != ITEM_PARAM ? AXIS_DATUM : 0u) | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
   int count = field->head.count;
   Value *values = arena_array(e->c, Value, count + field->extra.count);
   if (!distribution_noise(e, q, sample, pair->latent, &pair->shape, axes, values)) return true;
