@@ -52,7 +52,7 @@ done
 # single precision: one iteration a step here. And two models of latents that are summed out.
 mkdir shipped
 for spec in "$here"/specs/*.spm "$here"/specs/*/*.spm; do
-  sed 's/lbfgs(steps = [0-9]*/lbfgs(steps = 1/; s/map(steps = [0-9]*, optimizer = lbfgs/map(steps = 1, optimizer = lbfgs/' "$spec" >shipped/"$(basename "$spec")"
+  sed 's|from "\.\./|from "|; s/lbfgs(steps = [0-9]*/lbfgs(steps = 1/; s/map(steps = [0-9]*, optimizer = lbfgs/map(steps = 1, optimizer = lbfgs/' "$spec" >shipped/"$(basename "$spec")"
 done
 cp "$here/tests/emit/summed.spm" shipped/
 sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tests/emit/summed.spm" >shipped/summed_vectors.spm
@@ -62,11 +62,12 @@ sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tes
 for spec in shipped/*.spm; do
   name=$(basename "$spec" .spm)
   case $name in semi_supervised_*) echo "skip $name: a trainer with rows or balance is not emitted yet"; continue ;; esac
+  case $name in bit_vector_sfe|*_gumbel) echo "skip $name: made of what bit_vector_nvil and the relaxed models are"; continue ;; esac
   case $name in *_synthetic) echo "skip $name: begins from a file that its own script makes"; continue ;; esac
   inputs= values=
   case $name in
   sdlgm_tags*) inputs='--data features=rows-784.npy --data tags=bits-12.npy' values='L=12 H=32' ;;
-  bit_vector_*) inputs='--data x=bits-784.npy' values='K=8 L=32' ;;
+  bit_vector_*) inputs='--data x=bits-784.npy' values='K=8 L=32 held=64' ;;
   sdlgm*) inputs='--data x=bits-784.npy' values='L=4 K=20 H=32' ;;
   esac
   case $name in signalling_game*) values='S=32 E=16 M=16' ;; esac

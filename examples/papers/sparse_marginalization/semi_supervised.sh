@@ -29,7 +29,8 @@ seed=${2:?SEED}
 out=${3:-$root/build/semi_supervised}
 case $method in
 sparse) spec=$root/specs/semi_supervised_vae.spm ;;
-dense | gumbel | st_gumbel | sfe | sfe_plus | nvil | sum_sample) spec=$root/specs/semi_supervised_$method.spm ;;
+dense) spec=$root/specs/semi_supervised_dense.spm ;;
+gumbel | st_gumbel | sfe | sfe_plus | nvil | sum_sample) spec=$root/specs/estimators/semi_supervised_$method.spm ;;
 *) echo "$0: no method $method" >&2; exit 2 ;;
 esac
 mkdir -p "$out"
