@@ -79,7 +79,8 @@ static int load(Evaluating *e) {
 static int evaluate(Evaluating *e) {
   const Arguments *a = e->a;
   struct spm_error error;
-  const struct spm_program *program = spm_find_program(e->loaded.descriptor, "evaluate");
+  const struct spm_program *program = spm_find_program(e->loaded.descriptor, "measure");
+  if (!program) program = spm_find_program(e->loaded.descriptor, "evaluate");
   if (!program) return fail_internal(a, "the model has no program to evaluate");
   if (spm_columns_create(&e->columns, program, &error) != 0) return fail_user(a, "%s", error.message);
   double *means = calloc((size_t)e->columns.count + 1, sizeof *means);

@@ -6,8 +6,8 @@
 #include <string.h>
 
 const char *const program_names[PROGRAM_COUNT] = {
-    "initialise",      "train",       "evaluate", "encode",  "reconstruct", "export", "project",
-    "initialise_rows", "export_rows", "fit",      "fit_new", "solve",       "select"};
+    "initialise",      "train",       "evaluate", "encode",  "reconstruct", "export",  "project",
+    "initialise_rows", "export_rows", "fit",      "fit_new", "solve",       "measure", "select"};
 
 /* ---- outputs shared by train and evaluate
  * ---------------------------------------------------------------------------- */
@@ -183,7 +183,7 @@ static void output_metrics(Elaborator *e) {
   const Model *m = e->model;
   for (int i = 0; i < m->items.count; i++) {
     Item *item = m->items.items[i];
-    if (item->kind != ITEM_METRIC) continue;
+    if (item->kind != ITEM_METRIC || (is_measured_only(item->expr) && e->program != PROGRAM_MEASURE)) continue;
     e->path = item->name;
     e->measuring = true;
     Value v = elaborate(e, item->expr), rows;
@@ -425,6 +425,9 @@ static Graph *derive_with(Elaborator *e) {
   case PROGRAM_INITIALISE: derive_parameters(e, OUTPUT_INITIAL, every, raw_initial_value); break;
   case PROGRAM_TRAIN: derive_train(e); break;
   case PROGRAM_EVALUATE: derive_evaluate(e); break;
+  case PROGRAM_MEASURE:
+    if (has_measured_only(e->model)) derive_evaluate(e);
+    break;
   case PROGRAM_ENCODE: derive_encode(e); break;
   case PROGRAM_RECONSTRUCT: derive_reconstruct(e); break;
   case PROGRAM_EXPORT: derive_parameters(e, OUTPUT_EXPORT, constrained, exported_value); break;
@@ -449,8 +452,8 @@ static Graph *derive_with(Elaborator *e) {
 }
 
 static bool has_samples(ProgramKind program) {
-  return program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE || program == PROGRAM_FIT ||
-         program == PROGRAM_FIT_NEW;
+  return program == PROGRAM_TRAIN || program == PROGRAM_EVALUATE || program == PROGRAM_MEASURE ||
+         program == PROGRAM_FIT || program == PROGRAM_FIT_NEW;
 }
 
 Graph *derive(Model *m, ProgramKind program) {

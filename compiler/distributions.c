@@ -365,6 +365,10 @@ int noise_index(Elaborator *e, const char *name, NoiseKind kind, const Shape *sh
   return s->noise_count++;
 }
 
+Node *noise_node(Elaborator *e, int index) {
+  return e->round ? build_inner_noise(e->graph, index, e->round) : build_noise(e->graph, index);
+}
+
 bool distribution_noise(Elaborator *e, const Value *d, const Field *field, Name variable, const Shape *shape,
                         unsigned axes, Value *out) {
   Scope *scope = scope_new(e, NULL);
@@ -386,7 +390,7 @@ bool distribution_noise(Elaborator *e, const Value *d, const Field *field, Name 
     for (int k = 0; k < own.rank && full.rank < MAX_RANK; k++) full.dims[full.rank++] = own.dims[k];
     NoiseKind kind = support.special == SPECIAL_NOISE_UNIFORM ? NOISE_UNIFORM : NOISE_NORMAL;
     const char *name = arena_printf(e->c, "%s.%s", variable, f->name);
-    out[i] = value_tensor(build_noise(e->graph, noise_index(e, name, kind, &full, axes)), 0, f->span);
+    out[i] = value_tensor(noise_node(e, noise_index(e, name, kind, &full, axes)), 0, f->span);
   }
   leave_callee(e, frame);
   return ok;

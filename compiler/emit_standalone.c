@@ -28,6 +28,8 @@ static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/driver.c",
                                            "runtime/given.h",
                                            "runtime/given.c",
+                                           "runtime/rng.h",
+                                           "runtime/rng.c",
                                            "runtime/lbfgs.h",
                                            "runtime/lbfgs.c",
                                            "runtime/fit.h",
@@ -38,7 +40,10 @@ static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/solved.c",
                                            "runtime/standalone/instance.h",
                                            "runtime/standalone/instance.c"};
+static const char *const trainer_files[] = {"runtime/train.h", "runtime/train.c", "runtime/standalone/trainer.h",
+                                            "runtime/standalone/files.c", "runtime/standalone/saved.c"};
 enum {
+  TRAINER_FILES = sizeof trainer_files / sizeof *trainer_files,
   KERNEL_FILES = sizeof kernel_files / sizeof *kernel_files,
   DRIVER_FILES = sizeof driver_files / sizeof *driver_files
 };
@@ -96,23 +101,52 @@ static bool lacks_projections(const Model *m, Plan *const *plans, int count) {
   return true;
 }
 
+static bool trains_by(const Model *m, const char *optimizer) {
+  for (int i = 0; i < m->training_count; i++)
+    if (strcmp(m->trainings[i].optimizer, optimizer) == 0) return true;
+  return false;
+}
+
+static bool lacks_stages(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  return m->training_count < 2;
+}
+
+static bool lacks_best(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  for (int i = 0; i < m->training_count; i++)
+    if (m->trainings[i].keep) return false;
+  return true;
+}
+
+static bool lacks_held(const Model *m, Plan *const *plans, int count) {
+  return lacks_best(m, plans, count) && (m->training_count == 0 || m->trainings[0].valid == 0);
+}
+
+static bool lacks_gathered(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  for (int i = 0; i < m->signature.data_count; i++)
+    if (m->signature.data[i].gathered > 0) return false;
+  return true;
+}
+
 static bool lacks_adam(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->trainings[0].optimizer, "adam") != 0;
+  return !trains_by(m, "adam");
 }
 
 static bool lacks_sgd(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->trainings[0].optimizer, "sgd") != 0;
+  return !trains_by(m, "sgd");
 }
 
 static bool lacks_lbfgs(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return strcmp(m->trainings[0].optimizer, "lbfgs") != 0;
+  return !trains_by(m, "lbfgs");
 }
 
 static bool lacks_updates(const Model *m, Plan *const *plans, int count) { /* by gradients, a step each */
-  return !lacks_lbfgs(m, plans, count);
+  return lacks_adam(m, plans, count) && lacks_sgd(m, plans, count);
 }
 
 static bool lacks_row_states(const Model *m, Plan *const *plans, int count) {
@@ -136,7 +170,9 @@ static bool lacks_solved(const Model *m, Plan *const *plans, int count) {
 
 static bool lacks_unchanged(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
-  return m->trainings[0].unchanged == 0;
+  for (int i = 0; i < m->training_count; i++)
+    if (m->trainings[i].unchanged > 0) return false;
+  return true;
 }
 
 static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
@@ -195,6 +231,10 @@ static const struct {
     {"SPM_NO_LABELS", lacks_labels},
     {"SPM_NO_GAPS", lacks_gaps},
     {"SPM_NO_LBFGS", lacks_lbfgs},
+    {"SPM_NO_STAGES", lacks_stages},
+    {"SPM_NO_BEST", lacks_best},
+    {"SPM_NO_HELD", lacks_held},
+    {"SPM_NO_GATHERED", lacks_gathered},
     {"SPM_NO_UPDATES", lacks_updates},
     {"SPM_NO_ROW_STATES", lacks_row_states},
     {"SPM_NO_FITS", lacks_fits},
@@ -206,17 +246,28 @@ enum { FEATURES = sizeof features / sizeof *features };
 
 typedef struct Sources { /* how the runtime's texts are read for one model */
   Compilation *compilation;
+  const char *model;
   Decided decided[FEATURES];
 } Sources;
 
 static Sources sources_of(const Model *m, Plan *const *plans, int count) {
-  Sources s = {.compilation = m->compilation};
+  Sources s = {.compilation = m->compilation, .model = m->name};
   for (int i = 0; i < FEATURES; i++) s.decided[i] = (Decided){features[i].name, features[i].lacks(m, plans, count)};
   return s;
 }
 
+/* "SPM_MODEL" stands for the model's name. */
+static const char *with_model_name(Compilation *c, const char *text, const char *name) {
+  Text out = {.compilation = c};
+  for (const char *found; (found = strstr(text, "SPM_MODEL_NAME")) != NULL; text = found + strlen("SPM_MODEL_NAME"))
+    text_append(&out, "%.*s%s", (int)(found - text), text, name);
+  text_append(&out, "%s", text);
+  return out.bytes;
+}
+
 static const char *decided_source(const Sources *s, const char *path) {
-  return pieces_decide(s->compilation, plain_kernel_names(s->compilation, embedded(path)), s->decided, FEATURES);
+  const char *text = with_model_name(s->compilation, embedded(path), s->model);
+  return pieces_decide(s->compilation, plain_kernel_names(s->compilation, text), s->decided, FEATURES);
 }
 
 static void add_files(Pieces *p, const Sources *s, const char *const *paths, int count) {
@@ -234,15 +285,6 @@ static unsigned programs_of(const Standalone *options) {
          1u << PROGRAM_INITIALISE_ROWS | 1u << PROGRAM_FIT | 1u << PROGRAM_FIT_NEW | 1u << PROGRAM_SOLVE;
 }
 
-/* "SPM_MODEL" stands for the model's name. */
-static const char *with_model_name(Compilation *c, const char *text, const char *name) {
-  Text out = {.compilation = c};
-  for (const char *found; (found = strstr(text, "SPM_MODEL_NAME")) != NULL; text = found + strlen("SPM_MODEL_NAME"))
-    text_append(&out, "%.*s%s", (int)(found - text), text, name);
-  text_append(&out, "%s", text);
-  return out.bytes;
-}
-
 static void paste_kernels(const Sources *s, const char *body, const char *around, Text *includes_to, Text *out) {
   Pieces *kernels = pieces_create(s->compilation);
   add_files(kernels, s, kernel_files, KERNEL_FILES);
@@ -254,12 +296,12 @@ static void paste_kernels(const Sources *s, const char *body, const char *around
 }
 
 /* The driver, and the text of one more file around it that is wanted whole; `out` gets them without includes. */
-static void paste_driver(const Model *m, const Sources *s, const char *path, bool shuffles, Text *includes, Text *out) {
+static void paste_driver(const Model *m, const Sources *s, const char *path, bool trainer, Text *includes, Text *out) {
   Compilation *c = m->compilation;
   Pieces *p = pieces_create(c);
-  const char *text = with_model_name(c, decided_source(s, path), m->name);
+  const char *text = decided_source(s, path);
   add_files(p, s, driver_files, DRIVER_FILES);
-  if (shuffles) add_files(p, s, (const char *const[]){"runtime/train.h", "runtime/train.c"}, 2);
+  if (trainer) add_files(p, s, trainer_files, TRAINER_FILES);
   pieces_add(p, path, text, true);
   pieces_need(p, "");
   pieces_includes(p, includes);
@@ -347,10 +389,11 @@ static int fit_sizes(Model *m, Plan *const *plans, int count, FitSize *sizes) {
           (FitSize){each ? "(rows)" : "1", arena_printf(c, "%ld * (rows)", fitted_of(fits[i])), (int)how[i]->history};
   }
   const Plan *train = find_plan(plans, count, PROGRAM_TRAIN);
-  if (train && strcmp(t->optimizer, "lbfgs") == 0)
-    sizes[found++] = (FitSize){
-        "(training)", arena_printf(c, "(training) * (%ld + %ld * (rows))", trained_of(train), fitted_of(train)),
-        (int)t->fit.history};
+  for (int i = 0; train && i < m->training_count; i++)
+    if (strcmp(m->trainings[i].optimizer, "lbfgs") == 0)
+      sizes[found++] = (FitSize){
+          "(training)", arena_printf(c, "(training) * (%ld + %ld * (rows))", trained_of(train), fitted_of(train)),
+          (int)m->trainings[i].fit.history};
   return found;
 }
 
@@ -362,7 +405,7 @@ static const char *larger_of(Compilation *c, const char *a, const char *b) {
 static void put_row_sizes(Model *m, Plan *const *plans, int count, Text *out) {
   Compilation *c = m->compilation;
   const Signature *s = &m->signature;
-  FitSize fits[3];
+  FitSize *fits = arena_array(c, FitSize, 2 + m->training_count);
   const int n = fit_sizes(m, plans, count, fits);
   const char *problems = "0", *numbers = "0", *points = "0", *reals = "0";
   if (s->row_state_count + n == 0) return;
@@ -413,24 +456,12 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
 
 static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;
-  for (int i = 0; i < s->data_count; i++) {
-    if (s->data[i].gathered == 0) continue;
-    Diagnostic *d = error_at(m->compilation, "not-supported", s->data[i].span,
-                             "a trainer or a library of a model with gathered data is not emitted yet");
-    help_with(d, "`spmc emit` without --main and --lib writes the model itself");
-    return true;
-  }
   for (int i = 0; i < m->training_count; i++) {
     const Training *t = &m->trainings[i];
-    if (m->training_count == 1 && t->valid == 0 && !t->keep && !t->rows && !t->balance) break;
-    Diagnostic *d =
-        error_at(m->compilation, "not-supported", t->span, "a trainer or a library with %s is not emitted yet",
-                 m->training_count > 1 ? "named train stages"
-                 : t->keep             ? "`keep`"
-                 : t->valid > 0        ? "`valid`"
-                 : t->rows             ? "`rows`"
-                                       : "`balance`");
-    help_with(d, "`spmc emit` without --main and --lib writes the model itself, whose descriptor has the stages");
+    if (!t->rows && !t->balance) continue;
+    Diagnostic *d = error_at(m->compilation, "not-supported", t->span,
+                             "a trainer or a library with `%s` is not emitted yet", t->rows ? "rows" : "balance");
+    help_with(d, "`spmc emit` without --main and --lib writes the model itself");
     return true;
   }
   if (!options->library || s->given_count == 0) return false;
@@ -487,7 +518,7 @@ bool compile_header(Model *m, const Standalone *options, Text *out) {
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
   const Sources sources = sources_of(m, plans, count);
-  const char *text = with_model_name(c, decided_source(&sources, "runtime/standalone/library.h"), m->name);
+  const char *text = decided_source(&sources, "runtime/standalone/library.h");
   const char *start = strstr(text, "/* ---- library"), *end = strstr(text, "/* ---- end");
   if (!start || !end) return false;
   text_append(out, "/* Model %s: what its emitted C file exports. Written by spmc %s. */\n", m->name, SPM_VERSION);

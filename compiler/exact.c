@@ -127,11 +127,11 @@ static void describe_sum(Elaborator *e, const PosteriorDraw *p, long members, bo
     note_estimator(e, p->latent->name, arena_printf(e->c, "exact sum over %ld values%s", members, which));
 }
 
-static Value add_summed(Elaborator *e, Name latent, int v, Value z, Value weight, bool whole) {
+static Value add_summed(Elaborator *e, Name latent, int v, Value z, Value weight, Node *table, bool whole) {
   if (z.kind != VALUE_TENSOR || weight.kind != VALUE_TENSOR) return value_error();
   e->summed = arena_grow(e->c, e->summed, e->summed_count, sizeof *e->summed);
   e->summed[e->summed_count++] =
-      (Summed){.latent = latent, .axis = v, .weight = weight, .members = z.node, .whole = whole};
+      (Summed){.latent = latent, .axis = v, .weight = weight, .members = z.node, .whole = whole, .table = table};
   return z;
 }
 
@@ -181,7 +181,7 @@ static Value draw_members(Elaborator *e, const PosteriorDraw *p) {
   describe_sum(e, p, (long)count.size, true);
   bool few = members.node->op == IR_top_k_members && (width.size >= 30 || count.size < pow(2, width.size));
   return add_summed(e, p->latent->name, v, value_tensor(build_pick(g, bits, v), 0, p->d->span),
-                    value_tensor(build_pick(g, weights, v), 0, p->d->span), !few);
+                    value_tensor(build_pick(g, weights, v), 0, p->d->span), bits, !few);
 }
 
 Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
@@ -205,7 +205,7 @@ Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
     weight = apply1(e, IR_exp, sum_all(e, weight, span), span);
   }
   describe_sum(e, p, list.count, known);
-  return add_summed(e, p->latent->name, v, z, weight, true);
+  return add_summed(e, p->latent->name, v, z, weight, list.table, true);
 }
 
 Value log_density_of_member(Elaborator *e, Name latent, const Value *d, bool *known) {

@@ -209,6 +209,7 @@ typedef struct Summed {
   Node *members; /* the latent's value */
   Node *score;   /* log probability of the draw, a variable; NULL: none */
   bool whole;    /* these are all the values it may have */
+  Node *table;   /* with an axis: its members, one after the other */
 } Summed;
 
 typedef struct Callee { /* functions and layers being called */
@@ -252,6 +253,7 @@ typedef struct Elaborator {
   int summed_count;
   Node **settled; /* expectations already taken: draws behind them ask for no more */
   int settled_count;
+  Node *round;    /* of a loop that draws anew in each, or NULL */
   bool scoring;   /* expectations taken now are differentiated by scores, too: those of the objective */
   bool redrawing; /* the second draw of what is its own critic */
   Span site;      /* the author's call around shipped library text being walked: what IR nodes are said to come from */
@@ -448,6 +450,8 @@ bool check_distribution_for(Elaborator *, const Value *d, const Item *variable, 
 bool distribution_support(Elaborator *, const Value *d, Support *, Support *extended);
 int event_rank(const Value *d);
 int family_event_rank(const Item *family);
+/* Noise of the signature: in a loop that draws, its round's. */
+Node *noise_node(Elaborator *, int index);
 int noise_index(Elaborator *, const char *name, NoiseKind, const Shape *, unsigned axes);
 int state_index(Elaborator *, const char *name, const Shape *, double start);
 void update_state(Elaborator *, int index, Node *next); /* once a step */
@@ -632,6 +636,11 @@ ElboOptions elbo_defaults(const Model *);
 bool joint_by_default(const Model *);
 void elbo_terms(Elaborator *, const ElboOptions *, Span, Terms *);
 int count_samples(const Model *); /* samples = S of the train block or of elbo(...): extent of the sample axis */
+
+/* log_marginal.c: `call` is NULL for a bare name. Metrics that mention it are taken by `spmc eval` alone. */
+Value log_marginal(Elaborator *, const Expr *call, Span);
+bool is_measured_only(const Expr *);
+bool has_measured_only(const Model *);
 
 /* ---- infer.c ----------------------------------------------------------------------------------------------------- */
 

@@ -558,11 +558,6 @@ static const BuiltinRow *find_builtin(const char *name) {
   return NULL;
 }
 
-/* Words of LANGUAGE.md whose meaning is not built yet: refused by name. */
-static const char *const unbuilt_functions[] = {
-    "log_marginal",
-};
-
 static bool has_word(const char *words, const char *word) {
   size_t n = strlen(word);
   for (const char *at = words; (at = strstr(at, word)); at += n)
@@ -625,11 +620,6 @@ Value call_builtin(Elaborator *e, const Expr *call, bool *found) {
 }
 
 static Value report_unknown_call(Elaborator *e, const Expr *call) {
-  for (size_t i = 0; i < sizeof unbuilt_functions / sizeof *unbuilt_functions; i++)
-    if (strcmp(unbuilt_functions[i], call->name) == 0) {
-      error_at(e->c, "not-supported", call->name_span, "`%s` is not supported yet", call->name);
-      return value_error();
-    }
   Diagnostic *d = error_at(e->c, "unknown-name", call->name_span,
                            "there is no function, network, layer or distribution called `%s`", call->name);
   Suggestion near = {.name = call->name};

@@ -22,7 +22,7 @@ bool is_latent(const Model *m, const Item *item) { return item->kind == ITEM_LAT
  */
 
 static bool is_hidden(const Elaborator *e, const Item *item) {
-  if (e->program != PROGRAM_EVALUATE || e->measuring) return false;
+  if ((e->program != PROGRAM_EVALUATE && e->program != PROGRAM_MEASURE) || e->measuring) return false;
   for (int i = 0; i < e->model->hidden_count; i++)
     if (e->model->hidden[i] == item->name) return true;
   return false;

@@ -242,7 +242,7 @@ static Value mixture_sample(Elaborator *e, const Value *d, Name variable, const 
                             Span span) {
   Shape lead = lead_of(d, shape);
   const char *name = arena_printf(e->c, "%s.component", variable);
-  Value u = value_tensor(build_noise(e->graph, noise_index(e, name, NOISE_UNIFORM, &lead, axes)), 0, span);
+  Value u = value_tensor(noise_node(e, noise_index(e, name, NOISE_UNIFORM, &lead, axes)), 0, span);
   Value drawn = value_error(), reached = value_number(0);
   for (int i = 0; i < d->count; i++) {
     Name part = intern(e->c, arena_printf(e->c, "%s.%d", variable, i));

@@ -16,10 +16,12 @@ typedef enum Word {
   WORD_ELBO,
   WORD_ENTROPY_ELBO,
   WORD_IWAE,
-  WORD_EXPECT
+  WORD_EXPECT,
+  WORD_LOG_MARGINAL
 } Word;
-static const char *const word_names[] = {"log_lik",   "kl",         "kl_each", "entropy",      "log_prior", "log_post",
-                                         "log_joint", "log_weight", "elbo",    "entropy_elbo", "iwae",      "expect"};
+static const char *const word_names[] = {"log_lik",  "kl",        "kl_each",     "entropy", "log_prior",
+                                         "log_post", "log_joint", "log_weight",  "elbo",    "entropy_elbo",
+                                         "iwae",     "expect",    "log_marginal"};
 enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
 
 static int find_word(Name name) {
@@ -70,8 +72,7 @@ static bool variable_type(Elaborator *e, const Item *variable, Support *support,
 }
 
 static bool latent_type_built(Elaborator *e, const Item *latent, const Support *support) {
-  if (support->special == SPECIAL_NONE || support->special == SPECIAL_CATEGORY || support->special == SPECIAL_SUBSET)
-    return true;
+  if (support->special != SPECIAL_LOWER_TRIANGULAR) return true;
   error_at(e->c, "not-supported", latent->type->span, "a latent of the type `%s` is not supported yet", support->name);
   return false;
 }
@@ -540,6 +541,7 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
 Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span) {
   Word word = (Word)find_word(name);
   if (word == WORD_EXPECT) return call_expect(e, call, span);
+  if (word == WORD_LOG_MARGINAL) return log_marginal(e, call, span);
   KlMethod method = KL_BEST;
   ElboOptions options;
   Terms terms = {0};

@@ -42,6 +42,7 @@ typedef enum ProgramKind {
   PROGRAM_FIT,     /* of the batch's locals before a step of training: the objective and its gradient in them */
   PROGRAM_FIT_NEW, /* of rows that were not trained on */
   PROGRAM_SOLVE,   /* the solved params of a batch */
+  PROGRAM_MEASURE, /* evaluate, and what only `spmc eval` takes the time for */
   PROGRAM_SELECT,  /* which rows stages train on, and by what they balance them */
   PROGRAM_COUNT
 } ProgramKind;

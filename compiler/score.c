@@ -160,7 +160,7 @@ static void choose_members(Elaborator *e, const PosteriorDraw *p, Node *probabil
   }
   Node *rest = build_map2(g, IR_max, left, zero);
   const char *name = arena_printf(e->c, "%s.rest", p->latent->name);
-  Node *noise = build_noise(g, noise_index(e, name, NOISE_UNIFORM, &line, p->axes));
+  Node *noise = noise_node(e, noise_index(e, name, NOISE_UNIFORM, &line, p->axes));
   Node *gumbel = build_map1(g, IR_log, build_map1(g, IR_neg, build_map1(g, IR_log, noise)));
   row[k] = as_row(g, build_first_max_mask(g, build_map2(g, IR_sub, build_map1(g, IR_log, rest), gumbel), 1));
   weight[k] = build_reshape(g, build_sum(g, rest, 1), &one);

@@ -62,7 +62,7 @@ struct spm_run {
 #endif
 };
 
-enum { SPM_ADAM, SPM_SGD };
+enum { SPM_ADAM, SPM_SGD, SPM_LBFGS }; /* the last is not the driver's: fit.h */
 struct spm_optimizer {
   int kind;
   double lr, beta1, beta2, epsilon, momentum, weight_decay;

@@ -52,7 +52,7 @@ done
 # single precision: one iteration a step here. And two models of latents that are summed out.
 mkdir shipped
 for spec in "$here"/specs/*.spm "$here"/specs/*/*.spm; do
-  sed 's/lbfgs(steps = [0-9]*/lbfgs(steps = 1/; s/map(steps = [0-9]*, optimizer = lbfgs/map(steps = 1, optimizer = lbfgs/' "$spec" >shipped/"$(basename "$spec")"
+  sed 's|from "\.\./|from "|; s/lbfgs(steps = [0-9]*/lbfgs(steps = 1/; s/map(steps = [0-9]*, optimizer = lbfgs/map(steps = 1, optimizer = lbfgs/' "$spec" >shipped/"$(basename "$spec")"
 done
 cp "$here/tests/emit/summed.spm" shipped/
 sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tests/emit/summed.spm" >shipped/summed_vectors.spm
@@ -61,18 +61,23 @@ sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tes
 ./make_numbers bits-12.npy 160 12 bits
 for spec in shipped/*.spm; do
   name=$(basename "$spec" .spm)
-  case $name in semi_supervised_*) echo "skip $name: named stages are not emitted as a trainer"; continue ;; esac
+  case $name in semi_supervised_*) echo "skip $name: a trainer with rows or balance is not emitted yet"; continue ;; esac
+  case $name in bit_vector_sfe|*_gumbel) echo "skip $name: made of what bit_vector_nvil and the relaxed models are"; continue ;; esac
   case $name in *_synthetic) echo "skip $name: begins from a file that its own script makes"; continue ;; esac
   inputs= values=
   case $name in
   sdlgm_tags*) inputs='--data features=rows-784.npy --data tags=bits-12.npy' values='L=12 H=32' ;;
-  bit_vector_*) inputs='--data x=bits-784.npy' values='K=8 L=32' ;;
+  bit_vector_*) inputs='--data x=bits-784.npy' values='K=8 L=32 held=64' ;;
   sdlgm*) inputs='--data x=bits-784.npy' values='L=4 K=20 H=32' ;;
   esac
-  "$spmc" emit "$spec" ${inputs:---data x=rows-784.npy} $values --main -o "$name.c" >out 2>&1 || "$spmc" emit "$spec" --main -o "$name.c" >out 2>&1
+  case $name in signalling_game*) values='S=32 E=16 M=16' ;; esac
+  "$spmc" emit "$spec" ${inputs:---data x=rows-784.npy} $values --main -o "$name.c" >out 2>&1 || "$spmc" emit "$spec" $values --main -o "$name.c" >out 2>&1
   grep -q 'is not emitted yet' out && { echo "skip $name: $(sed -n 's/.*error.not-supported.: //p' out)"; continue; }
   check "$name with gcc" gcc $strict -O0 "$name.c" -o model -lopenblas -lm
-  data=$(./model --help | sed -n 's/^Data: \([a-z_]*\).*/\1/p')
+  case $name in bit_vector_vae) # whose kernel has vectors of its own
+    check "$name with vectors" gcc $strict -O2 -march=native -c "$name.c" -o model.o ;;
+  esac
+  data=$(./model --help | sed -n 's/^Data: \([A-Za-z_]*\).*/\1/p')
   length=$(./model --data $data=rows-784.npy --steps 1 2>&1 | sed -n 's/.* wants \([0-9]*\)$/\1/p')
   rows=rows-${length:-784}.npy
   [ -n "$inputs" ] || inputs="--data $data=$rows"
@@ -88,6 +93,21 @@ for spec in shipped/*.spm; do
     ./model $inputs --batch 160 --epochs 3 --resume rows-half --save rows-resumed >/dev/null
     check "$name resumed ends in the same bytes" cmp rows-whole rows-resumed ;;
   esac
+done
+
+# Stages, rows held back, the best kept, gathered data; ended in each stage and resumed.
+./make_numbers numbers-16.npy 256 16
+check 'a model of stages is emitted' "$spmc" emit "$here/tests/emit/staged.spm" --main -o staged.c
+check 'a model of stages with gcc' gcc $strict -O1 -DSPM_NO_BLAS staged.c -o model -lm
+./model --data numbers-16.npy --seed 5 --save staged-whole >emitted.txt 2>&1
+check 'a model of stages is trained' "$spmc" train "$here/tests/emit/staged.spm" --data x=numbers-16.npy --seed 5 --threads 1 -q --force --out run
+same_numbers 'stages follow spmc train' 1e-5 emitted.txt run/metrics.csv
+same_numbers 'stages are evaluated as spmc train does' 1e-5 emitted.txt run/metrics.csv valid
+for stop in 2 4 6; do
+  gcc -O1 -DSPM_NO_BLAS -DSTOP=$stop -include "$here/tests/emit/stop.h" staged.c -o stopped -lm
+  ./stopped --data numbers-16.npy --seed 5 --save staged-half >/dev/null
+  ./model --data numbers-16.npy --resume staged-half --save staged-resumed >/dev/null
+  check "stages ended at epoch $stop and resumed" cmp staged-whole staged-resumed
 done
 
 "$spmc" emit "$here/specs/laplace_vae.spm" --main -o laplace.c K=4 H=16
@@ -131,7 +151,6 @@ if have pkg-config; then
   printf '#include "first.h"\n#include "second.h"\nint main(void) { return first_size(1, 1) == second_size(1, 1); }\n' >both.c
   check 'two models linked through pkg-config' sh -c 'PKG_CONFIG_PATH=. gcc both.c $(PKG_CONFIG_PATH=. pkg-config --cflags --libs first second) -o both && ./both'
 else echo 'skip pkg-config: not installed'; fi
-./make_numbers numbers-16.npy 256 16
 for name in third fourth; do
   batch=64
   [ $name = third ] || batch=256

@@ -86,7 +86,10 @@ static void checks_clean(const char *path) {
   spec_close(&s);
 }
 
-Test(front, specs_check_clean) { cr_assert(for_specs("specs", checks_clean) >= 3); }
+Test(front, specs_check_clean) {
+  cr_assert(for_specs("specs", checks_clean) >= 3);
+  cr_assert(for_specs("specs/estimators", checks_clean) >= 11);
+}
 
 static int corpus_clean, corpus_refused;
 

@@ -79,16 +79,32 @@ static void set_fitter(struct spm_instance *instance, int training, real **memor
 }
 #endif
 
-static void set_optimizer(struct spm_instance *instance, real **memory) {
-  const struct spm_training *t = instance->model->trainings;
+static const struct spm_training *stage_of(const struct spm_instance *instance) {
+#ifndef SPM_NO_STAGES
+  return &instance->model->trainings[instance->stage];
+#else
+  return instance->model->trainings;
+#endif
+}
+
+static void set_optimizer(struct spm_instance *instance, real *first, real *second) {
+  const struct spm_training *t = stage_of(instance);
   struct spm_optimizer *o = &instance->optimizer;
   *o = (struct spm_optimizer){.lr = t->lr, .beta1 = t->beta1, .beta2 = t->beta2, .epsilon = t->epsilon};
-  o->kind = strcmp(t->optimizer, "adam") == 0 ? SPM_ADAM : SPM_SGD;
+  o->kind = strcmp(t->optimizer, "adam") == 0 ? SPM_ADAM : strcmp(t->optimizer, "sgd") == 0 ? SPM_SGD : SPM_LBFGS;
   o->rate = t->rate;
   o->momentum = t->momentum;
   o->weight_decay = t->weight_decay;
-  o->first = take(memory, instance->sizes.gradient);
-  o->second = take(memory, instance->sizes.gradient);
+  o->first = first;
+  o->second = second;
+}
+
+unsigned spm_instance_noise_step(const struct spm_instance *instance) {
+#ifndef SPM_NO_STAGES
+  return (unsigned)(instance->earlier_steps + instance->step);
+#else
+  return (unsigned)instance->step;
+#endif
 }
 
 struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_program *program,
@@ -165,7 +181,8 @@ void spm_instance_open(struct spm_instance *instance, const struct spm_model *mo
   set_fitter(instance, training, &memory);
 #endif
   if (training && model->training_count > 0) {
-    set_optimizer(instance, &memory);
+    real *first = take(&memory, instance->sizes.gradient);
+    set_optimizer(instance, first, take(&memory, instance->sizes.gradient));
     instance->train = spm_find_program(model, "train");
 #ifndef SPM_NO_PROJECTIONS
     instance->project = spm_instance_project(model);
@@ -238,28 +255,31 @@ static void fit_batch(struct spm_instance *instance, const real *const *data, lo
   const struct spm_fit *fit = &instance->model->fit;
   const struct spm_program *program = spm_find_program(instance->model, "fit");
   if (fit->steps <= 0 || !program) return;
-  if (fit->restart) begin_rows(instance, data, 0, rows, (unsigned)instance->step);
+  if (fit->restart) begin_rows(instance, data, 0, rows, spm_instance_noise_step(instance));
   struct spm_run run = spm_instance_run(instance, program, data, rows);
-  run.call.step = (unsigned)instance->step;
+  run.call.step = spm_instance_noise_step(instance);
   spm_fit_rows(&instance->fitter, &run, fit, instance->row_batch);
   remember_rows(instance);
 }
 #endif
 
 static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_run *run) {
+  struct spm_outcome outcome = {SPM_STEP_SKIPPED, -1, 0};
 #ifndef SPM_NO_LBFGS
   real *const *batch = NULL;
 #ifndef SPM_NO_ROW_STATES
   batch = instance->row_batch;
 #endif
-  struct spm_outcome outcome =
-      spm_fit_step(&instance->fitter, run, &instance->model->trainings->fit, instance->parameters, batch);
+  if (instance->optimizer.kind == SPM_LBFGS)
+    outcome = spm_fit_step(&instance->fitter, run, &stage_of(instance)->fit, instance->parameters, batch);
 #ifndef SPM_NO_ROW_STATES
-  remember_rows(instance);
+  if (instance->optimizer.kind == SPM_LBFGS) remember_rows(instance);
 #endif
-#else
+#endif
+#ifndef SPM_NO_UPDATES
+  if (instance->optimizer.kind == SPM_LBFGS) return outcome;
   instance->optimizer.updates = instance->updates;
-  struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer, 1);
+  outcome = spm_run_step(run, instance->parameters, &instance->optimizer, 1);
 #ifndef SPM_NO_ROW_STATES
   if (outcome.status != SPM_STEP_SKIPPED && spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows,
                                                             &instance->optimizer, outcome.lr) >= 0)
@@ -275,7 +295,7 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
   fit_batch(instance, data, rows);
 #endif
   *run = spm_instance_run(instance, instance->train, data, rows);
-  run->call.step = (unsigned)instance->step;
+  run->call.step = spm_instance_noise_step(instance);
   struct spm_outcome outcome = move_batch(instance, run);
   instance->step++;
   if (outcome.status == SPM_STEP_SKIPPED) return outcome;
@@ -294,3 +314,26 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
 #endif
   return outcome;
 }
+
+#ifndef SPM_NO_STAGES
+void spm_instance_set_stage(struct spm_instance *instance, int stage) {
+  instance->stage = stage;
+  set_optimizer(instance, instance->optimizer.first, instance->optimizer.second);
+}
+
+void spm_instance_next_stage(struct spm_instance *instance) {
+  struct spm_optimizer *o = &instance->optimizer;
+  instance->earlier_steps += instance->step;
+  instance->epoch = instance->step = instance->updates = 0;
+  memset(o->first, 0, sizeof(real) * (size_t)instance->sizes.gradient);
+  memset(o->second, 0, sizeof(real) * (size_t)instance->sizes.gradient);
+#ifndef SPM_NO_ROW_STATES
+  struct spm_row_memory *m = &instance->owned;
+  size_t owned = sizeof(real) * (size_t)(m->rows * instance->model->row_state_size);
+  if (m->first) memset(m->first, 0, owned);
+  if (m->second) memset(m->second, 0, owned);
+  if (m->updates) memset(m->updates, 0, sizeof(real) * (size_t)m->rows);
+#endif
+  spm_instance_set_stage(instance, instance->stage + 1);
+}
+#endif

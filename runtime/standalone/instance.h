@@ -11,9 +11,13 @@
 
 struct spm_instance {
   const struct spm_model *model;
-  long rows;       /* room for batches of that many */
-  long total_rows; /* of the training data: what terms of the parameters alone are divided by */
-  long epoch, step, updates;
+  long rows;                 /* room for batches of that many */
+  long total_rows;           /* of the training data: what terms of the parameters alone are divided by */
+  long epoch, step, updates; /* of this stage of training */
+#ifndef SPM_NO_STAGES
+  int stage;
+  long earlier_steps;
+#endif
   unsigned long long seed;
   const struct spm_program *train, *project; /* NULL: there is none, or none is needed */
   struct spm_optimizer optimizer;
@@ -54,6 +58,14 @@ void spm_instance_visit(struct spm_instance *instance, const long *order, long f
 /* A run of a program on a batch: `data` has a pointer to rows x size numbers for each data declaration. */
 struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_program *program,
                                 const real *const *data, long rows);
+#ifndef SPM_NO_STAGES
+/* The next stage of training: from the parameters as they are, with no moments, at epoch 0 and step 0. */
+void spm_instance_next_stage(struct spm_instance *instance);
+/* The optimiser becomes that of the stage, as a resumed run wants it. */
+void spm_instance_set_stage(struct spm_instance *instance, int stage);
+#endif
+/* The number of a step through all stages, by which noise is drawn. */
+unsigned spm_instance_noise_step(const struct spm_instance *instance);
 /* One step of training; `run` is left for reading its outputs. */
 struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
                                      struct spm_run *run);

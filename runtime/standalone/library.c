@@ -85,6 +85,14 @@ extern int SPM_MODEL_NAME_step(struct SPM_MODEL_NAME *m, const real *const *data
   return spm_instance_step(&m->instance, data, rows, &m->run).status;
 }
 
+#ifndef SPM_NO_STAGES
+extern int SPM_MODEL_NAME_next_stage(struct SPM_MODEL_NAME *m) {
+  if (!m->training || m->instance.stage + 1 >= spm_model_SPM_MODEL_NAME.training_count) return -1;
+  spm_instance_next_stage(&m->instance);
+  return 0;
+}
+#endif
+
 extern int SPM_MODEL_NAME_run(struct SPM_MODEL_NAME *m, const char *program, const real *const *data, long rows) {
   const struct spm_program *p = spm_find_program(&spm_model_SPM_MODEL_NAME, program);
   if (!p || rows < 0 || rows > m->instance.rows || (!m->training && spm_find_output(p, SPM_GRADIENT_OF, NULL)))

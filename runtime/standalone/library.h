@@ -45,6 +45,10 @@ SPM_MODEL_NAME_real *SPM_MODEL_NAME_owned(SPM_MODEL_NAME *, const char *name, lo
 /* One step of training on rows x size numbers for each data declaration. 0: updated; 1: skipped, something was not
  * finite and nothing was changed; 2: only a part was updated; -1: not opened for that. */
 int SPM_MODEL_NAME_step(SPM_MODEL_NAME *, const SPM_MODEL_NAME_real *const *data, long rows);
+#ifndef SPM_NO_STAGES
+/* The next stage of training begins, with no moments and its own optimiser, at epoch 0. 0, or -1 after the last. */
+int SPM_MODEL_NAME_next_stage(SPM_MODEL_NAME *);
+#endif
 /* Another program: "evaluate", "encode", ..., of rows that are not training data. 0, or -1 if there is none of that
  * name or no room for the rows. */
 int SPM_MODEL_NAME_run(SPM_MODEL_NAME *, const char *program, const SPM_MODEL_NAME_real *const *data, long rows);

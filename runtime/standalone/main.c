@@ -1,405 +1,87 @@
 /* Pasted behind a model: a program that trains it. --data x=FILE --epochs N and so on: see usage(). */
-#include "instance.h"
-#include "../given.h"
-#include "../train.h"
+#include "trainer.h"
 
-#include <math.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+enum { SKIPS_ALLOWED = 5 };
 
-#define MODEL (&spm_model_SPM_MODEL_NAME)
+static int is_number(const struct spm_output *output) { return output->place == SPM_VALUES && output->size == 1; }
 
-enum { MAX_DATA = 32, EVALUATION_ROWS = 512, SKIPS_ALLOWED = 5, RUN_NOTE = 96 };
+static int is_shown(const struct spm_output *output) {
+  return is_number(output) && (output->role == SPM_OBJECTIVE || output->role == SPM_TERM);
+}
 
-struct rows { /* files of one data set, read whole; by data declaration of the model */
-  const char *paths[MAX_DATA];
-  real *values[MAX_DATA];
-  long count;
-};
+/* ---- stages of training --------------------------------------------------------------------------------------- */
 
-struct options {
-  struct rows data, valid, test;
-  const char *save, *resume;
-  long seed, epochs, batch, steps;
-};
+static long batch_of(const struct spm_training *training, const struct options *o) {
+  const long batch = o->batch >= 0 ? o->batch : training->batch;
+  return batch <= 0 || batch > o->data.count ? o->data.count : batch;
+}
 
-struct run { /* a model in training */
-  struct spm_instance instance;
-  real *batch[MAX_DATA];
-  long *order; /* of the epoch's rows; NULL: as they stand */
-#ifndef SPM_NO_UNCHANGED
-  double recent[TRAIN_UNCHANGED_MOST]; /* objectives of the last epochs, the latest first */
+/* What the stage says, and the command line in its place. */
+static void set_stage(struct run *run, const struct options *o) {
+  const struct spm_training *t = MODEL->trainings;
+#ifndef SPM_NO_STAGES
+  t += run->instance.stage;
 #endif
-  int unchanged; /* the objective no longer changes, and training ends */
-};
-
-static void fail(const char *format, ...) {
-  va_list list;
-  va_start(list, format);
-  fprintf(stderr, "%s: error: ", MODEL->name);
-  vfprintf(stderr, format, list);
-  fprintf(stderr, "\n");
-  va_end(list);
-  exit(1);
-}
-
-static void *memory_of(size_t bytes) {
-  void *memory = calloc(bytes > 0 ? bytes : 1, 1);
-  if (!memory) fail("not enough memory: %.0f MB are needed", (double)bytes / 1e6);
-  return memory;
-}
-
-/* ---- data ------------------------------------------------------------------------------------------------------ */
-
-struct file { /* an IDX or .npy file after its header */
-  FILE *stream;
-  const char *path;
-  char kind;        /* 'u', 'i', 'f' */
-  int width;        /* bytes an element */
-  int big;          /* the most significant byte first */
-  long count, size; /* rows, and numbers in each */
-};
-
-static uint64_t read_integer(const unsigned char *bytes, int width, int big) {
-  uint64_t value = 0;
-  for (int i = 0; i < width; i++) value = value << 8 | bytes[big ? i : width - 1 - i];
-  return value;
-}
-
-static real element_of(const struct file *file, const unsigned char *bytes, int unit) {
-  uint64_t bits = read_integer(bytes, file->width, file->big);
-  uint32_t half = (uint32_t)bits;
-  float single;
-  double value;
-  if (file->kind == 'u') return unit && file->width == 1 ? (real)bits / (real)255 : (real)bits;
-  if (file->kind == 'i') {
-    uint64_t sign = (uint64_t)1 << (8 * file->width - 1);
-    return bits & sign ? -(real)((~bits & (sign - 1)) + 1) : (real)bits;
-  }
-  if (file->width == 4) {
-    memcpy(&single, &half, sizeof single);
-    return (real)single;
-  }
-  memcpy(&value, &bits, sizeof value);
-  return (real)value;
-}
-
-static void read_idx(struct file *file, const unsigned char *magic) {
-  static const struct {
-    int code;
-    char kind;
-    int width;
-  } types[] = {{8, 'u', 1}, {9, 'i', 1}, {11, 'i', 2}, {12, 'i', 4}, {13, 'f', 4}, {14, 'f', 8}};
-  unsigned char bytes[4];
-  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-    if (types[i].code == magic[2]) {
-      file->kind = types[i].kind;
-      file->width = types[i].width;
-    }
-  file->big = 1;
-  file->size = 1;
-  for (int d = 0; d < magic[3]; d++) {
-    if (fread(bytes, 1, 4, file->stream) != 4) fail("%s: ends within its header", file->path);
-    long length = (long)read_integer(bytes, 4, 1);
-    if (d == 0)
-      file->count = length;
-    else
-      file->size *= length;
-  }
-}
-
-static void read_npy(struct file *file) {
-  unsigned char lengths[8];
-  char header[4096], *at;
-  size_t width, length;
-  if (fread(lengths, 1, 4, file->stream) != 4) fail("%s: ends within its header", file->path); /* "PY", version */
-  width = lengths[2] == 1 ? 2 : 4;
-  if (fread(lengths, 1, width, file->stream) != width) fail("%s: ends within its header", file->path);
-  length = (size_t)read_integer(lengths, (int)width, 0);
-  if (length >= sizeof header || fread(header, 1, length, file->stream) != length)
-    fail("%s: its header cannot be read", file->path);
-  header[length] = '\0';
-  if (strstr(header, "'fortran_order': True")) fail("%s: is in Fortran's order; save it in C's", file->path);
-  at = strstr(header, "'descr': '");
-  if (at) {
-    file->big = at[10] == '>';
-    file->kind = at[11] == 'b' ? 'u' : at[11];
-    file->width = at[12] - '0';
-  }
-  at = strstr(header, "'shape': (");
-  if (!at) fail("%s: has no shape", file->path);
-  file->count = strtol(at + 10, &at, 10);
-  for (file->size = 1; *at == ',' && strspn(at + 1, " 0123456789") > 1;) file->size *= strtol(at + 1, &at, 10);
-}
-
-static struct file open_file(const char *path) {
-  struct file file = {NULL, path, 0, 0, 0, 0, 0};
-  unsigned char magic[4];
-  if (!(file.stream = fopen(file.path, "rb"))) fail("%s: cannot be opened", file.path);
-  if (fread(magic, 1, 4, file.stream) != 4) fail("%s: is too short for an IDX or .npy file", file.path);
-  if (magic[0] == 0x1f && magic[1] == 0x8b) fail("%s: is compressed; run gunzip first", file.path);
-  if (magic[0] == 0 && magic[1] == 0)
-    read_idx(&file, magic);
-  else if (memcmp(magic, "\x93NUM", 4) == 0)
-    read_npy(&file);
-  int sound = file.kind == 'f'
-                  ? file.width == 4 || file.width == 8
-                  : (file.kind == 'u' || file.kind == 'i') && strchr("\1\2\4\10", file.width) && file.width;
-  if (!sound) fail("%s: neither IDX nor .npy, or of numbers that cannot be read", file.path);
-  return file;
-}
-
-static void read_file(struct rows *rows, int index) {
-  const struct spm_tensor *data = &MODEL->data[index];
-  struct file file = open_file(rows->paths[index]);
-  unsigned char *row;
-  const long categories = data->categories > 0 ? data->categories : 1, size = data->size / categories;
-  if (file.size != size)
-    fail("%s: has rows of %ld numbers, and %s%s wants %ld", file.path, file.size, data->name, data->dims, size);
-  if (file.count < 1) fail("%s: has no rows", file.path);
-  if (rows->count && rows->count != file.count)
-    fail("%s: has %ld rows, and the data before it %ld", file.path, file.count, rows->count);
-  rows->count = file.count;
-  real *to = rows->values[index] = memory_of((size_t)file.count * (size_t)data->size * sizeof(real));
-  row = memory_of((size_t)file.size * (size_t)file.width);
-  for (long r = 0; r < file.count; r++) {
-    if (fread(row, (size_t)file.width, (size_t)file.size, file.stream) != (size_t)file.size)
-      fail("%s: ends within row %ld of %ld", file.path, r, file.count);
-    for (long i = 0; i < file.size; i++, to += categories) {
-      *to = element_of(&file, row + i * file.width, data->unit);
-#ifndef SPM_NO_GAPS
-      if (data->missing_ok && file.kind != 'f' && *to == -1) *to = (real)NAN;
-      if (data->missing_ok && *to != *to) {
-        for (long k = 1; k < categories; k++) to[k] = *to;
-        continue;
-      }
+  run->training = t;
+  run->epochs = o->epochs >= 0 ? o->epochs : t->epochs;
+  run->steps = o->steps > 0 ? o->steps : t->steps;
+  run->batch_rows = batch_of(t, o);
+#ifndef SPM_NO_LBFGS
+  if (strcmp(t->optimizer, "lbfgs") == 0 && run->batch_rows < o->data.count)
+    fail("lbfgs takes all %ld rows in each step: --batch 0", o->data.count);
 #endif
-#ifndef SPM_NO_LABELS
-      if (data->categories > 0) { /* a label becomes a one-hot vector */
-        long label = (long)*to;
-        if ((real)label != *to || label < 0 || label >= categories)
-          fail("%s: row %ld holds %g, which is no label of %s", file.path, r, (double)*to, data->name);
-        *to = 0;
-        to[label] = 1;
-        continue;
-      }
-#endif
-      if ((double)*to >= data->low && (double)*to <= data->high) continue;
-      fail("%s: row %ld holds %g, and %s lies between %g and %g", file.path, r, (double)*to, data->name, data->low,
-           data->high);
-    }
-  }
-  free(row);
-  fclose(file.stream);
 }
 
-static void read_rows(struct rows *rows, int needed) {
-  for (int d = 0; d < MODEL->data_count; d++) {
-    if (rows->paths[d])
-      read_file(rows, d);
-    else if (needed && !MODEL->data[d].missing_ok)
-      fail("--data %s=FILE is missing", MODEL->data[d].name);
-  }
-#ifndef SPM_NO_GAPS
-  for (int d = 0; d < MODEL->data_count && rows->count > 0; d++) { /* all of it is missing */
-    const long count = rows->count * MODEL->data[d].size;
-    if (rows->paths[d]) continue;
-    rows->values[d] = memory_of((size_t)count * sizeof(real));
-    for (long i = 0; i < count; i++) rows->values[d][i] = (real)NAN;
-  }
-#endif
-  if (needed && MODEL->data_count == 0) rows->count = 1;
-}
-
-#ifndef SPM_NO_GIVENS
-/* ---- what initial values need -------------------------------------------------------------------------------- */
-
-static const real *rows_of(void *context, int data, const long *order, long first, long count) {
-  const struct rows *rows = context;
-  (void)count; /* an order is of one row */
-  return rows->values[data] + (order ? order[0] : first) * MODEL->data[data].size;
-}
-
-static void read_given(const struct spm_given *given, real *out) {
-  struct file file = open_file(given->path);
-  const long count = given->rank > 0 ? given->shape[0] : 1;
-  unsigned char bytes[8];
-  if (file.count != count || file.size * count != given->size)
-    fail("%s: holds %ld x %ld numbers, and the initial value wants %ld x %ld", file.path, file.count, file.size, count,
-         given->size / count);
-  for (long i = 0; i < given->size; i++) {
-    if (fread(bytes, 1, (size_t)file.width, file.stream) != (size_t)file.width)
-      fail("%s: ends within its numbers", file.path);
-    out[i] = element_of(&file, bytes, 0);
-  }
-  fclose(file.stream);
-}
-
-/* By given; to be freed, the first one last. */
-static real **make_givens(const struct options *o) {
-  struct spm_given_source source;
-  real **givens = memory_of(sizeof *givens * (size_t)(MODEL->given_count + 1));
-  source.context = (void *)&o->data;
-  source.rows = source.most = o->data.count;
-  source.read = rows_of;
-  for (int g = 0; g < MODEL->given_count; g++) {
-    const struct spm_given *given = &MODEL->givens[g];
-    givens[g] = memory_of(sizeof(real) * (size_t)given->size);
-    if (given->kind == SPM_GIVEN_FILE)
-      read_given(given, givens[g]);
-    else if (spm_given_make(MODEL, g, &source, (unsigned long long)o->seed, givens[g]) != SPM_GIVEN_MADE)
-      fail("%s wants %ld rows to start from, and the data have %ld", given->name, given->shape[0], o->data.count);
-  }
-  return givens;
-}
-#endif
-
-/* ---- checkpoints: safetensors files, of a layout that is known beforehand -------------------------------------- */
-
-struct entry { /* a tensor of the file */
-  const char *kind;
-  const struct spm_tensor *tensor;
-  real *values;
-  long rows; /* so many in it, one after the other; 0: it is one itself */
-};
-
-static int entry_of(struct entry *e, const char *kind, const struct spm_tensor *tensor, real *values, long rows) {
-  e->kind = kind;
-  e->tensor = tensor;
-  e->values = values + (rows > 0 ? rows : 1) * tensor->offset;
-  e->rows = rows;
-  return 1;
-}
-
-/* The index-th of all: parameters, their moments, states, what rows own. 0 after the last. */
-static int entry_at(const struct spm_instance *instance, int index, struct entry *e) {
-  const char *const kinds[] = {"", "optimizer.first.", "optimizer.second."};
-  real *const blocks[] = {instance->parameters, instance->optimizer.first, instance->optimizer.second};
-  const int parameters = MODEL->parameter_count, block = parameters > 0 ? index / parameters : 3;
-  if (block < 3) {
-    const struct spm_tensor *t = &MODEL->parameters[index % parameters];
-    return entry_of(e, block == 0 && t->constrained ? "raw." : kinds[block], t, blocks[block], 0);
-  }
-  index -= 3 * parameters;
-#ifndef SPM_NO_STATES
-  if (index < MODEL->state_count) return entry_of(e, "state.", &MODEL->states[index], instance->state, 0);
-  index -= MODEL->state_count;
-#endif
+#ifndef SPM_NO_BEST
+/* Puts aside all that training changes, or takes it back. */
+static void move_best(struct run *run, int back) {
+  const struct spm_instance *i = &run->instance;
+  real *best = run->best, *const places[] = {
+                              i->parameters,
+                              i->state,
 #ifndef SPM_NO_ROW_STATES
-  static const struct spm_tensor updates = {"row_updates", "", 0, {0}, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-  const struct spm_row_memory *m = &instance->owned;
-  real *const owned[] = {m->values, m->first, m->second};
-  const int states = MODEL->row_state_count, place = index / states;
-  if (place < (m->updates ? 3 : 1)) {
-    const struct spm_tensor *t = &MODEL->row_states[index % states];
-    return entry_of(e, place == 0 && t->constrained ? "raw." : kinds[place], t, owned[place], m->rows);
+                              i->owned.values,
+#endif
+                          };
+  const long sizes[] = {
+      MODEL->parameter_size,
+      MODEL->state_size,
+#ifndef SPM_NO_ROW_STATES
+      i->owned.rows * MODEL->row_state_size,
+#endif
+  };
+  for (size_t k = 0; k < sizeof sizes / sizeof *sizes; best += sizes[k++])
+    memcpy(back ? places[k] : best, back ? best : places[k], sizeof(real) * (size_t)sizes[k]);
+}
+
+/* keep = best(...): a value that is not a number is never the best. */
+static void note_best(struct run *run, double value) {
+  if (run->training->smallest) value = -value;
+  if (!run->training->keep || value != value || (run->has_best && value <= run->best_value)) return;
+  move_best(run, 0);
+  run->has_best = 1;
+  run->best_value = value;
+  run->best_epoch = run->instance.epoch;
+  run->best_step = run->instance.step;
+}
+
+/* The mean of the output that the stage keeps the best of; of a metric over some of the rows, the mean over those. */
+static double kept_value(const struct run *run, const struct spm_program *program, const double *sums, double rows) {
+  double value = (double)NAN, share = 1;
+  for (int i = 0; run->training->keep && i < program->output_count; i++) {
+    const struct spm_output *output = &program->outputs[i];
+    if (!is_number(output) || strcmp(output->name, run->training->keep) != 0) continue;
+    *(output->role == SPM_SHARE_OF ? &share : &value) = sums[i] / rows;
   }
-  if (m->updates && index == 3 * states) return entry_of(e, "optimizer.", &updates, m->updates, m->rows);
+  return share > 0 ? value / share : (double)NAN;
+}
 #endif
-  return 0;
-}
-
-static size_t numbers_in(const struct entry *e) {
-  return (size_t)(e->rows > 0 ? e->rows : 1) * (size_t)e->tensor->size;
-}
-
-/* The header: where the run stands, in fixed width, and the list of tensors. */
-static char *checkpoint_header(const struct run *run, const struct options *o, size_t *length) {
-  const struct spm_instance *instance = &run->instance;
-  struct entry e;
-  size_t room = RUN_NOTE + 64, offset = 0;
-  char note[RUN_NOTE + 128];
-  for (int i = 0; entry_at(instance, i, &e); i++)
-    room += strlen(e.tensor->name) + 128 + 24 * (size_t)(e.tensor->rank + 1);
-  char *text = memory_of(room), *at = text;
-  sprintf(note, "%ld %ld %ld %ld %ld %ld %d", o->seed, instance->epoch, instance->step, instance->updates,
-          instance->rows, instance->total_rows, run->unchanged);
-  at += sprintf(at, "{\"__metadata__\":{\"run\":\"%*.*s\"}", (int)RUN_NOTE, (int)RUN_NOTE, note);
-  for (int i = 0; entry_at(instance, i, &e); i++) {
-    at += sprintf(at, ",\"%s%s\":{\"dtype\":\"F%d\",\"shape\":[", e.kind, e.tensor->name, (int)sizeof(real) * 8);
-    if (e.rows > 0) at += sprintf(at, "%ld%s", e.rows, e.tensor->rank > 0 ? "," : "");
-    for (int d = 0; d < e.tensor->rank; d++) at += sprintf(at, "%s%ld", d ? "," : "", e.tensor->shape[d]);
-    at += sprintf(at, "],\"data_offsets\":[%lu,", (unsigned long)offset);
-    offset += numbers_in(&e) * sizeof(real);
-    at += sprintf(at, "%lu]}", (unsigned long)offset);
-  }
-#ifndef SPM_NO_UNCHANGED
-  at += sprintf(at, ",\"recent\":{\"dtype\":\"F64\",\"shape\":[%d],\"data_offsets\":[%lu,%lu]}", TRAIN_UNCHANGED_MOST,
-                (unsigned long)offset, (unsigned long)(offset + sizeof run->recent));
-#endif
-  *at++ = '}';
-  while ((at - text) % 8 != 0) *at++ = ' ';
-  *length = (size_t)(at - text);
-  return text;
-}
-
-static void move_bytes(void *bytes, size_t count, FILE *stream, const char *path, int writing) {
-  if ((writing ? fwrite(bytes, 1, count, stream) : fread(bytes, 1, count, stream)) != count)
-    fail("%s: cannot be %s", path, writing ? "written" : "read");
-}
-
-static void move_tensors(struct run *run, FILE *stream, const char *path, int writing) {
-  struct entry e;
-  for (int i = 0; entry_at(&run->instance, i, &e); i++)
-    move_bytes(e.values, numbers_in(&e) * sizeof(real), stream, path, writing);
-#ifndef SPM_NO_UNCHANGED
-  move_bytes(run->recent, sizeof run->recent, stream, path, writing);
-#endif
-}
-
-static void write_checkpoint(struct run *run, const struct options *o) {
-  size_t length;
-  char name[4096], *header = checkpoint_header(run, o, &length);
-  unsigned char bytes[8];
-  if (snprintf(name, sizeof name, "%s.new", o->save) >= (int)sizeof name) fail("%s: is too long a name", o->save);
-  FILE *stream = fopen(name, "wb");
-  if (!stream) fail("%s: cannot be written", name);
-  for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)((uint64_t)length >> 8 * i);
-  move_bytes(bytes, 8, stream, name, 1);
-  move_bytes(header, length, stream, name, 1);
-  move_tensors(run, stream, name, 1);
-  if (fclose(stream) != 0 || rename(name, o->save) != 0) fail("%s: cannot be written", o->save);
-  free(header);
-}
-
-static void read_checkpoint(struct run *run, struct options *o) {
-  struct spm_instance *instance = &run->instance;
-  size_t length;
-  long rows = 0, total = 0;
-  char *header = checkpoint_header(run, o, &length), *found = memory_of(length + 1);
-  unsigned char bytes[8];
-  const size_t note = strlen("{\"__metadata__\":{\"run\":\"");
-  FILE *stream = fopen(o->resume, "rb");
-  if (!stream) fail("%s: cannot be opened", o->resume);
-  if (fread(bytes, 1, 8, stream) != 8 || read_integer(bytes, 8, 0) != length ||
-      fread(found, 1, length, stream) != length ||
-      memcmp(header + note + RUN_NOTE, found + note + RUN_NOTE, length - note - RUN_NOTE) != 0 ||
-      sscanf(found + note, "%ld %ld %ld %ld %ld %ld %d", &o->seed, &instance->epoch, &instance->step,
-             &instance->updates, &rows, &total, &run->unchanged) != 7)
-    fail("%s: is no checkpoint of this model", o->resume);
-  if (rows != instance->rows || total != instance->total_rows)
-    fail("%s: was made with batches of %ld rows of %ld", o->resume, rows, total);
-  instance->seed = (unsigned long long)o->seed;
-  move_tensors(run, stream, o->resume, 0);
-  fclose(stream);
-  free(header);
-  free(found);
-}
 
 /* ---- training -------------------------------------------------------------------------------------------------- */
 
-static int is_shown(const struct spm_output *output) {
-  return output->place == SPM_VALUES && output->size == 1 &&
-         (output->role == SPM_OBJECTIVE || output->role == SPM_TERM);
-}
-
 static void add_outputs(const struct spm_run *run, double weight, double *sums) {
   for (int i = 0; i < run->program->output_count; i++)
-    if (is_shown(&run->program->outputs[i]))
+    if (is_number(&run->program->outputs[i]))
       sums[i] += weight * (double)*spm_output_values(run, &run->program->outputs[i]);
 }
 
@@ -410,13 +92,46 @@ static void print_outputs(const struct spm_program *program, const double *sums,
   fflush(stdout);
 }
 
-static void gather(const struct rows *rows, const long *order, long first, long count, real **batch) {
+#ifndef SPM_NO_GATHERED
+/* Gathered data: distinct rows of the set, drawn for the datum of this number; `draw`: 0 in evaluation, else the step's
+ * number and 1. */
+static void draw_rows(const struct rows *rows, const struct spm_tensor *data, unsigned long long seed, unsigned draw,
+                      long number, long *drawn) {
+  struct spm_random random;
+  if (data->gathered > rows->count)
+    fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
+  spm_random_start(&random, seed, (uint64_t)1 << 63 | (uint64_t)draw << 31 | (uint64_t)number);
+  for (long n = 0; n < data->gathered;) {
+    long row = rows->first + (long)spm_random_below(&random, (uint64_t)rows->count), other = 0;
+    while (other < n && drawn[other] != row) other++;
+    if (other == n) drawn[n++] = row;
+  }
+}
+#endif
+
+static void gather(struct run *run, const struct rows *rows, const long *order, unsigned draw, long first, long count) {
+  (void)draw; /* of gathered data */
   for (int d = 0; d < MODEL->data_count; d++) {
-    size_t size = (size_t)MODEL->data[d].size;
-    for (long r = 0; r < count; r++)
-      if (rows->values[d])
-        memcpy(batch[d] + (size_t)r * size, rows->values[d] + (size_t)(order ? order[first + r] : first + r) * size,
-               size * sizeof(real));
+    const struct spm_tensor *data = &MODEL->data[d];
+    real *to = run->batch[d];
+#ifndef SPM_NO_GATHERED
+    const long size = data->size / (data->gathered > 0 ? data->gathered : 1);
+    long *drawn = memory_of(sizeof(long) * (size_t)data->gathered);
+    for (long r = 0; data->gathered > 0 && r < count; r++) {
+      draw_rows(rows, data, run->instance.seed, draw, first + r, drawn);
+      for (long n = 0; n < data->gathered; n++, to += size)
+        memcpy(to, rows->values[d] + drawn[n] * size, sizeof(real) * (size_t)size);
+    }
+    free(drawn);
+    if (data->gathered > 0) continue;
+#endif
+    for (long r = 0; r < count; r++, to += data->size) {
+      const long row = order ? order[first + r] : rows->first + first + r;
+      if (rows->values[d]) memcpy(to, rows->values[d] + row * data->size, sizeof(real) * (size_t)data->size);
+#ifndef SPM_NO_GAPS
+      for (long i = 0; !rows->values[d] && i < data->size; i++) to[i] = (real)NAN;
+#endif
+    }
   }
 }
 
@@ -431,7 +146,7 @@ static void begin_rows_of(struct run *run, const struct options *o, real *memory
   spm_instance_own(&run->instance, memory, o->data.count, 1);
   for (long first = 0; first < o->data.count; first += EVALUATION_ROWS) {
     long count = o->data.count - first < EVALUATION_ROWS ? o->data.count - first : EVALUATION_ROWS;
-    gather(&o->data, NULL, first, count, run->batch);
+    gather(run, &o->data, NULL, 0, first, count);
     stop_unless_finite(spm_instance_begin(&run->instance, batch, first, count));
   }
 }
@@ -445,7 +160,7 @@ static void solve(struct run *run, const struct options *o) {
   double *sums = memory_of(sizeof(double) * (size_t)MODEL->parameter_size);
   for (long first = 0; first < o->data.count; first += EVALUATION_ROWS) {
     long count = o->data.count - first < EVALUATION_ROWS ? o->data.count - first : EVALUATION_ROWS;
-    gather(&o->data, NULL, first, count, run->batch);
+    gather(run, &o->data, NULL, 0, first, count);
 #ifndef SPM_NO_ROW_STATES
     spm_instance_visit(instance, NULL, first, count);
 #endif
@@ -460,12 +175,13 @@ static void solve(struct run *run, const struct options *o) {
 }
 #endif
 
-static void evaluate(struct run *run, const struct rows *rows, const char *name) {
+static void evaluate(struct run *run, const struct options *o, const struct rows *rows, const char *name) {
   const struct spm_program *program = spm_find_program(MODEL, "evaluate");
   double *sums = memory_of(sizeof(double) * (size_t)program->output_count);
+  (void)o;
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
-    gather(rows, NULL, first, count, run->batch);
+    gather(run, rows, NULL, 0, first, count);
 #ifndef SPM_NO_ROW_STATES
     stop_unless_finite(spm_instance_fresh(&run->instance, (const real *const *)run->batch, first, count));
 #endif
@@ -476,6 +192,9 @@ static void evaluate(struct run *run, const struct rows *rows, const char *name)
   }
   printf("%s", name);
   print_outputs(program, sums, (double)rows->count);
+#ifndef SPM_NO_BEST
+  if (rows == &o->valid) note_best(run, kept_value(run, program, sums, (double)rows->count));
+#endif
   free(sums);
 }
 
@@ -490,15 +209,22 @@ static double objective_of(const struct spm_program *program, const double *sums
 static void train_epoch(struct run *run, const struct options *o) {
   struct spm_instance *instance = &run->instance;
   double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
-  long steps = (o->data.count + o->batch - 1) / o->batch, skipped = 0, done = 0;
+  const long batch = run->batch_rows, steps = (o->data.count + batch - 1) / batch, *order = NULL;
+  long skipped = 0, done = 0, epoch = instance->epoch;
   clock_t start = clock(), shown = start;
-  if (run->order) train_shuffle(run->order, o->data.count, instance->seed, instance->epoch);
-  for (; done < steps && (o->steps <= 0 || instance->step < o->steps); done++) {
+#ifndef SPM_NO_STAGES
+  epoch += run->earlier_epochs;
+#endif
+  if (run->training->shuffle) {
+    train_shuffle(run->order, o->data.count, instance->seed, epoch);
+    order = run->order;
+  }
+  for (; done < steps && (run->steps <= 0 || instance->step < run->steps); done++) {
     struct spm_run step;
-    long first = done * o->batch, count = o->data.count - first < o->batch ? o->data.count - first : o->batch;
-    gather(&o->data, run->order, first, count, run->batch);
+    long first = done * batch, count = o->data.count - first < batch ? o->data.count - first : batch;
+    gather(run, &o->data, order, spm_instance_noise_step(instance) + 1, first, count);
 #ifndef SPM_NO_ROW_STATES
-    spm_instance_visit(instance, run->order ? run->order + first : NULL, first, count);
+    spm_instance_visit(instance, order ? order + first : NULL, first, count);
 #endif
     struct spm_outcome outcome = spm_instance_step(instance, (const real *const *)run->batch, count, &step);
     if (outcome.status == SPM_STEP_UPDATED) {
@@ -514,7 +240,7 @@ static void train_epoch(struct run *run, const struct options *o) {
     }
   }
 #ifndef SPM_NO_UNCHANGED
-  run->unchanged = train_unchanged(run->recent, MODEL->trainings[0].unchanged, instance->epoch,
+  run->unchanged = train_unchanged(run->recent, run->training->unchanged, instance->epoch,
                                    objective_of(instance->train, sums) / seen);
 #endif
   instance->epoch++;
@@ -527,16 +253,22 @@ static void train_epoch(struct run *run, const struct options *o) {
 /* A run at its start, or where its checkpoint left it; returns the memory that it lies in. */
 static real *open_run(struct run *run, struct options *o) {
   struct spm_sizes sizes;
-  long room = o->batch > EVALUATION_ROWS ? o->batch : EVALUATION_ROWS;
+  long room = EVALUATION_ROWS;
+  for (int t = 0; t < MODEL->training_count; t++)
+    if (batch_of(&MODEL->trainings[t], o) > room) room = batch_of(&MODEL->trainings[t], o);
   size_t reals = spm_instance_reals(MODEL, room, 1, &sizes), owned = 0;
   const real *const *given = NULL;
-  if (MODEL->trainings[0].shuffle) run->order = memory_of(sizeof(long) * (size_t)o->data.count);
+  run->order = memory_of(sizeof(long) * (size_t)o->data.count);
   for (int d = 0; d < MODEL->data_count; d++)
     run->batch[d] = memory_of(sizeof(real) * (size_t)room * (size_t)MODEL->data[d].size);
 #ifndef SPM_NO_ROW_STATES
   owned = spm_instance_owned_reals(MODEL, o->data.count, 1);
 #endif
-  real *memory = memory_of(sizeof(real) * (reals + owned));
+  size_t best = 0;
+#ifndef SPM_NO_BEST
+  best = (size_t)(MODEL->parameter_size + MODEL->state_size + o->data.count * MODEL->row_state_size);
+#endif
+  real *memory = memory_of(sizeof(real) * (reals + owned + best));
 #ifndef SPM_NO_GIVENS
   real **givens = make_givens(o);
   given = (const real *const *)givens;
@@ -550,29 +282,64 @@ static real *open_run(struct run *run, struct options *o) {
 #ifndef SPM_NO_ROW_STATES
   begin_rows_of(run, o, memory + reals);
 #endif
-  run->instance.rows = o->batch;
-  if (o->resume) read_checkpoint(run, o);
+#ifndef SPM_NO_BEST
+  run->best = memory + reals + owned;
+#endif
+  set_stage(run, o);
+  if (o->resume) {
+    read_checkpoint(run, o);
+    const long rows = run->batch_rows;
+    set_stage(run, o);
+    if (rows != run->batch_rows) fail("%s: was made with batches of %ld rows", o->resume, rows);
+  }
   return memory;
+}
+
+static void train_stage(struct run *run, const struct options *o) {
+  const struct spm_instance *instance = &run->instance;
+  while (instance->epoch < run->epochs && (run->steps <= 0 || instance->step < run->steps) && !run->unchanged) {
+    train_epoch(run, o);
+#ifndef SPM_NO_SOLVED
+    if (o->valid.count > 0 || o->save) solve(run, o);
+#endif
+    if (o->valid.count > 0) evaluate(run, o, &o->valid, "valid");
+    if (o->save) write_checkpoint(run, o);
+  }
+#ifndef SPM_NO_BEST
+  if (run->has_best) move_best(run, 1);
+#endif
 }
 
 static void train(struct options *o) {
   static struct run run;
   real *memory = open_run(&run, o);
-  const struct spm_instance *instance = &run.instance;
-  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %ld\n", MODEL->name, o->data.count, o->batch, o->epochs,
+  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %ld\n", MODEL->name, o->data.count, run.batch_rows, run.epochs,
          o->seed);
-  while (instance->epoch < o->epochs && (o->steps <= 0 || instance->step < o->steps) && !run.unchanged) {
-    train_epoch(&run, o);
-#ifndef SPM_NO_SOLVED
-    if (o->valid.count > 0 || o->save) solve(&run, o);
+  train_stage(&run, o);
+#ifndef SPM_NO_STAGES
+  while (run.instance.stage + 1 < MODEL->training_count) {
+    run.earlier_epochs += run.instance.epoch;
+    run.unchanged = 0;
+#ifndef SPM_NO_BEST
+    run.has_best = 0;
 #endif
-    if (o->valid.count > 0) evaluate(&run, &o->valid, "valid");
-    if (o->save) write_checkpoint(&run, o);
+    spm_instance_next_stage(&run.instance);
+    set_stage(&run, o);
+    printf("stage %s: batches of %ld, %ld epochs\n", run.training->name, run.batch_rows, run.epochs);
+    train_stage(&run, o);
   }
+#endif
+#ifndef SPM_NO_BEST
+  if (run.has_best) {
+    run.instance.epoch = run.best_epoch;
+    run.instance.step = run.best_step;
+    printf("kept epoch %ld\n", run.best_epoch);
+  }
+#endif
 #ifndef SPM_NO_SOLVED
   if (o->test.count > 0) solve(&run, o);
 #endif
-  if (o->test.count > 0) evaluate(&run, &o->test, "test");
+  if (o->test.count > 0) evaluate(&run, o, &o->test, "test");
   for (int d = 0; d < MODEL->data_count; d++) free(run.batch[d]);
   free(memory);
   free(run.order);
@@ -611,6 +378,23 @@ static long whole_number(const char *option, const char *text) {
   return value;
 }
 
+#ifndef SPM_NO_HELD
+/* valid = N: the last rows of the data, unless validation rows have files of their own. */
+static void hold_back(struct options *o) {
+  const long held = MODEL->trainings->valid;
+  if (held > 0 && o->valid.count == 0) {
+    if (held >= o->data.count) fail("%ld of the %ld rows of the data are held back: none is left", held, o->data.count);
+    o->data.count -= held;
+    o->valid = o->data;
+    o->valid.first = o->data.count;
+    o->valid.count = held;
+  }
+  for (int t = 0; t < MODEL->training_count; t++)
+    if (MODEL->trainings[t].keep && o->valid.count == 0)
+      fail("to keep the best %s there must be validation rows: --valid", MODEL->trainings[t].keep);
+}
+#endif
+
 int main(int count, char **words) {
   static struct options o;
   static const struct {
@@ -623,9 +407,7 @@ int main(int count, char **words) {
       {"--epochs", NULL, &o.epochs, NULL}, {"--batch", NULL, &o.batch, NULL}, {"--steps", NULL, &o.steps, NULL},
       {"--seed", NULL, &o.seed, NULL},     {"--save", NULL, NULL, &o.save},   {"--resume", NULL, NULL, &o.resume}};
   size_t k;
-  o.epochs = MODEL->trainings->epochs;
-  o.batch = MODEL->trainings->batch;
-  o.steps = MODEL->trainings->steps;
+  o.epochs = o.batch = o.steps = -1;
   o.seed = 1;
   for (int i = 1; i < count; i += 2) {
     const char *word = words[i], *text = i + 1 < count ? words[i + 1] : NULL;
@@ -640,9 +422,8 @@ int main(int count, char **words) {
   read_rows(&o.data, 1);
   read_rows(&o.valid, 0);
   read_rows(&o.test, 0);
-  if (o.batch <= 0 || o.batch > o.data.count) o.batch = o.data.count;
-#ifndef SPM_NO_LBFGS
-  if (o.batch < o.data.count) fail("lbfgs takes all %ld rows in each step: --batch 0", o.data.count);
+#ifndef SPM_NO_HELD
+  hold_back(&o);
 #endif
   train(&o);
   return 0;

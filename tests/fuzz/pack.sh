@@ -1,6 +1,6 @@
-# sh tests/fuzz/pack.sh PROGRAM OUT.tar.xz: test_fuzz with the compilers that it runs (gcc and tcc, their headers and
+# sh tests/fuzz/pack.sh PROGRAM OUT.tar.gz: test_fuzz with the compilers that it runs (gcc and tcc, their headers and
 # libraries), so that it runs where there are none, by
-#   mkdir root && tar -xJf OUT.tar.xz -C root && chroot root /test_fuzz FIRST COUNT PROCESSES
+#   mkdir root && tar -xzf OUT.tar.gz -C root && chroot root /test_fuzz FIRST COUNT PROCESSES
 program=$1
 out=$(realpath -m "$2")
 root=$(mktemp -d /tmp/spm-pack-XXXXXX)
@@ -33,4 +33,4 @@ mv "$root$(realpath "$program")" "$root/test_fuzz"
 [ -e "$root/bin" ] || ln -s usr/bin "$root/bin"
 mkdir -p "$root/tmp" "$root/dev"
 : >"$root/dev/null"
-tar -C "$root" -cf - . | xz -1 -T0 >"$out" && ls -l "$out"
+tar -C "$root" -czf "$out" . && ls -l "$out"

@@ -1,0 +1,214 @@
+/* IDX and .npy files -> rows of the data that a model declares, for an emitted trainer; and what its initial values
+ * need of them. */
+#include "trainer.h"
+
+void fail(const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  fprintf(stderr, "%s: error: ", MODEL->name);
+  vfprintf(stderr, format, list);
+  fprintf(stderr, "\n");
+  va_end(list);
+  exit(1);
+}
+
+void *memory_of(size_t bytes) {
+  void *memory = calloc(bytes > 0 ? bytes : 1, 1);
+  if (!memory) fail("not enough memory: %.0f MB are needed", (double)bytes / 1e6);
+  return memory;
+}
+
+struct file { /* an IDX or .npy file after its header */
+  FILE *stream;
+  const char *path;
+  char kind;        /* 'u', 'i', 'f' */
+  int width;        /* bytes an element */
+  int big;          /* the most significant byte first */
+  long count, size; /* rows, and numbers in each */
+};
+
+uint64_t read_integer(const unsigned char *bytes, int width, int big) {
+  uint64_t value = 0;
+  for (int i = 0; i < width; i++) value = value << 8 | bytes[big ? i : width - 1 - i];
+  return value;
+}
+
+static real element_of(const struct file *file, const unsigned char *bytes, int unit) {
+  uint64_t bits = read_integer(bytes, file->width, file->big);
+  uint32_t half = (uint32_t)bits;
+  float single;
+  double value;
+  if (file->kind == 'u') return unit && file->width == 1 ? (real)bits / (real)255 : (real)bits;
+  if (file->kind == 'i') {
+    uint64_t sign = (uint64_t)1 << (8 * file->width - 1);
+    return bits & sign ? -(real)((~bits & (sign - 1)) + 1) : (real)bits;
+  }
+  if (file->width == 4) {
+    memcpy(&single, &half, sizeof single);
+    return (real)single;
+  }
+  memcpy(&value, &bits, sizeof value);
+  return (real)value;
+}
+
+static void read_idx(struct file *file, const unsigned char *magic) {
+  static const struct {
+    int code;
+    char kind;
+    int width;
+  } types[] = {{8, 'u', 1}, {9, 'i', 1}, {11, 'i', 2}, {12, 'i', 4}, {13, 'f', 4}, {14, 'f', 8}};
+  unsigned char bytes[4];
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (types[i].code == magic[2]) {
+      file->kind = types[i].kind;
+      file->width = types[i].width;
+    }
+  file->big = 1;
+  file->size = 1;
+  for (int d = 0; d < magic[3]; d++) {
+    if (fread(bytes, 1, 4, file->stream) != 4) fail("%s: ends within its header", file->path);
+    long length = (long)read_integer(bytes, 4, 1);
+    if (d == 0)
+      file->count = length;
+    else
+      file->size *= length;
+  }
+}
+
+static void read_npy(struct file *file) {
+  unsigned char lengths[8];
+  char header[4096], *at;
+  size_t width, length;
+  if (fread(lengths, 1, 4, file->stream) != 4) fail("%s: ends within its header", file->path); /* "PY", version */
+  width = lengths[2] == 1 ? 2 : 4;
+  if (fread(lengths, 1, width, file->stream) != width) fail("%s: ends within its header", file->path);
+  length = (size_t)read_integer(lengths, (int)width, 0);
+  if (length >= sizeof header || fread(header, 1, length, file->stream) != length)
+    fail("%s: its header cannot be read", file->path);
+  header[length] = '\0';
+  if (strstr(header, "'fortran_order': True")) fail("%s: is in Fortran's order; save it in C's", file->path);
+  at = strstr(header, "'descr': '");
+  if (at) {
+    file->big = at[10] == '>';
+    file->kind = at[11] == 'b' ? 'u' : at[11];
+    file->width = at[12] - '0';
+  }
+  at = strstr(header, "'shape': (");
+  if (!at) fail("%s: has no shape", file->path);
+  file->count = strtol(at + 10, &at, 10);
+  for (file->size = 1; *at == ',' && strspn(at + 1, " 0123456789") > 1;) file->size *= strtol(at + 1, &at, 10);
+}
+
+static struct file open_file(const char *path) {
+  struct file file = {NULL, path, 0, 0, 0, 0, 0};
+  unsigned char magic[4];
+  if (!(file.stream = fopen(file.path, "rb"))) fail("%s: cannot be opened", file.path);
+  if (fread(magic, 1, 4, file.stream) != 4) fail("%s: is too short for an IDX or .npy file", file.path);
+  if (magic[0] == 0x1f && magic[1] == 0x8b) fail("%s: is compressed; run gunzip first", file.path);
+  if (magic[0] == 0 && magic[1] == 0)
+    read_idx(&file, magic);
+  else if (memcmp(magic, "\x93NUM", 4) == 0)
+    read_npy(&file);
+  int sound = file.kind == 'f'
+                  ? file.width == 4 || file.width == 8
+                  : (file.kind == 'u' || file.kind == 'i') && strchr("\1\2\4\10", file.width) && file.width;
+  if (!sound) fail("%s: neither IDX nor .npy, or of numbers that cannot be read", file.path);
+  return file;
+}
+
+static void read_file(struct rows *rows, int index) {
+  const struct spm_tensor *data = &MODEL->data[index];
+  struct file file = open_file(rows->paths[index]);
+  unsigned char *row;
+  const long categories = data->categories > 0 ? data->categories : 1;
+  const long size = data->size / categories / (data->gathered > 0 ? data->gathered : 1);
+  if (file.size != size)
+    fail("%s: has rows of %ld numbers, and %s%s wants %ld", file.path, file.size, data->name, data->dims, size);
+  if (file.count < 1) fail("%s: has no rows", file.path);
+  if (rows->count && rows->count != file.count)
+    fail("%s: has %ld rows, and the data before it %ld", file.path, file.count, rows->count);
+  rows->count = file.count;
+  real *to = rows->values[index] = memory_of((size_t)(file.count * size * categories) * sizeof(real));
+  row = memory_of((size_t)file.size * (size_t)file.width);
+  for (long r = 0; r < file.count; r++) {
+    if (fread(row, (size_t)file.width, (size_t)file.size, file.stream) != (size_t)file.size)
+      fail("%s: ends within row %ld of %ld", file.path, r, file.count);
+    for (long i = 0; i < file.size; i++, to += categories) {
+      *to = element_of(&file, row + i * file.width, data->unit);
+#ifndef SPM_NO_GAPS
+      if (data->missing_ok && file.kind != 'f' && *to == -1) *to = (real)NAN;
+      if (data->missing_ok && *to != *to) { /* all of a label's vector */
+        for (long k = 1; k < categories; k++) to[k] = *to;
+        continue;
+      }
+#endif
+#ifndef SPM_NO_LABELS
+      if (data->categories > 0) { /* a label becomes a one-hot vector */
+        long label = (long)*to;
+        if ((real)label != *to || label < 0 || label >= categories)
+          fail("%s: row %ld holds %g, which is no label of %s", file.path, r, (double)*to, data->name);
+        *to = 0;
+        to[label] = 1;
+        continue;
+      }
+#endif
+      if ((double)*to >= data->low && (double)*to <= data->high) continue;
+      fail("%s: row %ld holds %g, and %s lies between %g and %g", file.path, r, (double)*to, data->name, data->low,
+           data->high);
+    }
+  }
+  free(row);
+  fclose(file.stream);
+}
+
+void read_rows(struct rows *rows, int needed) {
+  for (int d = 0; d < MODEL->data_count; d++) {
+    if (rows->paths[d])
+      read_file(rows, d);
+    else if (needed && !MODEL->data[d].missing_ok)
+      fail("--data %s=FILE is missing", MODEL->data[d].name);
+  }
+  if (needed && MODEL->data_count == 0) rows->count = 1;
+}
+
+#ifndef SPM_NO_GIVENS
+/* ---- what initial values need -------------------------------------------------------------------------------- */
+
+static const real *rows_of(void *context, int data, const long *order, long first, long count) {
+  const struct rows *rows = context;
+  (void)count; /* an order is of one row */
+  return rows->values[data] + (order ? order[0] : first) * MODEL->data[data].size;
+}
+
+static void read_given(const struct spm_given *given, real *out) {
+  struct file file = open_file(given->path);
+  const long count = given->rank > 0 ? given->shape[0] : 1;
+  unsigned char bytes[8];
+  if (file.count != count || file.size * count != given->size)
+    fail("%s: holds %ld x %ld numbers, and the initial value wants %ld x %ld", file.path, file.count, file.size, count,
+         given->size / count);
+  for (long i = 0; i < given->size; i++) {
+    if (fread(bytes, 1, (size_t)file.width, file.stream) != (size_t)file.width)
+      fail("%s: ends within its numbers", file.path);
+    out[i] = element_of(&file, bytes, 0);
+  }
+  fclose(file.stream);
+}
+
+real **make_givens(const struct options *o) {
+  struct spm_given_source source;
+  real **givens = memory_of(sizeof *givens * (size_t)(MODEL->given_count + 1));
+  source.context = (void *)&o->data;
+  source.rows = source.most = o->data.count;
+  source.read = rows_of;
+  for (int g = 0; g < MODEL->given_count; g++) {
+    const struct spm_given *given = &MODEL->givens[g];
+    givens[g] = memory_of(sizeof(real) * (size_t)given->size);
+    if (given->kind == SPM_GIVEN_FILE)
+      read_given(given, givens[g]);
+    else if (spm_given_make(MODEL, g, &source, (unsigned long long)o->seed, givens[g]) != SPM_GIVEN_MADE)
+      fail("%s wants %ld rows to start from, and the data have %ld", given->name, given->shape[0], o->data.count);
+  }
+  return givens;
+}
+#endif

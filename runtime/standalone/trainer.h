@@ -1,0 +1,72 @@
+/* What the files of an emitted trainer share: rows of data, the command line, and a model in training. */
+#ifndef SPM_TRAINER_H
+#define SPM_TRAINER_H
+
+#include "../given.h"
+#include "../rng.h"
+#include "../train.h"
+#include "instance.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MODEL (&spm_model_SPM_MODEL_NAME)
+
+enum { MAX_DATA = 32, EVALUATION_ROWS = 512 };
+
+struct rows { /* files of one data set, read whole; by data declaration of the model */
+  const char *paths[MAX_DATA];
+  real *values[MAX_DATA];
+  long first, count; /* they are the files' rows first, first + 1, ... */
+};
+
+struct options {
+  struct rows data, valid, test;
+  const char *save, *resume;
+  long seed, epochs, batch, steps;
+};
+
+struct run { /* a model in training */
+  struct spm_instance instance;
+  real *batch[MAX_DATA];
+  long *order; /* of the epoch's rows; NULL: as they stand */
+#ifndef SPM_NO_UNCHANGED
+  double recent[TRAIN_UNCHANGED_MOST]; /* objectives of the last epochs, the latest first */
+#endif
+  int unchanged;                       /* the objective no longer changes, and the stage ends */
+  const struct spm_training *training; /* the stage, and what the command line makes of it: */
+  long epochs, batch_rows, steps;
+#ifndef SPM_NO_STAGES
+  long earlier_epochs;
+#endif
+#ifndef SPM_NO_BEST
+  real *best; /* parameters, state and what rows own at the best evaluation of this stage */
+  int has_best;
+  double best_value;
+  long best_epoch, best_step;
+#endif
+};
+
+/* Ends the program. */
+void fail(const char *format, ...);
+/* Zeroed. */
+void *memory_of(size_t bytes);
+
+uint64_t read_integer(const unsigned char *bytes, int width, int big);
+/* The files of a data set, read whole; needed: all must be there. */
+void read_rows(struct rows *rows, int needed);
+#ifndef SPM_NO_GIVENS
+/* What initial values need, by given; to be freed, the first one last. */
+real **make_givens(const struct options *o);
+#endif
+
+void write_checkpoint(struct run *run, const struct options *o);
+/* Sets all of the run but what set_stage does: batch_rows is that of the file. */
+void read_checkpoint(struct run *run, struct options *o);
+
+#endif
