@@ -24,7 +24,7 @@ typedef float low_memory __attribute__((vector_size(64), aligned(4), may_alias))
 #define LOW_EACH(value) ((low_lanes){0} + (value))
 #define LOW_FUSED(a, b, c) ((a) * (b) + (c))  /* rounded once where the build of the runtime asks for it */
 #if defined __AVX512F__ && !defined __clang__ /* the same, in one instruction instead of four */
-#define LOW_LARGER(a, b) __builtin_ia32_maxps512_mask((a), (b), LOW_EACH(0.0f), (unsigned short)-1, 4)
+#define LOW_LARGER(a, b) __builtin_ia32_maxps512_mask((a), (b), LOW_EACH(0.0f), (short)-1, 4)
 #else
 #define LOW_LARGER(a, b)                                                                                               \
   ((low_lanes)(((low_ints)(a) & (low_ints)((a) > (b))) | ((low_ints)(b) & ~(low_ints)((a) > (b)))))
@@ -196,7 +196,7 @@ static LOW_INLINE real low_bound(const long rank, const real *ends, const real *
 static LOW_INLINE void low_fit_lines(const long rank, const long count, long length, long first, real *out,
                                      const real *ends, const real *table, const real *f, const real *x) {
   const long padded = low_padded(length);
-  real tops[LOW_LINES], sums[LOW_LINES * (LOW_MOST_RANK + 1)];
+  real tops[LOW_LINES] = {0}, sums[LOW_LINES * (LOW_MOST_RANK + 1)];
   for (long q = 0; q < count; q++) tops[q] = low_bound(rank, ends, f + q * rank);
   low_sums(rank, count, padded, table, f, tops, sums);
   for (long q = 0; q < count; q++) {

@@ -274,6 +274,17 @@ static void put_tags(Generator *g) {
   write_text(&g->text, ";\n");
 }
 
+/* Data that are levels of a scale, under scores of few factors. */
+static void put_levels(Generator *g) {
+  static const Dims none = {.rank = 0};
+  const Dims dims = {1, {other_dim(g, &none, -1)}};
+  const int levels = 8 + below(g, 4);
+  write_text(&g->text, "dim L = %d;\ndim R = 2;\ndata levels : integer(0, %d)[%s];\nlikelihood levels ~ ", levels,
+             levels - 1, dim_names[dims.dims[0]]);
+  put_distribution(g, "categorical(logits = dense(dense($[0e]R, R), L))", &dims, 3);
+  write_text(&g->text, ";\n");
+}
+
 /* ---- whole specs --------------------------------------------------------------------------------------------- */
 
 static void put_objective(Generator *g, const Declared *latents, int latent_count, bool likelihood, bool relaxed) {
@@ -375,6 +386,7 @@ char *random_spec(unsigned long long number) {
     write_text(&g.text, ";\n");
   }
   if (likelihood && chance(&g, 10)) put_tags(&g);
+  if (likelihood && chance(&g, 10)) put_levels(&g);
   put_objective(&g, latents, latent_count, likelihood, relaxed);
   for (int i = below(&g, 3); i > 0; i--) {
     char name[16];
