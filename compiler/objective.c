@@ -72,8 +72,7 @@ static bool variable_type(Elaborator *e, const Item *variable, Support *support,
 }
 
 static bool latent_type_built(Elaborator *e, const Item *latent, const Support *support) {
-  if (support->special == SPECIAL_NONE || support->special == SPECIAL_CATEGORY || support->special == SPECIAL_SUBSET)
-    return true;
+  if (support->special != SPECIAL_LOWER_TRIANGULAR) return true;
   error_at(e->c, "not-supported", latent->type->span, "a latent of the type `%s` is not supported yet", support->name);
   return false;
 }

@@ -335,3 +335,16 @@ Test(meaning, argmin_and_prox) {
   EXPECT({"argmin(v)", 1}, {"argmin(x)", 0}, {"argmin(A')[0] + argmin(-v)", 2},
          {"sum(prox(laplace(1, 2), v, 3))", 1 - 0.5 + 1.5}, {"prox(normal(1, 2), v, 3)[0]", 1});
 }
+
+/* The textbook's form, at values where it loses no digits; and a Dirichlet is a chain of betas, whose KL is taken by
+ * quadrature. */
+Test(meaning, kl_of_dirichlets) {
+  EXPECT({"kl(dirichlet(v^2 + 1), dirichlet(abs(v) / 2)) - lgamma(17 + 0 * w[0]) + lgamma(3 + 0 * w[0])"
+          " - sum(lgamma(abs(v) / 2) - lgamma(v^2 + 1))"
+          " - dot(v^2 + 1 - abs(v) / 2, digamma(v^2 + 1) - digamma(17 + 0 * w[0]))",
+          0},
+         {"abs(kl(dirichlet(v^2 + 1), dirichlet(abs(v) / 2)) - kl(beta(2, 15), beta(0.5, 2.5))"
+          " - kl(beta(5, 10), beta(1, 1.5))) < 1e-6",
+          1},
+         {"kl(dirichlet(v^2), dirichlet(v^2))", 0});
+}

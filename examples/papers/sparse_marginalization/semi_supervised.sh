@@ -15,13 +15,11 @@ main=${MAIN:-12}
 if [ "$method" = report ]; then
   out=${2:-$root/build/semi_supervised}
   for log in "$out"/*-*.log; do
-    # after warm start; after training
-    awk -v run="$(basename "$log" .log)" '/^test/ { seen = 1 } /^stage|^epoch/ { last = $0 }
-      seen && $1 == "accuracy" { a = $2 } seen && $1 == "elbo" { e = $2 } seen && $1 == "decoder_rows" { r = $2 }
-      / steps in / { time = $0 } END { if (a != "") print run, a, e, r, time }' "$log"
-  done | awk '{ split($1, part, "-"); m = part[1]; n[m]++; s[m] += 100 * $2; q[m] += 1e4 * $2 * $2; e[m] -= $3; r[m] += $4; print }
-    END { for (m in n) { mean = s[m] / n[m]; v = q[m] / n[m] - mean * mean; if (v < 0) v = 0
-      printf "%-8s %d runs  test accuracy %.2f%% (sd %.2f)  -ELBO %.2f  decoder rows a datum %.3f\n", m, n[m], mean, n[m] > 1 ? sqrt(v * n[m] / (n[m] - 1)) : 0, e[m] / n[m], r[m] / n[m] } }'
+    awk -v run="$(basename "$log" .log)" '/^test/ { seen = 1 } seen && NF == 2 { value[$1] = $2 } / steps in / { sub(/.* in /, ""); time = $0 }
+      END { if (seen) printf "%s accuracy %.4f elbo %.2f decoder_rows %.3f in %s\n", run, value["accuracy"], value["elbo"], value["decoder_rows"], time }' "$log"
+  done | awk '{ print; split($1, part, "-"); m = part[1]; n[m]++; a = 100 * $3; s[m] += a; q[m] += a * a; e[m] += $5; r[m] += $7 }
+    END { for (m in n) { mean = s[m] / n[m]; v = q[m] / n[m] - mean * mean; sd = (n[m] > 1 && v > 0) ? sqrt(v * n[m] / (n[m] - 1)) : 0
+      printf "%-10s %d runs: test accuracy %.2f%% (sd %.2f), ELBO %.2f, decoder rows a datum %.3f\n", m, n[m], mean, sd, e[m] / n[m], r[m] / n[m] } }'
   exit
 fi
 
