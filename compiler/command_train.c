@@ -491,8 +491,9 @@ static int train_rows(Run *run, const struct spm_training *t, const struct spm_s
                                   .checkpoint_interval = 1};
   struct train_events events = {run, on_step, on_epoch, on_skipped};
   enum report_mode mode = a->quiet ? REPORT_QUIET : a->plain ? REPORT_PLAIN : REPORT_AUTO;
-  report_progress_open(&run->progress, stdout, mode, t->epochs, (rows->epoch_rows + rows->batch - 1) / rows->batch,
-                       (double)rows->batch, run->state.epoch);
+  long steps = (rows->epoch_rows + rows->batch - 1) / rows->batch, epochs = t->epochs;
+  if (t->steps > 0 && (t->steps + steps - 1) / steps < epochs) epochs = (t->steps + steps - 1) / steps;
+  report_progress_open(&run->progress, stdout, mode, epochs, steps, (double)rows->batch, run->state.epoch);
   run->metrics.stage = run->progress.stage = run->stage_count > 1 ? t->name : NULL;
   report_progress_start(&run->progress);
   int status = train_run(&run->host, &options, &run->state, &events, error);

@@ -32,8 +32,8 @@ best() { results "$1" | sort -k 6,6gr | awk '!seen[$1]++ { print $1, $2, $3, "va
 case $method in
 tune)
   for m in $methods; do
-    for rate in ${RATES:-0.003 0.001 0.0003}; do
-      for c in ${CS:-0.1 0.03 0.01}; do echo "$m $rate $c 1"; done
+    for rate in ${RATES:-0.002 0.001 0.0004}; do
+      for c in ${CS:-0.5 0.2 0.1}; do echo "$m $rate $c 1"; done
     done
   done
   exit ;;
