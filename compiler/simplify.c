@@ -383,9 +383,12 @@ static Pass begin(const Graph *from) {
 }
 
 static Graph *finish(Pass *pass) {
-  for (int v = 0; v < pass->from->support_count; v++)
-    if (pass->from->supports[v].weights != NULL)
-      graph_support_weights(pass->graph, v, pass->images[pass->from->supports[v].weights->id]);
+  for (int v = 0; v < pass->from->support_count; v++) {
+    const Node *weights = pass->from->supports[v].weights;
+    Node *image = weights != NULL ? pass->images[weights->id] : NULL;
+    if (image != NULL) /* the same for all rows, it may have turned out */
+      graph_support_weights(pass->graph, v, build_spread(pass->graph, image, AXIS_DATUM & ~image->axes));
+  }
   for (int i = 0; i < pass->from->output_count; i++) {
     const Output *output = &pass->from->outputs[i];
     graph_output(pass->graph, output->role, output->name, output->index, pass->images[output->value->id]);
