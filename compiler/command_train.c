@@ -506,9 +506,9 @@ static int train_rows(Run *run, const struct spm_training *t, const struct spm_s
 static int train_stage(Run *run, const struct spm_training *t, struct spm_error *error) {
   struct spm_selection rows = {0}, valid_rows = {0};
   struct spm_rows valid = run->valid_rows;
-  int status = spm_select(&run->host, t, &run->data_rows, true, &rows, error);
+  int status = spm_host_select(&run->host, t, &run->data_rows, true, &rows, error);
   if (status == 0 && valid.count > 0 && t->selects) {
-    status = spm_select(&run->host, t, &valid, false, &valid_rows, error);
+    status = spm_host_select(&run->host, t, &valid, false, &valid_rows, error);
     valid.chosen = valid_rows.numbers;
     valid.count = valid_rows.count;
   }
@@ -517,8 +517,8 @@ static int train_stage(Run *run, const struct spm_training *t, struct spm_error 
            rows.balanced ? ", in equal shares: " : "", rows.balanced ? spm_count(rows.parts[0]).text : "",
            rows.balanced ? arena_printf(run->loaded.compilation, " and %s", spm_count(rows.parts[1]).text) : "");
   status = status == 0 ? train_rows(run, t, &rows, &valid, error) : TRAIN_FAILED;
-  spm_selection_free(&rows);
-  spm_selection_free(&valid_rows);
+  spm_host_selection_free(&rows);
+  spm_host_selection_free(&valid_rows);
   return status;
 }
 

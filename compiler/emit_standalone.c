@@ -40,8 +40,10 @@ static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/solved.c",
                                            "runtime/standalone/instance.h",
                                            "runtime/standalone/instance.c"};
-static const char *const trainer_files[] = {"runtime/train.h", "runtime/train.c", "runtime/standalone/trainer.h",
-                                            "runtime/standalone/files.c", "runtime/standalone/saved.c"};
+static const char *const trainer_files[] = {
+    "runtime/train.h",           "runtime/selection.h",          "runtime/train.c",
+    "runtime/selection.c",       "runtime/standalone/trainer.h", "runtime/standalone/files.c",
+    "runtime/standalone/saved.c"};
 enum {
   TRAINER_FILES = sizeof trainer_files / sizeof *trainer_files,
   KERNEL_FILES = sizeof kernel_files / sizeof *kernel_files,
@@ -110,6 +112,18 @@ static bool trains_by(const Model *m, const char *optimizer) {
 static bool lacks_stages(const Model *m, Plan *const *plans, int count) {
   (void)plans, (void)count;
   return m->training_count < 2;
+}
+
+static bool lacks_selections(const Model *m, Plan *const *plans, int count) {
+  (void)m;
+  return !find_plan(plans, count, PROGRAM_SELECT);
+}
+
+static bool lacks_balance(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  for (int i = 0; i < m->training_count; i++)
+    if (m->trainings[i].balance) return false;
+  return true;
 }
 
 static bool lacks_best(const Model *m, Plan *const *plans, int count) {
@@ -232,6 +246,8 @@ static const struct {
     {"SPM_NO_GAPS", lacks_gaps},
     {"SPM_NO_LBFGS", lacks_lbfgs},
     {"SPM_NO_STAGES", lacks_stages},
+    {"SPM_NO_SELECTIONS", lacks_selections},
+    {"SPM_NO_BALANCE", lacks_balance},
     {"SPM_NO_BEST", lacks_best},
     {"SPM_NO_HELD", lacks_held},
     {"SPM_NO_GATHERED", lacks_gathered},
@@ -282,7 +298,8 @@ static void add_files(Pieces *p, const Sources *s, const char *const *paths, int
 static unsigned programs_of(const Standalone *options) {
   if (!options->main) return (1u << PROGRAM_COUNT) - 1;
   return 1u << PROGRAM_INITIALISE | 1u << PROGRAM_TRAIN | 1u << PROGRAM_EVALUATE | 1u << PROGRAM_PROJECT |
-         1u << PROGRAM_INITIALISE_ROWS | 1u << PROGRAM_FIT | 1u << PROGRAM_FIT_NEW | 1u << PROGRAM_SOLVE;
+         1u << PROGRAM_INITIALISE_ROWS | 1u << PROGRAM_FIT | 1u << PROGRAM_FIT_NEW | 1u << PROGRAM_SOLVE |
+         1u << PROGRAM_SELECT;
 }
 
 static void paste_kernels(const Sources *s, const char *body, const char *around, Text *includes_to, Text *out) {
@@ -456,15 +473,17 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
 
 static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;
+  if (!options->library) return false;
   for (int i = 0; i < m->training_count; i++) {
     const Training *t = &m->trainings[i];
     if (!t->rows && !t->balance) continue;
-    Diagnostic *d = error_at(m->compilation, "not-supported", t->span,
-                             "a trainer or a library with `%s` is not emitted yet", t->rows ? "rows" : "balance");
-    help_with(d, "`spmc emit` without --main and --lib writes the model itself");
+    Diagnostic *d =
+        error_at(m->compilation, "not-supported", t->span,
+                 "a library cannot train with `%s`: its host chooses the rows", t->rows ? "rows" : "balance");
+    help_with(d, "emit it with --main, or leave the setting out and hand it the rows that are meant");
     return true;
   }
-  if (!options->library || s->given_count == 0) return false;
+  if (s->given_count == 0) return false;
   Diagnostic *d =
       error_at(m->compilation, "not-supported", s->givens[0].span,
                "a library cannot work out `%s`: its functions are handed no data to start from", s->givens[0].name);
@@ -474,7 +493,7 @@ static bool refuse_unpasted(Model *m, const Standalone *options) {
 
 bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   Compilation *c = m->compilation;
-  if ((options->main || options->library) && refuse_unpasted(m, options)) return false;
+  if (refuse_unpasted(m, options)) return false;
   Text body = {.compilation = c}, around = body, kernels = body, includes = body, sizes = body;
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);

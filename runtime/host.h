@@ -11,6 +11,7 @@
 
 struct pool;
 struct spm_block;
+struct spm_selection;
 
 struct spm_host {
   const struct spm_model *model;
@@ -75,6 +76,12 @@ void spm_host_take_best(struct spm_host *host);
 void spm_host_forget_moments(struct spm_host *host);
 /* Constrained values of row state `index` for every row: rows x size. */
 int spm_host_export_rows(struct spm_host *host, int index, real *out, struct spm_error *error);
+
+/* The rows that a stage takes. `train`: they are to be trained on, in batches of the stage's; rows to validate are
+ * never balanced. To be freed, even when it fails. */
+int spm_host_select(struct spm_host *host, const struct spm_training *stage, const struct spm_rows *rows, bool train,
+                    struct spm_selection *selection, struct spm_error *error);
+void spm_host_selection_free(struct spm_selection *selection);
 
 /* Fills the batch with `count` of the rows: order[0], order[1], ... or first, first + 1, ... */
 int spm_host_gather(struct spm_host *host, const struct spm_rows *rows, const long *order, long first, long count,

@@ -3,7 +3,10 @@
 #ifndef SPM_SELECTION_H
 #define SPM_SELECTION_H
 
-#include "host.h"
+#include "driver.h"
+
+#include <stdbool.h>
+#include <stddef.h>
 
 struct spm_selection {
   long *numbers; /* of the rows taken, in increasing order; of a balanced stage those of the one part, then the other */
@@ -16,11 +19,22 @@ struct spm_selection {
                       unbalanced */
 };
 
-/* Of a stage that neither selects nor balances: all rows. `train`: they are to be trained on, in batches of the
- * stage's; rows to validate are never balanced. */
-int spm_select(struct spm_host *host, const struct spm_training *stage, const struct spm_rows *rows, bool train,
-               struct spm_selection *selection, struct spm_error *error);
-void spm_selection_free(struct spm_selection *selection);
+/* Of a stage that neither selects nor balances: all of so many rows. */
+void spm_selection_all(struct spm_selection *selection, const struct spm_training *stage, long rows);
+
+/* Output "rows" or "balance" of the stage, or NULL. */
+const struct spm_output *spm_selection_output(const struct spm_program *program, const struct spm_training *stage,
+                                              const char *what);
+/* Is it nonzero? An answer for each row of the batch that the program was run on. */
+void spm_selection_answer(const struct spm_run *run, const struct spm_output *output, char *answer);
+
+/* Of the rows first, first + 1, ..., those with `taken`; `part`: of a balanced stage, else NULL. `numbers` has room for
+ * all of them, and stays the caller's. */
+void spm_selection_take(struct spm_selection *selection, const struct spm_training *stage, long *numbers, long first,
+                        long rows, const char *taken, const char *part);
+/* What makes it useless, in words; 0: nothing does. `kind`: "training" or "validation". */
+int spm_selection_flaw(const struct spm_selection *selection, const struct spm_training *stage, long rows,
+                       const char *kind, char *text, size_t size);
 
 /* Rows of a batch that a stage may ask for, of so many. */
 long spm_most_batch_rows(const struct spm_training *stage, long rows);

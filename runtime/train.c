@@ -35,8 +35,8 @@ struct training {
 
 /* ---- plan ---------------------------------------------------------------------------------------------------- */
 
-long train_batch_rows(const struct spm_training *training, long rows) {
-  return training->batch <= 0 || training->batch > rows ? rows : training->batch;
+long train_batch_rows(const struct spm_training *stage, long rows) {
+  return stage->batch <= 0 || stage->batch > rows ? rows : stage->batch;
 }
 
 static uint64_t mix(uint64_t z) { /* splitmix64's */
@@ -351,7 +351,7 @@ static int prepare_rows(struct training *t, struct spm_error *error) {
   const struct train_options *options = t->options;
   const struct spm_training *s = &options->training;
   t->rows = options->selection ? options->selection : &t->own;
-  if (!options->selection && spm_select(t->host, s, &options->data, true, &t->own, error) != 0) return -1;
+  if (!options->selection && spm_host_select(t->host, s, &options->data, true, &t->own, error) != 0) return -1;
   const struct spm_selection *rows = t->rows;
   t->taken = options->data;
   t->taken.chosen = rows->numbers;
@@ -399,7 +399,7 @@ int train_run(struct spm_host *host, const struct train_options *options, struct
   if (status != TRAIN_FAILED && solve(&t, error) != 0) status = TRAIN_FAILED;
   host->total_rows = total_rows;
   memset(host->weights, 0, sizeof host->weights);
-  spm_selection_free(&t.own);
+  spm_host_selection_free(&t.own);
   free(t.order);
   free(t.values);
   free(t.means);

@@ -3,6 +3,7 @@
 #ifndef SPM_TRAIN_H
 #define SPM_TRAIN_H
 
+#include "host.h"
 #include "selection.h"
 
 #include <signal.h>
@@ -54,7 +55,7 @@ struct train_options {
 enum { TRAIN_FAILED = -1, TRAIN_FINISHED = 0, TRAIN_INTERRUPTED = 1 };
 
 /* Rows in a batch, of a stage that takes all of so many rows alike. */
-long train_batch_rows(const struct spm_training *training, long rows);
+long train_batch_rows(const struct spm_training *stage, long rows);
 
 /* Trains one stage from `state` on: a fresh one (train_state_create) on initialised parameters, or one that was
  * resumed. Where the stage keeps the best, that is what the host holds when it is finished. */

@@ -130,6 +130,10 @@ struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_
   run.call.settings[1] = (real)instance->step;
   run.call.settings[2] = (real)rows;
   run.call.settings[3] = (real)instance->total_rows;
+#ifndef SPM_NO_BALANCE
+  run.call.settings[4] = instance->weights[0];
+  run.call.settings[5] = instance->weights[1];
+#endif
   run.scratch = instance->scratch;
   run.scratch_size = instance->sizes.scratch;
   return run;

@@ -18,6 +18,9 @@ struct spm_instance {
   int stage;
   long earlier_steps;
 #endif
+#ifndef SPM_NO_BALANCE
+  real weights[2]; /* of rows of a training batch, less 1: settings of programs */
+#endif
   unsigned long long seed;
   const struct spm_program *train, *project; /* NULL: there is none, or none is needed */
   struct spm_optimizer optimizer;

@@ -9,28 +9,7 @@ static int is_shown(const struct spm_output *output) {
   return is_number(output) && (output->role == SPM_OBJECTIVE || output->role == SPM_TERM);
 }
 
-/* ---- stages of training --------------------------------------------------------------------------------------- */
-
-static long batch_of(const struct spm_training *training, const struct options *o) {
-  const long batch = o->batch >= 0 ? o->batch : training->batch;
-  return batch <= 0 || batch > o->data.count ? o->data.count : batch;
-}
-
-/* What the stage says, and the command line in its place. */
-static void set_stage(struct run *run, const struct options *o) {
-  const struct spm_training *t = MODEL->trainings;
-#ifndef SPM_NO_STAGES
-  t += run->instance.stage;
-#endif
-  run->training = t;
-  run->epochs = o->epochs >= 0 ? o->epochs : t->epochs;
-  run->steps = o->steps > 0 ? o->steps : t->steps;
-  run->batch_rows = batch_of(t, o);
-#ifndef SPM_NO_LBFGS
-  if (strcmp(t->optimizer, "lbfgs") == 0 && run->batch_rows < o->data.count)
-    fail("lbfgs takes all %ld rows in each step: --batch 0", o->data.count);
-#endif
-}
+/* ---- the best of a stage ---------------------------------------------------------------------------------------- */
 
 #ifndef SPM_NO_BEST
 /* Puts aside all that training changes, or takes it back. */
@@ -92,6 +71,14 @@ static void print_outputs(const struct spm_program *program, const double *sums,
   fflush(stdout);
 }
 
+/* The number in the files of the set's row of this number. */
+static long number_of(const struct rows *rows, long row) {
+#ifndef SPM_NO_SELECTIONS
+  if (rows->chosen) return rows->chosen[row];
+#endif
+  return rows->first + row;
+}
+
 #ifndef SPM_NO_GATHERED
 /* Gathered data: distinct rows of the set, drawn for the datum of this number; `draw`: 0 in evaluation, else the step's
  * number and 1. */
@@ -102,7 +89,7 @@ static void draw_rows(const struct rows *rows, const struct spm_tensor *data, un
     fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
   spm_random_start(&random, seed, (uint64_t)1 << 63 | (uint64_t)draw << 31 | (uint64_t)number);
   for (long n = 0; n < data->gathered;) {
-    long row = rows->first + (long)spm_random_below(&random, (uint64_t)rows->count), other = 0;
+    long row = number_of(rows, (long)spm_random_below(&random, (uint64_t)rows->count)), other = 0;
     while (other < n && drawn[other] != row) other++;
     if (other == n) drawn[n++] = row;
   }
@@ -126,7 +113,7 @@ static void gather(struct run *run, const struct rows *rows, const long *order, 
     if (data->gathered > 0) continue;
 #endif
     for (long r = 0; r < count; r++, to += data->size) {
-      const long row = order ? order[first + r] : rows->first + first + r;
+      const long row = order ? order[first + r] : number_of(rows, first + r);
       if (rows->values[d]) memcpy(to, rows->values[d] + row * data->size, sizeof(real) * (size_t)data->size);
 #ifndef SPM_NO_GAPS
       for (long i = 0; !rows->values[d] && i < data->size; i++) to[i] = (real)NAN;
@@ -154,31 +141,34 @@ static void begin_rows_of(struct run *run, const struct options *o, real *memory
 
 #ifndef SPM_NO_SOLVED
 /* Parameters that are known in closed form, of all the training data: what an evaluation and a checkpoint see. */
-static void solve(struct run *run, const struct options *o) {
+static void solve(struct run *run, const struct rows *rows) {
   struct spm_instance *instance = &run->instance;
   const struct spm_program *program = spm_find_program(MODEL, "solve");
   double *sums = memory_of(sizeof(double) * (size_t)MODEL->parameter_size);
-  for (long first = 0; first < o->data.count; first += EVALUATION_ROWS) {
-    long count = o->data.count - first < EVALUATION_ROWS ? o->data.count - first : EVALUATION_ROWS;
-    gather(run, &o->data, NULL, 0, first, count);
+  for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
+    long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
+    gather(run, rows, NULL, 0, first, count);
 #ifndef SPM_NO_ROW_STATES
+#ifndef SPM_NO_SELECTIONS
+    spm_instance_visit(instance, rows->chosen ? rows->chosen + first : NULL, first, count);
+#else
     spm_instance_visit(instance, NULL, first, count);
+#endif
 #endif
     struct spm_run solving = spm_instance_run(instance, program, (const real *const *)run->batch, count);
     solving.call.first_row = first;
     spm_run_program(&solving);
     spm_solved_add(&solving, sums);
   }
-  int broken = spm_solved_set(MODEL, program, sums, o->data.count, instance->parameters);
+  int broken = spm_solved_set(MODEL, program, sums, rows->count, instance->parameters);
   if (broken >= 0) fail("the optimum of %s is not finite", MODEL->parameters[broken].name);
   free(sums);
 }
 #endif
 
-static void evaluate(struct run *run, const struct options *o, const struct rows *rows, const char *name) {
+static void evaluate(struct run *run, const struct rows *rows, const char *name) {
   const struct spm_program *program = spm_find_program(MODEL, "evaluate");
   double *sums = memory_of(sizeof(double) * (size_t)program->output_count);
-  (void)o;
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
     gather(run, rows, NULL, 0, first, count);
@@ -193,7 +183,7 @@ static void evaluate(struct run *run, const struct options *o, const struct rows
   printf("%s", name);
   print_outputs(program, sums, (double)rows->count);
 #ifndef SPM_NO_BEST
-  if (rows == &o->valid) note_best(run, kept_value(run, program, sums, (double)rows->count));
+  if (rows == &run->valid) note_best(run, kept_value(run, program, sums, (double)rows->count));
 #endif
   free(sums);
 }
@@ -206,23 +196,32 @@ static double objective_of(const struct spm_program *program, const double *sums
 }
 #endif
 
-static void train_epoch(struct run *run, const struct options *o) {
-  struct spm_instance *instance = &run->instance;
-  double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
-  const long batch = run->batch_rows, steps = (o->data.count + batch - 1) / batch, *order = NULL;
-  long skipped = 0, done = 0, epoch = instance->epoch;
-  clock_t start = clock(), shown = start;
+/* Numbers of the epoch's rows; NULL: they stand as they are. */
+static const long *epoch_order(struct run *run) {
+  long epoch = run->instance.epoch;
 #ifndef SPM_NO_STAGES
   epoch += run->earlier_epochs;
 #endif
-  if (run->training->shuffle) {
-    train_shuffle(run->order, o->data.count, instance->seed, epoch);
-    order = run->order;
-  }
+#ifndef SPM_NO_SELECTIONS
+  if (!run->training->shuffle && !run->selection.numbers) return NULL;
+  spm_selection_order(&run->selection, run->training->shuffle, run->instance.seed, epoch, run->order);
+#else
+  if (!run->training->shuffle) return NULL;
+  train_shuffle(run->order, run->epoch_rows, run->instance.seed, epoch);
+#endif
+  return run->order;
+}
+
+static void train_epoch(struct run *run) {
+  struct spm_instance *instance = &run->instance;
+  double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
+  const long batch = run->batch_rows, steps = (run->epoch_rows + batch - 1) / batch, *order = epoch_order(run);
+  long skipped = 0, done = 0;
+  clock_t start = clock(), shown = start;
   for (; done < steps && (run->steps <= 0 || instance->step < run->steps); done++) {
     struct spm_run step;
-    long first = done * batch, count = o->data.count - first < batch ? o->data.count - first : batch;
-    gather(run, &o->data, order, spm_instance_noise_step(instance) + 1, first, count);
+    long first = done * batch, count = run->epoch_rows - first < batch ? run->epoch_rows - first : batch;
+    gather(run, &run->taken, order, spm_instance_noise_step(instance) + 1, first, count);
 #ifndef SPM_NO_ROW_STATES
     spm_instance_visit(instance, order ? order + first : NULL, first, count);
 #endif
@@ -250,15 +249,114 @@ static void train_epoch(struct run *run, const struct options *o) {
   free(sums);
 }
 
+/* ---- stages of training --------------------------------------------------------------------------------------- */
+
+/* What the stage says, and the command line in its place. */
+static struct spm_training stage_with(const struct spm_training *stage, const struct options *o) {
+  struct spm_training t = *stage;
+  if (o->epochs >= 0) t.epochs = o->epochs;
+  if (o->steps > 0) t.steps = o->steps;
+  if (o->batch >= 0) t.batch = o->batch;
+  return t;
+}
+
+static long most_rows(const struct spm_training *stage, long rows) {
+#ifndef SPM_NO_BALANCE
+  return spm_most_batch_rows(stage, rows);
+#else
+  return train_batch_rows(stage, rows);
+#endif
+}
+
+#ifndef SPM_NO_SELECTIONS
+/* "rows" or "balance" of the stage for each row. */
+static void ask_rows(struct run *run, const struct rows *rows, const char *what, char *answer) {
+  const struct spm_program *program = spm_find_program(MODEL, "select");
+  const struct spm_output *output = spm_selection_output(program, run->training, what);
+  for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
+    long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
+    gather(run, rows, NULL, 0, first, count);
+    struct spm_run asked = spm_instance_run(&run->instance, program, (const real *const *)run->batch, count);
+    asked.call.first_row = first;
+    spm_run_program(&asked);
+    spm_selection_answer(&asked, output, answer + first);
+  }
+}
+
+/* Leaves of the rows those that the stage takes; `kind`: rows to validate are never balanced. */
+static void select_rows(struct run *run, const struct spm_training *stage, struct rows *rows, const char *kind,
+                        long *numbers, struct spm_selection *selection) {
+  const int balanced = stage->balances && rows == &run->taken;
+  spm_selection_all(selection, stage, rows->count);
+  if (rows->count == 0 || (!stage->selects && !balanced)) return;
+  char *taken = memory_of((size_t)rows->count), *part = memory_of((size_t)rows->count), flaw[320];
+  memset(taken, 1, (size_t)rows->count);
+  if (stage->selects) ask_rows(run, rows, "rows", taken);
+  if (balanced) ask_rows(run, rows, "balance", part);
+  spm_selection_take(selection, stage, numbers, rows->first, rows->count, taken, balanced ? part : NULL);
+  if (spm_selection_flaw(selection, stage, rows->count, kind, flaw, sizeof flaw) != 0) fail("%s", flaw);
+  rows->chosen = numbers;
+  rows->count = selection->count;
+  free(taken);
+  free(part);
+}
+#endif
+
+/* The rows that the stage takes, and in what batches. */
+static void set_rows(struct run *run, const struct spm_training *stage, const struct options *o) {
+  run->taken = o->data;
+  run->valid = o->valid;
+#ifndef SPM_NO_SELECTIONS
+  struct spm_selection valid;
+  select_rows(run, stage, &run->taken, "training", run->taken_numbers, &run->selection);
+  select_rows(run, stage, &run->valid, "validation", run->valid_numbers, &valid);
+  run->batch_rows = run->selection.batch;
+  run->epoch_rows = run->selection.epoch_rows;
+  run->instance.total_rows = run->taken.count;
+#ifndef SPM_NO_BALANCE
+  memcpy(run->instance.weights, run->selection.weights, sizeof run->selection.weights);
+#endif
+#else
+  run->batch_rows = train_batch_rows(stage, o->data.count);
+  run->epoch_rows = o->data.count;
+#endif
+}
+
+static void set_stage(struct run *run, const struct options *o) {
+  const struct spm_training *t = MODEL->trainings;
+#ifndef SPM_NO_STAGES
+  t += run->instance.stage;
+#endif
+  run->training = t;
+  const struct spm_training stage = stage_with(t, o);
+  run->epochs = stage.epochs;
+  run->steps = stage.steps;
+  set_rows(run, &stage, o);
+#ifndef SPM_NO_LBFGS
+  if (strcmp(t->optimizer, "lbfgs") == 0 && run->batch_rows < run->epoch_rows)
+    fail("lbfgs takes all %ld rows in each step: --batch 0", run->taken.count);
+#endif
+}
+
 /* A run at its start, or where its checkpoint left it; returns the memory that it lies in. */
 static real *open_run(struct run *run, struct options *o) {
   struct spm_sizes sizes;
   long room = EVALUATION_ROWS;
-  for (int t = 0; t < MODEL->training_count; t++)
-    if (batch_of(&MODEL->trainings[t], o) > room) room = batch_of(&MODEL->trainings[t], o);
+  for (int t = 0; t < MODEL->training_count; t++) {
+    const struct spm_training stage = stage_with(&MODEL->trainings[t], o);
+    if (most_rows(&stage, o->data.count) > room) room = most_rows(&stage, o->data.count);
+  }
   size_t reals = spm_instance_reals(MODEL, room, 1, &sizes), owned = 0;
   const real *const *given = NULL;
-  run->order = memory_of(sizeof(long) * (size_t)o->data.count);
+  size_t order = sizeof(long) * (size_t)o->data.count;
+#ifndef SPM_NO_BALANCE
+  order *= 4; /* each part twice, and as much behind it */
+#endif
+  run->order = memory_of(order);
+#ifndef SPM_NO_SELECTIONS
+  run->taken_numbers = memory_of(sizeof(long) * (size_t)o->data.count);
+  run->valid_numbers = memory_of(sizeof(long) * (size_t)o->valid.count);
+#endif
   for (int d = 0; d < MODEL->data_count; d++)
     run->batch[d] = memory_of(sizeof(real) * (size_t)room * (size_t)MODEL->data[d].size);
 #ifndef SPM_NO_ROW_STATES
@@ -298,11 +396,11 @@ static real *open_run(struct run *run, struct options *o) {
 static void train_stage(struct run *run, const struct options *o) {
   const struct spm_instance *instance = &run->instance;
   while (instance->epoch < run->epochs && (run->steps <= 0 || instance->step < run->steps) && !run->unchanged) {
-    train_epoch(run, o);
+    train_epoch(run);
 #ifndef SPM_NO_SOLVED
-    if (o->valid.count > 0 || o->save) solve(run, o);
+    if (o->valid.count > 0 || o->save) solve(run, &run->taken);
 #endif
-    if (o->valid.count > 0) evaluate(run, o, &o->valid, "valid");
+    if (o->valid.count > 0) evaluate(run, &run->valid, "valid");
     if (o->save) write_checkpoint(run, o);
   }
 #ifndef SPM_NO_BEST
@@ -313,8 +411,8 @@ static void train_stage(struct run *run, const struct options *o) {
 static void train(struct options *o) {
   static struct run run;
   real *memory = open_run(&run, o);
-  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %ld\n", MODEL->name, o->data.count, run.batch_rows, run.epochs,
-         o->seed);
+  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %ld\n", MODEL->name, run.taken.count, run.batch_rows,
+         run.epochs, o->seed);
   train_stage(&run, o);
 #ifndef SPM_NO_STAGES
   while (run.instance.stage + 1 < MODEL->training_count) {
@@ -325,7 +423,8 @@ static void train(struct options *o) {
 #endif
     spm_instance_next_stage(&run.instance);
     set_stage(&run, o);
-    printf("stage %s: batches of %ld, %ld epochs\n", run.training->name, run.batch_rows, run.epochs);
+    printf("stage %s: %ld rows, batches of %ld, %ld epochs\n", run.training->name, run.taken.count, run.batch_rows,
+           run.epochs);
     train_stage(&run, o);
   }
 #endif
@@ -337,12 +436,19 @@ static void train(struct options *o) {
   }
 #endif
 #ifndef SPM_NO_SOLVED
-  if (o->test.count > 0) solve(&run, o);
+  if (o->test.count > 0) solve(&run, &run.taken);
 #endif
-  if (o->test.count > 0) evaluate(&run, o, &o->test, "test");
+#ifndef SPM_NO_SELECTIONS
+  run.instance.total_rows = o->data.count;
+#endif
+  if (o->test.count > 0) evaluate(&run, &o->test, "test");
   for (int d = 0; d < MODEL->data_count; d++) free(run.batch[d]);
   free(memory);
   free(run.order);
+#ifndef SPM_NO_SELECTIONS
+  free(run.taken_numbers);
+  free(run.valid_numbers);
+#endif
 }
 
 /* ---- the command line ------------------------------------------------------------------------------------------ */

@@ -71,7 +71,7 @@ static char *checkpoint_header(const struct run *run, const struct options *o, s
   for (int i = 0; entry_at(run, i, &e); i++) room += strlen(e.tensor->name) + 128 + 24 * (size_t)(e.tensor->rank + 1);
   char *text = memory_of(room), *at = text;
   sprintf(note, "%ld %ld %ld %ld %ld %ld %d", o->seed, instance->epoch, instance->step, instance->updates,
-          run->batch_rows, instance->total_rows, run->unchanged);
+          run->batch_rows, o->data.count, run->unchanged);
 #ifndef SPM_NO_STAGES
   sprintf(note + strlen(note), " %d %ld %ld", instance->stage, run->earlier_epochs, instance->earlier_steps);
 #endif
@@ -155,7 +155,7 @@ void read_checkpoint(struct run *run, struct options *o) {
   run->best_epoch = strtol(more, &more, 10);
   run->best_step = strtol(more, &more, 10);
 #endif
-  if (total != instance->total_rows) fail("%s: was made with %ld rows of data", o->resume, total);
+  if (total != o->data.count) fail("%s: was made with %ld rows of data", o->resume, total);
   instance->seed = (unsigned long long)o->seed;
   move_tensors(run, stream, o->resume, 0);
   fclose(stream);

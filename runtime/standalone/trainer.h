@@ -4,6 +4,7 @@
 
 #include "../given.h"
 #include "../rng.h"
+#include "../selection.h"
 #include "../train.h"
 #include "instance.h"
 
@@ -22,6 +23,9 @@ enum { MAX_DATA = 32, EVALUATION_ROWS = 512 };
 struct rows { /* files of one data set, read whole; by data declaration of the model */
   const char *paths[MAX_DATA];
   real *values[MAX_DATA];
+#ifndef SPM_NO_SELECTIONS
+  const long *chosen; /* their numbers in the files; NULL: */
+#endif
   long first, count; /* they are the files' rows first, first + 1, ... */
 };
 
@@ -34,13 +38,18 @@ struct options {
 struct run { /* a model in training */
   struct spm_instance instance;
   real *batch[MAX_DATA];
-  long *order; /* of the epoch's rows; NULL: as they stand */
+  long *order; /* room for the numbers of an epoch's rows */
 #ifndef SPM_NO_UNCHANGED
   double recent[TRAIN_UNCHANGED_MOST]; /* objectives of the last epochs, the latest first */
 #endif
   int unchanged;                       /* the objective no longer changes, and the stage ends */
   const struct spm_training *training; /* the stage, and what the command line makes of it: */
-  long epochs, batch_rows, steps;
+  struct rows taken, valid;            /* of the data, and of the rows to evaluate on, those that the stage takes */
+#ifndef SPM_NO_SELECTIONS
+  struct spm_selection selection; /* of the data */
+  long *taken_numbers, *valid_numbers;
+#endif
+  long epochs, batch_rows, epoch_rows, steps; /* epoch_rows: in the batches of an epoch */
 #ifndef SPM_NO_STAGES
   long earlier_epochs;
 #endif
