@@ -27,8 +27,7 @@ static Value mean_number(Elaborator *e, const Value *weights, double first, Span
   return value_tensor(build_sum(e->graph, product, 1u << (shape->rank - 1)), weights->mapped, span);
 }
 
-/* ---- integers ------------------------------------------------------------------------------------------------------
- */
+/* ---- integers -------------------------------------------------------------------------------------------------- */
 
 void note_number(Elaborator *e, Node *number, Node *vector, const Support *support) {
   for (int i = 0; i < e->number_count; i++)
@@ -86,8 +85,7 @@ Value vector_of_number(Elaborator *e, Value v, Span span) {
   return value_tensor(known->vector, v.mapped, span);
 }
 
-/* ---- functions -----------------------------------------------------------------------------------------------------
- */
+/* ---- functions ------------------------------------------------------------------------------------------------- */
 
 static Value call_one_hot(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
@@ -135,9 +133,7 @@ static Value call_index(Elaborator *e, const Expr *call, Value *a, int count) {
   return number;
 }
 
-/* ---- log probabilities
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- log probabilities ----------------------------------------------------------------------------------------- */
 
 /* logits = w f + b, as `dense` of few factors makes them. */
 typedef struct Factors {

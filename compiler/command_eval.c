@@ -155,8 +155,7 @@ static int write_outputs(Evaluating *e) {
   return code < 0 ? EXIT_FINE : code;
 }
 
-/* ---- the commands -------------------------------------------------------------------------------------------------
- */
+/* ---- the commands ---------------------------------------------------------------------------------------------- */
 
 static int with_run(const Arguments *a, int (*finish)(Evaluating *)) {
   Evaluating *e = calloc(1, sizeof *e);

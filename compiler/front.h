@@ -667,8 +667,7 @@ void derive_fit(Elaborator *, const Terms *, Span);
 bool is_start_statistic(Elaborator *, const Expr *call);
 Value start_statistic(Elaborator *, const Expr *call);
 
-/* ---- entropy.c ------------------------------------------------------------------------------------------------------
- */
+/* ---- entropy.c ------------------------------------------------------------------------------------------------- */
 
 /* E log p(x | z) of a normal likelihood with a mean affine in latents with normal posteriors: one value a datum. */
 Value closed_log_lik(Elaborator *, Item *likelihood, Span);
@@ -684,8 +683,7 @@ Node *solved_statistic(Elaborator *, Name, const Shape *, Span);
 Value solved_from_statistic(Elaborator *, Name, Node *statistic, Span);
 Value statistic_from_solved(Elaborator *, Name, Value, Span);
 
-/* ---- parameters.c ---------------------------------------------------------------------------------------------------
- */
+/* ---- parameters.c ---------------------------------------------------------------------------------------------- */
 const Attribute *type_attribute(const TypeExpr *, const char *name); /* or NULL */
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);

@@ -374,8 +374,7 @@ static Value call_solve(Elaborator *e, const Expr *call, Value *a, int count) {
   return value_tensor(build_solve_triangular(e->graph, l.node, b.node, false), mapped, call->span);
 }
 
-/* ---- the rest -----------------------------------------------------------------------------------------------------
- */
+/* ---- the rest -------------------------------------------------------------------------------------------------- */
 
 static Value call_stop(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;

@@ -24,8 +24,7 @@ Item *model_inference(const Model *m, Name latent) {
   return NULL;
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------
- */
+/* ---- options --------------------------------------------------------------------------------------------------- */
 
 const Expr *option_of(const Inference *in, const char *name) {
   const Argument *a = find_argument(in->method, name);
@@ -133,8 +132,7 @@ bool start_values(const Inference *in, Node **z) {
   return ok;
 }
 
-/* ---- a world in which the latents have given values ---------------------------------------------------------------
- */
+/* ---- a world in which the latents have given values ------------------------------------------------------------ */
 
 typedef struct Outside {
   World world;
@@ -181,8 +179,7 @@ static void leave_world(Elaborator *e, Outside outer) {
   }
 }
 
-/* ---- densities and their gradients --------------------------------------------------------------------------------
- */
+/* ---- densities and their gradients ----------------------------------------------------------------------------- */
 
 Node *density_at(const Inference *in, Density which, Node **z) {
   Elaborator *e = in->e;
@@ -246,8 +243,7 @@ bool density_gradient(const Inference *in, Density which, Node **z, Node **gradi
   return true;
 }
 
-/* ---- the statement ------------------------------------------------------------------------------------------------
- */
+/* ---- the statement --------------------------------------------------------------------------------------------- */
 
 static const InferenceMethod *find_method(Elaborator *e, const Expr *x) {
   bool named = x->kind == EXPR_CALL || x->kind == EXPR_NAME;

@@ -130,9 +130,7 @@ bool infer_by_prox(Inference *in, Value *values) {
   return true;
 }
 
-/* ---- prox(d, v, t): the z of the smallest (z - v)^2 / (2 t) - log_pdf(z)
- * ----------------------------------------------
- */
+/* ---- prox(d, v, t): the z of the smallest (z - v)^2 / (2 t) - log_pdf(z) --------------------------------------- */
 
 Value call_prox(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;

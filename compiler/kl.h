@@ -84,8 +84,7 @@ bool normal_kl(Elaborator *, const KlPair *, int rule, int split, int nodes, Val
 int normal_nodes(int rule);
 const char *normal_text(Elaborator *, const KlPair *, int rule, int split, int nodes);
 
-/* ---- quadrature_pieces.c: over the line itself ---------------------------------------------------------------------
- */
+/* ---- quadrature_pieces.c: over the line itself ----------------------------------------------------------------- */
 
 typedef enum CentreKind { CENTRE_ITSELF, CENTRE_OF_Q, CENTRE_OF_P, CENTRE_ZERO } CentreKind;
 typedef struct Location { /* how q is found on the line */

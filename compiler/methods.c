@@ -90,8 +90,7 @@ bool is_relaxed_option(const Model *m, Name latent, Name option, const Expr **va
   return a != NULL;
 }
 
-/* ---- is the statement as it must be? -------------------------------------------------------------------------------
- */
+/* ---- is the statement as it must be? --------------------------------------------------------------------------- */
 
 static bool is_discrete(Elaborator *e, const Value *d) {
   Support support, extended;
@@ -151,8 +150,7 @@ bool check_method(Elaborator *e, const Item *posterior, const Value *d) {
   return false;
 }
 
-/* ---- relaxed -------------------------------------------------------------------------------------------------------
- */
+/* ---- relaxed --------------------------------------------------------------------------------------------------- */
 
 static bool is_option(const Field *field, const Argument *a) {
   for (int i = 0; i < field->extra.count; i++)
@@ -294,8 +292,7 @@ bool check_soft_indices(Elaborator *e, const Node *objective) {
   return true;
 }
 
-/* ---- for explain ---------------------------------------------------------------------------------------------------
- */
+/* ---- for explain ----------------------------------------------------------------------------------------------- */
 
 void note_estimator(Elaborator *e, Name latent, const char *text) {
   Model *m = e->model;
@@ -304,8 +301,7 @@ void note_estimator(Elaborator *e, Name latent, const char *text) {
   text_append(&m->notes, "%s: %s\n", latent, text);
 }
 
-/* ---- the seam ------------------------------------------------------------------------------------------------------
- */
+/* ---- the seam -------------------------------------------------------------------------------------------------- */
 
 Value posterior_draw(Elaborator *e, const Item *posterior, const Item *latent, const Value *d, const Shape *shape,
                      unsigned axes, Span span) {

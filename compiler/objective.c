@@ -32,8 +32,7 @@ static int find_word(Name name) {
 
 bool is_objective_word(Name name) { return find_word(name) >= 0; }
 
-/* ---- statements ---------------------------------------------------------------------------------------------------
- */
+/* ---- statements ------------------------------------------------------------------------------------------------ */
 
 static Item *declared_variable(Elaborator *e, const Item *statement) {
   Item *variable = model_find_declaration(e->model, statement->name);
@@ -192,8 +191,7 @@ Value latent_draw(Elaborator *e, Item *latent, Span span) {
   return z;
 }
 
-/* ---- one expectation each -------------------------------------------------------------------------------------------
- */
+/* ---- one expectation each -------------------------------------------------------------------------------------- */
 
 static Item *find_latent(Elaborator *e, Name name, Span span) {
   Item *latent = model_find_declaration(e->model, name);
@@ -322,8 +320,7 @@ static Value entropy_of(Elaborator *e, Name name, Span span) {
   return datum_share(e, model_find_declaration(e->model, name), average_samples(e, sum_all(e, v, span)), span);
 }
 
-/* ---- the sums
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- the sums -------------------------------------------------------------------------------------------------- */
 
 static void add_term(Elaborator *e, Terms *terms, Name name, Value value, Value weight, double sign) {
   terms->items = arena_grow(e->c, terms->items, terms->count, sizeof *terms->items);

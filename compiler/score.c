@@ -15,8 +15,7 @@ typedef struct Baseline {
   Span span;
 } Baseline;
 
-/* ---- the options of `by` --------------------------------------------------------------------------------------------
- */
+/* ---- the options of `by` --------------------------------------------------------------------------------------- */
 
 static bool is_word(const Expr *x, const char *word) { return x->kind == EXPR_NAME && strcmp(x->name, word) == 0; }
 
@@ -78,8 +77,7 @@ static bool check_optimiser(Elaborator *e, const PosteriorDraw *p) {
   return false;
 }
 
-/* ---- draws ----------------------------------------------------------------------------------------------------------
- */
+/* ---- draws ----------------------------------------------------------------------------------------------------- */
 
 /* Scores are of the train program's objective; of the second draw, those that it is a baseline for alone. */
 static bool is_scored(const Elaborator *e, const Baseline *b) {
@@ -201,9 +199,7 @@ Value draw_sum_and_sample(Elaborator *e, const PosteriorDraw *p) {
   return note_score(e, p, &z, v, weight) ? z : value_error();
 }
 
-/* ---- expectations
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- expectations ---------------------------------------------------------------------------------------------- */
 
 void settle(Elaborator *e, Node *node) {
   e->settled = arena_grow(e->c, e->settled, e->settled_count, sizeof *e->settled);
@@ -243,9 +239,7 @@ Value expect_latents(Elaborator *e, Value v) {
   return v;
 }
 
-/* ---- baselines
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- baselines ------------------------------------------------------------------------------------------------- */
 
 typedef struct Signal {
   const Summed *latent;
@@ -406,9 +400,7 @@ static Value learned_baseline(Elaborator *e, Signal *s, const Node *objective, V
   return plain_mean(e, apply2(e, IR_mul, stopped_node(e, own.node, span), s->surplus, span));
 }
 
-/* ---- for explain
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- for explain ----------------------------------------------------------------------------------------------- */
 
 static const char *baseline_text(Elaborator *e, const Signal *s) {
   const Baseline *b = &s->baseline;
@@ -448,9 +440,7 @@ static void describe(Elaborator *e, const Signal *s) {
   note_estimator(e, latent->latent, text.bytes);
 }
 
-/* ---- all of them together
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- all of them together -------------------------------------------------------------------------------------- */
 
 static const Summed *find_score(const Elaborator *e, Name latent) {
   for (int i = 0; i < e->summed_count; i++)

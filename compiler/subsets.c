@@ -22,8 +22,7 @@ Dim largest_number(Elaborator *e, const Node *node) {
   return known->first < 1 ? dim_subtract(e->c, known->count, less) : dim_add(e->c, known->count, less);
 }
 
-/* ---- how many: gates -----------------------------------------------------------------------------------------------
- */
+/* ---- how many: gates ------------------------------------------------------------------------------------------- */
 
 /* [count, most]: 1 where the number in that place is at least l = 1, 2, ... */
 static Node *reached(Elaborator *e, const NumberNode *known, Dim most) {
@@ -95,8 +94,7 @@ static Value call_expected_at_least(Elaborator *e, const Expr *call, Value *a, i
   return gates(e, call, a, count, true);
 }
 
-/* ---- sums over subsets ---------------------------------------------------------------------------------------------
- */
+/* ---- sums over subsets ----------------------------------------------------------------------------------------- */
 
 /* The lines of a call: vectors and, where wanted, numbers, made to have the same mapped dims. False after reporting. */
 static bool lines(Elaborator *e, const Expr *call, Value *a, const int *own, int count, Node **nodes,
