@@ -135,7 +135,8 @@ static Value add_summed(Elaborator *e, Name latent, int v, Value z, Value weight
   return z;
 }
 
-bool declares_members(const Value *d) {
+/* A family with a field `members` lists what is not 0 of it, and is summed out without a method. */
+static bool declares_members(const Value *d) {
   return d->kind == VALUE_DISTRIBUTION && d->combinator == COMBINE_NONE &&
          distribution_find_field(d->family, "members");
 }

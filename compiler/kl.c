@@ -140,7 +140,7 @@ static Value sum_weighted(Elaborator *e, const NodeDim *nodes, Value log_q, Valu
 static bool kl_by_draw(Elaborator *, KlPair *, Value *);
 
 /* sum over z of q(z) (log q(z) - log p(z)). Where the latent is summed out its draws are all there are. */
-bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
+static bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
   const Summed *summed = pair->latent ? find_summed(e, pair->latent) : NULL;
   if (summed) {
     pair->nodes = (int)e->graph->supports[summed->axis].extent.size;

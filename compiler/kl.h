@@ -20,10 +20,9 @@ typedef struct KlPair {
   bool along_draw;    /* a closed form at each step of a draw, of which the KL is the mean */
 } KlPair;
 
-/* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
-bool kl_by_sum(Elaborator *, KlPair *, Value *result);
 /* Subsets of different sizes are reported. */
 bool subset_sizes_agree(Elaborator *, const KlPair *);
+/* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
 bool kl_along_draw(Elaborator *, KlPair *, Value *result);
 bool kl_by_quadrature(Elaborator *, KlPair *, Value *result);
 /* expectations.c: q's entropy and the expectation of p's log_pdf, term by term. */

@@ -323,19 +323,7 @@ static Scope *unmap_record(Elaborator *e, Scope *scope, const Scope *arguments, 
   return record;
 }
 
-Value call_network_by_name(Elaborator *e, Item *item, const Expr *call) {
-  int count = item->formals.count;
-  Value *arguments = arena_array(e->c, Value, count);
-  if (!bind_arguments(e, call, &item->formals, item, arguments)) return value_error();
-  for (int i = 0; i < count; i++)
-    if (!value_is_numeric(&arguments[i])) {
-      value_node(e, &arguments[i]);
-      return value_error();
-    }
-  return call_network(e, item, arguments, count, call->span);
-}
-
-Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span span) {
+static Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span span) {
   for (int i = 0; i < e->call_count; i++) {
     bool same = e->calls[i].network == item;
     for (int k = 0; same && k < count; k++) same = same_value(&e->calls[i].arguments[k], &arguments[k]);
@@ -370,6 +358,18 @@ Value call_network(Elaborator *e, Item *item, Value *arguments, int count, Span 
   e->calls = arena_grow(e->c, e->calls, e->call_count, sizeof *e->calls);
   e->calls[e->call_count++] = (NetworkCall){.network = item, .arguments = arguments, .count = count, .result = result};
   return result;
+}
+
+Value call_network_by_name(Elaborator *e, Item *item, const Expr *call) {
+  int count = item->formals.count;
+  Value *arguments = arena_array(e->c, Value, count);
+  if (!bind_arguments(e, call, &item->formals, item, arguments)) return value_error();
+  for (int i = 0; i < count; i++)
+    if (!value_is_numeric(&arguments[i])) {
+      value_node(e, &arguments[i]);
+      return value_error();
+    }
+  return call_network(e, item, arguments, count, call->span);
 }
 
 Value network_of_names(Elaborator *e, Item *item, Span span) {

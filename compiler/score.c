@@ -118,10 +118,9 @@ Value draw_score_function(Elaborator *e, const PosteriorDraw *p) {
   return draw_whole(e, p, &b);
 }
 
-/* ---- sum and sample (Liu et al. 2019): the k likeliest values, each by its probability, and one draw of the rest
- * ------
- */
+/* ---- sum and sample ------------------------------------------------------------------------------------------- */
 
+/* The k likeliest values, each by its probability, and one draw of the rest (Liu et al. 2019). */
 static bool read_count(Elaborator *e, const PosteriorDraw *p, long members, int *k) {
   const Expr *by = p->posterior->by;
   const Argument *a = find_argument(by, "k");

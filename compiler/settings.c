@@ -112,7 +112,7 @@ static void read_option(Elaborator *e, const Argument *a, Training *t) {
 }
 
 /* lbfgs(steps, history), and restart = true where rows are visited again and again. */
-void read_fit(Elaborator *e, const Expr *x, bool restarts, InnerFit *fit) {
+static void read_fit(Elaborator *e, const Expr *x, bool restarts, InnerFit *fit) {
   static const char *const known[] = {"steps", "history", "restart", NULL};
   for (int i = 0; i < x->argument_count; i++) {
     const Argument *a = &x->arguments[i];
