@@ -11,7 +11,7 @@ typedef struct BuiltinRow {
   const char *name; /* NULL in the row that ends a table */
   Builtin function;
   int least, most;     /* positional arguments */
-  const char *options; /* names of options, space-separated */
+  const char *options; /* their names, ", " between them */
   bool evaluated;      /* arguments are values (false: the function reads dims itself) */
 } BuiltinRow;
 

@@ -540,7 +540,7 @@ static const BuiltinRow general_functions[] = {
     {"gamma_quantile", call_several, 2, 2, "", true},
     {"beta_quantile", call_several, 3, 3, "", true},
     {"log_pdf", call_log_pdf, 2, 2, "", true},
-    {"running_mean", call_running_mean, 1, 1, "decay start", true},
+    {"running_mean", call_running_mean, 1, 1, "decay, start", true},
     {0},
 };
 
@@ -557,22 +557,9 @@ static const BuiltinRow *find_builtin(const char *name) {
   return NULL;
 }
 
-static bool has_word(const char *words, const char *word) {
-  size_t n = strlen(word);
-  for (const char *at = words; (at = strstr(at, word)); at += n)
-    if ((at == words || at[-1] == ' ') && (at[n] == ' ' || at[n] == 0)) return true;
-  return false;
-}
-
 static bool check_arguments(Elaborator *e, const BuiltinRow *row, const Expr *call) {
   int count = positional_count(call);
-  for (int i = 0; i < call->argument_count; i++)
-    if (call->arguments[i].name && !has_word(row->options, call->arguments[i].name)) {
-      Diagnostic *d = error_at(e->c, "argument", call->arguments[i].name_span, "%s has no option `%s`", row->name,
-                               call->arguments[i].name);
-      if (*row->options) help_with(d, "its options are: %s", row->options);
-      return false;
-    }
+  if (!check_options(e, call, row->options, true)) return false;
   if (count >= row->least && count <= row->most) return true;
   error_at(e->c, "argument", call->span, "%s takes %s%d argument%s, not %d", row->name,
            row->most > row->least ? "at least " : "", row->least, row->least == 1 ? "" : "s", count);

@@ -427,14 +427,7 @@ static Value log_weight(Elaborator *e, Span span) {
 
 /* The log of the samples' mean weight (Burda et al. 2016); count_samples has read how many. */
 static Value importance_weighted(Elaborator *e, const Expr *call, Span span) {
-  for (int i = 0; call && i < call->argument_count; i++) {
-    const Argument *a = &call->arguments[i];
-    if (a->name && strcmp(a->name, "samples") == 0) continue;
-    Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "iwae has no option `%s`",
-                             a->name ? a->name : span_text(e->c, a->value->span));
-    help_with(d, "its option is samples");
-    return value_error();
-  }
+  if (!check_options(e, call, "samples", false)) return value_error();
   return log_mean_over_samples(e, log_weight(e, span));
 }
 
@@ -449,23 +442,16 @@ static bool read_log_lik(Elaborator *e, const Argument *a, bool *closed) {
 static bool elbo_options(Elaborator *e, const Expr *call, ElboOptions *options) {
   *options = elbo_defaults(e->model);
   options->closed_log_lik = false;
+  if (!check_options(e, call, "kl_weight, kl, log_lik, samples", false)) return false;
   for (int i = 0; call && i < call->argument_count; i++) {
     const Argument *a = &call->arguments[i];
-    if (a->name && strcmp(a->name, "kl_weight") == 0) {
+    if (strcmp(a->name, "kl_weight") == 0) {
       options->kl_weight = elaborate(e, a->value);
       if (options->kl_weight.kind == VALUE_ERROR) return false;
-    } else if (a->name && strcmp(a->name, "kl") == 0) {
-      if (!read_kl_method(e, a, &options->kl)) return false;
-    } else if (a->name && strcmp(a->name, "samples") == 0) {
-      continue; /* count_samples has read it */
-    } else if (a->name && strcmp(a->name, "log_lik") == 0) {
-      if (!read_log_lik(e, a, &options->closed_log_lik)) return false;
-    } else {
-      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no option `%s`",
-                               a->name ? a->name : span_text(e->c, a->value->span));
-      help_with(d, "its options are kl_weight, kl, log_lik, samples");
-      return false;
     }
+    if (strcmp(a->name, "kl") == 0 && !read_kl_method(e, a, &options->kl)) return false;
+    if (strcmp(a->name, "log_lik") == 0 && !read_log_lik(e, a, &options->closed_log_lik)) return false;
+    /* samples: count_samples has read it */
   }
   return true;
 }

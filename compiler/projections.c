@@ -54,6 +54,6 @@ static Value call_projection(Elaborator *e, const Expr *call, Value *a, int coun
 
 const BuiltinRow projection_functions[] = {
     {"sparsemax", call_projection, 1, 1, "over", true},
-    {"entmax", call_projection, 1, 1, "alpha over", true},
+    {"entmax", call_projection, 1, 1, "alpha, over", true},
     {0},
 };
