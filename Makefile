@@ -201,9 +201,6 @@ $(BUILD)/compiler/%.o: compiler/%.c $(BUILD)/settings $(if $(GENERATED),$(BUILD)
 	@mkdir -p $(@D)
 	$(call quiet,cc  ,$<)$(CC) $(COMPILER_FLAGS) $(LIBRARY_FLAGS) -MMD -MP -c -o $@ $<
 
-# Its sums of products are worth a multiply-add each; all tiers call this one object, so bytes stay the same.
-$(BUILD)/runtime/kernels_low_rank.o: RUNTIME_FLAGS += -ffp-contract=fast
-
 $(BUILD)/runtime/%_double.o: runtime/%.c $(BUILD)/settings
 	@mkdir -p $(@D)
 	$(call quiet,cc  ,$< (double))$(CC) $(RUNTIME_FLAGS) -DSPM_DOUBLE $(LIBRARY_FLAGS) -MMD -MP -c -o $@ $<

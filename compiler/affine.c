@@ -15,8 +15,7 @@ typedef struct Walk {
   int rank; /* of the variable */
 } Walk;
 
-/* ---- the proof ----------------------------------------------------------------------------------------------------
- */
+/* ---- the proof ------------------------------------------------------------------------------------------------- */
 
 static int dependent_operands(const Node *n, const bool *depends) {
   int count = 0;
@@ -48,8 +47,7 @@ static bool is_affine_op(const Node *n, const bool *depends) {
   return false;
 }
 
-/* ---- the derivative -----------------------------------------------------------------------------------------------
- */
+/* ---- the derivative -------------------------------------------------------------------------------------------- */
 
 /* [the variable's dims, the node's]. */
 static Shape wide_shape(const Walk *w, const Shape *own) {
@@ -137,8 +135,7 @@ static Node *tangent(const Walk *w, const Node *n) {
   return op_table[n->op].kind == KIND_MAP ? map_tangent(w, n) : layout_tangent(w, n);
 }
 
-/* ---- both ---------------------------------------------------------------------------------------------------------
- */
+/* ---- both ------------------------------------------------------------------------------------------------------ */
 
 static void mark_dependent(const Graph *g, const Node *value, Node *const *variables, int count, bool *depends,
                            bool *needed) {

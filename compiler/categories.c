@@ -27,8 +27,7 @@ static Value mean_number(Elaborator *e, const Value *weights, double first, Span
   return value_tensor(build_sum(e->graph, product, 1u << (shape->rank - 1)), weights->mapped, span);
 }
 
-/* ---- integers ------------------------------------------------------------------------------------------------------
- */
+/* ---- integers -------------------------------------------------------------------------------------------------- */
 
 void note_number(Elaborator *e, Node *number, Node *vector, const Support *support) {
   for (int i = 0; i < e->number_count; i++)
@@ -86,8 +85,7 @@ Value vector_of_number(Elaborator *e, Value v, Span span) {
   return value_tensor(known->vector, v.mapped, span);
 }
 
-/* ---- functions -----------------------------------------------------------------------------------------------------
- */
+/* ---- functions ------------------------------------------------------------------------------------------------- */
 
 static Value call_one_hot(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
@@ -135,9 +133,7 @@ static Value call_index(Elaborator *e, const Expr *call, Value *a, int count) {
   return number;
 }
 
-/* ---- log probabilities
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- log probabilities ----------------------------------------------------------------------------------------- */
 
 /* logits = w f + b, as `dense` of few factors makes them. */
 typedef struct Factors {
@@ -207,11 +203,11 @@ static Value call_category_log_pdf(Elaborator *e, const Expr *call, Value *a, in
 }
 
 const BuiltinRow category_functions[] = {
-    {"category_log_pdf", call_category_log_pdf, 2, 2, "", true},
-    {"hardmax", call_hardmax, 1, 1, "over", true},
-    {"argmax", call_argmax, 1, 1, "over", true},
-    {"argmin", call_argmin, 1, 1, "over", true},
-    {"index", call_index, 1, 1, "over", true},
-    {"one_hot", call_one_hot, 1, 1, "", true},
+    {"category_log_pdf", call_category_log_pdf, 2, 2, "", TAKES_VALUES},
+    {"hardmax", call_hardmax, 1, 1, "over", TAKES_VALUES},
+    {"argmax", call_argmax, 1, 1, "over", TAKES_VALUES},
+    {"argmin", call_argmin, 1, 1, "over", TAKES_VALUES},
+    {"index", call_index, 1, 1, "over", TAKES_VALUES},
+    {"one_hot", call_one_hot, 1, 1, "", TAKES_VALUES},
     {0},
 };

@@ -127,7 +127,7 @@ void loaded_free(Loaded *);
 int loaded_bind(const Arguments *, Loaded *, const DataSet *, const char *option, const struct spm_table **tables,
                 struct spm_rows *rows);
 
-double command_clock(void); /* seconds */
+int command_threads(const Arguments *); /* without --threads as many as there are processors for this process */
 /* Before any thread runs. Without --blas that of a run that goes on (its name), else OpenBLAS, with a warning if there
  * is none. Exit code, or -1 to go on. */
 int open_blas(const Arguments *, const char *of_run);

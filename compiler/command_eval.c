@@ -6,7 +6,6 @@
 #include "runtime/saved.h"
 #include "runtime/words.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,9 +52,7 @@ static int load(Evaluating *e) {
   const Arguments *a = e->a;
   struct spm_error error;
   struct saved_run saved;
-  cpu_set_t set;
-  int threads = a->threads > 0 ? (int)a->threads : sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  if (spm_host_create(&e->host, e->loaded.descriptor, 0, threads, 0, &error) != 0)
+  if (spm_host_create(&e->host, e->loaded.descriptor, 0, command_threads(a), 0, &error) != 0)
     return fail_user(a, "%s", error.message);
   char *path = spm_path_join(a->target, "model.safetensors");
   if (path && access(path, F_OK) != 0) {
@@ -155,8 +152,7 @@ static int write_outputs(Evaluating *e) {
   return code < 0 ? EXIT_FINE : code;
 }
 
-/* ---- the commands -------------------------------------------------------------------------------------------------
- */
+/* ---- the commands ---------------------------------------------------------------------------------------------- */
 
 static int with_run(const Arguments *a, int (*finish)(Evaluating *)) {
   Evaluating *e = calloc(1, sizeof *e);

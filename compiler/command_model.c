@@ -4,15 +4,22 @@
 #include "runtime/blas.h"
 #include "runtime/model.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-double command_clock(void) {
+static double seconds_now(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+int command_threads(const Arguments *a) {
+  cpu_set_t set;
+  if (a->threads > 0) return (int)a->threads;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------------ */
@@ -89,7 +96,7 @@ static void name_data(Compilation *c, const char *path, DataShape *shapes) {
 }
 
 int loaded_check(const Arguments *a, const char *path, const CompileOptions *options, Loaded *l) {
-  double start = command_clock();
+  double start = seconds_now();
   *l = (Loaded){.compilation = compilation_create()};
   Compilation *c = l->compilation;
   if (!c) return fail_user(a, "out of memory");
@@ -100,7 +107,7 @@ int loaded_check(const Arguments *a, const char *path, const CompileOptions *opt
   named.data = shapes;
   named.search_path = getenv("SPMC_PATH");
   l->model = compile_check(c, path, &named);
-  l->compile_seconds = command_clock() - start;
+  l->compile_seconds = seconds_now() - start;
   if (c->error_count > 0) return fail_diagnostics(a, c);
   if (!a->json) print_diagnostics(a, c);
   if (!l->model) return fail_internal(a, "%s: no model and no error", path);
@@ -127,12 +134,12 @@ int loaded_dump(const Arguments *a, Loaded *l) {
 
 int loaded_compile(const Arguments *a, Loaded *l, bool use_double) {
   char message[1024] = "";
-  double start = command_clock();
+  double start = seconds_now();
   if (setjmp(l->compilation->failure)) return fail_user(a, "%s: out of memory", a->target);
   l->compilation->failure_set = true;
   l->jit = compile_jit(l->model, use_double, message, sizeof message);
   l->compilation->failure_set = false;
-  l->compile_seconds += command_clock() - start;
+  l->compile_seconds += seconds_now() - start;
   if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
   if (!l->jit) return fail_internal(a, "%s", message[0] ? message : "the model could not be compiled");
   l->descriptor = jit_model(l->jit);

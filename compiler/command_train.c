@@ -9,7 +9,6 @@
 #include "runtime/words.h"
 
 #include <math.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,12 +57,6 @@ static bool spec_sets(const Model *model, const char *stage, const char *setting
       if (strcmp(item->settings[s].name, setting) == 0) return true;
   }
   return false;
-}
-
-static long available_threads(void) {
-  cpu_set_t set;
-  int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  return count > SPM_MAX_THREADS ? SPM_MAX_THREADS : count;
 }
 
 static unsigned long long draw_seed(void) {
@@ -388,8 +381,7 @@ static int create_host(Run *run, unsigned long long seed) {
     batch = rows > batch ? rows : batch;
     keeps |= run->trainings[i].keep != NULL;
   }
-  if (spm_host_create(&run->host, run->loaded.descriptor, batch,
-                      (int)(a->threads > 0 ? a->threads : available_threads()), seed, &error) != 0)
+  if (spm_host_create(&run->host, run->loaded.descriptor, batch, command_threads(a), seed, &error) != 0)
     return fail_user(a, "%s", error.message);
   run->host.total_rows = run->data_rows.count;
   run->data_rows.owned = true;

@@ -9,8 +9,7 @@ const char *const program_names[PROGRAM_COUNT] = {
     "initialise",      "train",       "evaluate", "encode",  "reconstruct", "export",  "project",
     "initialise_rows", "export_rows", "fit",      "fit_new", "solve",       "measure", "select"};
 
-/* ---- outputs shared by train and evaluate
- * ---------------------------------------------------------------------------- */
+/* ---- outputs shared by train and evaluate ---------------------------------------------------------------------- */
 
 static const Item *objective_item(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
@@ -216,8 +215,7 @@ static void output_schedules(Elaborator *e) {
   }
 }
 
-/* ---- programs
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------------------------- */
 
 static bool depends_on_anything(const Node *n) {
   while (n->op == IR_expand || n->op == IR_reshape || n->op == IR_spread) n = n->operands[0];
@@ -463,8 +461,7 @@ Graph *derive(Model *m, ProgramKind program) {
   return g->output_count ? g : NULL;
 }
 
-/* ---- check
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- check ----------------------------------------------------------------------------------------------------- */
 
 static void check_network(Elaborator *e, Item *item) {
   for (int i = 0; i < item->formals.count; i++) {

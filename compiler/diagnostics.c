@@ -1,5 +1,6 @@
 /* Diagnostics: collects messages and turns them into text with carets, or into JSON. */
 #include "base.h"
+#include "runtime/files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -285,30 +286,10 @@ void diagnostics_print(Compilation *c, FILE *out, bool color) {
 /* ---- JSON ------------------------------------------------------------------------------------------------------ */
 
 static void json_string(FILE *out, const char *text) {
-  if (!text) {
+  if (text)
+    spm_json_string(out, text);
+  else
     fputs("null", out);
-    return;
-  }
-  size_t length = strlen(text);
-  fputc('"', out);
-  for (size_t i = 0; i < length;) {
-    int bytes = utf8_length(text + i, length - i);
-    unsigned char byte = (unsigned char)text[i];
-    if (bytes == 0)
-      fputs("\\ufffd", out);
-    else if (byte == '"' || byte == '\\')
-      fprintf(out, "\\%c", byte);
-    else if (byte == '\n')
-      fputs("\\n", out);
-    else if (byte == '\t')
-      fputs("\\t", out);
-    else if (byte < 0x20 || byte == 0x7F)
-      fprintf(out, "\\u%04x", (unsigned)byte);
-    else
-      fwrite(text + i, 1, (size_t)bytes, out);
-    i += bytes > 0 ? (size_t)bytes : 1;
-  }
-  fputc('"', out);
 }
 
 /* The members that say where: null and zeros for a message without a place. */

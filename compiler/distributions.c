@@ -14,8 +14,7 @@ int family_event_rank(const Item *family) {
   return type ? type_rank(type) : 0;
 }
 
-/* ---- which parameterisation ----------------------------------------------------------------------------------------
- */
+/* ---- which parameterisation ------------------------------------------------------------------------------------ */
 
 static bool takes(const Item *family, const Expr *call) {
   int positional = positional_count(call), named = call->argument_count - positional;
@@ -172,8 +171,7 @@ static Value distribution_of(Elaborator *e, const Expr *call) {
   return v;
 }
 
-/* ---- fields ---------------------------------------------------------------------------------------------------------
- */
+/* ---- fields ---------------------------------------------------------------------------------------------------- */
 
 static const Field *find_field(const Item *family, const char *name) {
   for (int i = 0; i < family->field_count; i++)
@@ -288,8 +286,7 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
   return NULL;
 }
 
-/* ---- fields that take arguments
- * ---------------------------------------------------------------------------------------- */
+/* ---- fields that take arguments -------------------------------------------------------------------------------- */
 
 /* KL along a draw is one number an event, and so is what is quadratic in the event. */
 static bool is_number(const Field *field) {
@@ -346,8 +343,7 @@ Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, V
   return field_at(e, d, field, &all, arguments, shape, span);
 }
 
-/* ---- draws
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- draws ----------------------------------------------------------------------------------------------------- */
 
 static unsigned stream_of(const char *name) { /* FNV-1a: the same draw has the same stream in every program */
   unsigned h = 2166136261u;
@@ -455,8 +451,7 @@ Value log_ratio(Elaborator *e, const Value *q, Value log_q, const Value *p, Valu
   return apply2(e, IR_sub, log_q, log_p, span);
 }
 
-/* ---- closed-form KL
- * --------------------------------------------------------------------------------------------------- */
+/* ---- closed-form KL -------------------------------------------------------------------------------------------- */
 
 /* Does `pattern`, as in normal(m, s), match d? Its names and d's parameters are appended as formals and values. */
 static bool match_pattern(Elaborator *e, const Expr *pattern, const Value *d, Formal *formals, Value *values,

@@ -2,6 +2,7 @@
  * (where the callee may see it); model-level names are evaluated once a program, on first use, so declarations may
  * stand in any order. Calls go to functions.c. */
 #include "front.h"
+#include "runtime/model.h"
 
 #include <math.h>
 #include <string.h>
@@ -173,17 +174,16 @@ static Memo *memo_find(Elaborator *e, const Item *item) {
 
 /* data V : unit[N, F] gathered; */
 static bool read_gathered(Elaborator *e, const Item *item, DataInput *input) {
-  enum { MOST_GATHERED = 4096 };
   const Attribute *attribute = type_attribute(item->type, "gathered");
   if (!attribute) return true;
   int own = input->shape.rank - (input->categories > 0);
-  if (own > 0 && input->shape.dims[0].size <= MOST_GATHERED) {
+  if (own > 0 && input->shape.dims[0].size <= SPM_MAX_GATHERED) {
     input->gathered = (long)input->shape.dims[0].size;
     return true;
   }
   Diagnostic *d =
       own > 0 ? error_at(e->c, "gathered", attribute->span, "at most %d rows are drawn for a datum; this is %s",
-                         MOST_GATHERED, shape_text(e->c, &input->shape))
+                         SPM_MAX_GATHERED, shape_text(e->c, &input->shape))
               : error_at(e->c, "gathered", attribute->span, "`%s` has no dim for the rows that are drawn", item->name);
   help_with(d, "the first dim says how many rows of the file a datum has: `data V : unit[16, 784] gathered;`");
   return false;
@@ -324,8 +324,7 @@ Value model_value(Elaborator *e, Item *item, Span use) {
   return v;
 }
 
-/* ---- worlds of their own --------------------------------------------------------------------------------------------
- */
+/* ---- worlds of their own --------------------------------------------------------------------------------------- */
 
 World world_enter(Elaborator *e) {
   World outer = {e->memos, e->memo_count, e->calls, e->call_count, e->layers, e->layer_count};
@@ -351,8 +350,7 @@ void world_leave(Elaborator *e, World outer) {
   e->layer_count = outer.layer_count;
 }
 
-/* ---- expressions --------------------------------------------------------------------------------------------------
- */
+/* ---- expressions ----------------------------------------------------------------------------------------------- */
 
 static Value elaborate_unary(Elaborator *e, const Expr *x) {
   Value a = elaborate(e, x->a);

@@ -324,7 +324,8 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
            noise->stream, where, inner, size, to->name, size, samples * size);
 }
 
-void emit_other(Emitter *e, Text *text, const Step *step) {
+/* Products, draws and the like are the same in both renderings. */
+static void emit_other(Emitter *e, Text *text, const Step *step) {
   switch (step->kind) {
   case PLAN_GEMM: emit_gemm(e, text, &step->gemm); return;
   case PLAN_ALONG: emit_along(e, text, &step->along); return;
@@ -610,7 +611,7 @@ static void emit_phase(Emitter *e, int number) {
                   &declarations, &steps);
 }
 
-void emit_plan(Emitter *e, const Plan *plan) {
+static void emit_plan(Emitter *e, const Plan *plan) {
   e->plan = plan;
   text_append(&e->body, "\n/* ---- program %s ---- */\n", plan->name);
   for (int p = 0; p < plan->phase_count; p++) emit_phase(e, p);

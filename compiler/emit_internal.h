@@ -16,12 +16,12 @@ typedef struct Emitter {
   const char *function;          /* name of the one being written */
   int loop_number;
   const char *last_comment;
-  struct LoopForms *forms;       /* loops: those that are alike; see emit_shared.c */
-  bool noting;                   /* the first time, when they are noted */
+  struct LoopForms *forms; /* loops: those that are alike; see emit_shared.c */
+  bool noting;             /* the first time, when they are noted */
   /* of the function being written */
   const Phase *phase;
   const Range *range;
-  int rows_of; /* in a range: the domain whose rows the step runs over */
+  int rows_of;     /* in a range: the domain whose rows the step runs over */
   int round_depth; /* loops of rounds around the step */
   double *numbers; /* strips: constants that stand in memory */
   int number_count;
@@ -58,9 +58,6 @@ const char *loop_forms_call(Emitter *, const char *text, const char **name, cons
 
 void emit_loop_strips(Emitter *, Text *, const Step *);
 void emit_loop_plain(Emitter *, Text *, const Step *);
-/* Products, draws and the like are the same in both renderings. */
-void emit_other(Emitter *, Text *, const Step *);
-void emit_plan(Emitter *, const Plan *);
 
 void emit_signature(Emitter *, const Signature *);
 void emit_program(Emitter *, const Plan *);

@@ -325,8 +325,7 @@ static void paste_driver(const Model *m, const Sources *s, const char *path, boo
   pieces_paste(p, out);
 }
 
-/* --- sizes as macros, for memory that is there when the program starts ---------------------------------------------
- */
+/* --- sizes as macros, for memory that is there when the program starts ------------------------------------------ */
 
 static bool has_gradients(const Plan *plan) {
   for (int i = 0; i < plan->output_count; i++)
@@ -468,8 +467,7 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
   text_append(out, ")\n");
 }
 
-/* --- whole files ---------------------------------------------------------------------------------------------------
- */
+/* --- whole files ------------------------------------------------------------------------------------------------ */
 
 static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;

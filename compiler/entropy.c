@@ -13,8 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- nodes --------------------------------------------------------------------------------------------------------
- */
+/* ---- nodes ----------------------------------------------------------------------------------------------------- */
 
 static Node *two(Elaborator *e, Op op, Node *a, Node *b) { return build_map2(e->graph, op, a, b); }
 
@@ -62,8 +61,7 @@ static const Value *parameter_named(const Value *d, const char *name) {
   return NULL;
 }
 
-/* ---- Gaussian posteriors --------------------------------------------------------------------------------------------
- */
+/* ---- Gaussian posteriors --------------------------------------------------------------------------------------- */
 
 typedef struct Factor { /* one latent */
   Item *latent;
@@ -156,8 +154,7 @@ static bool read_factors(Elaborator *e, Factors *f) {
   return false;
 }
 
-/* ---- the expected residual ------------------------------------------------------------------------------------------
- */
+/* ---- the expected residual ------------------------------------------------------------------------------------- */
 
 /* The likelihood's distribution with the latents at these values. Everything it mentions is evaluated anew; what does
  * not depend on a latent comes out as the same nodes. */
@@ -284,8 +281,7 @@ Value closed_log_lik(Elaborator *e, Item *likelihood, Span span) {
   return value_tensor(times(e, -0.5, two(e, IR_add, r.square, r.log_volume)), 0, span);
 }
 
-/* ---- solved params
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- solved params --------------------------------------------------------------------------------------------- */
 
 /* What a solved param is: the second parameter of a statement's distribution. */
 typedef enum Role { ROLE_NONE, ROLE_NOISE, ROLE_LAPLACE_SCALE, ROLE_NORMAL_SCALE } Role;
@@ -440,8 +436,7 @@ Value statistic_from_solved(Elaborator *e, Name name, Value v, Span span) {
   return role_of(e->model, name, &statement) == ROLE_LAPLACE_SCALE ? v : apply2(e, IR_mul, v, v, span);
 }
 
-/* ---- entropy_elbo
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- entropy_elbo ---------------------------------------------------------------------------------------------- */
 
 static bool solved_argument(Elaborator *e, const Item *statement) {
   for (int i = 0; i < statement->expr->argument_count; i++) {
@@ -538,19 +533,12 @@ typedef struct Weights {
 
 static bool read_weights(Elaborator *e, const Expr *call, Weights *w) {
   *w = (Weights){value_number(1), value_number(1), value_number(1)};
+  if (!check_options(e, call, "prior_weight, likelihood_weight, posterior_weight", false)) return false;
   for (int i = 0; call && i < call->argument_count; i++) {
     const Argument *a = &call->arguments[i];
-    const char *name = a->name ? a->name : "";
-    Value *weight = strcmp(name, "prior_weight") == 0        ? &w->prior
-                    : strcmp(name, "likelihood_weight") == 0 ? &w->likelihood
-                    : strcmp(name, "posterior_weight") == 0  ? &w->posterior
-                                                             : NULL;
-    if (!weight) {
-      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span,
-                               "entropy_elbo has no option `%s`", a->name ? a->name : span_text(e->c, a->value->span));
-      help_with(d, "its options are prior_weight, likelihood_weight, posterior_weight");
-      return false;
-    }
+    Value *weight = strcmp(a->name, "prior_weight") == 0        ? &w->prior
+                    : strcmp(a->name, "likelihood_weight") == 0 ? &w->likelihood
+                                                                : &w->posterior;
     *weight = elaborate(e, a->value);
     if (weight->kind == VALUE_ERROR) return false;
   }

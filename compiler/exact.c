@@ -135,7 +135,8 @@ static Value add_summed(Elaborator *e, Name latent, int v, Value z, Value weight
   return z;
 }
 
-bool declares_members(const Value *d) {
+/* A family with a field `members` lists what is not 0 of it, and is summed out without a method. */
+static bool declares_members(const Value *d) {
   return d->kind == VALUE_DISTRIBUTION && d->combinator == COMBINE_NONE &&
          distribution_find_field(d->family, "members");
 }
@@ -266,5 +267,6 @@ static Value call_certificate(Elaborator *e, const Expr *call, Value *a, int cou
   return apply2(e, IR_less, size, value_number(s->whole ? members + 1 : members), call->span);
 }
 
-const BuiltinRow support_functions[] = {
-    {"support_size", call_support_size, 1, 1, "", true}, {"certificate", call_certificate, 1, 1, "", true}, {0}};
+const BuiltinRow support_functions[] = {{"support_size", call_support_size, 1, 1, "", TAKES_VALUES},
+                                        {"certificate", call_certificate, 1, 1, "", TAKES_VALUES},
+                                        {0}};

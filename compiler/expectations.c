@@ -22,8 +22,7 @@ typedef struct Expectation {
 
 static Value expected(Expectation *p, const Expr *x);
 
-/* ---- what is random
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- what is random -------------------------------------------------------------------------------------------- */
 
 /* What a name stands for: a helper field or a let; NULL for anything else. */
 static const Expr *definition(const Expectation *p, Name name) {
@@ -59,8 +58,7 @@ static Value constant_part(Expectation *p, const Expr *x) {
   return v;
 }
 
-/* ---- rules
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- rules ----------------------------------------------------------------------------------------------------- */
 
 typedef struct Match { /* names of the pattern and what they stand for */
   Formal formals[24];
@@ -156,8 +154,7 @@ static bool by_rule(Expectation *p, const Expr *x, Value *result) {
   return false;
 }
 
-/* ---- moments
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- moments --------------------------------------------------------------------------------------------------- */
 
 static Value moment(Expectation *p, const char *field, const Expr *x) {
   bool missing;
@@ -209,8 +206,7 @@ static Value expected_square(Expectation *p, const Expr *x) {
   return apply2(p->e, IR_add, apply2(p->e, IR_mul, mean, mean, p->span), spread, p->span);
 }
 
-/* ---- what is linear
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- what is linear -------------------------------------------------------------------------------------------- */
 
 static Value expected_binary(Expectation *p, const Expr *x) {
   bool left = varies(p, x->a), right = varies(p, x->b);
@@ -247,8 +243,7 @@ static Value expected(Expectation *p, const Expr *x) {
   return x->kind == EXPR_BINARY ? expected_binary(p, x) : stuck_at(p, x);
 }
 
-/* ---- the KL of a pair without a rule
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the KL of a pair without a rule --------------------------------------------------------------------------- */
 
 /* q's parameters beside p's, under names that nobody can write. */
 static Name hidden(Elaborator *e, Name name) { return intern(e->c, arena_printf(e->c, "the posterior's %s", name)); }
@@ -330,8 +325,7 @@ bool kl_by_expectations(Elaborator *e, KlPair *pair, Value *result) {
   return done && result->kind != VALUE_ERROR;
 }
 
-/* ---- expect(e)
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- expect(e) ------------------------------------------------------------------------------------------------- */
 
 /* The one latent, or else the one distribution, that an expression mentions. */
 static bool find_variable(Expectation *p, const Expr *x, int depth) {

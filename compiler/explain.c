@@ -108,8 +108,7 @@ static void plan_work(const Plan *plan, Work *datum, Work *step) {
   }
 }
 
-/* ---- memory --------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 typedef struct Memory { /* bytes */
   double parameters, gradient, optimiser, data, kept, statistics, scratch, total;
@@ -132,8 +131,7 @@ static Memory memory_of(const Model *m, const Plan *plan, long batch) {
   return memory;
 }
 
-/* ---- words
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- words ----------------------------------------------------------------------------------------------------- */
 
 /* "313,600" */
 static const char *grouped(Compilation *c, double number) {
@@ -234,8 +232,7 @@ static const char *term_text(const Model *m, Compilation *c, const char *name) {
   return draws_text(m, c);
 }
 
-/* ---- for people
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- for people ------------------------------------------------------------------------------------------------ */
 
 typedef struct Row {
   const char *cells[4];
@@ -432,8 +429,7 @@ bool explain(Text *out, Model *m, long batch) {
   return m->compilation->error_count == 0;
 }
 
-/* ---- for programs
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- for programs ---------------------------------------------------------------------------------------------- */
 
 static void put_string(Text *out, const char *text) {
   text_append(out, "\"");

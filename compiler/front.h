@@ -338,7 +338,6 @@ bool elaborate_dim(Elaborator *, const Expr *, Dim *);
 Value elaborate_call(Elaborator *, const Expr *); /* functions.c: built-ins, library, networks, distributions */
 Value call_builtin(Elaborator *, const Expr *, bool *found);
 Value call_library(Elaborator *, Item *, const Expr *); /* layer or function */
-Value call_network(Elaborator *, Item *, Value *arguments, int count, Span);
 Value call_network_by_name(Elaborator *, Item *, const Expr *call);
 Value network_of_names(Elaborator *, Item *,
                        Span); /* q as in q.mu: arguments are the variables named like its formals */
@@ -396,6 +395,9 @@ void enter_site(Elaborator *, Span call);
 /* named option of a call, or NULL */
 const Argument *find_argument(const Expr *call, const char *name);
 int positional_count(const Expr *call);
+/* Are all named arguments among these options ("over, alpha"), and, unless some may stand by place, all named? False
+ * after reporting. `call` may be NULL. */
+bool check_options(Elaborator *, const Expr *call, const char *options, bool by_place);
 
 /* ---- distributions ------------------------------------------------------------------------------------------- */
 
@@ -466,9 +468,7 @@ typedef struct PosteriorDraw {
 } PosteriorDraw;
 /* exact.c */
 Value draw_exact(Elaborator *, const PosteriorDraw *);
-/* A family with a field `members` lists what is not 0 of it, and is summed out without a method. */
-bool declares_members(const Value *d);
-/* The log density of such a posterior at the latent itself; *known: it is one. */
+/* The log density at the latent itself of a posterior whose family lists its members; *known: it is one. */
 Value log_density_of_member(Elaborator *, Name latent, const Value *d, bool *known);
 /* NULL unless it is summed out exactly. */
 const Summed *find_summed(const Elaborator *, Name latent);
@@ -648,11 +648,9 @@ bool has_measured_only(const Model *);
 Value infer_latents(Elaborator *, Item *statement);
 Value inferred_latent(Elaborator *, Item *latent, Span);
 
-/* ---- fit.c, settings.c ------------------------------------------------------------------------------------------- */
+/* ---- fit.c ------------------------------------------------------------------------------------------------------- */
 
-/* The options of lbfgs(steps, history, restart). */
-void read_fit(Elaborator *, const Expr *, bool restarts, InnerFit *);
-/* fit.c: the `infer` statement about locals, or NULL; does one name this local? */
+/* The `infer` statement about locals, or NULL; does one name this local? */
 Item *local_inference(const Model *);
 bool check_local_inference(Elaborator *, const Item *infer);
 bool is_inferred_local(const Model *, Name);
@@ -667,8 +665,7 @@ void derive_fit(Elaborator *, const Terms *, Span);
 bool is_start_statistic(Elaborator *, const Expr *call);
 Value start_statistic(Elaborator *, const Expr *call);
 
-/* ---- entropy.c ------------------------------------------------------------------------------------------------------
- */
+/* ---- entropy.c ------------------------------------------------------------------------------------------------- */
 
 /* E log p(x | z) of a normal likelihood with a mean affine in latents with normal posteriors: one value a datum. */
 Value closed_log_lik(Elaborator *, Item *likelihood, Span);
@@ -684,8 +681,7 @@ Node *solved_statistic(Elaborator *, Name, const Shape *, Span);
 Value solved_from_statistic(Elaborator *, Name, Node *statistic, Span);
 Value statistic_from_solved(Elaborator *, Name, Value, Span);
 
-/* ---- parameters.c ---------------------------------------------------------------------------------------------------
- */
+/* ---- parameters.c ---------------------------------------------------------------------------------------------- */
 const Attribute *type_attribute(const TypeExpr *, const char *name); /* or NULL */
 Value raw_initial_value(Elaborator *, int index);
 Value projected_value(Elaborator *, int index);

@@ -24,8 +24,7 @@ Item *model_inference(const Model *m, Name latent) {
   return NULL;
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------
- */
+/* ---- options --------------------------------------------------------------------------------------------------- */
 
 const Expr *option_of(const Inference *in, const char *name) {
   const Argument *a = find_argument(in->method, name);
@@ -133,8 +132,7 @@ bool start_values(const Inference *in, Node **z) {
   return ok;
 }
 
-/* ---- a world in which the latents have given values ---------------------------------------------------------------
- */
+/* ---- a world in which the latents have given values ------------------------------------------------------------ */
 
 typedef struct Outside {
   World world;
@@ -181,8 +179,7 @@ static void leave_world(Elaborator *e, Outside outer) {
   }
 }
 
-/* ---- densities and their gradients --------------------------------------------------------------------------------
- */
+/* ---- densities and their gradients ----------------------------------------------------------------------------- */
 
 Node *density_at(const Inference *in, Density which, Node **z) {
   Elaborator *e = in->e;
@@ -246,8 +243,7 @@ bool density_gradient(const Inference *in, Density which, Node **z, Node **gradi
   return true;
 }
 
-/* ---- the statement ------------------------------------------------------------------------------------------------
- */
+/* ---- the statement --------------------------------------------------------------------------------------------- */
 
 static const InferenceMethod *find_method(Elaborator *e, const Expr *x) {
   bool named = x->kind == EXPR_CALL || x->kind == EXPR_NAME;
@@ -266,26 +262,6 @@ static const InferenceMethod *find_method(Elaborator *e, const Expr *x) {
   else
     help_with(d, "the methods are %s", all.bytes);
   return NULL;
-}
-
-static bool has_option(const char *options, const char *name) {
-  size_t n = strlen(name);
-  for (const char *at = options; (at = strstr(at, name)); at += n)
-    if ((at == options || at[-1] == ' ') && (at[n] == ',' || at[n] == 0)) return true;
-  return false;
-}
-
-static bool check_options(Elaborator *e, const InferenceMethod *method, const Expr *x) {
-  bool ok = true;
-  for (int i = 0; i < x->argument_count; i++) {
-    const Argument *a = &x->arguments[i];
-    if (a->name && has_option(method->options, a->name)) continue;
-    Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s has no option `%s`",
-                             method->name, a->name ? a->name : span_text(e->c, a->value->span));
-    help_with(d, "its options are %s", method->options);
-    ok = false;
-  }
-  return ok;
 }
 
 static bool add_latent(Inference *in, int i) {
@@ -322,7 +298,7 @@ static bool add_latent(Inference *in, int i) {
 Value infer_latents(Elaborator *e, Item *statement) {
   const Expr *x = statement->expr;
   const InferenceMethod *method = find_method(e, x);
-  if (!method || !check_options(e, method, x)) return value_error();
+  if (!method || !check_options(e, x, method->options, false)) return value_error();
   Inference in = {.e = e, .statement = statement, .method = x, .span = x->span, .count = statement->name_count};
   if (in.count > MAX_INFERRED || (method->one_latent && in.count > 1)) {
     error_at(e->c, "inference", statement->span, "%s infers at most %d latent%s at once", method->name,

@@ -8,8 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- what may be climbed ------------------------------------------------------------------------------------------
- */
+/* ---- what may be climbed --------------------------------------------------------------------------------------- */
 
 bool check_climbable_prior(const Inference *in, int i, Node **z) {
   Elaborator *e = in->e;
@@ -28,8 +27,7 @@ bool check_climbable_prior(const Inference *in, int i, Node **z) {
   return false;
 }
 
-/* ---- one step -----------------------------------------------------------------------------------------------------
- */
+/* ---- one step -------------------------------------------------------------------------------------------------- */
 
 typedef struct Climb {
   Node *rate;  /* what the gradient is multiplied by */

@@ -6,8 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- which rules are sound
- * -------------------------------------------------------------------------------------------- */
+/* ---- which rules are sound ------------------------------------------------------------------------------------- */
 
 static bool is_noise_of(Elaborator *e, const Node *node, Name latent) {
   if (node->op != IR_noise && node->op != IR_inner_noise) return false;
@@ -45,8 +44,7 @@ static bool prior_depends_on(Elaborator *e, const Value *prior, Name latent) {
   return false;
 }
 
-/* ---- nodes along a dim of their own
- * ---------------------------------------------------------------------------------- */
+/* ---- nodes along a dim of their own ---------------------------------------------------------------------------- */
 
 enum { LONG_RUN = 16 };
 
@@ -75,8 +73,7 @@ Value sum_nodes(Elaborator *e, const NodeDim *nodes, Value v, Span span) {
   return value_tensor(build_sum(e->graph, node, 1u << nodes->at), 0, span);
 }
 
-/* ---- one rule each
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- one rule each --------------------------------------------------------------------------------------------- */
 
 static bool kl_by_rule(Elaborator *e, KlPair *pair, Value *result) {
   bool missing;
@@ -143,7 +140,7 @@ static Value sum_weighted(Elaborator *e, const NodeDim *nodes, Value log_q, Valu
 static bool kl_by_draw(Elaborator *, KlPair *, Value *);
 
 /* sum over z of q(z) (log q(z) - log p(z)). Where the latent is summed out its draws are all there are. */
-bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
+static bool kl_by_sum(Elaborator *e, KlPair *pair, Value *result) {
   const Summed *summed = pair->latent ? find_summed(e, pair->latent) : NULL;
   if (summed) {
     pair->nodes = (int)e->graph->supports[summed->axis].extent.size;
@@ -239,8 +236,7 @@ bool read_kl_method(Elaborator *e, const Argument *a, KlMethod *method) {
   return false;
 }
 
-/* ---- records and messages
- * ------------------------------------------------------------------------------------------------- */
+/* ---- records and messages -------------------------------------------------------------------------------------- */
 
 static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *reason) {
   Model *m = e->model;

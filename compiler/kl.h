@@ -20,10 +20,9 @@ typedef struct KlPair {
   bool along_draw;    /* a closed form at each step of a draw, of which the KL is the mean */
 } KlPair;
 
-/* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
-bool kl_by_sum(Elaborator *, KlPair *, Value *result);
 /* Subsets of different sizes are reported. */
 bool subset_sizes_agree(Elaborator *, const KlPair *);
+/* Each appends IR for the KL, one value an event, or says in pair->why why it cannot and returns false. */
 bool kl_along_draw(Elaborator *, KlPair *, Value *result);
 bool kl_by_quadrature(Elaborator *, KlPair *, Value *result);
 /* expectations.c: q's entropy and the expectation of p's log_pdf, term by term. */
@@ -84,8 +83,7 @@ bool normal_kl(Elaborator *, const KlPair *, int rule, int split, int nodes, Val
 int normal_nodes(int rule);
 const char *normal_text(Elaborator *, const KlPair *, int rule, int split, int nodes);
 
-/* ---- quadrature_pieces.c: over the line itself ---------------------------------------------------------------------
- */
+/* ---- quadrature_pieces.c: over the line itself ----------------------------------------------------------------- */
 
 typedef enum CentreKind { CENTRE_ITSELF, CENTRE_OF_Q, CENTRE_OF_P, CENTRE_ZERO } CentreKind;
 typedef struct Location { /* how q is found on the line */

@@ -32,8 +32,7 @@ bool has_measured_only(const Model *m) {
   return false;
 }
 
-/* ---- is the model one of those?
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- is the model one of those? -------------------------------------------------------------------------------- */
 
 static bool refused(Marginal *m, const Item *item) {
   Elaborator *e = m->e;
@@ -84,8 +83,7 @@ static bool read_rounds(Marginal *m, const Expr *call, long *rounds) {
   return false;
 }
 
-/* ---- small sums of logarithms
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- small sums of logarithms ---------------------------------------------------------------------------------- */
 
 static Node *number_like(Elaborator *e, double value, const Node *like) {
   return build_filled(e->graph, value, &like->shape);
@@ -106,8 +104,7 @@ static Node *log_sum(Elaborator *e, Node *x) {
   return build_map2(g, IR_add, top, build_map1(g, IR_log, build_sum(g, build_map1(g, IR_exp, below), 1u)));
 }
 
-/* ---- the supports
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the supports ---------------------------------------------------------------------------------------------- */
 
 /* [members]: 1 for those that have a weight; NULL: all have. */
 static Node *on_support(Elaborator *e, const Summed *s) {
@@ -149,8 +146,7 @@ static Node *falls_on(Elaborator *e, const Summed *s, Node *z) {
   return build_sum(g, on ? build_map2(g, IR_mul, same, on) : same, 1u);
 }
 
-/* ---- draws
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- draws ----------------------------------------------------------------------------------------------------- */
 
 /* A latent's draw from its prior becomes its value; *on is 1 where it falls on the support. */
 static bool draw_from_prior(Marginal *m, Item *latent, const Summed *s, Node **on) {

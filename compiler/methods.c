@@ -8,17 +8,20 @@
 typedef struct Method {
   const char *name;
   Value (*draw)(Elaborator *, const PosteriorDraw *);
+  bool sums;  /* over members along an axis of their own */
+  bool knows; /* of data that are latent on some rows: where the value is known it draws that alone */
 } Method;
 
 static Value draw_relaxed(Elaborator *, const PosteriorDraw *);
 
-static const Method methods[] = {
-    {"relaxed", draw_relaxed},
-    {"exact", draw_exact},
-    {"score_function", draw_score_function},
-    {"sum_and_sample", draw_sum_and_sample},
+enum { METHOD_RELAXED, METHOD_EXACT, METHOD_SCORE_FUNCTION, METHOD_SUM_AND_SAMPLE, METHOD_COUNT };
+
+static const Method methods[METHOD_COUNT] = {
+    [METHOD_RELAXED] = {"relaxed", draw_relaxed, false, false},
+    [METHOD_EXACT] = {"exact", draw_exact, true, true},
+    [METHOD_SCORE_FUNCTION] = {"score_function", draw_score_function, false, true},
+    [METHOD_SUM_AND_SAMPLE] = {"sum_and_sample", draw_sum_and_sample, true, true},
 };
-enum { METHOD_COUNT = sizeof methods / sizeof *methods };
 
 static const Method *find_method(const Expr *by) {
   for (int i = 0; (by->kind == EXPR_NAME || by->kind == EXPR_CALL) && i < METHOD_COUNT; i++)
@@ -44,9 +47,8 @@ static bool lists_members(const Model *m, const Item *posterior) {
 }
 
 static const Method *method_of(const Model *m, const Item *posterior) {
-  static const Method exact = {"exact", draw_exact};
   if (posterior->by) return find_method(posterior->by);
-  return is_support_map(posterior) || lists_members(m, posterior) ? &exact : NULL;
+  return is_support_map(posterior) || lists_members(m, posterior) ? &methods[METHOD_EXACT] : NULL;
 }
 
 const Expr *posterior_expression(Elaborator *e, const Item *posterior) {
@@ -61,20 +63,25 @@ const Expr *posterior_expression(Elaborator *e, const Item *posterior) {
   return call;
 }
 
-static bool is_by(const Model *m, Name latent, const char *name) {
+/* NULL: it needs none, or says none. */
+static const Method *method_of_latent(const Model *m, Name latent) {
   const Item *posterior = model_find(m, ITEM_POSTERIOR, latent);
-  const Method *method = posterior ? method_of(m, posterior) : NULL;
-  return method && strcmp(method->name, name) == 0;
+  return posterior ? method_of(m, posterior) : NULL;
 }
 
-bool is_relaxed(const Model *m, Name latent) { return is_by(m, latent, "relaxed"); }
+bool is_relaxed(const Model *m, Name latent) {
+  const Method *method = method_of_latent(m, latent);
+  return method == &methods[METHOD_RELAXED];
+}
 
 bool is_summed_out(const Model *m, Name latent) {
-  return is_by(m, latent, "exact") || is_by(m, latent, "sum_and_sample");
+  const Method *method = method_of_latent(m, latent);
+  return method && method->sums;
 }
 
 bool is_point_where_known(const Model *m, Name latent) {
-  return is_summed_out(m, latent) || is_by(m, latent, "score_function");
+  const Method *method = method_of_latent(m, latent);
+  return method && method->knows;
 }
 
 bool has_relaxed(const Model *m) {
@@ -90,8 +97,7 @@ bool is_relaxed_option(const Model *m, Name latent, Name option, const Expr **va
   return a != NULL;
 }
 
-/* ---- is the statement as it must be? -------------------------------------------------------------------------------
- */
+/* ---- is the statement as it must be? --------------------------------------------------------------------------- */
 
 static bool is_discrete(Elaborator *e, const Value *d) {
   Support support, extended;
@@ -151,8 +157,7 @@ bool check_method(Elaborator *e, const Item *posterior, const Value *d) {
   return false;
 }
 
-/* ---- relaxed -------------------------------------------------------------------------------------------------------
- */
+/* ---- relaxed --------------------------------------------------------------------------------------------------- */
 
 static bool is_option(const Field *field, const Argument *a) {
   for (int i = 0; i < field->extra.count; i++)
@@ -294,8 +299,7 @@ bool check_soft_indices(Elaborator *e, const Node *objective) {
   return true;
 }
 
-/* ---- for explain ---------------------------------------------------------------------------------------------------
- */
+/* ---- for explain ----------------------------------------------------------------------------------------------- */
 
 void note_estimator(Elaborator *e, Name latent, const char *text) {
   Model *m = e->model;
@@ -304,8 +308,7 @@ void note_estimator(Elaborator *e, Name latent, const char *text) {
   text_append(&m->notes, "%s: %s\n", latent, text);
 }
 
-/* ---- the seam ------------------------------------------------------------------------------------------------------
- */
+/* ---- the seam -------------------------------------------------------------------------------------------------- */
 
 Value posterior_draw(Elaborator *e, const Item *posterior, const Item *latent, const Value *d, const Shape *shape,
                      unsigned axes, Span span) {

@@ -18,8 +18,7 @@ bool is_partly_latent(const Model *m, const Item *item) {
 
 bool is_latent(const Model *m, const Item *item) { return item->kind == ITEM_LATENT || is_partly_latent(m, item); }
 
-/* ---- masks --------------------------------------------------------------------------------------------------------
- */
+/* ---- masks ----------------------------------------------------------------------------------------------------- */
 
 static bool is_hidden(const Elaborator *e, const Item *item) {
   if ((e->program != PROGRAM_EVALUATE && e->program != PROGRAM_MEASURE) || e->measuring) return false;
@@ -97,8 +96,7 @@ Value filled_data(Elaborator *e, const Item *item, Span span) {
   return value_tensor(value, 0, span);
 }
 
-/* ---- a latent that is known on some rows ---------------------------------------------------------------------------
- */
+/* ---- a latent that is known on some rows ----------------------------------------------------------------------- */
 
 /* The data's value in the form that its distribution wants, filled where missing. */
 static Value known_value(Elaborator *e, const Item *item, const Value *d, Span span) {
@@ -166,8 +164,7 @@ bool posterior_where_missing(Elaborator *e, const Item *item, const Value *d, Va
   return true;
 }
 
-/* ---- is everything said that must be? ------------------------------------------------------------------------------
- */
+/* ---- is everything said that must be? -------------------------------------------------------------------------- */
 
 bool check_missing_ok(Elaborator *e, const Item *item) {
   const Model *m = e->model;
@@ -202,8 +199,7 @@ bool check_entries_drop(Elaborator *e, const Item *variable, const Value *d, con
   return false;
 }
 
-/* ---- where a NaN could go ------------------------------------------------------------------------------------------
- */
+/* ---- where a NaN could go -------------------------------------------------------------------------------------- */
 
 typedef struct Missing { /* of data, as bits by index */
   uint64_t in, asked;    /* the value may be NaN; it depends on which entries are there */
@@ -295,8 +291,7 @@ bool rows_of_metric(Elaborator *e, Value *v, Value *rows, Span span) {
   return v->kind == VALUE_TENSOR;
 }
 
-/* ---- names in a metric ---------------------------------------------------------------------------------------------
- */
+/* ---- names in a metric ----------------------------------------------------------------------------------------- */
 
 /* Does its text, or that of a let in it, name data that are partly latent? */
 static bool names_partly_latent(const Elaborator *e, const Expr *x, int depth) {
@@ -319,8 +314,7 @@ bool is_measured(const Elaborator *e, const Item *item) {
   return item->kind == ITEM_LET ? names_partly_latent(e, item->expr, 0) : is_partly_latent(e->model, item);
 }
 
-/* ---- observed(y) ---------------------------------------------------------------------------------------------------
- */
+/* ---- observed(y) ----------------------------------------------------------------------------------------------- */
 
 /* The data that a value is: by name, or inside a network by what its formal stands for. */
 static const Item *data_of(Elaborator *e, const Expr *x) {
@@ -352,4 +346,4 @@ static Value call_observed(Elaborator *e, const Expr *call, Value *a, int count)
   return value_error();
 }
 
-const BuiltinRow missing_functions[] = {{"observed", call_observed, 1, 1, "", false}, {0}};
+const BuiltinRow missing_functions[] = {{"observed", call_observed, 1, 1, "", TAKES_DIMS}, {0}};

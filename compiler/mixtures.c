@@ -35,8 +35,7 @@ int distribution_parameters(Elaborator *e, const Value *d, const Value ***out, i
   return count;
 }
 
-/* ---- making them --------------------------------------------------------------------------------------------------
- */
+/* ---- making them ----------------------------------------------------------------------------------------------- */
 
 static Value component(Elaborator *e, const Expr *x) {
   Value d = elaborate(e, x);
@@ -112,8 +111,7 @@ Value make_combinator(Elaborator *e, const Expr *call) {
   return strcmp(call->name, "joint") == 0 ? make_joint(e, call) : make_mixture(e, call);
 }
 
-/* ---- fields
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- fields ---------------------------------------------------------------------------------------------------- */
 
 static Shape lead_of(const Value *d, const Shape *shape) {
   Shape lead = *shape;
@@ -234,8 +232,7 @@ Value combinator_field(Elaborator *e, const Value *d, const char *name, const Va
   return value_error();
 }
 
-/* ---- draws
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- draws ----------------------------------------------------------------------------------------------------- */
 
 /* One component is chosen by a uniform draw, through which no derivative in the weights passes. */
 static Value mixture_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes,

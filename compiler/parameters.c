@@ -239,8 +239,7 @@ Value exported_value(Elaborator *e, int index) {
   return v;
 }
 
-/* ---- locals ------------------------------------------------------------------------------------------------------
- */
+/* ---- locals ---------------------------------------------------------------------------------------------------- */
 
 static int find_row_state(const Signature *s, Name name) {
   for (int i = 0; i < s->row_state_count; i++)

@@ -280,8 +280,7 @@ void pieces_add(Pieces *p, const char *path, const char *text, bool whole) {
   p->file_count++;
 }
 
-/* --- what is needed ------------------------------------------------------------------------------------------------
- */
+/* --- what is needed --------------------------------------------------------------------------------------------- */
 
 static bool defines(const Piece *piece, Name name) {
   for (int i = 0; i < piece->define_count; i++)
@@ -317,8 +316,7 @@ void pieces_need(Pieces *p, const char *text) {
   close_over(p);
 }
 
-/* --- writing -------------------------------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------------------------- */
 
 void pieces_includes(Pieces *p, Text *out) {
   bool *wanted = arena_array(p->compilation, bool, p->file_count);
@@ -393,8 +391,7 @@ void pieces_paste(Pieces *p, Text *out) {
   move_to(p, out, conditions, branches, &depth, NULL);
 }
 
-/* --- conditions that are decided already --------------------------------------------------------------------------
- */
+/* --- conditions that are decided already ------------------------------------------------------------------------ */
 
 /* The name that the condition is about, if it is a decided one. */
 static const Decided *condition_on(const char *line, const Decided *names, int count) {

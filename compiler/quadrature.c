@@ -31,8 +31,7 @@ void legendre_rule(int n, double *nodes, double *weights) {
   }
 }
 
-/* ---- E over the noise of a sampler
- * ------------------------------------------------------------------------------------------ */
+/* ---- E over the noise of a sampler ----------------------------------------------------------------------------- */
 
 /* uniform: tanh-sinh on each half of (0, 1), for poles at the ends (which floats hold off 1) and a kink in the middle;
  * standard_normal: equal steps, which converge as fast as any rule does. */
@@ -85,8 +84,7 @@ static bool noise_kl(Elaborator *e, const KlPair *pair, NoiseKind kind, const No
   return true;
 }
 
-/* ---- one rule of one scheme
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- one rule of one scheme ------------------------------------------------------------------------------------ */
 
 typedef enum Scheme { SCHEME_NONE, SCHEME_NORMAL, SCHEME_NOISE, SCHEME_PIECES } Scheme;
 
@@ -152,8 +150,7 @@ static const char *how_text(Elaborator *e, const KlPair *pair, const Candidate *
   return "";
 }
 
-/* ---- choosing a rule
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- choosing a rule ------------------------------------------------------------------------------------------- */
 
 /* What a rule gives for each combination of parameters: KL, mass, log density of q in its middle, and each derivative
  * in its natural unit. */
@@ -307,8 +304,7 @@ static const QuadratureChoice *choose(Elaborator *e, const KlPair *pair, Scheme 
   return &m->choices[m->choice_count - 1];
 }
 
-/* ---- the rule
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the rule -------------------------------------------------------------------------------------------------- */
 
 /* The scheme that is tried first. */
 static Scheme find_scheme(Elaborator *e, KlPair *pair, NoiseKind *kind) {

@@ -25,8 +25,7 @@ static const PieceRule ladder[] = {
 enum { PIECE_RULES = sizeof ladder / sizeof *ladder, MOST_PIECES = 8, MOST_PIECE_NODES = 256 };
 int piece_rule_count(void) { return PIECE_RULES; }
 
-/* ---- where q lies
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- where q lies ---------------------------------------------------------------------------------------------- */
 
 static bool has_sampler(const Value *d) {
   const Field *field = d->family ? distribution_find_field(d->family, "sample") : NULL;
@@ -102,8 +101,7 @@ Value sampled_size(Elaborator *e, const KlPair *pair) {
   return size;
 }
 
-/* ---- one part
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- one part -------------------------------------------------------------------------------------------------- */
 
 typedef struct Part { /* from an end where something may happen, for a signed length */
   Value from, length;
@@ -177,8 +175,7 @@ static bool add_part(const Line *l, const Part *part, Value *mass, Value *sum) {
   return true;
 }
 
-/* ---- the parts
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- the parts ------------------------------------------------------------------------------------------------- */
 
 static Value centre_of(const Line *l) {
   const Location *f = l->location;

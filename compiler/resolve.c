@@ -274,8 +274,6 @@ static void read_items(Model *m, const File *file, int source, int depth) {
   }
 }
 
-void syntax_check(Compilation *, const File *);
-
 static void read_file(Model *m, const char *path, Span from, int depth) {
   Compilation *c = m->compilation;
   bool given = depth == 0 && m->options.text;

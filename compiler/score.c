@@ -15,8 +15,7 @@ typedef struct Baseline {
   Span span;
 } Baseline;
 
-/* ---- the options of `by` --------------------------------------------------------------------------------------------
- */
+/* ---- the options of `by` --------------------------------------------------------------------------------------- */
 
 static bool is_word(const Expr *x, const char *word) { return x->kind == EXPR_NAME && strcmp(x->name, word) == 0; }
 
@@ -48,19 +47,6 @@ static bool read_baseline(Elaborator *e, const Expr *by, Baseline *b) {
   return true;
 }
 
-static bool check_options(Elaborator *e, const Expr *by, const char *options) {
-  for (int i = 0; i < by->argument_count; i++) {
-    const Argument *a = &by->arguments[i];
-    const char *at = a->name ? strstr(options, a->name) : NULL;
-    if (at && (at == options || at[-1] == ' ') && strchr(" ", at[strlen(a->name)])) continue;
-    Diagnostic *x = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s has no option `%s`",
-                             by->name, a->name ? a->name : span_text(e->c, a->value->span));
-    help_with(x, "its options are named: %s", options);
-    return false;
-  }
-  return true;
-}
-
 /* A line search asks for the gradient of the very value it sees. */
 static bool check_optimiser(Elaborator *e, const PosteriorDraw *p) {
   bool fits = e->program == PROGRAM_FIT || e->program == PROGRAM_FIT_NEW;
@@ -78,8 +64,7 @@ static bool check_optimiser(Elaborator *e, const PosteriorDraw *p) {
   return false;
 }
 
-/* ---- draws ----------------------------------------------------------------------------------------------------------
- */
+/* ---- draws ----------------------------------------------------------------------------------------------------- */
 
 /* Scores are of the train program's objective; of the second draw, those that it is a baseline for alone. */
 static bool is_scored(const Elaborator *e, const Baseline *b) {
@@ -116,14 +101,14 @@ static Value draw_whole(Elaborator *e, const PosteriorDraw *p, const Baseline *b
 Value draw_score_function(Elaborator *e, const PosteriorDraw *p) {
   const Expr *by = p->posterior->by;
   Baseline b;
-  if (!check_options(e, by, "baseline") || !read_baseline(e, by, &b) || !check_optimiser(e, p)) return value_error();
+  if (!check_options(e, by, "baseline", false) || !read_baseline(e, by, &b) || !check_optimiser(e, p))
+    return value_error();
   return draw_whole(e, p, &b);
 }
 
-/* ---- sum and sample (Liu et al. 2019): the k likeliest values, each by its probability, and one draw of the rest
- * ------
- */
+/* ---- sum and sample ------------------------------------------------------------------------------------------- */
 
+/* The k likeliest values, each by its probability, and one draw of the rest (Liu et al. 2019). */
 static bool read_count(Elaborator *e, const PosteriorDraw *p, long members, int *k) {
   const Expr *by = p->posterior->by;
   const Argument *a = find_argument(by, "k");
@@ -185,7 +170,8 @@ Value draw_sum_and_sample(Elaborator *e, const PosteriorDraw *p) {
   Baseline b;
   MemberList all;
   int k;
-  if (!check_options(e, by, "k baseline") || !read_baseline(e, by, &b) || !check_optimiser(e, p)) return value_error();
+  if (!check_options(e, by, "k, baseline", false) || !read_baseline(e, by, &b) || !check_optimiser(e, p))
+    return value_error();
   if (!latent_members(e, p, &all) || !read_count(e, p, all.count, &k)) return value_error();
   if (e->redrawing && b.kind == BASELINE_SELF_CRITIC) return draw_whole(e, p, &b);
   Graph *g = e->graph;
@@ -201,9 +187,7 @@ Value draw_sum_and_sample(Elaborator *e, const PosteriorDraw *p) {
   return note_score(e, p, &z, v, weight) ? z : value_error();
 }
 
-/* ---- expectations
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- expectations ---------------------------------------------------------------------------------------------- */
 
 void settle(Elaborator *e, Node *node) {
   e->settled = arena_grow(e->c, e->settled, e->settled_count, sizeof *e->settled);
@@ -243,9 +227,7 @@ Value expect_latents(Elaborator *e, Value v) {
   return v;
 }
 
-/* ---- baselines
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- baselines ------------------------------------------------------------------------------------------------- */
 
 typedef struct Signal {
   const Summed *latent;
@@ -406,9 +388,7 @@ static Value learned_baseline(Elaborator *e, Signal *s, const Node *objective, V
   return plain_mean(e, apply2(e, IR_mul, stopped_node(e, own.node, span), s->surplus, span));
 }
 
-/* ---- for explain
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- for explain ----------------------------------------------------------------------------------------------- */
 
 static const char *baseline_text(Elaborator *e, const Signal *s) {
   const Baseline *b = &s->baseline;
@@ -448,9 +428,7 @@ static void describe(Elaborator *e, const Signal *s) {
   note_estimator(e, latent->latent, text.bytes);
 }
 
-/* ---- all of them together
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- all of them together -------------------------------------------------------------------------------------- */
 
 static const Summed *find_score(const Elaborator *e, Name latent) {
   for (int i = 0; i < e->summed_count; i++)

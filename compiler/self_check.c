@@ -21,8 +21,7 @@ void tally_skip(Testing *t, Aspect aspect, const char *why) {
   if (!t->tallies[aspect].skipped) t->tallies[aspect].skipped = why;
 }
 
-/* ---- what a report says
- * ------------------------------------------------------------------------------------------------- */
+/* ---- what a report says ---------------------------------------------------------------------------------------- */
 
 static bool is_declared(const Testing *t, Aspect aspect) {
   if (aspect == ASPECT_DENSITY || aspect == ASPECT_DERIVATIVES) return true;
@@ -86,8 +85,7 @@ static void add_line(Compilation *c, SelfCheckReport *report, Span span, const c
   report->lines[report->count++] = (SelfCheckLine){span, text};
 }
 
-/* ---- one declaration
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- one declaration ------------------------------------------------------------------------------------------- */
 
 static MassWish wish_of(const Subject *s) {
   const Item *item = s->item;

@@ -48,8 +48,7 @@ static void note_bad(Mass *m, const Subject *s, double z, double value) {
 
 static bool is_bad(double log_f) { return isnan(log_f) || log_f == INFINITY; }
 
-/* ---- the line -------------------------------------------------------------------------------------------------------
- */
+/* ---- the line -------------------------------------------------------------------------------------------------- */
 
 static bool evaluate_line(void *context, const double *z, long count, double *values) {
   Evaluator *v = context;
@@ -161,8 +160,7 @@ static void make_line(Evaluator *v, const Point *setting, Mass *m) {
   line_free(&line);
 }
 
-/* ---- sums
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- sums ------------------------------------------------------------------------------------------------------ */
 
 /* Members of a discrete support: one-hot vectors, or all vectors of whole numbers. */
 static long list_members(const Subject *s, double **members) {
@@ -223,8 +221,7 @@ static void make_sum(Evaluator *v, Mass *m) {
   m->kind = MASS_SUM;
 }
 
-/* ---- the plane
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- the plane ------------------------------------------------------------------------------------------------- */
 
 /* Trapezoidal rule in (s, t), z = centre +- (exp(s), exp(t)); twice the step tells how far to trust it. */
 enum { HALF = 84 };
@@ -269,8 +266,7 @@ static void make_plane(Evaluator *v, const Point *setting, Mass *m) {
   if (m->log_f && isfinite(m->total) && m->uncertainty < 1e-3 * m->total) m->kind = MASS_PLANE;
 }
 
-/* ---- all of them
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------------------------- */
 
 void mass_make(const Subject *s, const Program *density, const Point *setting, MassWish wish, Mass *m) {
   *m = (Mass){0};
@@ -321,8 +317,7 @@ double *mass_log_pdf(const Subject *s, const Program *density, const Point *sett
   return log_f;
 }
 
-/* ---- does it integrate to one?
- * --------------------------------------------------------------------------------------------- */
+/* ---- does it integrate to one? --------------------------------------------------------------------------------- */
 
 static const char *support_words(const Subject *s) {
   Text t = {.compilation = s->c};

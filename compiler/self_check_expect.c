@@ -95,8 +95,7 @@ static Program *declared_program(Expected *x) {
   return v.kind == VALUE_TENSOR ? builder_close(&b, &v.node, 1) : NULL;
 }
 
-/* ---- the true value
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- the true value -------------------------------------------------------------------------------------------- */
 
 static double *inner_values(const Expected *x, const double *z, long rows) {
   Column columns[MAX_INPUTS];
@@ -142,8 +141,7 @@ static bool find_truth(Expected *x, double *value, double *tolerance) {
   return ok;
 }
 
-/* ---- settings
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------------------------------------------- */
 
 typedef struct Found {
   int tested, infinite;

@@ -131,8 +131,7 @@ bool line_integrate(Line *);
 void line_free(Line *);
 void line_anchors(Line *, const Subject *, const Point *);
 
-/* ---- the tests ----------------------------------------------------------------------------------------------------
- */
+/* ---- the tests ------------------------------------------------------------------------------------------------- */
 
 /* What one kind of test found over all settings. */
 typedef struct Tally {

@@ -49,8 +49,7 @@ static double node_t(const Panel *p, int node) {
 
 static double node_z(const Piece *piece, double t) { return piece->anchor + piece->sign * exp(t); }
 
-/* ---- pieces and their first panels
- * ------------------------------------------------------------------------------------ */
+/* ---- pieces and their first panels ----------------------------------------------------------------------------- */
 
 static void add_panel(Work *w, int piece, double low, double high) {
   if (w->count < MOST_PANELS && high > low)
@@ -105,8 +104,7 @@ static void make_pieces(Work *w) {
   if (a[kept - 1] < l->high) add_piece(w, a[kept - 1], 1, INFINITY);
 }
 
-/* ---- one round
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- one round ------------------------------------------------------------------------------------------------- */
 
 static void measure(Work *w, Panel *p, const double *values) {
   int components = w->line->components;

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- moments
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- moments --------------------------------------------------------------------------------------------------- */
 
 /* One row of a field without arguments: one value an event, or the event's shape. */
 static bool field_numbers(const Subject *s, const char *name, const Point *setting, double *out, long size) {
@@ -99,8 +98,7 @@ void test_moments(Testing *t, const Subject *s, const Point *setting, const Mass
   }
 }
 
-/* ---- derivatives
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- derivatives ----------------------------------------------------------------------------------------------- */
 
 typedef struct Slopes { /* log_pdf and its derivative in each input, event first */
   Program *program;
@@ -249,8 +247,7 @@ void test_derivatives(Testing *t, const Subject *s, const Point *setting, const 
     }
 }
 
-/* ---- prox
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- prox ------------------------------------------------------------------------------------------------------ */
 
 typedef struct ProxCase {
   double v[2], t;

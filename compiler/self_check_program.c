@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- subjects ------------------------------------------------------------------------------------------------------
- */
+/* ---- subjects -------------------------------------------------------------------------------------------------- */
 
 static bool expr_names(const Expr *x, Name name) {
   if (!x) return false;
@@ -127,8 +126,7 @@ bool subject_open(Subject *s, Model *m, const Item *item, int variant, const dou
   return ok && variant < (numbers ? 3 : bound ? 2 : 1);
 }
 
-/* ---- settings ------------------------------------------------------------------------------------------------------
- */
+/* ---- settings -------------------------------------------------------------------------------------------------- */
 
 static double uniform_of(struct spm_random *r) { return ((double)(spm_random_word(r) >> 11) + 0.5) * 0x1p-53; }
 
@@ -220,8 +218,7 @@ const char *point_text(const Subject *s, const Point *setting) {
   return t.length ? t.bytes : "";
 }
 
-/* ---- programs -------------------------------------------------------------------------------------------------------
- */
+/* ---- programs -------------------------------------------------------------------------------------------------- */
 
 Builder builder_open(Model *m) {
   Model *scratch = arena_new(m->compilation, Model); /* with a signature of its own: these inputs are nobody's */
@@ -354,8 +351,7 @@ int point_columns(const Subject *s, const Point *setting, Column *at) {
   return count;
 }
 
-/* ---- draws ----------------------------------------------------------------------------------------------------------
- */
+/* ---- draws ----------------------------------------------------------------------------------------------------- */
 
 static void fill_noise(bool uniform, uint64_t seed, int stream, long rows, long size, double *out) {
   if (uniform)

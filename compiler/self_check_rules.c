@@ -17,8 +17,7 @@ typedef struct Pair { /* the two sides of a rule, in one variant, at one setting
   Mass q_mass, p_mass;
 } Pair;
 
-/* ---- programs
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------------------------- */
 
 bool read_pattern(Model *m, const Expr *pattern, const Item **family, double *fixed) {
   int slots[MAX_SLOTS];
@@ -78,8 +77,7 @@ static double *log_ratios(const Pair *pair, const double *z, long rows, double *
   return p;
 }
 
-/* ---- the true value
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- the true value -------------------------------------------------------------------------------------------- */
 
 static bool evaluate_pair(void *context, const double *z, long count, double *values) {
   const Pair *pair = context;
@@ -135,8 +133,7 @@ static bool by_draws(Pair *pair, uint64_t seed, long draws, Truth *truth) {
   return ratio != NULL;
 }
 
-/* ---- one setting
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- one setting ----------------------------------------------------------------------------------------------- */
 
 typedef struct Found {
   int tested, infinite;

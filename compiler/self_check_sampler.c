@@ -131,8 +131,7 @@ static Verdict judge(const Mass *m, const double *draws, long count) {
   return (Verdict){.test = "nothing"};
 }
 
-/* ---- support
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- support --------------------------------------------------------------------------------------------------- */
 
 static bool inside(const Subject *s, double z) {
   const Facts *f = &s->support.facts;
@@ -174,8 +173,7 @@ static bool report_outside(Testing *t, const Subject *s, const Point *setting, c
   return s->support.special == SPECIAL_SUBSET && report_wrong_size(t, s, setting, draws, rows);
 }
 
-/* ---- relaxed
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- relaxed --------------------------------------------------------------------------------------------------- */
 
 /* At its sharpest, a relaxed draw is the hard one under the same noise, but for noise close to a threshold. */
 static double agreement(const Subject *s, const Field *relaxed, const Point *setting, const double *hard, uint64_t seed,
@@ -215,8 +213,7 @@ static void test_relaxed(Testing *t, const Subject *s, const Field *field, const
   help_with(d, "name the noise in the same order in both, and let the relaxed draw cross over where the hard one does");
 }
 
-/* ---- samplers
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- samplers -------------------------------------------------------------------------------------------------- */
 
 static void report(const Subject *s, const Point *setting, const Verdict *v, long rows) {
   Diagnostic *d =

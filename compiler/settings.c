@@ -6,8 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const later_settings[] = {"rows", "balance", "shards"};
-
 static const Item *evaluate_block(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
     if (m->items.items[i]->kind == ITEM_EVALUATE) return m->items.items[i];
@@ -114,7 +112,7 @@ static void read_option(Elaborator *e, const Argument *a, Training *t) {
 }
 
 /* lbfgs(steps, history), and restart = true where rows are visited again and again. */
-void read_fit(Elaborator *e, const Expr *x, bool restarts, InnerFit *fit) {
+static void read_fit(Elaborator *e, const Expr *x, bool restarts, InnerFit *fit) {
   static const char *const known[] = {"steps", "history", "restart", NULL};
   for (int i = 0; i < x->argument_count; i++) {
     const Argument *a = &x->arguments[i];
@@ -135,7 +133,9 @@ void read_fit(Elaborator *e, const Expr *x, bool restarts, InnerFit *fit) {
   }
 }
 
-static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
+static void read_optimizer(Elaborator *e, const Setting *s, Training *t, size_t offset) {
+  (void)offset;
+  const Expr *x = s->value;
   bool named = x->kind == EXPR_CALL || x->kind == EXPR_NAME;
   if (named && (strcmp(x->name, "adam") == 0 || strcmp(x->name, "sgd") == 0)) {
     t->optimizer = x->name;
@@ -157,7 +157,9 @@ static void read_optimizer(Elaborator *e, const Expr *x, Training *t) {
 }
 
 /* stop = unchanged(n) */
-static void read_stop(Elaborator *e, const Expr *x, Training *t) {
+static void read_stop(Elaborator *e, const Setting *s, Training *t, size_t offset) {
+  (void)offset;
+  const Expr *x = s->value;
   if (x->kind != EXPR_CALL || strcmp(x->name, "unchanged") != 0 || x->argument_count != 1 || x->arguments[0].name) {
     Diagnostic *d =
         error_at(e->c, "setting", x->span, "`stop` is unchanged(n): the objective equals that of n epochs before");
@@ -170,7 +172,9 @@ static void read_stop(Elaborator *e, const Expr *x, Training *t) {
 
 /* keep = best (of the objective), best(NAME), best(NAME, smallest = true); whether there is such an output is seen when
  * there are outputs. */
-static void read_keep(Elaborator *e, const Expr *x, Training *t) {
+static void read_keep(Elaborator *e, const Setting *s, Training *t, size_t offset) {
+  (void)offset;
+  const Expr *x = s->value;
   bool named = (x->kind == EXPR_CALL || x->kind == EXPR_NAME) && strcmp(x->name, "best") == 0;
   int count = x->kind == EXPR_CALL ? x->argument_count : 0;
   const Argument *what = count > 0 ? &x->arguments[0] : NULL, *how = count > 1 ? &x->arguments[1] : NULL;
@@ -187,44 +191,77 @@ static void read_keep(Elaborator *e, const Expr *x, Training *t) {
   if (how) t->smallest = read_flag(e, how->value, "smallest");
 }
 
+typedef struct TrainSetting {
+  const char *name;
+  size_t offset; /* of whole numbers and flags in a Training */
+  void (*read)(Elaborator *, const Setting *, Training *, size_t offset);
+} TrainSetting;
+
+static void read_count(Elaborator *e, const Setting *s, Training *t, size_t offset) {
+  read_whole(e, s->value, s->name, (long *)((char *)t + offset));
+}
+
+static void read_batch(Elaborator *e, const Setting *s, Training *t, size_t offset) {
+  if (s->value->kind == EXPR_NAME && strcmp(s->value->name, "all") == 0)
+    t->batch = 0;
+  else
+    read_count(e, s, t, offset);
+}
+
+static void read_shuffle(Elaborator *e, const Setting *s, Training *t, size_t offset) {
+  (void)offset;
+  t->shuffle = read_flag(e, s->value, s->name);
+}
+
+static void read_expression(Elaborator *e, const Setting *s, Training *t, size_t offset) {
+  (void)e;
+  *(Expr **)((char *)t + offset) = s->value;
+}
+
+static void read_nothing(Elaborator *e, const Setting *s, Training *t, size_t offset) {
+  (void)e, (void)s, (void)t, (void)offset;
+}
+
+static void refuse_setting(Elaborator *e, const Setting *s, Training *t, size_t offset) {
+  (void)t, (void)offset;
+  error_at(e->c, "not-supported", s->name_span, "the setting `%s` is not supported yet", s->name);
+}
+
+static const TrainSetting train_settings[] = {
+    {"optimizer", 0, read_optimizer},
+    {"batch", offsetof(Training, batch), read_batch},
+    {"epochs", offsetof(Training, epochs), read_count},
+    {"steps", offsetof(Training, steps), read_count},
+    {"samples", 0, read_nothing}, /* count_samples */
+    {"shuffle", 0, read_shuffle},
+    {"stop", 0, read_stop},
+    {"rows", offsetof(Training, rows), read_expression},
+    {"balance", offsetof(Training, balance), read_expression},
+    {"valid", offsetof(Training, valid), read_count},
+    {"keep", 0, read_keep},
+    {"shards", 0, refuse_setting},
+};
+enum { TRAIN_SETTINGS = sizeof train_settings / sizeof *train_settings };
+
+static void report_unknown(Elaborator *e, const Setting *s, const char *block, const char *const *known) {
+  Text all = {.compilation = e->c};
+  for (int i = 0; known[i]; i++) text_append(&all, i == 0 ? "its settings are %s" : ", %s", known[i]);
+  Diagnostic *d = error_at(e->c, "setting", s->name_span, "`%s` has no setting `%s`", block, s->name);
+  suggest(d, s->name, known, all.bytes);
+}
+
 static void read_setting(Elaborator *e, const Setting *s, Training *t) {
-  if (strcmp(s->name, "optimizer") == 0)
-    read_optimizer(e, s->value, t);
-  else if (strcmp(s->name, "epochs") == 0)
-    read_whole(e, s->value, s->name, &t->epochs);
-  else if (strcmp(s->name, "steps") == 0)
-    read_whole(e, s->value, s->name, &t->steps);
-  else if (strcmp(s->name, "shuffle") == 0)
-    t->shuffle = read_flag(e, s->value, "shuffle");
-  else if (strcmp(s->name, "stop") == 0)
-    read_stop(e, s->value, t);
-  else if (strcmp(s->name, "rows") == 0)
-    t->rows = s->value;
-  else if (strcmp(s->name, "balance") == 0)
-    t->balance = s->value;
-  else if (strcmp(s->name, "valid") == 0)
-    read_whole(e, s->value, s->name, &t->valid);
-  else if (strcmp(s->name, "keep") == 0)
-    read_keep(e, s->value, t);
-  else if (strcmp(s->name, "samples") == 0)
-    return; /* count_samples */
-  else if (strcmp(s->name, "batch") == 0) {
-    if (s->value->kind == EXPR_NAME && strcmp(s->value->name, "all") == 0)
-      t->batch = 0;
-    else
-      read_whole(e, s->value, s->name, &t->batch);
-  } else {
-    for (size_t i = 0; i < sizeof later_settings / sizeof *later_settings; i++)
-      if (strcmp(s->name, later_settings[i]) == 0) {
-        error_at(e->c, "not-supported", s->name_span, "the setting `%s` is not supported yet", s->name);
-        return;
-      }
-    static const char *const known[] = {"optimizer", "batch", "epochs",  "steps", "samples", "shuffle",
-                                        "stop",      "rows",  "balance", "valid", "keep",    NULL};
-    Diagnostic *d = error_at(e->c, "setting", s->name_span, "`train` has no setting `%s`", s->name);
-    suggest(d, s->name, known,
-            "its settings are optimizer, batch, epochs, steps, samples, shuffle, stop, rows, balance, valid, keep");
+  const char *known[TRAIN_SETTINGS + 1];
+  int count = 0;
+  for (int i = 0; i < TRAIN_SETTINGS; i++) {
+    if (strcmp(s->name, train_settings[i].name) == 0) {
+      train_settings[i].read(e, s, t, train_settings[i].offset);
+      return;
+    }
+    if (train_settings[i].read != refuse_setting) known[count++] = train_settings[i].name;
   }
+  known[count] = NULL;
+  report_unknown(e, s, "train", known);
 }
 
 /* map(steps, optimizer = lbfgs(history), start): restarted at each visit. */
@@ -261,7 +298,7 @@ static void read_inner_fits(Elaborator *e, const Item *evaluate, Training *t) {
     const Setting *s = &evaluate->settings[i];
     if (strcmp(s->name, "hide") == 0) continue; /* read_hidden */
     if (strcmp(s->name, "fit") != 0) {
-      error_at(e->c, "not-supported", s->name_span, "the setting `%s` of `evaluate` is not supported yet", s->name);
+      report_unknown(e, s, "evaluate", (const char *const[]){"fit", "hide", NULL});
       continue;
     }
     bool lbfgs = (s->value->kind == EXPR_CALL || s->value->kind == EXPR_NAME) && strcmp(s->value->name, "lbfgs") == 0;

@@ -49,8 +49,7 @@ static Given given_of(Elaborator *e, const Expr *call, GivenKind kind, int data)
   return given;
 }
 
-/* ---- statistics ----------------------------------------------------------------------------------------------------
- */
+/* ---- statistics ------------------------------------------------------------------------------------------------ */
 
 bool is_start_statistic(Elaborator *e, const Expr *call) {
   const Argument *over = find_argument(call, "over");
@@ -79,8 +78,7 @@ static Value call_median(Elaborator *e, const Expr *call, Value *a, int count) {
   return value_error();
 }
 
-/* ---- rows
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- rows ------------------------------------------------------------------------------------------------------ */
 
 /* The dim of the param that counts rows: the others are those of a row. */
 static bool rows_dim(const Shape *wanted, const Shape *row, Dim *rows) {
@@ -120,8 +118,7 @@ static Value call_rows(Elaborator *e, const Expr *call, Value *a, int count) {
   return given_value(e, call, &given);
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------------------------- */
 
 /* Does the call stand directly in `call'`? */
 static bool is_transposed(const Expr *init, const Expr *call) {
@@ -161,8 +158,8 @@ static Value call_file(Elaborator *e, const Expr *call, Value *a, int count) {
 }
 
 const BuiltinRow start_functions[] = {
-    {"rows", call_rows, 1, 1, "", false},
-    {"file", call_file, 1, 1, "", false},
-    {"median", call_median, 1, 1, "over", false},
+    {"rows", call_rows, 1, 1, "", TAKES_DIMS},
+    {"file", call_file, 1, 1, "", TAKES_DIMS},
+    {"median", call_median, 1, 1, "over", TAKES_DIMS},
     {0},
 };

@@ -22,8 +22,7 @@ Dim largest_number(Elaborator *e, const Node *node) {
   return known->first < 1 ? dim_subtract(e->c, known->count, less) : dim_add(e->c, known->count, less);
 }
 
-/* ---- how many: gates -----------------------------------------------------------------------------------------------
- */
+/* ---- how many: gates ------------------------------------------------------------------------------------------- */
 
 /* [count, most]: 1 where the number in that place is at least l = 1, 2, ... */
 static Node *reached(Elaborator *e, const NumberNode *known, Dim most) {
@@ -95,8 +94,7 @@ static Value call_expected_at_least(Elaborator *e, const Expr *call, Value *a, i
   return gates(e, call, a, count, true);
 }
 
-/* ---- sums over subsets ---------------------------------------------------------------------------------------------
- */
+/* ---- sums over subsets ----------------------------------------------------------------------------------------- */
 
 /* The lines of a call: vectors and, where wanted, numbers, made to have the same mapped dims. False after reporting. */
 static bool lines(Elaborator *e, const Expr *call, Value *a, const int *own, int count, Node **nodes,
@@ -160,10 +158,10 @@ static Value call_subset_draw(Elaborator *e, const Expr *call, Value *a, int cou
 }
 
 const BuiltinRow subset_functions[] = {
-    {"at_least", call_at_least, 1, 1, "", true},
-    {"expected_at_least", call_expected_at_least, 1, 8, "", true},
-    {"subset_moments", call_subset_moments, 3, 3, "", true},
-    {"subset_inclusion", call_subset_inclusion, 2, 2, "", true},
-    {"subset_draw", call_subset_draw, 4, 4, "", true},
+    {"at_least", call_at_least, 1, 1, "", TAKES_VALUES},
+    {"expected_at_least", call_expected_at_least, 1, 8, "", TAKES_VALUES},
+    {"subset_moments", call_subset_moments, 3, 3, "", TAKES_VALUES},
+    {"subset_inclusion", call_subset_inclusion, 2, 2, "", TAKES_VALUES},
+    {"subset_draw", call_subset_draw, 4, 4, "", TAKES_VALUES},
     {0},
 };

@@ -85,8 +85,7 @@ Name trial_key(Elaborator *e, const KlPair *pair) {
   return intern(e->c, text.bytes);
 }
 
-/* ---- split points
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- split points ---------------------------------------------------------------------------------------------- */
 
 static bool is_free(const Slot *slot, bool positive) {
   const TypeExpr *type = slot->formal ? slot->formal->type : NULL;
@@ -118,8 +117,7 @@ static Slot slot_at(const Value *d, int number) {
 const Value *split_value(const Value *d, int split) { return slot_at(d, split).value; }
 const char *split_name(const Value *d, int split) { return slot_at(d, split).formal->name; }
 
-/* ---- values tried
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- values tried ---------------------------------------------------------------------------------------------- */
 
 static const double normal_means[] = {-5, -2, -0.5, -0.1, -0.02, 0, 0.005, 0.05, 0.3, 1, 1.5, 3, 5};
 static const double normal_sds[] = {0.001, 0.01, 0.05, 0.2, 1, 2, 5};

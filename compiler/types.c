@@ -1,5 +1,5 @@
 /* Types: a TypeExpr -> the support it promises (an interval with its openness, LANGUAGE construct 5) and a shape in
- * named dims. One table names every type there is, built or not. */
+ * named dims. One table names every type there is. */
 #include "front.h"
 
 #include <math.h>
@@ -11,24 +11,23 @@ typedef struct TypeRow {
   bool above_low, integer;
   int arguments; /* how many it takes */
   Special special;
-  bool built;
 } TypeRow;
 
 static const TypeRow type_rows[] = {
-    {"real", -INFINITY, INFINITY, false, false, 0, SPECIAL_NONE, true},
-    {"positive", 0, INFINITY, true, false, 0, SPECIAL_NONE, true},
-    {"nonnegative", 0, INFINITY, false, false, 0, SPECIAL_NONE, true},
-    {"unit", 0, 1, false, false, 0, SPECIAL_NONE, true},
-    {"binary", 0, 1, false, true, 0, SPECIAL_NONE, true},
-    {"count", 0, INFINITY, false, true, 0, SPECIAL_NONE, true},
-    {"integer", 0, 0, false, true, 2, SPECIAL_NONE, true},
-    {"interval", 0, 0, false, false, 2, SPECIAL_NONE, true},
-    {"simplex", 0, 1, false, false, 1, SPECIAL_SIMPLEX, true},
-    {"lower_triangular", -INFINITY, INFINITY, false, false, 0, SPECIAL_LOWER_TRIANGULAR, true},
-    {"uniform", 0, 1, true, false, 0, SPECIAL_NOISE_UNIFORM, true},
-    {"standard_normal", -INFINITY, INFINITY, false, false, 0, SPECIAL_NOISE_NORMAL, true},
-    {"category", 0, 1, false, true, 1, SPECIAL_CATEGORY, true},
-    {"subset", 0, 1, false, true, 1, SPECIAL_SUBSET, true},
+    {"real", -INFINITY, INFINITY, false, false, 0, SPECIAL_NONE},
+    {"positive", 0, INFINITY, true, false, 0, SPECIAL_NONE},
+    {"nonnegative", 0, INFINITY, false, false, 0, SPECIAL_NONE},
+    {"unit", 0, 1, false, false, 0, SPECIAL_NONE},
+    {"binary", 0, 1, false, true, 0, SPECIAL_NONE},
+    {"count", 0, INFINITY, false, true, 0, SPECIAL_NONE},
+    {"integer", 0, 0, false, true, 2, SPECIAL_NONE},
+    {"interval", 0, 0, false, false, 2, SPECIAL_NONE},
+    {"simplex", 0, 1, false, false, 1, SPECIAL_SIMPLEX},
+    {"lower_triangular", -INFINITY, INFINITY, false, false, 0, SPECIAL_LOWER_TRIANGULAR},
+    {"uniform", 0, 1, true, false, 0, SPECIAL_NOISE_UNIFORM},
+    {"standard_normal", -INFINITY, INFINITY, false, false, 0, SPECIAL_NOISE_NORMAL},
+    {"category", 0, 1, false, true, 1, SPECIAL_CATEGORY},
+    {"subset", 0, 1, false, true, 1, SPECIAL_SUBSET},
 };
 
 static const TypeRow *find_type(Elaborator *e, const TypeExpr *type) {
@@ -75,10 +74,6 @@ bool read_support(Elaborator *e, const TypeExpr *type, Support *s) {
   const TypeRow *row = find_type(e, type);
   *s = (Support){.name = type->name};
   if (!row) return false;
-  if (!row->built) {
-    error_at(e->c, "not-supported", type->span, "the type `%s` is not supported yet", type->name);
-    return false;
-  }
   bool optional = row->special == SPECIAL_SIMPLEX && type->argument_count == 0; /* simplex[C] is simplex(C) */
   if (type->argument_count != row->arguments && !optional) {
     error_at(e->c, "type-arguments", type->span, "the type `%s` takes %d number%s in parentheses, not %d", type->name,

@@ -13,14 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum {
-  ALIGNMENT = 64,
-  GATHER_ROWS = 64,
-  HUGE_PAGE = 2 << 20,
-  HOST_BLOCKS = 15,
-  STAGGER = 5 * 1024,
-  GATHERED_MOST = 4096
-};
+enum { ALIGNMENT = 64, GATHER_ROWS = 64, HUGE_PAGE = 2 << 20, HOST_BLOCKS = 15, STAGGER = 5 * 1024 };
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
 
@@ -254,24 +247,15 @@ long spm_file_row(const struct spm_tensor *data) {
   return data->size / (data->categories ? data->categories : 1) / (data->gathered ? data->gathered : 1);
 }
 
-/* Gathered data: distinct rows of the set, each list of them equally likely, by where and when they are drawn alone. */
-static void draw_rows(const struct gather_context *c, const struct spm_tensor *data, long position, long *drawn) {
-  struct spm_random random;
-  spm_random_start(&random, c->host->seed, 1ull << 63 | (uint64_t)c->host->draw << 31 | (uint64_t)position);
-  for (long n = 0; n < data->gathered;) {
-    long row = (long)spm_random_below(&random, (uint64_t)c->rows->count), other = 0;
-    row = c->rows->chosen ? c->rows->chosen[row] : c->rows->first + row;
-    while (other < n && drawn[other] != row) other++;
-    if (other == n) drawn[n++] = row;
-  }
-}
-
+/* Gathered data: distinct rows of the set, by where and when they are drawn alone. */
 static int gather_drawn(const struct gather_context *c, int d, long from, long count, real *out) {
   const struct spm_tensor *data = &c->host->model->data[d];
-  long drawn[GATHERED_MOST], row = spm_file_row(data);
+  long drawn[SPM_MAX_GATHERED], row = spm_file_row(data);
   int status = 0;
   for (long i = 0; i < count && status == 0; i++, out += data->gathered * row) {
-    draw_rows(c, data, c->position + from + i, drawn);
+    spm_draw_distinct(drawn, data->gathered, c->rows->count, c->host->seed, c->host->draw, c->position + from + i);
+    for (long n = 0; n < data->gathered; n++)
+      drawn[n] = c->rows->chosen ? c->rows->chosen[drawn[n]] : c->rows->first + drawn[n];
     status = spm_table_rows_f(c->rows->tables[d], drawn, 0, data->gathered, spm_reading_of(data), out);
   }
   return status;

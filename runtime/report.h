@@ -41,8 +41,7 @@ int report_config_write(const char *directory, const char *version, const struct
 /* "  epochs = 20 (default)" for each setting: the echo of a run. */
 void report_config_print(FILE *out, const struct report_setting *settings, int count);
 
-/* --- metrics.jsonl, metrics.csv ------------------------------------------------------------------------------------
- */
+/* --- metrics.jsonl, metrics.csv --------------------------------------------------------------------------------- */
 
 struct report_metrics {
   FILE *jsonl, *csv;

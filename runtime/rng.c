@@ -28,12 +28,31 @@ uint64_t spm_random_below(struct spm_random *random, uint64_t bound) {
   return word % bound;
 }
 
-void spm_shuffle(uint64_t seed, uint64_t epoch, long n, long *order) {
+static uint64_t mixed(uint64_t z) { /* splitmix64's */
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+/* Fisher and Yates; the product's upper half is uniform on [0, i] but for a part in 2^32 of the rows' number. */
+void spm_shuffle(long *order, long count, uint64_t seed, long epoch) {
+  uint64_t state = mixed(seed) ^ mixed((uint64_t)epoch + 0x9e3779b97f4a7c15u);
+  for (long i = 0; i < count; i++) order[i] = i;
+  for (long i = count - 1; i > 0; i--) {
+    uint64_t bits = mixed(state += 0x9e3779b97f4a7c15u) >> 32;
+    long other = (long)((bits * (uint64_t)(i + 1)) >> 32);
+    long kept = order[i];
+    order[i] = order[other];
+    order[other] = kept;
+  }
+}
+
+void spm_draw_distinct(long *drawn, long wanted, long count, uint64_t seed, unsigned draw, long datum) {
   struct spm_random random;
-  spm_random_start(&random, seed, epoch);
-  for (long i = 0; i < n; i++) { /* Fisher and Yates, from the inside out */
-    long j = (long)spm_random_below(&random, (uint64_t)i + 1);
-    order[i] = order[j];
-    order[j] = i;
+  spm_random_start(&random, seed, (uint64_t)1 << 63 | (uint64_t)draw << 31 | (uint64_t)datum);
+  for (long n = 0; n < wanted;) {
+    long number = (long)spm_random_below(&random, (uint64_t)count), other = 0;
+    while (other < n && drawn[other] != number) other++;
+    if (other == n) drawn[n++] = number;
   }
 }

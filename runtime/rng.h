@@ -26,7 +26,7 @@ void spm_noise_uniform_d(unsigned long long seed, unsigned stream, unsigned step
 void spm_noise_normal_d(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
                         unsigned sample, unsigned inner, long n, double *out, long row_stride);
 
-/* A stream of words, for what is drawn one after the other: shuffles, splits, initial picks of rows. */
+/* A stream of words, for what is drawn one after the other. */
 struct spm_random {
   uint32_t key[2];
   uint64_t position; /* words drawn so far */
@@ -35,7 +35,10 @@ void spm_random_start(struct spm_random *random, uint64_t seed, uint64_t stream)
 uint64_t spm_random_word(struct spm_random *random);
 uint64_t spm_random_below(struct spm_random *random,
                           uint64_t bound); /* 0 to bound - 1, all equally likely; bound > 0 */
-/* order becomes a permutation of 0 to n - 1 that depends on (seed, epoch, n) alone. */
-void spm_shuffle(uint64_t seed, uint64_t epoch, long n, long *order);
+/* An epoch's order: a permutation of 0 to count - 1 that depends on seed, epoch and count alone. */
+void spm_shuffle(long *order, long count, uint64_t seed, long epoch);
+/* What one datum gathers: `wanted` distinct numbers below `count`, which is no smaller, each list of them equally
+ * likely. draw: 0 in evaluation, 1 + the step in training. */
+void spm_draw_distinct(long *drawn, long wanted, long count, uint64_t seed, unsigned draw, long datum);
 
 #endif

@@ -1,5 +1,6 @@
 /* See selection.h. */
 #include "selection.h"
+#include "rng.h"
 #include "train.h"
 
 #include <stdio.h>
@@ -72,7 +73,7 @@ int spm_selection_flaw(const struct spm_selection *s, const struct spm_training 
 /* Places of a part's rows in its `pass`-th permutation of this epoch. */
 static void permute_rows(long *places, long count, bool shuffle, unsigned long long seed, long epoch, long pass) {
   if (shuffle)
-    train_shuffle(places, count, seed ^ (unsigned long long)pass * 0xd6e8feb86659fd93u, epoch);
+    spm_shuffle(places, count, seed ^ (unsigned long long)pass * 0xd6e8feb86659fd93u, epoch);
   else
     for (long i = 0; i < count; i++) places[i] = i;
 }

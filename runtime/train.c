@@ -10,8 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { SKIPS_ALLOWED = 5 };
-
 struct training {
   struct spm_host *host;
   const struct train_options *options;
@@ -37,25 +35,6 @@ struct training {
 
 long train_batch_rows(const struct spm_training *stage, long rows) {
   return stage->batch <= 0 || stage->batch > rows ? rows : stage->batch;
-}
-
-static uint64_t mix(uint64_t z) { /* splitmix64's */
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
-/* Fisher and Yates; the product's upper half is uniform on [0, i] but for a part in 2^32 of the rows' number. */
-void train_shuffle(long *order, long count, unsigned long long seed, long epoch) {
-  uint64_t state = mix(seed) ^ mix((uint64_t)epoch + 0x9e3779b97f4a7c15u);
-  for (long i = 0; i < count; i++) order[i] = i;
-  for (long i = count - 1; i > 0; i--) {
-    uint64_t bits = mix(state += 0x9e3779b97f4a7c15u) >> 32;
-    long other = (long)((bits * (uint64_t)(i + 1)) >> 32);
-    long kept = order[i];
-    order[i] = order[other];
-    order[other] = kept;
-  }
 }
 
 int train_unchanged(double *recent, int n, long epoch, double objective) {
@@ -142,11 +121,11 @@ static int after_outcome(struct training *t, const struct spm_outcome *outcome, 
   state->in_a_row++;
   name_culprit(t, outcome, culprit, sizeof culprit);
   if (t->events->skipped) t->events->skipped(t->events->context, state, culprit);
-  if (state->in_a_row < SKIPS_ALLOWED) return 0;
+  if (state->in_a_row < TRAIN_SKIPS_ALLOWED) return 0;
   return spm_fail(error,
                   "training stopped at step %ld: %s, in %d steps one after the other; a lower learning rate or "
                   "other initial values may help",
-                  state->step, culprit, SKIPS_ALLOWED);
+                  state->step, culprit, TRAIN_SKIPS_ALLOWED);
 }
 
 /* Counts through all stages: none draws what another has drawn. */

@@ -8,9 +8,10 @@
 
 #include <signal.h>
 
-/* Where training stands: with parameters, moments and states, all that a checkpoint has to hold. */
 enum { TRAIN_UNCHANGED_MOST = 16 }; /* of stop = unchanged(n) */
+enum { TRAIN_SKIPS_ALLOWED = 5 };   /* one after the other, before training stops */
 
+/* Where training stands: with parameters, moments and states, all that a checkpoint has to hold. */
 struct train_state {
   long stage;
   long epoch;                         /* completed ones of this stage */
@@ -71,8 +72,5 @@ void train_state_free(struct train_state *state);
 /* stop = unchanged(n): is the objective of this epoch, after so many, again what it was n epochs ago? `recent` holds
  * those of the last TRAIN_UNCHANGED_MOST epochs, the latest first. */
 int train_unchanged(double *recent, int n, long epoch, double objective);
-
-/* The order of an epoch's rows: a permutation that depends on seed, epoch and count alone. */
-void train_shuffle(long *order, long count, unsigned long long seed, long epoch);
 
 #endif

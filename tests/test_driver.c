@@ -375,19 +375,6 @@ Test(train, gives_up_after_five_steps_that_are_not_finite) {
   free(table.bytes);
 }
 
-Test(train, shuffle_is_a_permutation_of_its_own_each_epoch) {
-  long first[1000], second[1000], again[1000], seen[1000] = {0};
-  train_shuffle(first, 1000, 5, 0);
-  train_shuffle(second, 1000, 5, 1);
-  train_shuffle(again, 1000, 5, 0);
-  for (int i = 0; i < 1000; i++) seen[first[i]]++;
-  for (int i = 0; i < 1000; i++) cr_assert(seen[i] == 1);
-  cr_assert(memcmp(first, again, sizeof first) == 0 && memcmp(first, second, sizeof first) != 0);
-  long fixed = 0;
-  for (int i = 0; i < 1000; i++) fixed += first[i] == i;
-  cr_assert(fixed < 8);
-}
-
 Test(train, evaluation_weighs_rows) {
   struct spm_host host;
   struct spm_table table = make_table(1300); /* 512 + 512 + 276 */

@@ -17,8 +17,7 @@ static const double *codes(Spec *s, const char *latent, const Run *run) {
   return spec_output(s, PROGRAM_ENCODE, OUTPUT_ROWS, latent, run);
 }
 
-/* ---- the score of a spike and slab (a N(0, 1) + (1 - a) N(0, 0.1^2)) ----------------------------------------------
- */
+/* ---- the score of a spike and slab (a N(0, 1) + (1 - a) N(0, 0.1^2)) ------------------------------------------- */
 
 typedef struct Score {
   double weight;
@@ -106,8 +105,7 @@ Test(infer, score_far_out) {
   spec_close(&s);
 }
 
-/* ---- langevin and map ---------------------------------------------------------------------------------------------
- */
+/* ---- langevin and map ------------------------------------------------------------------------------------------ */
 
 #define LINEAR                                                                                                         \
   "model linear;\ndim D = 4;\ndim K = 3;\ndata x : real[D];\nlatent z : real[K];\nparam A : real[D, K] init 1;\n"      \
@@ -226,8 +224,7 @@ Test(infer, nothing_flows_through_langevin) {
   spec_close(&s);
 }
 
-/* ---- ista and fista -----------------------------------------------------------------------------------------------
- */
+/* ---- ista and fista -------------------------------------------------------------------------------------------- */
 
 /* Each finds the minimum of |x - A z|^2 / (2 sd^2) - log prior: its optimality conditions. sd = 0.5. */
 static void expect_lasso(const double *z, double weight, bool one_sided) {
@@ -313,8 +310,7 @@ Test(infer, lipschitz_is_the_largest_eigenvalue) {
   spec_close(&s);
 }
 
-/* ---- the same by hand ---------------------------------------------------------------------------------------------
- */
+/* ---- the same by hand ------------------------------------------------------------------------------------------ */
 
 #define GROUP_SPARSE                                                                                                   \
   "dim D = 12;\ndim G = 3;\ndim M = 2;\nlet lambda = 0.2;\ndata x : unit[D];\nlatent z : real[G, M];\n"                \
@@ -347,8 +343,7 @@ Test(infer, fista_is_what_stands_by_hand) {
   spec_close(&hand);
 }
 
-/* ---- one application of the encoder finds the support (Theodosis et al. 2021, Lemma 1) ------------------------------
- */
+/* ---- one application of the encoder finds the support (Theodosis et al. 2021, Lemma 1) ------------------------- */
 
 enum { D = 64, G = 16, M = 2 };
 
@@ -409,8 +404,7 @@ Test(infer, one_step_recovers_the_support) {
   spec_close(&s);
 }
 
-/* ---- repeat -------------------------------------------------------------------------------------------------------
- */
+/* ---- repeat ---------------------------------------------------------------------------------------------------- */
 
 Test(infer, rounds_share_parameters_unless_untied) {
   Spec tied = spec_right("model tied;\ndim D = 3;\ndata x : real[D];\n"
@@ -430,8 +424,7 @@ Test(infer, rounds_share_parameters_unless_untied) {
   spec_close(&untied);
 }
 
-/* ---- persistent chains --------------------------------------------------------------------------------------------
- */
+/* ---- persistent chains ----------------------------------------------------------------------------------------- */
 
 /* Each row goes on from where it stood, and the train program says where it stands from now on. */
 Test(infer, chains_go_on) {
@@ -461,8 +454,7 @@ Test(infer, chains_go_on) {
   spec_close(&s);
 }
 
-/* ---- the default objective ----------------------------------------------------------------------------------------
- */
+/* ---- the default objective ------------------------------------------------------------------------------------- */
 
 #define MIXED                                                                                                          \
   LINEAR "latent w : real[K];\nprior z ~ laplace(0, 1);\nprior w ~ normal(0, 2);\nposterior w ~ normal(1, 0.1);\n"     \

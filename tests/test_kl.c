@@ -54,8 +54,7 @@ static const double means[] = {0, 0.01, 0.05, 0.1, 0.3, 0.5, -1, 1.5, -2, 2.5, 3
 static const double sds[] = {0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 1, 2, 5};
 enum { MEANS = 13, SDS = 10 };
 
-/* ---- brute force ----------------------------------------------------------------------------------------------------
- */
+/* ---- brute force ----------------------------------------------------------------------------------------------- */
 
 static double integrand(Density *f, double m, double s, double z) {
   double t = (z - m) / s;
@@ -85,8 +84,7 @@ static double brute_force(Density *f, double m, double s) {
   return -(0.5 + 0.5 * log(2 * M_PI) + log(s)) - expected;
 }
 
-/* ---- models
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- models ---------------------------------------------------------------------------------------------------- */
 
 static Spec model_of(const char *declarations, const char *prior, const char *posterior, const char *objective) {
   char text[4000];
@@ -162,8 +160,7 @@ Test(kl, gradient_of_the_priors_own_parameter) {
   spec_close(&s);
 }
 
-/* ---- which rule
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- which rule ------------------------------------------------------------------------------------------------ */
 
 static void expect_described(Spec *s, const char *words) {
   cr_expect(strstr(described(s), words) != NULL, "wanted: %s\ngot: %s", words, described(s));
@@ -266,8 +263,7 @@ Test(kl, a_hierarchy_is_not_integrated_unsoundly) {
   }
 }
 
-/* ---- posteriors other than normal
- * ---------------------------------------------------------------------------------------- */
+/* ---- posteriors other than normal ------------------------------------------------------------------------------ */
 
 Test(kl, quadrature_over_the_noise_of_a_sampler) {
   const char own[] = "distribution squeezed(z : unit; a : positive, b : positive) {\n" /* Kumaraswamy */
@@ -305,8 +301,7 @@ Test(kl, exact_sum_over_a_finite_support) {
   spec_close(&s);
 }
 
-/* ---- normalisers
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- normalisers ----------------------------------------------------------------------------------------------- */
 
 typedef struct Kernel {
   const char *declaration, *call;
@@ -360,8 +355,7 @@ Test(kl, the_normaliser_is_differentiated) {
   spec_close(&s);
 }
 
-/* ---- compiled
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- compiled -------------------------------------------------------------------------------------------------- */
 
 Test(kl, compiled_code_agrees_with_the_interpreter) {
   for (int p = 0; p < PRIORS; p++) {

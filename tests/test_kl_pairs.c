@@ -87,8 +87,7 @@ static const Prior priors[] = {
     {"beta(2, 3)", log_beta23, 0},
 };
 
-/* ---- brute force
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- brute force ----------------------------------------------------------------------------------------------- */
 
 static double integrand(const Family *q, const Prior *p, double m, double s, double z) {
   double log_q = q->log_pdf(z, m, s), term = exp(log_q) * (log_q - p->log_pdf(z));
@@ -123,9 +122,7 @@ static double brute_force(const Family *q, const Prior *p, double m, double s) {
   return between(q, p, m, s, low, a) + between(q, p, m, s, a, b) + between(q, p, m, s, b, high);
 }
 
-/* ---- pairs
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- pairs ----------------------------------------------------------------------------------------------------- */
 
 static Spec model_of(const Family *q, const Prior *p) {
   const char *type = !q->fixed ? "real" : q->high == 1 ? "unit" : "positive";
@@ -198,8 +195,7 @@ Test(kl_pairs, normal) { compare_family("normal"); }
 Test(kl_pairs, log_normal) { compare_family("log_normal"); }
 Test(kl_pairs, kumaraswamy) { compare_family("kumaraswamy"); }
 
-/* ---- compiled, and what is said
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- compiled, and what is said -------------------------------------------------------------------------------- */
 
 static Spec spec_of(const char *latent, const char *prior, const char *posterior, const char *objective) {
   char text[2000];
@@ -259,8 +255,7 @@ Test(kl_pairs, what_is_infinite_is_drawn) {
   spec_close(&s);
 }
 
-/* ---- second derivatives
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- second derivatives ---------------------------------------------------------------------------------------- */
 
 static Spec twice_of(const char *posterior, const char *prior, const char *method) {
   char text[2000];

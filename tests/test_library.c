@@ -169,8 +169,7 @@ static void check_all_compiled(bool use_double, double tolerance) {
 Test(library, compiled_in_double) { check_all_compiled(true, 1e-12); }
 Test(library, compiled_in_float) { check_all_compiled(false, float_tolerance); }
 
-/* ---- by the interpreter
- * ---------------------------------------------------------------------------------------------- */
+/* ---- by the interpreter ---------------------------------------------------------------------------------------- */
 
 /* The call in sum(w * log_pdf(CALL, z)). */
 static const Expr *find_call(const Expr *x, const char *name) {
@@ -248,8 +247,7 @@ Test(library, interpreted) {
   free(families);
 }
 
-/* ---- derivatives of log densities against differences
- * ------------------------------------------------------------------ */
+/* ---- derivatives of log densities against differences ---------------------------------------------------------- */
 
 static bool is_whole(const TableFamily *f) {
   for (int i = 0; i < f->rows * f->z.width; i++)

@@ -2,6 +2,7 @@
  * the same bytes, and any number of threads does. */
 #include "compiler/compiler.h"
 #include "runtime/checkpoint.h"
+#include "runtime/rng.h"
 #include "runtime/saved.h"
 #include "scratch.h"
 #include "spec.h"
@@ -101,7 +102,7 @@ Test(locals, each_row_is_moved_by_its_own_gradient) {
   const float *values = b.host.rows.values;
   float w[2] = {1, 1};
   long order[N];
-  train_shuffle(order, N, 3, 0);
+  spm_shuffle(order, N, 3, 0);
   for (long first = 0; first < N; first += 40) { /* the same by hand, in the order of the shuffled batches */
     long rows = N - first < 40 ? N - first : 40;
     double g[2] = {0, 0};

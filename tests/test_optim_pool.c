@@ -15,8 +15,7 @@ enum { N = 1003, STEPS = 25 };
 
 static float gradient_at(int step, int i) { return sinf((float)(step * 31 + i * 7)) * (i % 10 == 0 ? 1e-4f : 1.0f); }
 
-/* ---- optimisers ----------------------------------------------------------------------------------------------------
- */
+/* ---- optimisers ------------------------------------------------------------------------------------------------ */
 
 /* torch.optim.Adam, single-tensor, in double. */
 static void adam_reference(double *value, double *m, double *v, double g, int step, double lr, double decay) {
@@ -94,8 +93,7 @@ Test(optim, splits_give_the_same_bytes) {
   cr_assert(memcmp(whole, parts, sizeof whole) == 0);
 }
 
-/* ---- the pool ------------------------------------------------------------------------------------------------------
- */
+/* ---- the pool -------------------------------------------------------------------------------------------------- */
 
 enum { UNITS = 1000, THREADS = 4 };
 

@@ -16,8 +16,7 @@ static double train_metric(Spec *s, const char *name, const Run *run) {
   return *spec_output(s, PROGRAM_TRAIN, OUTPUT_METRIC, name, run);
 }
 
-/* ---- frequencies ---------------------------------------------------------------------------------------------------
- */
+/* ---- frequencies ----------------------------------------------------------------------------------------------- */
 
 static const double scores[5] = {1.2, -0.4, 0.3, -2.5, 0.9};
 
@@ -87,8 +86,7 @@ Test(relaxed, relaxed_draws_cross_over_where_the_hard_ones_do) {
   halves("real", spike, "spike_slab(sigmoid(a), 1, 1e-9) by relaxed(steepness = 50)", "z > 0.5", p);
 }
 
-/* ---- training and elsewhere ----------------------------------------------------------------------------------------
- */
+/* ---- training and elsewhere ------------------------------------------------------------------------------------ */
 
 static const char bits[] =
     "model m; dim K = 6; data x : unit[4]; latent z : binary[K]; prior z ~ bernoulli(prob = 0.3);\n"
@@ -206,8 +204,7 @@ Test(relaxed, sums_over_categories) {
   spec_close(&s);
 }
 
-/* ---- a spike and a slab --------------------------------------------------------------------------------------------
- */
+/* ---- a spike and a slab ---------------------------------------------------------------------------------------- */
 
 static const char spikes[] =
     "model m; dim K = 5; data x : unit[4]; latent z : real[K]; param alpha : unit init 0.2;\n"
@@ -240,8 +237,7 @@ Test(relaxed, spike_and_slab) {
   spike_is_exact("temperature = 0.5, straight_through = false");
 }
 
-/* ---- integers ------------------------------------------------------------------------------------------------------
- */
+/* ---- integers -------------------------------------------------------------------------------------------------- */
 
 Test(relaxed, an_integer_is_a_number_and_a_one_hot_vector) {
   Spec s = spec_right(
@@ -283,8 +279,7 @@ Test(relaxed, categorical_likelihood_of_integers) {
   spec_close(&s);
 }
 
-/* ---- the ends ------------------------------------------------------------------------------------------------------
- */
+/* ---- the ends -------------------------------------------------------------------------------------------------- */
 
 /* Compiled in float, as training runs: logits from -50 to 50 at temperature 0.05. */
 static void gradients_are_finite(const char *type, const char *prior, const char *posterior) {
@@ -369,8 +364,7 @@ Test(relaxed, samples_and_a_warm_up) {
   spec_close(&s);
 }
 
-/* ---- hard-concrete gates -------------------------------------------------------------------------------------------
- */
+/* ---- hard-concrete gates --------------------------------------------------------------------------------------- */
 
 /* Straight from the density: two atoms, and Simpson's rule in between. */
 static double log_sigmoid(double x) { return x < 0 ? x - log1p(exp(x)) : -log1p(exp(-x)); }

@@ -101,8 +101,7 @@ Test(rng, numbers_never_change) {
   for (int i = 0; i < 6; i++) cr_assert(normal[i] == normal_wanted[i], "%d: %a", i, normal[i]);
 }
 
-/* ---- distributions ------------------------------------------------------------------------------------------------
- */
+/* ---- distributions --------------------------------------------------------------------------------------------- */
 
 static double uniform_below(double x) { return x; }
 static double normal_below(double x) { return 0.5 * erfc(-x / sqrt(2)); }
@@ -168,8 +167,7 @@ Test(rng, normal_is_the_inverse_distribution_function) {
   }
 }
 
-/* ---- words and shuffles -------------------------------------------------------------------------------------------
- */
+/* ---- words and shuffles ---------------------------------------------------------------------------------------- */
 
 Test(rng, below_is_in_range_and_even) {
   struct spm_random random;
@@ -194,19 +192,22 @@ Test(rng, shuffle_is_a_permutation_of_seed_and_epoch) {
   enum { N = 10007 };
   static long order[N], again[N];
   static char seen[N];
-  spm_shuffle(1, 2, N, order);
+  spm_shuffle(order, N, 1, 2);
   for (int i = 0; i < N; i++) {
     cr_assert(order[i] >= 0 && order[i] < N && !seen[order[i]]);
     seen[order[i]] = 1;
   }
-  spm_shuffle(1, 2, N, again);
+  spm_shuffle(again, N, 1, 2);
   cr_assert(memcmp(order, again, sizeof order) == 0);
-  spm_shuffle(1, 3, N, again);
+  spm_shuffle(again, N, 1, 3);
   cr_assert(memcmp(order, again, sizeof order) != 0);
-  spm_shuffle(2, 2, N, again);
+  spm_shuffle(again, N, 2, 2);
   cr_assert(memcmp(order, again, sizeof order) != 0);
-  spm_shuffle(1, 2, 0, order);
-  spm_shuffle(1, 2, 1, order);
+  int fixed = 0;
+  for (int i = 0; i < N; i++) fixed += order[i] == i;
+  cr_assert(fixed < 8); /* one on the average */
+  spm_shuffle(order, 0, 1, 2);
+  spm_shuffle(order, 1, 1, 2);
   cr_assert(order[0] == 0);
 }
 
@@ -214,7 +215,7 @@ Test(rng, all_orders_of_three_are_equally_likely) {
   int counts[27] = {0};
   for (unsigned epoch = 0; epoch < 60000; epoch++) {
     long order[3];
-    spm_shuffle(5, epoch, 3, order);
+    spm_shuffle(order, 3, 5, epoch);
     counts[order[0] * 9 + order[1] * 3 + order[2]]++;
   }
   int orders = 0;
@@ -223,4 +224,22 @@ Test(rng, all_orders_of_three_are_equally_likely) {
     cr_assert(counts[i] == 0 || abs(counts[i] - 10000) < 400);
   }
   cr_assert(orders == 6);
+}
+
+Test(rng, what_a_datum_gathers_is_distinct_and_each_pair_equally_likely) {
+  int counts[4][4] = {{0}};
+  long drawn[40], again[40];
+  for (long datum = 0; datum < 36000; datum++) {
+    spm_draw_distinct(drawn, 2, 4, 3, 7, datum);
+    counts[drawn[0]][drawn[1]]++;
+  }
+  for (int a = 0; a < 4; a++)
+    for (int b = 0; b < 4; b++) cr_assert(a == b ? counts[a][b] == 0 : abs(counts[a][b] - 3000) < 220);
+  char seen[40] = {0};
+  spm_draw_distinct(drawn, 40, 40, 3, 7, 5); /* all there are */
+  for (int n = 0; n < 40; n++) cr_assert(drawn[n] >= 0 && drawn[n] < 40 && !seen[drawn[n]]++);
+  spm_draw_distinct(again, 40, 40, 3, 7, 5);
+  cr_assert(memcmp(drawn, again, sizeof drawn) == 0);
+  spm_draw_distinct(again, 40, 40, 3, 8, 5);
+  cr_assert(memcmp(drawn, again, sizeof drawn) != 0);
 }

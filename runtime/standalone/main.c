@@ -1,8 +1,6 @@
 /* Pasted behind a model: a program that trains it. --data x=FILE --epochs N and so on: see usage(). */
 #include "trainer.h"
 
-enum { SKIPS_ALLOWED = 5 };
-
 static int is_number(const struct spm_output *output) { return output->place == SPM_VALUES && output->size == 1; }
 
 static int is_shown(const struct spm_output *output) {
@@ -79,23 +77,6 @@ static long number_of(const struct rows *rows, long row) {
   return rows->first + row;
 }
 
-#ifndef SPM_NO_GATHERED
-/* Gathered data: distinct rows of the set, drawn for the datum of this number; `draw`: 0 in evaluation, else the step's
- * number and 1. */
-static void draw_rows(const struct rows *rows, const struct spm_tensor *data, unsigned long long seed, unsigned draw,
-                      long number, long *drawn) {
-  struct spm_random random;
-  if (data->gathered > rows->count)
-    fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
-  spm_random_start(&random, seed, (uint64_t)1 << 63 | (uint64_t)draw << 31 | (uint64_t)number);
-  for (long n = 0; n < data->gathered;) {
-    long row = number_of(rows, (long)spm_random_below(&random, (uint64_t)rows->count)), other = 0;
-    while (other < n && drawn[other] != row) other++;
-    if (other == n) drawn[n++] = row;
-  }
-}
-#endif
-
 static void gather(struct run *run, const struct rows *rows, const long *order, unsigned draw, long first, long count) {
   (void)draw; /* of gathered data */
   for (int d = 0; d < MODEL->data_count; d++) {
@@ -104,10 +85,12 @@ static void gather(struct run *run, const struct rows *rows, const long *order, 
 #ifndef SPM_NO_GATHERED
     const long size = data->size / (data->gathered > 0 ? data->gathered : 1);
     long *drawn = memory_of(sizeof(long) * (size_t)data->gathered);
+    if (data->gathered > rows->count)
+      fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
     for (long r = 0; data->gathered > 0 && r < count; r++) {
-      draw_rows(rows, data, run->instance.seed, draw, first + r, drawn);
+      spm_draw_distinct(drawn, data->gathered, rows->count, run->instance.seed, draw, first + r);
       for (long n = 0; n < data->gathered; n++, to += size)
-        memcpy(to, rows->values[d] + drawn[n] * size, sizeof(real) * (size_t)size);
+        memcpy(to, rows->values[d] + number_of(rows, drawn[n]) * size, sizeof(real) * (size_t)size);
     }
     free(drawn);
     if (data->gathered > 0) continue;
@@ -207,7 +190,7 @@ static const long *epoch_order(struct run *run) {
   spm_selection_order(&run->selection, run->training->shuffle, run->instance.seed, epoch, run->order);
 #else
   if (!run->training->shuffle) return NULL;
-  train_shuffle(run->order, run->epoch_rows, run->instance.seed, epoch);
+  spm_shuffle(run->order, run->epoch_rows, run->instance.seed, epoch);
 #endif
   return run->order;
 }
@@ -231,7 +214,7 @@ static void train_epoch(struct run *run) {
       seen += (double)count;
     }
     skipped = outcome.status == SPM_STEP_UPDATED ? 0 : skipped + 1;
-    if (skipped == SKIPS_ALLOWED)
+    if (skipped == TRAIN_SKIPS_ALLOWED)
       fail("%ld steps one after the other were not finite; a lower learning rate may help", skipped);
     if (clock() - shown > CLOCKS_PER_SEC) {
       fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
