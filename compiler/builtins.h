@@ -7,12 +7,19 @@
 /* Arguments are those by place, evaluated, in order. */
 typedef Value (*Builtin)(Elaborator *, const Expr *call, Value *arguments, int count);
 
+typedef enum Takes {               /* what stands by place */
+                     TAKES_DIMS,   /* read by the function itself */
+                     TAKES_VALUES, /* numbers and tensors */
+                     TAKES_VALUE_AND_LIST,
+                     TAKES_DISTRIBUTION_FIRST
+} Takes;
+
 typedef struct BuiltinRow {
   const char *name; /* NULL in the row that ends a table */
   Builtin function;
   int least, most;     /* positional arguments */
-  const char *options; /* names of options, space-separated */
-  bool evaluated;      /* arguments are values (false: the function reads dims itself) */
+  const char *options; /* their names, ", " between them */
+  Takes takes;
 } BuiltinRow;
 
 extern const BuiltinRow projection_functions[];     /* projections.c */
@@ -24,11 +31,7 @@ extern const BuiltinRow subset_functions[];         /* subsets.c */
 extern const BuiltinRow support_functions[];        /* exact.c */
 extern const BuiltinRow sparse_support_functions[]; /* sparse_supports.c */
 extern const BuiltinRow missing_functions[];        /* missing.c */
-
-extern const BuiltinRow proximal_functions[]; /* infer_prox.c */
-
-/* Takes a distribution first. */
-Value call_prox(Elaborator *, const Expr *call, Value *arguments, int count);
+extern const BuiltinRow proximal_functions[];       /* infer_prox.c */
 
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */

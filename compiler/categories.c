@@ -203,11 +203,11 @@ static Value call_category_log_pdf(Elaborator *e, const Expr *call, Value *a, in
 }
 
 const BuiltinRow category_functions[] = {
-    {"category_log_pdf", call_category_log_pdf, 2, 2, "", true},
-    {"hardmax", call_hardmax, 1, 1, "over", true},
-    {"argmax", call_argmax, 1, 1, "over", true},
-    {"argmin", call_argmin, 1, 1, "over", true},
-    {"index", call_index, 1, 1, "over", true},
-    {"one_hot", call_one_hot, 1, 1, "", true},
+    {"category_log_pdf", call_category_log_pdf, 2, 2, "", TAKES_VALUES},
+    {"hardmax", call_hardmax, 1, 1, "over", TAKES_VALUES},
+    {"argmax", call_argmax, 1, 1, "over", TAKES_VALUES},
+    {"argmin", call_argmin, 1, 1, "over", TAKES_VALUES},
+    {"index", call_index, 1, 1, "over", TAKES_VALUES},
+    {"one_hot", call_one_hot, 1, 1, "", TAKES_VALUES},
     {0},
 };

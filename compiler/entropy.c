@@ -533,19 +533,12 @@ typedef struct Weights {
 
 static bool read_weights(Elaborator *e, const Expr *call, Weights *w) {
   *w = (Weights){value_number(1), value_number(1), value_number(1)};
+  if (!check_options(e, call, "prior_weight, likelihood_weight, posterior_weight", false)) return false;
   for (int i = 0; call && i < call->argument_count; i++) {
     const Argument *a = &call->arguments[i];
-    const char *name = a->name ? a->name : "";
-    Value *weight = strcmp(name, "prior_weight") == 0        ? &w->prior
-                    : strcmp(name, "likelihood_weight") == 0 ? &w->likelihood
-                    : strcmp(name, "posterior_weight") == 0  ? &w->posterior
-                                                             : NULL;
-    if (!weight) {
-      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span,
-                               "entropy_elbo has no option `%s`", a->name ? a->name : span_text(e->c, a->value->span));
-      help_with(d, "its options are prior_weight, likelihood_weight, posterior_weight");
-      return false;
-    }
+    Value *weight = strcmp(a->name, "prior_weight") == 0        ? &w->prior
+                    : strcmp(a->name, "likelihood_weight") == 0 ? &w->likelihood
+                                                                : &w->posterior;
     *weight = elaborate(e, a->value);
     if (weight->kind == VALUE_ERROR) return false;
   }

@@ -267,5 +267,6 @@ static Value call_certificate(Elaborator *e, const Expr *call, Value *a, int cou
   return apply2(e, IR_less, size, value_number(s->whole ? members + 1 : members), call->span);
 }
 
-const BuiltinRow support_functions[] = {
-    {"support_size", call_support_size, 1, 1, "", true}, {"certificate", call_certificate, 1, 1, "", true}, {0}};
+const BuiltinRow support_functions[] = {{"support_size", call_support_size, 1, 1, "", TAKES_VALUES},
+                                        {"certificate", call_certificate, 1, 1, "", TAKES_VALUES},
+                                        {0}};

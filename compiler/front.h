@@ -395,6 +395,9 @@ void enter_site(Elaborator *, Span call);
 /* named option of a call, or NULL */
 const Argument *find_argument(const Expr *call, const char *name);
 int positional_count(const Expr *call);
+/* Are all named arguments among these options ("over, alpha"), and, unless some may stand by place, all named? False
+ * after reporting. `call` may be NULL. */
+bool check_options(Elaborator *, const Expr *call, const char *options, bool by_place);
 
 /* ---- distributions ------------------------------------------------------------------------------------------- */
 

@@ -506,41 +506,41 @@ static Value call_running_mean(Elaborator *e, const Expr *call, Value *a, int co
 }
 
 static const BuiltinRow general_functions[] = {
-    {"sum", call_reduction, 1, 1, "over", true},
-    {"mean", call_reduction, 1, 1, "over", true},
-    {"max", call_max_min, 1, 2, "over", true},
-    {"min", call_max_min, 1, 2, "over", true},
-    {"norm", call_reduction, 1, 1, "over", true},
-    {"logsumexp", call_reduction, 1, 1, "over", true},
-    {"logmeanexp", call_reduction, 1, 1, "over", true},
-    {"softmax", call_softmax, 1, 1, "over", true},
-    {"log_softmax", call_softmax, 1, 1, "over", true},
-    {"normalize", call_normalize, 1, 1, "over", true},
-    {"clip_norm", call_clip_norm, 2, 2, "over", true},
-    {"cumsum", call_cumsum, 1, 1, "over", true},
-    {"tail_sum", call_cumsum, 1, 1, "over", true},
-    {"flatten", call_flatten, 1, 1, "", true},
-    {"reshape", call_reshape, 2, 2, "", true},
-    {"expand", call_expand, 2, MAX_RANK, "", true},
-    {"zeros", call_filled, 0, MAX_RANK, "", false},
-    {"ones", call_filled, 0, MAX_RANK, "", false},
-    {"identity", call_identity, 1, 1, "", false},
-    {"concat", call_concat, 1, 16, "", true},
-    {"diag", call_diag, 1, 1, "", true},
-    {"lower_part", call_lower, 1, 1, "", true},
-    {"solve", call_solve, 2, 2, "", true},
-    {"cholesky", call_cholesky, 1, 1, "", true},
-    {"stop", call_stop, 1, 1, "", true},
-    {"clip", call_clip, 3, 3, "", true},
-    {"dot", call_dot, 2, 2, "", true},
-    {"outer", call_outer, 2, 2, "", true},
-    {"polygamma", call_several, 2, 2, "", true},
-    {"stirling", call_several, 2, 2, "", true},
-    {"exponential_integral", call_several, 2, 2, "", true},
-    {"gamma_quantile", call_several, 2, 2, "", true},
-    {"beta_quantile", call_several, 3, 3, "", true},
-    {"log_pdf", call_log_pdf, 2, 2, "", true},
-    {"running_mean", call_running_mean, 1, 1, "decay start", true},
+    {"sum", call_reduction, 1, 1, "over", TAKES_VALUES},
+    {"mean", call_reduction, 1, 1, "over", TAKES_VALUES},
+    {"max", call_max_min, 1, 2, "over", TAKES_VALUES},
+    {"min", call_max_min, 1, 2, "over", TAKES_VALUES},
+    {"norm", call_reduction, 1, 1, "over", TAKES_VALUES},
+    {"logsumexp", call_reduction, 1, 1, "over", TAKES_VALUES},
+    {"logmeanexp", call_reduction, 1, 1, "over", TAKES_VALUES},
+    {"softmax", call_softmax, 1, 1, "over", TAKES_VALUES},
+    {"log_softmax", call_softmax, 1, 1, "over", TAKES_VALUES},
+    {"normalize", call_normalize, 1, 1, "over", TAKES_VALUES},
+    {"clip_norm", call_clip_norm, 2, 2, "over", TAKES_VALUES},
+    {"cumsum", call_cumsum, 1, 1, "over", TAKES_VALUES},
+    {"tail_sum", call_cumsum, 1, 1, "over", TAKES_VALUES},
+    {"flatten", call_flatten, 1, 1, "", TAKES_VALUES},
+    {"reshape", call_reshape, 2, 2, "", TAKES_VALUE_AND_LIST},
+    {"expand", call_expand, 2, MAX_RANK, "", TAKES_VALUES},
+    {"zeros", call_filled, 0, MAX_RANK, "", TAKES_DIMS},
+    {"ones", call_filled, 0, MAX_RANK, "", TAKES_DIMS},
+    {"identity", call_identity, 1, 1, "", TAKES_DIMS},
+    {"concat", call_concat, 1, 16, "", TAKES_VALUES},
+    {"diag", call_diag, 1, 1, "", TAKES_VALUES},
+    {"lower_part", call_lower, 1, 1, "", TAKES_VALUES},
+    {"solve", call_solve, 2, 2, "", TAKES_VALUES},
+    {"cholesky", call_cholesky, 1, 1, "", TAKES_VALUES},
+    {"stop", call_stop, 1, 1, "", TAKES_VALUES},
+    {"clip", call_clip, 3, 3, "", TAKES_VALUES},
+    {"dot", call_dot, 2, 2, "", TAKES_VALUES},
+    {"outer", call_outer, 2, 2, "", TAKES_VALUES},
+    {"polygamma", call_several, 2, 2, "", TAKES_VALUES},
+    {"stirling", call_several, 2, 2, "", TAKES_VALUES},
+    {"exponential_integral", call_several, 2, 2, "", TAKES_VALUES},
+    {"gamma_quantile", call_several, 2, 2, "", TAKES_VALUES},
+    {"beta_quantile", call_several, 3, 3, "", TAKES_VALUES},
+    {"log_pdf", call_log_pdf, 2, 2, "", TAKES_DISTRIBUTION_FIRST},
+    {"running_mean", call_running_mean, 1, 1, "decay, start", TAKES_VALUES},
     {0},
 };
 
@@ -557,22 +557,9 @@ static const BuiltinRow *find_builtin(const char *name) {
   return NULL;
 }
 
-static bool has_word(const char *words, const char *word) {
-  size_t n = strlen(word);
-  for (const char *at = words; (at = strstr(at, word)); at += n)
-    if ((at == words || at[-1] == ' ') && (at[n] == ' ' || at[n] == 0)) return true;
-  return false;
-}
-
 static bool check_arguments(Elaborator *e, const BuiltinRow *row, const Expr *call) {
   int count = positional_count(call);
-  for (int i = 0; i < call->argument_count; i++)
-    if (call->arguments[i].name && !has_word(row->options, call->arguments[i].name)) {
-      Diagnostic *d = error_at(e->c, "argument", call->arguments[i].name_span, "%s has no option `%s`", row->name,
-                               call->arguments[i].name);
-      if (*row->options) help_with(d, "its options are: %s", row->options);
-      return false;
-    }
+  if (!check_options(e, call, row->options, true)) return false;
   if (count >= row->least && count <= row->most) return true;
   error_at(e->c, "argument", call->span, "%s takes %s%d argument%s, not %d", row->name,
            row->most > row->least ? "at least " : "", row->least, row->least == 1 ? "" : "s", count);
@@ -585,12 +572,12 @@ static Value run_builtin(Elaborator *e, const BuiltinRow *row, const Expr *call)
   Value *arguments = arena_array(e->c, Value, call->argument_count);
   for (int i = 0; i < call->argument_count; i++) {
     if (call->arguments[i].name) continue;
-    if (row->evaluated) {
+    if (row->takes != TAKES_DIMS) {
       Value v = elaborate(e, call->arguments[i].value);
-      bool wants_list = row->function == call_reshape && count == 1;
-      bool wants_distribution = (row->function == call_log_pdf || row->function == call_prox) && count == 0;
+      bool any = (row->takes == TAKES_VALUE_AND_LIST && count == 1) ||
+                 (row->takes == TAKES_DISTRIBUTION_FIRST && count == 0); /* the function looks at it itself */
       if (v.kind == VALUE_ERROR) return v;
-      if (!wants_list && !wants_distribution && !value_is_numeric(&v)) {
+      if (!any && !value_is_numeric(&v)) {
         value_node(e, &v);
         return value_error();
       }

@@ -109,7 +109,7 @@ static Value call_convolve(Elaborator *e, const Expr *call, Value *a, int count)
 }
 
 const BuiltinRow image_functions[] = {
-    {"convolve", call_convolve, 2, 2, "stride padding bias", true},
-    {"convolve_transpose", call_convolve, 2, 2, "stride padding bias", true},
+    {"convolve", call_convolve, 2, 2, "stride, padding, bias", TAKES_VALUES},
+    {"convolve_transpose", call_convolve, 2, 2, "stride, padding, bias", TAKES_VALUES},
     {0},
 };

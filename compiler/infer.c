@@ -264,26 +264,6 @@ static const InferenceMethod *find_method(Elaborator *e, const Expr *x) {
   return NULL;
 }
 
-static bool has_option(const char *options, const char *name) {
-  size_t n = strlen(name);
-  for (const char *at = options; (at = strstr(at, name)); at += n)
-    if ((at == options || at[-1] == ' ') && (at[n] == ',' || at[n] == 0)) return true;
-  return false;
-}
-
-static bool check_options(Elaborator *e, const InferenceMethod *method, const Expr *x) {
-  bool ok = true;
-  for (int i = 0; i < x->argument_count; i++) {
-    const Argument *a = &x->arguments[i];
-    if (a->name && has_option(method->options, a->name)) continue;
-    Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s has no option `%s`",
-                             method->name, a->name ? a->name : span_text(e->c, a->value->span));
-    help_with(d, "its options are %s", method->options);
-    ok = false;
-  }
-  return ok;
-}
-
 static bool add_latent(Inference *in, int i) {
   Elaborator *e = in->e;
   Name name = in->statement->names[i];
@@ -318,7 +298,7 @@ static bool add_latent(Inference *in, int i) {
 Value infer_latents(Elaborator *e, Item *statement) {
   const Expr *x = statement->expr;
   const InferenceMethod *method = find_method(e, x);
-  if (!method || !check_options(e, method, x)) return value_error();
+  if (!method || !check_options(e, x, method->options, false)) return value_error();
   Inference in = {.e = e, .statement = statement, .method = x, .span = x->span, .count = statement->name_count};
   if (in.count > MAX_INFERRED || (method->one_latent && in.count > 1)) {
     error_at(e->c, "inference", statement->span, "%s infers at most %d latent%s at once", method->name,

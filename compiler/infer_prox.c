@@ -132,7 +132,7 @@ bool infer_by_prox(Inference *in, Value *values) {
 
 /* ---- prox(d, v, t): the z of the smallest (z - v)^2 / (2 t) - log_pdf(z) --------------------------------------- */
 
-Value call_prox(Elaborator *e, const Expr *call, Value *a, int count) {
+static Value call_prox(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
   if (a[0].kind != VALUE_DISTRIBUTION) {
     error_at(e->c, "not-a-distribution", call->arguments[0].value->span,
@@ -152,4 +152,4 @@ Value call_prox(Elaborator *e, const Expr *call, Value *a, int count) {
   return distribution_field_at(e, own, distribution_find_field(own->family, "prox"), arguments, &shape, call->span);
 }
 
-const BuiltinRow proximal_functions[] = {{"prox", call_prox, 3, 3, "", true}, {0}};
+const BuiltinRow proximal_functions[] = {{"prox", call_prox, 3, 3, "", TAKES_DISTRIBUTION_FIRST}, {0}};

@@ -346,4 +346,4 @@ static Value call_observed(Elaborator *e, const Expr *call, Value *a, int count)
   return value_error();
 }
 
-const BuiltinRow missing_functions[] = {{"observed", call_observed, 1, 1, "", false}, {0}};
+const BuiltinRow missing_functions[] = {{"observed", call_observed, 1, 1, "", TAKES_DIMS}, {0}};

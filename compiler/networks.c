@@ -11,6 +11,40 @@ const Argument *find_argument(const Expr *call, const char *name) {
   return NULL;
 }
 
+static bool is_option(const char *options, const char *name) {
+  size_t n = strlen(name);
+  for (const char *at = options; (at = strstr(at, name)); at += n)
+    if ((at == options || at[-1] == ' ') && (at[n] == ',' || at[n] == 0)) return true;
+  return false;
+}
+
+static void suggest_option(Elaborator *e, Diagnostic *d, const char *name, const char *options) {
+  Suggestion near = {.name = name};
+  for (const char *at = options; *at; at += strspn(at, ", ")) {
+    size_t n = strcspn(at, ",");
+    suggestion_consider(&near, intern(e->c, arena_printf(e->c, "%.*s", (int)n, at)));
+    at += n;
+  }
+  if (near.best)
+    help_with(d, "did you mean `%s`?", near.best);
+  else if (*options)
+    help_with(d, strchr(options, ',') ? "its options are %s" : "its option is %s", options);
+}
+
+bool check_options(Elaborator *e, const Expr *call, const char *options, bool by_place) {
+  bool fine = true;
+  for (int i = 0; call && i < call->argument_count; i++) {
+    const Argument *a = &call->arguments[i];
+    if (a->name ? is_option(options, a->name) : by_place) continue;
+    const char *name = a->name ? a->name : span_text(e->c, a->value->span);
+    Diagnostic *d =
+        error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s has no option `%s`", call->name, name);
+    suggest_option(e, d, name, options);
+    fine = false;
+  }
+  return fine;
+}
+
 int positional_count(const Expr *call) {
   int n = 0;
   for (int i = 0; i < call->argument_count; i++) n += call->arguments[i].name == NULL;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+/* Of one variable, or of the whole model. */
 typedef enum Word {
   WORD_LOG_LIK,
   WORD_KL,
@@ -17,16 +18,35 @@ typedef enum Word {
   WORD_ENTROPY_ELBO,
   WORD_IWAE,
   WORD_EXPECT,
-  WORD_LOG_MARGINAL
+  WORD_LOG_MARGINAL,
+  WORD_COUNT
 } Word;
-static const char *const word_names[] = {"log_lik",  "kl",        "kl_each",     "entropy", "log_prior",
-                                         "log_post", "log_joint", "log_weight",  "elbo",    "entropy_elbo",
-                                         "iwae",     "expect",    "log_marginal"};
-enum { WORD_COUNT = sizeof word_names / sizeof *word_names };
+
+typedef Value OfModel(Elaborator *, const Expr *call, Span); /* call: NULL for a bare name */
+static OfModel log_joint, log_weight, elbo_value, entropy_elbo_value, importance_weighted;
+
+static const struct {
+  const char *name;
+  OfModel *of_model; /* NULL: the word wants the name of a variable */
+} words[WORD_COUNT] = {
+    [WORD_LOG_LIK] = {"log_lik", NULL},
+    [WORD_KL] = {"kl", NULL},
+    [WORD_KL_EACH] = {"kl_each", NULL},
+    [WORD_ENTROPY] = {"entropy", NULL},
+    [WORD_LOG_PRIOR] = {"log_prior", NULL},
+    [WORD_LOG_POST] = {"log_post", NULL},
+    [WORD_LOG_JOINT] = {"log_joint", log_joint},
+    [WORD_LOG_WEIGHT] = {"log_weight", log_weight},
+    [WORD_ELBO] = {"elbo", elbo_value},
+    [WORD_ENTROPY_ELBO] = {"entropy_elbo", entropy_elbo_value},
+    [WORD_IWAE] = {"iwae", importance_weighted},
+    [WORD_EXPECT] = {"expect", call_expect},
+    [WORD_LOG_MARGINAL] = {"log_marginal", log_marginal},
+};
 
 static int find_word(Name name) {
   for (int i = 0; i < WORD_COUNT; i++)
-    if (strcmp(word_names[i], name) == 0) return i;
+    if (strcmp(words[i].name, name) == 0) return i;
   return -1;
 }
 
@@ -394,7 +414,8 @@ Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
   return sum;
 }
 
-static Value log_weight(Elaborator *e, Span span) {
+static Value log_weight(Elaborator *e, const Expr *call, Span span) {
+  if (!check_options(e, call, "", false)) return value_error();
   for (int i = 0; i < e->model->items.count; i++) {
     const Item *item = e->model->items.items[i];
     bool latent = is_latent(e->model, item);
@@ -427,15 +448,8 @@ static Value log_weight(Elaborator *e, Span span) {
 
 /* The log of the samples' mean weight (Burda et al. 2016); count_samples has read how many. */
 static Value importance_weighted(Elaborator *e, const Expr *call, Span span) {
-  for (int i = 0; call && i < call->argument_count; i++) {
-    const Argument *a = &call->arguments[i];
-    if (a->name && strcmp(a->name, "samples") == 0) continue;
-    Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "iwae has no option `%s`",
-                             a->name ? a->name : span_text(e->c, a->value->span));
-    help_with(d, "its option is samples");
-    return value_error();
-  }
-  return log_mean_over_samples(e, log_weight(e, span));
+  if (!check_options(e, call, "samples", false)) return value_error();
+  return log_mean_over_samples(e, log_weight(e, NULL, span));
 }
 
 /* closed or monte_carlo */
@@ -449,23 +463,16 @@ static bool read_log_lik(Elaborator *e, const Argument *a, bool *closed) {
 static bool elbo_options(Elaborator *e, const Expr *call, ElboOptions *options) {
   *options = elbo_defaults(e->model);
   options->closed_log_lik = false;
+  if (!check_options(e, call, "kl_weight, kl, log_lik, samples", false)) return false;
   for (int i = 0; call && i < call->argument_count; i++) {
     const Argument *a = &call->arguments[i];
-    if (a->name && strcmp(a->name, "kl_weight") == 0) {
+    if (strcmp(a->name, "kl_weight") == 0) {
       options->kl_weight = elaborate(e, a->value);
       if (options->kl_weight.kind == VALUE_ERROR) return false;
-    } else if (a->name && strcmp(a->name, "kl") == 0) {
-      if (!read_kl_method(e, a, &options->kl)) return false;
-    } else if (a->name && strcmp(a->name, "samples") == 0) {
-      continue; /* count_samples has read it */
-    } else if (a->name && strcmp(a->name, "log_lik") == 0) {
-      if (!read_log_lik(e, a, &options->closed_log_lik)) return false;
-    } else {
-      Diagnostic *d = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "elbo has no option `%s`",
-                               a->name ? a->name : span_text(e->c, a->value->span));
-      help_with(d, "its options are kl_weight, kl, log_lik, samples");
-      return false;
     }
+    if (strcmp(a->name, "kl") == 0 && !read_kl_method(e, a, &options->kl)) return false;
+    if (strcmp(a->name, "log_lik") == 0 && !read_log_lik(e, a, &options->closed_log_lik)) return false;
+    /* samples: count_samples has read it */
   }
   return true;
 }
@@ -535,24 +542,28 @@ static Value of_distributions(Elaborator *e, Word word, const Expr *call) {
   return v;
 }
 
-Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span) {
-  Word word = (Word)find_word(name);
-  if (word == WORD_EXPECT) return call_expect(e, call, span);
-  if (word == WORD_LOG_MARGINAL) return log_marginal(e, call, span);
-  KlMethod method = KL_BEST;
+static Value log_joint(Elaborator *e, const Expr *call, Span span) {
+  if (!check_options(e, call, "", false)) return value_error();
+  Value joint = apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span);
+  return average_samples(e, joint);
+}
+
+static Value elbo_value(Elaborator *e, const Expr *call, Span span) {
   ElboOptions options;
   Terms terms = {0};
-  if (word == WORD_ELBO) {
-    if (!elbo_options(e, call, &options)) return value_error();
-    elbo_terms(e, &options, span, &terms);
-    return total(e, &terms, span);
-  }
-  if (word == WORD_ENTROPY_ELBO) return entropy_terms(e, call, span, &terms) ? total(e, &terms, span) : value_error();
-  if (word == WORD_LOG_WEIGHT) return log_weight(e, span);
-  if (word == WORD_IWAE) return importance_weighted(e, call, span);
-  if (word == WORD_LOG_JOINT)
-    return average_samples(
-        e, apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span));
+  if (!elbo_options(e, call, &options)) return value_error();
+  elbo_terms(e, &options, span, &terms);
+  return total(e, &terms, span);
+}
+
+static Value entropy_elbo_value(Elaborator *e, const Expr *call, Span span) {
+  Terms terms = {0};
+  return entropy_terms(e, call, span, &terms) ? total(e, &terms, span) : value_error();
+}
+
+Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span) {
+  Word word = (Word)find_word(name);
+  if (words[word].of_model) return words[word].of_model(e, call, span);
   if (!call) {
     Diagnostic *d = error_at(e->c, "argument", span, "%s needs the name of a variable", name);
     help_with(d, "for example %s(%s)", name, word == WORD_LOG_LIK ? "x" : "z");
@@ -561,6 +572,7 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
   Name variable = variable_name(e, call);
   if (!variable) return of_distributions(e, word, call);
   const Argument *how = find_argument(call, "method");
+  KlMethod method = KL_BEST;
   if (word == WORD_LOG_LIK) {
     bool closed = false;
     if (how && !read_log_lik(e, how, &closed)) return value_error();

@@ -53,7 +53,7 @@ static Value call_projection(Elaborator *e, const Expr *call, Value *a, int coun
 }
 
 const BuiltinRow projection_functions[] = {
-    {"sparsemax", call_projection, 1, 1, "over", true},
-    {"entmax", call_projection, 1, 1, "alpha over", true},
+    {"sparsemax", call_projection, 1, 1, "over", TAKES_VALUES},
+    {"entmax", call_projection, 1, 1, "alpha, over", TAKES_VALUES},
     {0},
 };

@@ -47,19 +47,6 @@ static bool read_baseline(Elaborator *e, const Expr *by, Baseline *b) {
   return true;
 }
 
-static bool check_options(Elaborator *e, const Expr *by, const char *options) {
-  for (int i = 0; i < by->argument_count; i++) {
-    const Argument *a = &by->arguments[i];
-    const char *at = a->name ? strstr(options, a->name) : NULL;
-    if (at && (at == options || at[-1] == ' ') && strchr(" ", at[strlen(a->name)])) continue;
-    Diagnostic *x = error_at(e->c, "argument", a->name ? a->name_span : a->value->span, "%s has no option `%s`",
-                             by->name, a->name ? a->name : span_text(e->c, a->value->span));
-    help_with(x, "its options are named: %s", options);
-    return false;
-  }
-  return true;
-}
-
 /* A line search asks for the gradient of the very value it sees. */
 static bool check_optimiser(Elaborator *e, const PosteriorDraw *p) {
   bool fits = e->program == PROGRAM_FIT || e->program == PROGRAM_FIT_NEW;
@@ -114,7 +101,8 @@ static Value draw_whole(Elaborator *e, const PosteriorDraw *p, const Baseline *b
 Value draw_score_function(Elaborator *e, const PosteriorDraw *p) {
   const Expr *by = p->posterior->by;
   Baseline b;
-  if (!check_options(e, by, "baseline") || !read_baseline(e, by, &b) || !check_optimiser(e, p)) return value_error();
+  if (!check_options(e, by, "baseline", false) || !read_baseline(e, by, &b) || !check_optimiser(e, p))
+    return value_error();
   return draw_whole(e, p, &b);
 }
 
@@ -182,7 +170,8 @@ Value draw_sum_and_sample(Elaborator *e, const PosteriorDraw *p) {
   Baseline b;
   MemberList all;
   int k;
-  if (!check_options(e, by, "k baseline") || !read_baseline(e, by, &b) || !check_optimiser(e, p)) return value_error();
+  if (!check_options(e, by, "k, baseline", false) || !read_baseline(e, by, &b) || !check_optimiser(e, p))
+    return value_error();
   if (!latent_members(e, p, &all) || !read_count(e, p, all.count, &k)) return value_error();
   if (e->redrawing && b.kind == BASELINE_SELF_CRITIC) return draw_whole(e, p, &b);
   Graph *g = e->graph;

@@ -124,8 +124,8 @@ static Value call_prod(Elaborator *e, const Expr *call, Value *a, int count) {
 }
 
 const BuiltinRow selection_functions[] = {
-    {"prod", call_prod, 1, 1, "over", true},
-    {"top_k", call_top_k, 2, 2, "over", true},
-    {"top_mask", call_top_mask, 2, 2, "over", true},
+    {"prod", call_prod, 1, 1, "over", TAKES_VALUES},
+    {"top_k", call_top_k, 2, 2, "over", TAKES_VALUES},
+    {"top_mask", call_top_mask, 2, 2, "over", TAKES_VALUES},
     {0},
 };

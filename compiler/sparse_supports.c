@@ -67,7 +67,7 @@ static Value call_sparsemap_members(Elaborator *e, const Expr *call, Value *a, i
 }
 
 const BuiltinRow sparse_support_functions[] = {
-    {"top_k_members", call_top_k_members, 2, 2, "", true},
-    {"sparsemap_members", call_sparsemap_members, 3, 3, "", true},
+    {"top_k_members", call_top_k_members, 2, 2, "", TAKES_VALUES},
+    {"sparsemap_members", call_sparsemap_members, 3, 3, "", TAKES_VALUES},
     {0},
 };

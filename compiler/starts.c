@@ -158,8 +158,8 @@ static Value call_file(Elaborator *e, const Expr *call, Value *a, int count) {
 }
 
 const BuiltinRow start_functions[] = {
-    {"rows", call_rows, 1, 1, "", false},
-    {"file", call_file, 1, 1, "", false},
-    {"median", call_median, 1, 1, "over", false},
+    {"rows", call_rows, 1, 1, "", TAKES_DIMS},
+    {"file", call_file, 1, 1, "", TAKES_DIMS},
+    {"median", call_median, 1, 1, "over", TAKES_DIMS},
     {0},
 };

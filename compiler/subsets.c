@@ -158,10 +158,10 @@ static Value call_subset_draw(Elaborator *e, const Expr *call, Value *a, int cou
 }
 
 const BuiltinRow subset_functions[] = {
-    {"at_least", call_at_least, 1, 1, "", true},
-    {"expected_at_least", call_expected_at_least, 1, 8, "", true},
-    {"subset_moments", call_subset_moments, 3, 3, "", true},
-    {"subset_inclusion", call_subset_inclusion, 2, 2, "", true},
-    {"subset_draw", call_subset_draw, 4, 4, "", true},
+    {"at_least", call_at_least, 1, 1, "", TAKES_VALUES},
+    {"expected_at_least", call_expected_at_least, 1, 8, "", TAKES_VALUES},
+    {"subset_moments", call_subset_moments, 3, 3, "", TAKES_VALUES},
+    {"subset_inclusion", call_subset_inclusion, 2, 2, "", TAKES_VALUES},
+    {"subset_draw", call_subset_draw, 4, 4, "", TAKES_VALUES},
     {0},
 };
