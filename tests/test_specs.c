@@ -30,20 +30,36 @@ static void compare(Compilation *c, Model *m, const char *path, const char *how,
   jit_destroy(jit);
 }
 
-/* A dim L is how often a `repeat` is written out: a few times are enough here, and gcc needs ten seconds for all. */
-static bool has_rounds(const char *path) {
+/* The dims of a spec that are as large as its pictures are so many here, and a dim L, how often a `repeat` is written
+ * out in the subset models, a few: what a spec is made of is the same, and gcc alone needs ten seconds for 32 rounds.
+ * SparseMAP over 32 bits of scores near 0 has members of probability 1e-9, the logarithms of which are right to 1e-7 by
+ * any compiler: a few bits have none. */
+enum { LARGE = 96, ROUNDS = 3, BITS = 6, MOST_DIMS = 16 };
+static char names[MOST_DIMS][64]; /* of the dims that are smaller */
+
+static int smaller_dims(const char *path, Override *overrides) {
   Compilation *c = compilation_create();
   const CompileOptions options = {.invent_dims = true};
   Model *m = compile_check(c, path, &options);
-  bool found = m && c->error_count == 0 && model_find(m, ITEM_DIM, intern(c, "L"));
+  int count = 0;
+  for (int i = 0; m && c->error_count == 0 && i < m->items.count; i++) {
+    const Item *item = m->items.items[i];
+    if (item->kind != ITEM_DIM || !item->expr || item->expr->kind != EXPR_NUMBER || count == MOST_DIMS) continue;
+    bool rounds = strcmp(item->name, "L") == 0 && item->expr->number <= LARGE;
+    bool bits = strcmp(item->name, "K") == 0 && strstr(path, "sparsemap");
+    if (!rounds && !bits && item->expr->number <= LARGE) continue;
+    snprintf(names[count], sizeof names[count], "%s", item->name);
+    overrides[count] = (Override){.name = names[count], .value = rounds ? ROUNDS : bits ? BITS : LARGE};
+    count++;
+  }
   compilation_destroy(c);
-  return found;
+  return count;
 }
 
 /* The compiler takes it, or refuses no more than what it does not support. */
 static bool opens(Compilation *c, const char *path, Model **m) {
-  const Override fewer = {.name = "L", .value = 3};
-  CompileOptions options = {.invent_dims = true, .overrides = &fewer, .override_count = has_rounds(path)};
+  Override smaller[MOST_DIMS];
+  CompileOptions options = {.invent_dims = true, .overrides = smaller, .override_count = smaller_dims(path, smaller)};
   *m = compile_check(c, path, &options);
   if (c->error_count == 0) return *m && !model_is_library(*m);
   for (const Diagnostic *d = c->first_diagnostic; d; d = d->next)
