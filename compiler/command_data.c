@@ -109,6 +109,9 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
         above ? "largest" : "smallest", spm_number(above ? found.largest : found.smallest).text);
     note_at(diagnostic, (Span){0}, "the first one is %s, in row %ld, entry %ld (counted from 0)",
             spm_number(found.first_value).text, found.first_row, found.first_column);
+    if (data->missing_ok && found.smallest == -1 && !above)
+      help_with(diagnostic, "-1 is a missing value in files of signed integers alone: in CSV leave the cell empty or "
+                            "write NA, among floats write NaN");
     if (data->low == 0 && data->high == 1 && found.smallest >= 0 && found.largest <= 255)
       help_with(diagnostic,
                 "files of unsigned bytes are divided by 255 for `unit` data; other files have to be scaled before");

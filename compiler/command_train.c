@@ -466,6 +466,8 @@ static void report_stage(const Run *run, const struct spm_training *t) {
   if (t->keep && state->has_best)
     printf("kept epoch %ld, where %s of the validation rows is %s\n", state->best_epoch, t->keep,
            spm_number_short(t->smallest ? -state->best : state->best).text);
+  else if (t->keep)
+    printf("kept the parameters as they are: %s of the validation rows was a number after no epoch\n", t->keep);
   fflush(stdout);
 }
 

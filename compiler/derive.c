@@ -44,6 +44,9 @@ Value balanced(Elaborator *e, Value v, Span span) {
   if (!t || e->program != PROGRAM_TRAIN || !(v.node->axes & AXIS_DATUM)) return v;
   Value part = elaborate(e, t->balance);
   if (part.kind == VALUE_ERROR) return part;
+  const Node *node = value_node(e, &part);
+  if (!node) return value_error();
+  if (node->shape.rank > 0) return v; /* derive_select says so */
   Value where = value_tensor(build_setting(e->graph, SETTING_MORE_WHERE), 0, span);
   Value other = value_tensor(build_setting(e->graph, SETTING_MORE_ELSE), 0, span);
   Value more = apply3(e, IR_select, part, where, other, span);

@@ -186,6 +186,7 @@ static Value draw_members(Elaborator *e, const PosteriorDraw *p) {
 }
 
 Value draw_exact(Elaborator *e, const PosteriorDraw *p) {
+  if (!check_options(e, p->posterior->by, "", false)) return value_error();
   if (declares_members(p->d)) return draw_members(e, p);
   MemberList list;
   if (!latent_members(e, p, &list)) return value_error();

@@ -138,7 +138,7 @@ static bool check_named(Elaborator *e, const Expr *by) {
   if (near.best)
     help_with(x, "did you mean `%s`?", near.best);
   else
-    help_with(x, "for example `by relaxed(temperature = 0.5)`");
+    help_with(x, "it is one of relaxed, exact, score_function and sum_and_sample: for example `by score_function`");
   return false;
 }
 

@@ -100,6 +100,8 @@ spec unjudged.spm "train { keep = best(elbo); }"
 expect 'nothing to judge by' 1 'there must be validation rows: write `valid = N;`' "$spmc" train unjudged.spm $options --out unjudged
 check 'leaves nothing behind' test ! -e unjudged
 expect 'rows of a file to judge by' 0 'kept epoch' "$spmc" train unjudged.spm $options --valid x=test.idx --epochs 2 --out unjudged
+spec never.spm "metric lost = log(-1 - sum(x^2)); train { valid = 400;  keep = best(lost); }"
+expect 'nothing is best where no value is a number' 0 'kept the parameters as they are: lost of the validation rows' "$spmc" train never.spm $options --epochs 1 --out never
 spec all.spm "train { valid = 2000; }"
 expect 'all rows are held back' 1 'none is left to train on' "$spmc" train all.spm $options --out all
 
