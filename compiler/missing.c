@@ -203,27 +203,56 @@ bool check_entries_drop(Elaborator *e, const Item *variable, const Value *d, con
 
 typedef struct Missing { /* of data, as bits by index */
   uint64_t in, asked;    /* the value may be NaN; it depends on which entries are there */
+  uint64_t mixed, whole; /* ... by an entry other than the one in its place; on more than the entry in its place */
 } Missing;
 
-static Missing missing_in(const Graph *g, const Node *n, const Missing *below) {
+/* Data whose entries are there or missing one by one. */
+static uint64_t apart(const Graph *g) {
+  uint64_t bits = 0;
+  for (int d = 0; d < g->signature->data_count && d < 64; d++) {
+    const DataInput *data = &g->signature->data[d];
+    if (data->missing_ok && data->categories == 0 && data->most == 0 && shape_size(&data->shape) > 1)
+      bits |= (uint64_t)1 << d;
+  }
+  return bits;
+}
+
+static bool keeps_places(const Node *n) {
+  OpKind kind = op_table[n->op].kind;
+  return kind == KIND_LEAF || kind == KIND_MAP || kind == KIND_VIEW || kind == KIND_OVER;
+}
+
+static Missing missing_in(const Graph *g, const Node *n, const Missing *below, uint64_t entries) {
   Missing m = {0};
   const Missing *of[3] = {0};
   for (int i = 0; i < n->operand_count; i++) {
     const Missing *x = &below[n->operands[i]->id];
     m.in |= x->in;
     m.asked |= x->asked;
+    m.mixed |= x->mixed;
+    m.whole |= x->whole;
+    if (shape_size(&n->shape) < shape_size(&n->operands[i]->shape)) m.whole |= x->asked;
     if (i < 3) of[i] = x;
   }
   if (n->op == IR_data && g->signature->data[n->index].missing_ok && n->index < 64) m.in = (uint64_t)1 << n->index;
-  if (n->op == IR_equal && n->operands[0] == n->operands[1]) m = (Missing){0, m.in};
-  if (n->op == IR_select) m.in = of[0]->in | ((of[1]->in | of[2]->in) & ~of[0]->asked);
+  if (n->op == IR_equal && n->operands[0] == n->operands[1]) m = (Missing){.asked = m.in, .whole = m.mixed};
+  if (n->op == IR_select) {
+    uint64_t mixed = of[1]->mixed | of[2]->mixed;
+    m.in = of[0]->in | ((of[1]->in | of[2]->in) & ~(of[0]->asked & (~mixed | of[0]->whole)));
+  }
+  m.mixed &= m.in;
+  if (!keeps_places(n)) {
+    m.mixed |= m.in & entries;
+    m.whole |= m.asked;
+  }
   return m;
 }
 
 static Missing *find_missing(Elaborator *e) {
   const Graph *g = e->graph;
+  uint64_t entries = apart(g);
   Missing *all = arena_array(e->c, Missing, g->count);
-  for (int i = 0; i < g->count; i++) all[i] = missing_in(g, g->nodes[i], all);
+  for (int i = 0; i < g->count; i++) all[i] = missing_in(g, g->nodes[i], all, entries);
   return all;
 }
 
