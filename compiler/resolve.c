@@ -344,13 +344,14 @@ static double dim_from_data(const Model *m, Name dim, bool *found) {
     if (!shape) continue;
     double total = 1;
     for (int k = 0; k < shape->rank; k++) total *= (double)shape->dims[k];
-    bool same_rank = item->type->dim_count == shape->rank;
-    for (int k = 0; k < item->type->dim_count; k++) {
+    int first = type_attribute(item->type, "gathered") != NULL; /* that one counts rows of the file */
+    bool same_rank = item->type->dim_count - first == shape->rank;
+    for (int k = first; k < item->type->dim_count; k++) {
       const Expr *e = item->type->dims[k];
       if (e->kind != EXPR_NAME || e->name != dim) continue;
-      if (same_rank || item->type->dim_count == 1) {
+      if (same_rank || item->type->dim_count - first == 1) {
         *found = true;
-        return same_rank ? (double)shape->dims[k] : total;
+        return same_rank ? (double)shape->dims[k - first] : total;
       }
     }
   }

@@ -164,6 +164,15 @@ expect 'gathered data' 0 'validation rows = 10' "$spmc" train draws.spm --data V
 "$spmc" train draws.spm --data V=numbers.idx --seed 3 --threads 3 --out draws3 >/dev/null
 check 'the best objective' test "$(grep -c '^kept epoch .*, where objective of the validation rows' out)" = 1
 check 'gathered, one and three threads: the same bytes' cmp draws/model.safetensors draws3/model.safetensors
+cat >shapes.spm <<END
+model shapes;
+dim R;
+dim C;
+data  V : unit[2, R, C] gathered;
+param w : unit[R, C];
+minimize sum((V - expand(w, 2))^2);
+END
+expect 'dims of gathered data are read off the file' 0 '784 parameters' "$spmc" train shapes.spm --data V=train.idx --epochs 1 --out shapes
 "$spmc" encode draws --data V=numbers.idx --out codes >/dev/null && "$spmc" encode draws3 --data V=numbers.idx --out codes3 >/dev/null
 check 'the same games at every evaluation' cmp codes/z.npy codes3/z.npy
 od -A n -v -t f4 -w12 -j 128 codes/z.npy >games
