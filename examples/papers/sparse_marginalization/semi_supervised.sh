@@ -2,7 +2,7 @@
 # Semi-supervised VAE on Fashion-MNIST: 5,000 of 50,000 labels are seen, the class of the other rows is summed out, over
 # its support (sparse) or over all ten (dense). One method and seed is one process of one thread, so that many can run
 # side by side. semi_supervised.sh METHOD SEED [DIRECTORY] trains one; semi_supervised.sh report [DIRECTORY] prints the
-# table of what is there. WARM and MAIN (epochs), WEIGHT, SPMC and FASHION (the directory of the four .gz files) may be set.
+# table of what is there. WARM and MAIN (epochs), WEIGHT, RATE (of main, sparse), SPMC and FASHION (the directory of the four .gz files) may be set.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../..
@@ -40,7 +40,7 @@ if [ ! -e "$out/labels.idx" ]; then
   mv "$work/labels.idx" "$out/labels.idx" # whole, whoever else is at it
   rm -r "$work"
 fi
-"$spmc" train "$spec" warm_epochs="$warm" main_epochs="$main" label_weight="$weight" \
+"$spmc" train "$spec" warm_epochs="$warm" main_epochs="$main" label_weight="$weight" ${RATE:+main_rate="$RATE"} \
   --data "pixels=$fashion/train-images-idx3-ubyte.gz" --data "y=$out/labels.idx" \
   --test "pixels=$fashion/t10k-images-idx3-ubyte.gz" --test "y=$fashion/t10k-labels-idx1-ubyte.gz" \
   --seed "$seed" --threads 1 --plain --force --out "$out/$method-$seed" >"$out/$method-$seed.log" 2>&1
