@@ -1,31 +1,7 @@
 # The real program: what it says and which exit code it gives on good and bad input, and that failures leave nothing
 # behind. Lines "ok NAME" / "not ok NAME"; run by tests/run.sh. SPMC: the program, SPM_BUILD: where make_bars is.
-spmc=${SPMC:-build/spmc}
-here=$(cd "$(dirname "$0")/.." && pwd)
-work=$(mktemp -d /tmp/spm-cli-XXXXXX)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
+. "$(dirname "$0")/checks.sh"
 spec=$here/specs/laplace_vae.spm
-NO_COLOR=1; export NO_COLOR
-
-# expect NAME CODE PATTERN COMMAND...: the exit code, and a pattern in what is printed ('' for any)
-expect() {
-  name=$1 code=$2 pattern=$3
-  shift 3
-  "$@" >out 2>&1
-  got=$?
-  if [ $got -eq "$code" ] && { [ -z "$pattern" ] || grep -q -e "$pattern" out; }; then
-    echo "ok $name"
-  else
-    echo "not ok $name: exit code $got, $code wanted; looking for '$pattern' in"
-    sed 's/^/    /' out
-  fi
-}
-check() { # check NAME CONDITION...
-  name=$1
-  shift
-  if "$@"; then echo "ok $name"; else echo "not ok $name"; fi
-}
 absent() { for file; do [ ! -e "$file" ] || return 1; done; }
 present() { for file; do [ -s "$file" ] || { echo "missing: $file"; return 1; }; done; }
 

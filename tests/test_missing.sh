@@ -1,30 +1,6 @@
 # Data with missing values through the real program: files of every format, any number of threads, codes and
 # reconstructions, metrics over the rows that have a value, no file at all. Lines "ok NAME" / "not ok NAME".
-spmc=${SPMC:-build/spmc}
-here=$(cd "$(dirname "$0")/.." && pwd)
-work=$(mktemp -d /tmp/spm-missing-XXXXXX)
-trap 'rm -rf "$work"' EXIT
-case $spmc in /*) ;; *) spmc=$PWD/$spmc ;; esac
-cd "$work" || exit 1
-NO_COLOR=1; export NO_COLOR
-
-expect() { # expect NAME CODE PATTERN COMMAND...
-  name=$1 code=$2 pattern=$3
-  shift 3
-  "$@" >out 2>&1
-  got=$?
-  if [ $got -eq "$code" ] && { [ -z "$pattern" ] || grep -q -e "$pattern" out; }; then
-    echo "ok $name"
-  else
-    echo "not ok $name: exit code $got, $code wanted; looking for '$pattern' in"
-    sed 's/^/    /' out
-  fi
-}
-check() { # check NAME CONDITION...
-  name=$1
-  shift
-  if "$@"; then echo "ok $name"; else echo "not ok $name"; fi
-}
+. "$(dirname "$0")/checks.sh"
 floats() { # floats FILE.npy: one a line
   tail -c +129 "$1" | od -A n -v -t f4 | tr -s ' ' '\n' | sed '/^$/d'
 }

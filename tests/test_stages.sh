@@ -1,30 +1,6 @@
 # Stages of training, rows held back and the best of them kept, through the real program: what each stage begins with, what
 # stays, and that a run that is stopped anywhere goes on with the same bytes. Lines "ok NAME" / "not ok NAME".
-spmc=${SPMC:-build/spmc}
-here=$(cd "$(dirname "$0")/.." && pwd)
-work=$(mktemp -d /tmp/spm-stages-XXXXXX)
-trap 'rm -rf "$work"' EXIT
-case $spmc in /*) ;; *) spmc=$PWD/$spmc ;; esac
-cd "$work" || exit 1
-NO_COLOR=1; export NO_COLOR
-
-expect() { # expect NAME CODE PATTERN COMMAND...
-  name=$1 code=$2 pattern=$3
-  shift 3
-  "$@" >out 2>&1
-  got=$?
-  if [ $got -eq "$code" ] && { [ -z "$pattern" ] || grep -q -e "$pattern" out; }; then
-    echo "ok $name"
-  else
-    echo "not ok $name: exit code $got, $code wanted; looking for '$pattern' in"
-    sed 's/^/    /' out
-  fi
-}
-check() { # check NAME CONDITION...
-  name=$1
-  shift
-  if "$@"; then echo "ok $name"; else echo "not ok $name"; fi
-}
+. "$(dirname "$0")/checks.sh"
 
 "${SPM_BUILD:-$here/build}/examples/make_bars" train.idx 2000 1 && "${SPM_BUILD:-$here/build}/examples/make_bars" test.idx 300 2 || exit 1
 spec() { # spec FILE TRAIN...
