@@ -2,9 +2,11 @@
 #include "spec.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "compiler/diagnose.h"
 #include "scratch.h"
 
 Spec spec_open(const char *path, const CompileOptions *options) {
@@ -48,6 +50,26 @@ bool spec_says(const Spec *s, const char *code) {
   for (const Diagnostic *d = s->c->first_diagnostic; d; d = d->next)
     if (d->code && strcmp(d->code, code) == 0) return true;
   return false;
+}
+
+void spec_expect_sound(const char *text, int elements) {
+  Spec s = spec_right(text);
+  char message[500];
+  Jit *jit = compile_jit(s.model, true, message, sizeof message);
+  cr_assert(jit != NULL, "%s", message);
+  Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE), NULL,
+                          jit_model(jit), 1, elements);
+  cr_assert(d->problem == NULL, "%s", d->problem);
+  cr_expect(isfinite(d->objective));
+  cr_expect(fabs(d->objective - d->compiled_objective) < 1e-12 * (1 + fabs(d->objective)), "%.17g and %.17g",
+            d->objective, d->compiled_objective);
+  for (int i = 0; i < d->count; i++) {
+    const TensorReport *t = &d->tensors[i];
+    cr_expect(t->worst <= diagnose_tolerance, "%s: differences %g off", t->parameter->name, t->worst);
+    cr_expect(t->compiled <= diagnose_compiled_tolerance, "%s: compiled %g off", t->parameter->name, t->compiled);
+  }
+  jit_destroy(jit);
+  spec_close(&s);
 }
 
 char *read_text(const char *path) {

@@ -44,6 +44,9 @@ const Output *spec_find_output(Spec *, ProgramKind, OutputRole, const char *name
 int spec_parameter(const Spec *, const char *name);                                /* index, or -1 */
 /* Raw initial value of a parameter. */
 const double *spec_initial(Spec *, const char *name);
+/* Text whose gradients agree with differences at so many elements of each tensor, and whose compiled code agrees with
+ * the interpreter, in a finite objective and in gradients. */
+void spec_expect_sound(const char *text, int elements);
 
 /* Everything a text file holds, NUL-terminated, freed with free; NULL if there is none. */
 char *read_text(const char *path);

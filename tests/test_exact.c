@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compiler/diagnose.h"
 #include "compiler/spm.h"
 #include "spec.h"
 
@@ -45,24 +44,7 @@ static const char two_latents[] =
     "objective elbo; metric which = index(y) + sum(b);";
 
 /* Gradients against differences, and compiled code against the interpreter, in double. */
-static void expect_sound(const char *text) {
-  Spec s = spec_right(text);
-  char message[500];
-  Jit *jit = compile_jit(s.model, true, message, sizeof message);
-  cr_assert(jit != NULL, "%s", message);
-  Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE), NULL,
-                          jit_model(jit), 1, 12);
-  cr_assert(d->problem == NULL, "%s", d->problem);
-  cr_expect(fabs(d->objective - d->compiled_objective) < 1e-12 * (1 + fabs(d->objective)), "%.17g and %.17g",
-            d->objective, d->compiled_objective);
-  for (int i = 0; i < d->count; i++) {
-    const TensorReport *t = &d->tensors[i];
-    cr_expect(t->worst <= diagnose_tolerance, "%s: differences %g off", t->parameter->name, t->worst);
-    cr_expect(t->compiled <= diagnose_compiled_tolerance, "%s: compiled %g off", t->parameter->name, t->compiled);
-  }
-  jit_destroy(jit);
-  spec_close(&s);
-}
+static void expect_sound(const char *text) { spec_expect_sound(text, 12); }
 
 Test(exact, several_latents_and_one_nested_under_them) { expect_sound(two_latents); }
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compiler/diagnose.h"
 #include "spec.h"
 
 static const double pixels[] = {1, 0, 0, 1, 0, 1, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1, 0, 1, 0};
@@ -152,25 +151,7 @@ Test(missing, entries_drop_from_a_likelihood) {
 }
 
 /* Gradients against differences, and compiled code against the interpreter; every third value is missing. */
-static void expect_sound(const char *text) {
-  Spec s = spec_right(text);
-  char message[500];
-  Jit *jit = compile_jit(s.model, true, message, sizeof message);
-  cr_assert(jit != NULL, "%s", message);
-  Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE), NULL,
-                          jit_model(jit), 1, 12);
-  cr_assert(d->problem == NULL, "%s", d->problem);
-  cr_expect(isfinite(d->objective));
-  cr_expect(fabs(d->objective - d->compiled_objective) < 1e-12 * (1 + fabs(d->objective)), "%.17g and %.17g",
-            d->objective, d->compiled_objective);
-  for (int i = 0; i < d->count; i++) {
-    const TensorReport *t = &d->tensors[i];
-    cr_expect(t->worst <= diagnose_tolerance, "%s: differences %g off", t->parameter->name, t->worst);
-    cr_expect(t->compiled <= diagnose_compiled_tolerance, "%s: compiled %g off", t->parameter->name, t->compiled);
-  }
-  jit_destroy(jit);
-  spec_close(&s);
-}
+static void expect_sound(const char *text) { spec_expect_sound(text, 12); }
 
 Test(missing, gradients_of_a_latent_nested_under_labels) {
   expect_sound("model n; dim D = 6; dim C = 3; data x : binary[D]; data y : category(C) missing_ok; latent h : real[2];"

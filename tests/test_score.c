@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compiler/diagnose.h"
 #include "compiler/spm.h"
 #include "spec.h"
 
@@ -339,21 +338,8 @@ Test(score, baselines_do_not_change_the_objective) {
 /* ---- as compiled ----------------------------------------------------------------------------------------------- */
 
 static void expect_sound(const char *format, const char *first, const char *second) {
-  char text[LENGTH], message[500];
-  Spec s = spec_right(with_methods(text, format, first, second));
-  Jit *jit = compile_jit(s.model, true, message, sizeof message);
-  cr_assert(jit != NULL, "%s", message);
-  Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE), NULL,
-                          jit_model(jit), 1, 8);
-  cr_assert(d->problem == NULL, "%s", d->problem);
-  cr_expect(fabs(d->objective - d->compiled_objective) < 1e-12 * (1 + fabs(d->objective)));
-  for (int i = 0; i < d->count; i++) {
-    const TensorReport *t = &d->tensors[i];
-    cr_expect(t->worst <= diagnose_tolerance, "%s: differences %g off", t->parameter->name, t->worst);
-    cr_expect(t->compiled <= diagnose_compiled_tolerance, "%s: compiled %g off", t->parameter->name, t->compiled);
-  }
-  jit_destroy(jit);
-  spec_close(&s);
+  char text[LENGTH];
+  spec_expect_sound(with_methods(text, format, first, second), 8);
 }
 
 Test(score, compiled_as_interpreted) {
