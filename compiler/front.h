@@ -20,6 +20,7 @@ typedef struct Table { /* declarations by name, in order of declaration */
 typedef struct DimBinding {
   Name name;
   Dim dim;
+  bool invented; /* until there are data */
 } DimBinding;
 
 struct Model {
