@@ -16,7 +16,8 @@ const Command commands[] = {
      "NAME=VALUE replaces the value of a dim, let or schedule that is a number. A `dim D;` without a\n"
      "value is read off the data. Files of bytes given for `unit` data are read as byte / 255.\n"
      "An interrupted run (Ctrl-C, or SIGTERM) finishes its step and writes a checkpoint; the same command\n"
-     "with --resume goes on from there, to the very same bytes as if it had never been stopped.\n"
+     "with --resume goes on from there, to the very same bytes as if it had never been stopped. It must\n"
+     "have the same spec and the same data, whatever their files are called now.\n"
      "\n"
      "  spmc train laplace_vae.spm --data x=train-images.idx.gz --test x=t10k-images.idx.gz --out run K=32",
      command_train},
