@@ -162,8 +162,7 @@ static Pick weigh(long n, real *e, const real *keys, const real *left, real scal
   e[pick.first] = -INFINITY;
   real next = SPM_K(maximum)(n, e);
   next = next < -FLT_MAX ? (real)-1e30 : next; /* there is no other */
-  for (long i = 0; i < n; i++) e[i] = e[i] - next;
-  SPM_K(exp_v)(n, e, e);
+  for (long i = 0; i < n; i++) e[i] = vm_exp(e[i] - next);
   pick.among = SPM_K(sum)(n, e);
   pick.among = pick.among == 0 ? 1 : pick.among;
   pick.ahead = top - next - vm_log(pick.among);
@@ -177,10 +176,8 @@ void SPM_K(picks_left)(long n, long m, real *out, real *room, const real *keys, 
     const real *left = out + l * n;
     real *next = out + (l + 1) * n;
     const Pick pick = weigh(n, room, keys, left, *scale);
-    for (long i = 0; i < n; i++) next[i] = -pick.share * room[i];
-    SPM_K(log1p_v)(n, next, next);
-    next[pick.first] = -vm_softplus(pick.ahead);
-    for (long i = 0; i < n; i++) next[i] = left[i] + next[i];
+    for (long i = 0; i < n; i++) next[i] = left[i] + vm_log1p(-pick.share * room[i]);
+    next[pick.first] = left[pick.first] - vm_softplus(pick.ahead);
   }
 }
 
