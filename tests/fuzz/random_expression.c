@@ -116,7 +116,7 @@ static const Template templates[] = {
     {REAL, 0, "kl(normal($R, $P), laplace(0, 1))"},
     {REAL, 0, "entropy(normal($R, $P))"},
     {REAL, 0, "log_pdf(laplace($R, $P), $R)"},
-    {POSITIVE, 0, "norm(1 + $[e]R)"},
+    {POSITIVE, 0, "(0.1 + norm(1 + $[e]R))"},
     {POSITIVE, 0, "(0.1 + norm($[ef]P))"},
     /* vectors */
     {REAL, 1, "sum($[0e]R, over = $e)"},
