@@ -8,7 +8,6 @@ enum { UPDATE_BLOCK = 4096, COMBINE_BLOCK = 4096 };
 enum { SCRATCH_ROUND = 16 }; /* reals: keeps threads on cache lines of their own, and vector loads aligned */
 
 static long smaller(long a, long b) { return a < b ? a : b; }
-static long larger(long a, long b) { return a > b ? a : b; }
 static long divide_up(long a, long b) { return (a + b - 1) / b; }
 static long round_up(long a) { return divide_up(a, SCRATCH_ROUND) * SCRATCH_ROUND; }
 
@@ -16,35 +15,35 @@ static long round_up(long a) { return divide_up(a, SCRATCH_ROUND) * SCRATCH_ROUN
 
 /* A small batch is one tile of just its rows, so that a target with little memory needs no more. */
 #ifdef SPM_ONE_THREAD
-long spm_tile_rows(long rows) { return rows < 128 ? larger(rows, 1) : 128; }
+long spm_tile_rows(long rows) { return rows < 128 ? spm_larger(rows, 1) : 128; }
 #else
-long spm_tile_rows(long rows) { return rows < 64 ? larger(rows, 1) : rows < 512 ? 64 : 128; }
+long spm_tile_rows(long rows) { return rows < 64 ? spm_larger(rows, 1) : rows < 512 ? 64 : 128; }
 #endif
 
-static long tile_count(long rows) { return divide_up(rows, spm_tile_rows(rows)); }
+/* A domain without rows has one tile all the same: its statistics are 0. */
+static long tiles_of(const struct spm_call *call) { return spm_larger(1, divide_up(call->rows, call->tile)); }
 
-/* Room for one fused range beside what the phase functions use. */
-static long largest_chunk(const struct spm_program *program) {
-  long chunk = 0;
-  for (int p = 0; p < program->phase_count; p++)
-    for (int r = 0; r < program->phases[p].range_count; r++) chunk = larger(chunk, program->phases[p].ranges[r].chunk);
-  return chunk;
+/* How many tiles a batch of up to so many rows may have. */
+static long most_tiles(long rows) {
+#ifndef SPM_ONE_THREAD
+  if (rows >= 512) return spm_larger(divide_up(rows, 128), 8); /* as 511 rows have, which is 4 more than 512 */
+#endif
+  return divide_up(rows, spm_tile_rows(rows));
 }
 
 static long phase_scratch(const struct spm_program *program, long tile) {
   return round_up(program->scratch_fixed + tile * program->scratch_row);
 }
 
-void spm_program_sizes(const struct spm_model *model, const struct spm_program *program, long capacity,
-                       struct spm_sizes *sizes) {
-  /* A smaller batch can have more tiles: 511 rows have 8 of them, 512 have 4. */
-  long tiles = capacity > 0 ? larger(tile_count(capacity), tile_count(smaller(capacity, 511))) : 0;
-  sizes->values = program->value_size;
-  sizes->kept = capacity * program->kept_row;
-  sizes->partials = tiles * program->partial_size;
-  sizes->gradient = model->parameter_size;
-  sizes->state = model->state_size;
-  sizes->scratch = phase_scratch(program, spm_tile_rows(capacity)) + round_up(largest_chunk(program));
+struct spm_sizes spm_program_sizes(const struct spm_program *program, long capacity) {
+  long chunk = 0; /* of the largest range: room for one that is updated at once */
+  for (int p = 0; p < program->phase_count; p++)
+    for (int r = 0; r < program->phases[p].range_count; r++)
+      chunk = spm_larger(chunk, program->phases[p].ranges[r].chunk);
+  return (struct spm_sizes){.values = program->value_size,
+                            .kept = capacity * program->kept_row,
+                            .partials = most_tiles(capacity) * program->partial_size,
+                            .scratch = phase_scratch(program, spm_tile_rows(capacity)) + round_up(chunk)};
 }
 
 /* ---- looking things up --------------------------------------------------------------------------------------- */
@@ -192,7 +191,117 @@ void spm_find_members(struct spm_run *run, int domain) {
 }
 #endif
 
-/* ---- units --------------------------------------------------------------------------------------------------- */
+/* ---- what a program is made of ------------------------------------------------------------------------------- */
+
+struct work {
+  struct spm_run *run;
+  real *parameters; /* NULL: no updates */
+  const struct spm_optimizer *optimizer;
+  double lr;
+  struct spm_outcome *outcomes; /* by thread: what was found not to be finite */
+#ifndef SPM_ONE_THREAD
+  const struct spm_phase *phase; /* that is running */
+#endif
+};
+
+/* Scratch of a thread. */
+static real *scratch_of(const struct spm_run *run, int thread) {
+#ifdef SPM_ONE_THREAD
+  (void)thread;
+  return run->scratch;
+#else
+  return run->scratch + thread * run->scratch_size;
+#endif
+}
+
+/* What a row phase is called with. */
+static const struct spm_call *call_of(const struct spm_run *run, const struct spm_phase *phase) {
+#ifndef SPM_NO_DOMAINS
+  if (phase->domain > 0) return &run->domains[phase->domain];
+#else
+  (void)phase;
+#endif
+  return &run->call;
+}
+
+static void combine_two(int combine, real *into, const real *from, long count) {
+#ifndef SPM_NO_MAXIMA
+  if (combine == SPM_MAX)
+    for (long i = 0; i < count; i++) into[i] = from[i] > into[i] || from[i] != from[i] ? from[i] : into[i];
+#endif
+  if (combine == SPM_SUM)
+    for (long i = 0; i < count; i++) into[i] += from[i];
+}
+
+/* Of a statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
+static void combine_tiles(const struct spm_run *run, const struct spm_call *call, const struct spm_statistic *s,
+                          long from, long count) {
+  const long width = run->program->partial_size, tiles = tiles_of(call);
+  real *tile0 = call->partials + s->partial + from;
+  for (long stride = 1; stride < tiles; stride *= 2)
+    for (long t = 0; t + stride < tiles; t += 2 * stride)
+      combine_two(s->combine, tile0 + t * width, tile0 + (t + stride) * width, count);
+  memcpy(place(call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
+}
+
+static void note_broken(struct spm_outcome *outcome, int parameter) {
+  outcome->status = SPM_STEP_PARTLY;
+  if (outcome->parameter < 0 || parameter < outcome->parameter) outcome->parameter = parameter;
+}
+
+#ifndef SPM_NO_UPDATES
+static void update(const struct work *w, int parameter, long offset, const real *gradient, long count, int thread) {
+  const struct spm_optimizer *o = w->optimizer;
+  const struct spm_training *s = o->stage;
+  real *values = w->parameters + offset;
+  if (!spm_all_finite(gradient, count)) {
+    note_broken(&w->outcomes[thread], parameter);
+    return;
+  }
+#ifndef SPM_NO_ADAM
+  if (strcmp(s->optimizer, "adam") == 0)
+    spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, w->lr, s->beta1,
+                    s->beta2, s->epsilon, s->weight_decay);
+#endif
+#ifndef SPM_NO_SGD
+  if (strcmp(s->optimizer, "sgd") == 0)
+    spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, w->lr, s->momentum, s->weight_decay);
+#endif
+}
+#endif
+
+/* Is the range's parameter updated as soon as the range is made? */
+static int updated_at_once(const struct work *w, const struct spm_range *range) {
+#ifndef SPM_ONE_THREAD
+  if (w->parameters && w->optimizer->unfused) return 0;
+#endif
+  return w->parameters && range->parameter >= 0 && !w->run->model->parameters[range->parameter].fixed;
+}
+
+static void make_gradient(const struct work *w, const struct spm_range *range, long unit, int thread) {
+  const struct spm_run *run = w->run;
+  const long from = unit * range->chunk;
+  real *scratch = scratch_of(run, thread);
+#ifndef SPM_NO_UPDATES
+  if (updated_at_once(w, range)) {
+    real *gradient = scratch + phase_scratch(run->program, run->call.tile);
+    range->run(&run->call, scratch, unit, gradient);
+    update(w, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
+    return;
+  }
+#endif
+  range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
+}
+
+/* The range that makes this parameter's gradient, or NULL. */
+static const struct spm_range *range_of(const struct spm_program *program, int parameter) {
+  for (int p = 0; p < program->phase_count; p++)
+    for (int r = 0; r < program->phases[p].range_count; r++)
+      if (program->phases[p].ranges[r].parameter == parameter) return &program->phases[p].ranges[r];
+  return NULL;
+}
+
+/* ---- phases -------------------------------------------------------------------------------------------------- */
 
 void spm_spread(const struct spm_run *run, long units, spm_unit_function function, void *context) {
 #ifdef SPM_ONE_THREAD
@@ -206,176 +315,109 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function functio
   for (long unit = 0; unit < units; unit++) function(context, unit, 0);
 }
 
-static real *scratch_of(const struct spm_run *run, int thread) { return run->scratch + thread * run->scratch_size; }
+#ifdef SPM_ONE_THREAD
+static void run_row_phase(const struct work *w, const struct spm_phase *phase) {
+  const struct spm_call *call = call_of(w->run, phase);
+  for (long tile = 0; tile < tiles_of(call); tile++) phase->run(call, w->run->scratch, tile);
+  for (int i = 0; i < phase->statistic_count; i++)
+    combine_tiles(w->run, call, &phase->statistics[i], 0, phase->statistics[i].size);
+}
 
-struct phase_context {
-  const struct spm_run *run;
-  const struct spm_phase *phase;
-};
+static void run_gradient_phase(const struct work *w, const struct spm_phase *phase) {
+  for (int i = 0; i < phase->range_count; i++)
+    for (long unit = 0; unit < phase->ranges[i].units; unit++) make_gradient(w, &phase->ranges[i], unit, 0);
+}
 
-/* What a row phase is called with. */
-static const struct spm_call *call_of(const struct spm_run *run, const struct spm_phase *phase) {
-#ifndef SPM_NO_DOMAINS
-  if (phase->domain > 0) return &run->domains[phase->domain];
+static void run_updates(const struct work *w) {
+  for (int i = 0; i < w->run->program->output_count; i++) {
+    const struct spm_output *o = &w->run->program->outputs[i];
+    const struct spm_tensor *parameter = &w->run->model->parameters[o->index];
+    if (o->role == SPM_GRADIENT_OF && !parameter->fixed && !range_of(w->run->program, o->index))
+      update(w, o->index, parameter->offset, spm_output_values(w->run, o), o->size, 0);
+  }
+}
 #else
-  (void)phase;
-#endif
-  return &run->call;
+static void tile_unit(void *work, long unit, int thread) {
+  const struct work *w = work;
+  w->phase->run(call_of(w->run, w->phase), scratch_of(w->run, thread), unit);
 }
 
-/* A domain without rows has one tile all the same: its statistics are 0. */
-static long tiles_of(const struct spm_call *call) { return larger(1, divide_up(call->rows, call->tile)); }
-
-static void run_unit(void *context, long unit, int thread) {
-  const struct phase_context *c = context;
-  c->phase->run(call_of(c->run, c->phase), scratch_of(c->run, thread), unit);
-}
-
-/* ---- statistics ---------------------------------------------------------------------------------------------- */
-
-static void combine_two(int combine, real *into, const real *from, long count) {
-#ifndef SPM_NO_MAXIMA
-  if (combine == SPM_MAX)
-    for (long i = 0; i < count; i++) into[i] = from[i] > into[i] || from[i] != from[i] ? from[i] : into[i];
-#endif
-  if (combine == SPM_SUM)
-    for (long i = 0; i < count; i++) into[i] += from[i];
-}
-
-/* A block of one statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
-static void combine_unit(void *context, long unit, int thread) {
-  const struct phase_context *c = context;
-  const struct spm_call *call = call_of(c->run, c->phase);
-  const struct spm_statistic *s = c->phase->statistics;
-  long width = c->run->program->partial_size, tiles = tiles_of(call);
+static void combine_unit(void *work, long unit, int thread) {
+  const struct work *w = work;
+  const struct spm_statistic *s = w->phase->statistics;
   (void)thread;
   for (long blocks; unit >= (blocks = divide_up(s->size, COMBINE_BLOCK)); s++) unit -= blocks;
-  long from = unit * COMBINE_BLOCK, count = smaller(s->size - from, COMBINE_BLOCK);
-  real *tile0 = call->partials + s->partial + from;
-  for (long stride = 1; stride < tiles; stride *= 2)
-    for (long t = 0; t + stride < tiles; t += 2 * stride)
-      combine_two(s->combine, tile0 + t * width, tile0 + (t + stride) * width, count);
-  memcpy(place(call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
+  const long from = unit * COMBINE_BLOCK;
+  combine_tiles(w->run, call_of(w->run, w->phase), s, from, smaller(s->size - from, COMBINE_BLOCK));
 }
 
-static void run_row_phase(struct spm_run *run, const struct spm_phase *phase) {
-  struct phase_context context = {run, phase};
+static void run_row_phase(struct work *w, const struct spm_phase *phase) {
   long blocks = 0;
-#ifndef SPM_NO_DOMAINS
-  if (phase->domain > 0 && run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
-#endif
-  spm_spread(run, tiles_of(call_of(run, phase)), run_unit, &context);
+  w->phase = phase;
+  spm_spread(w->run, tiles_of(call_of(w->run, phase)), tile_unit, w);
   for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
-  spm_spread(run, blocks, combine_unit, &context);
+  spm_spread(w->run, blocks, combine_unit, w);
 }
 
-/* ---- gradients and updates ----------------------------------------------------------------------------------- */
-
-struct update_context {
-  struct spm_run *run;
-  const struct spm_phase *phase; /* of the gradient phase that is running */
-  real *parameters;              /* NULL: no updates */
-  const struct spm_optimizer *optimizer;
-  double lr;
-  int fused;
-  int broken[SPM_MAX_THREADS]; /* by thread: 1 + the first parameter whose gradient was not finite, 0: none */
-};
-
-static void note_broken(struct update_context *c, int parameter, int thread) {
-  int *broken = &c->broken[thread];
-  if (*broken == 0 || parameter < *broken - 1) *broken = parameter + 1;
-}
-
-#ifndef SPM_NO_UPDATES
-static void update(struct update_context *c, int parameter, long offset, const real *gradient, long count, int thread) {
-  const struct spm_optimizer *o = c->optimizer;
-  if (!spm_all_finite(gradient, count)) {
-    note_broken(c, parameter, thread);
-    return;
-  }
-  real *values = c->parameters + offset;
-#ifndef SPM_NO_ADAM
-  if (o->kind == SPM_ADAM)
-    spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, c->lr, o->beta1,
-                    o->beta2, o->epsilon, o->weight_decay);
-#endif
-#ifndef SPM_NO_SGD
-  if (o->kind == SPM_SGD)
-    spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, c->lr, o->momentum, o->weight_decay);
-#endif
-}
-
-static int updated_in_phase(const struct update_context *c, const struct spm_range *range) {
-  return c->parameters && c->fused && range->parameter >= 0 && !c->run->model->parameters[range->parameter].fixed;
-}
-
-#endif
-
-static void gradient_unit(void *context, long unit, int thread) {
-  struct update_context *c = context;
-  const struct spm_run *run = c->run;
-  const struct spm_range *range = c->phase->ranges;
+static void gradient_unit(void *work, long unit, int thread) {
+  const struct work *w = work;
+  const struct spm_range *range = w->phase->ranges;
   for (; unit >= range->units; range++) unit -= range->units;
-  long from = unit * range->chunk;
-  real *scratch = scratch_of(run, thread);
-#ifndef SPM_NO_UPDATES
-  if (updated_in_phase(c, range)) {
-    real *gradient = scratch + phase_scratch(run->program, run->call.tile);
-    range->run(&run->call, scratch, unit, gradient);
-    update(c, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
-    return;
-  }
-#endif
-  range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
+  make_gradient(w, range, unit, thread);
 }
 
-static void run_gradient_phase(struct update_context *c, const struct spm_phase *phase) {
+static void run_gradient_phase(struct work *w, const struct spm_phase *phase) {
   long units = 0;
-  c->phase = phase;
+  w->phase = phase;
   for (int i = 0; i < phase->range_count; i++) units += phase->ranges[i].units;
-  spm_spread(c->run, units, gradient_unit, c);
+  spm_spread(w->run, units, gradient_unit, w);
 }
 
-/* The range that makes this parameter's gradient, or NULL. */
-static const struct spm_range *range_of(const struct spm_program *program, int parameter) {
-  for (int p = 0; p < program->phase_count; p++)
-    for (int r = 0; r < program->phases[p].range_count; r++)
-      if (program->phases[p].ranges[r].parameter == parameter) return &program->phases[p].ranges[r];
-  return NULL;
-}
-
-/* How a gradient output is cut into updates: as its range is, so that fused and unfused leave out the same parts of a
- * gradient that is not finite. 0: nothing is left to do for it. */
-static long update_chunk(const struct update_context *c, const struct spm_output *output) {
-  if (output->role != SPM_GRADIENT_OF || c->run->model->parameters[output->index].fixed) return 0;
-  const struct spm_range *range = range_of(c->run->program, output->index);
-  if (range && updated_in_phase(c, range)) return 0;
+/* How a gradient output is cut into updates once all are made: as its range is, so that fused and unfused leave out the
+ * same parts of a gradient that is not finite. 0: nothing is left to do for it. */
+static long update_chunk(const struct work *w, const struct spm_output *output) {
+  if (output->role != SPM_GRADIENT_OF || w->run->model->parameters[output->index].fixed) return 0;
+  const struct spm_range *range = range_of(w->run->program, output->index);
+  if (range && updated_at_once(w, range)) return 0;
   return range ? range->chunk : UPDATE_BLOCK;
 }
 
-static void update_unit(void *context, long unit, int thread) {
-  struct update_context *c = context;
-  const struct spm_output *output = c->run->program->outputs;
+static void update_unit(void *work, long unit, int thread) {
+  const struct work *w = work;
+  const struct spm_output *output = w->run->program->outputs;
   long chunk = 0;
   for (;; output++) {
-    chunk = update_chunk(c, output);
+    chunk = update_chunk(w, output);
     long units = chunk ? divide_up(output->size, chunk) : 0;
     if (unit < units) break;
     unit -= units;
   }
-  long from = unit * chunk, offset = c->run->model->parameters[output->index].offset + from;
-  update(c, output->index, offset, spm_output_values(c->run, output) + from, smaller(output->size - from, chunk),
+  long from = unit * chunk, offset = w->run->model->parameters[output->index].offset + from;
+  update(w, output->index, offset, spm_output_values(w->run, output) + from, smaller(output->size - from, chunk),
          thread);
 }
 
-static void run_updates(struct update_context *c) {
-  const struct spm_program *program = c->run->program;
+static void run_updates(struct work *w) {
+  const struct spm_program *program = w->run->program;
   long units = 0;
   for (int i = 0; i < program->output_count; i++) {
-    long chunk = update_chunk(c, &program->outputs[i]);
+    long chunk = update_chunk(w, &program->outputs[i]);
     if (chunk) units += divide_up(program->outputs[i].size, chunk);
   }
-  spm_spread(c->run, units, update_unit, c);
+  spm_spread(w->run, units, update_unit, w);
+}
+#endif
+
+static void run_phase(struct work *w, const struct spm_phase *phase) {
+#ifndef SPM_NO_DOMAINS
+  if (phase->domain > 0 && w->run->domains[phase->domain].rows < 0) spm_find_members(w->run, phase->domain);
+#endif
+  if (phase->kind == SPM_STEP_PHASE)
+    phase->run(&w->run->call, w->run->scratch, 0);
+  else if (phase->kind == SPM_ROW_PHASE)
+    run_row_phase(w, phase);
+  else
+    run_gradient_phase(w, phase);
 }
 
 /* ---- whole programs ------------------------------------------------------------------------------------------ */
@@ -398,6 +440,12 @@ static void keep_state(const struct spm_run *run) {
 }
 #endif
 
+/* Does the output hold zeros until it is computed, and is it known whole when phases have run? A range is looked at
+ * when it is made. */
+static int is_checked(const struct spm_run *run, const struct spm_output *output) {
+  return output->place == SPM_VALUES || (output->place == SPM_GRADIENT && !range_of(run->program, output->index));
+}
+
 static void prepare(struct spm_run *run) {
   struct spm_call *call = &run->call;
   call->tile = spm_tile_rows(call->rows);
@@ -410,94 +458,68 @@ static void prepare(struct spm_run *run) {
   /* Checked before it may have been computed, so it must not be left over from the step before. */
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];
-    if (output->place == SPM_VALUES) memset(call->values + output->offset, 0, sizeof(real) * (size_t)output->size);
+    if (is_checked(run, output))
+      memset(place(call, output->place, output->offset), 0, sizeof(real) * (size_t)output->size);
   }
 }
 
-static void run_phase(struct update_context *c, const struct spm_phase *phase) {
-  if (phase->kind == SPM_STEP_PHASE)
-    phase->run(&c->run->call, c->run->scratch, 0);
-  else if (phase->kind == SPM_ROW_PHASE)
-    run_row_phase(c->run, phase);
-  else
-    run_gradient_phase(c, phase);
-}
-
 void spm_run_program(struct spm_run *run) {
-  struct update_context context = {.run = run};
+  struct work work = {.run = run};
   prepare(run);
-  for (int p = 0; p < run->program->phase_count; p++) run_phase(&context, &run->program->phases[p]);
+  for (int p = 0; p < run->program->phase_count; p++) run_phase(&work, &run->program->phases[p]);
 #ifndef SPM_NO_STATES
   store_state(run);
 #endif
 }
 
-/* Are the objective and the gradients finite, as far as they are known? Those that a range makes are looked at when
- * they are made, whatever this buffer holds of them. */
+/* Are the objective and the gradients finite, as far as they are known? */
 static int finite_so_far(const struct spm_run *run, struct spm_outcome *outcome) {
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];
-    int gradient = output->role == SPM_GRADIENT_OF && !range_of(run->program, output->index);
-    if (output->role != SPM_OBJECTIVE && !gradient) continue;
+    if (output->role != SPM_OBJECTIVE && (output->role != SPM_GRADIENT_OF || !is_checked(run, output))) continue;
     if (spm_all_finite(spm_output_values(run, output), output->size)) continue;
-    if (gradient) outcome->parameter = output->index;
+    if (output->role == SPM_GRADIENT_OF) outcome->parameter = output->index;
     return 0;
   }
   return 1;
 }
 
-/* A gradient that no phase has written yet must not hold what an earlier step left there. */
-static void clear_gradients(const struct spm_run *run) {
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *output = &run->program->outputs[i];
-    if (output->role == SPM_GRADIENT_OF && output->place == SPM_GRADIENT && !range_of(run->program, output->index))
-      memset(run->call.gradient + output->offset, 0, sizeof(real) * (size_t)output->size);
-  }
-}
-
-static double learning_rate(const struct spm_run *run, const struct spm_optimizer *optimizer) {
+static double learning_rate(const struct spm_run *run, const struct spm_training *stage) {
 #ifndef SPM_NO_RATES
-  const struct spm_output *lr = optimizer->rate ? spm_find_output(run->program, SPM_VALUE, optimizer->rate) : 0;
+  const struct spm_output *lr = stage->rate ? spm_find_output(run->program, SPM_VALUE, stage->rate) : 0;
   if (lr) return (double)*spm_output_values(run, lr);
 #else
   (void)run;
 #endif
-  return optimizer->lr;
+  return stage->lr;
 }
 
-static void report_broken(const struct update_context *c, struct spm_outcome *outcome) {
-  for (int thread = 0; thread < SPM_MAX_THREADS; thread++) {
-    int parameter = c->broken[thread] - 1;
-    if (parameter < 0) continue;
-    outcome->status = SPM_STEP_PARTLY;
-    if (outcome->parameter < 0 || parameter < outcome->parameter) outcome->parameter = parameter;
-  }
-}
-
-struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer,
-                                int fused) {
+struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer) {
   struct spm_outcome outcome = {SPM_STEP_UPDATED, -1, 0};
-  struct update_context context = {.run = run, .parameters = parameters, .optimizer = optimizer, .fused = fused};
+  struct work work = {.run = run, .parameters = parameters, .optimizer = optimizer, .outcomes = &outcome};
   int looked = 0, sound = 1;
+#ifndef SPM_ONE_THREAD
+  struct spm_outcome outcomes[SPM_MAX_THREADS];
+  for (int t = 0; t < SPM_MAX_THREADS; t++) outcomes[t] = outcome;
+  work.outcomes = outcomes;
+#endif
   prepare(run);
-  clear_gradients(run);
   for (int p = 0; p < run->program->phase_count; p++) {
     const struct spm_phase *phase = &run->program->phases[p];
-    if (phase->kind == SPM_GRADIENT_PHASE) {
-      /* Looked at once, before anything is changed: the rest of a step cannot be taken back. */
-      if (!looked) sound = finite_so_far(run, &outcome);
-      if (!looked) context.lr = learning_rate(run, optimizer);
-      looked = 1;
-      if (!sound) continue;
+    if (phase->kind == SPM_GRADIENT_PHASE && !looked++) { /* what follows cannot be taken back */
+      sound = finite_so_far(run, &outcome);
+      work.lr = learning_rate(run, optimizer->stage);
     }
-    run_phase(&context, phase);
+    if (sound || phase->kind != SPM_GRADIENT_PHASE) run_phase(&work, phase);
   }
-  if (!looked) context.lr = learning_rate(run, optimizer);
-  outcome.lr = context.lr;
-  int changed = looked && sound && fused; /* ranges were updated, for better or worse */
-  if (sound && !finite_so_far(run, &outcome)) sound = 0;
-  if (!sound) {
-    outcome.status = changed ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;
+  if (!looked) work.lr = learning_rate(run, optimizer->stage);
+  outcome.lr = work.lr;
+  if (!sound || !finite_so_far(run, &outcome)) {
+    outcome.status =
+        sound && looked ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED; /* ranges were updated, for better or worse */
+#ifndef SPM_ONE_THREAD
+    if (optimizer->unfused) outcome.status = SPM_STEP_SKIPPED;
+#endif
 #ifndef SPM_NO_STATES
     keep_state(run);
 #endif
@@ -506,18 +528,25 @@ struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const str
 #ifndef SPM_NO_STATES
   store_state(run);
 #endif
-  run_updates(&context);
-  report_broken(&context, &outcome);
+  run_updates(&work);
+#ifndef SPM_ONE_THREAD
+  for (int t = 0; t < SPM_MAX_THREADS; t++)
+    if (outcomes[t].status == SPM_STEP_PARTLY) note_broken(&outcome, outcomes[t].parameter);
+#endif
   return outcome;
+}
+
+void spm_store(const struct spm_run *run, int role, real *parameters) {
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->role == role)
+      memcpy(parameters + run->model->parameters[output->index].offset, spm_output_values(run, output),
+             sizeof(real) * (size_t)output->size);
+  }
 }
 
 void spm_run_project(struct spm_run *run, real *parameters) {
   run->call.state_next = 0; /* what the step before has put there is not to be lost */
   spm_run_program(run);
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *output = &run->program->outputs[i];
-    if (output->role != SPM_EXPORT_OF) continue;
-    memcpy(parameters + run->model->parameters[output->index].offset, spm_output_values(run, output),
-           sizeof(real) * (size_t)output->size);
-  }
+  spm_store(run, SPM_EXPORT_OF, parameters);
 }

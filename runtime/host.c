@@ -127,15 +127,11 @@ int spm_host_create(struct spm_host *host, const struct spm_model *model, long c
   host->capacity = larger(capacity, SPM_EVALUATION_ROWS);
   for (int p = 0; p < model->program_count; p++) {
     const struct spm_program *program = &model->programs[p];
-    struct spm_sizes sizes;
     bool trains = has_gradients(program);
     if (trains && capacity == 0) continue;
     bool training = trains || model->row_state_count > 0; /* training batches begin anew, and are fitted */
-    spm_program_sizes(model, program,
-                      !program->uses_rows ? 0
-                      : training          ? host->capacity
-                                          : SPM_EVALUATION_ROWS,
-                      &sizes);
+    const long rows = !program->uses_rows ? 0 : training ? host->capacity : SPM_EVALUATION_ROWS;
+    const struct spm_sizes sizes = spm_program_sizes(program, rows);
     add_sizes(&host->sizes, &sizes);
   }
   host->pool = pool_create(host->threads);

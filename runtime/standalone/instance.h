@@ -22,10 +22,17 @@ struct spm_instance {
   real weights[2]; /* of rows of a training batch, less 1: settings of programs */
 #endif
   unsigned long long seed;
-  const struct spm_program *train, *project; /* NULL: there is none, or none is needed */
+  int training;                    /* with gradients and moments */
+  const struct spm_program *train; /* or NULL */
   struct spm_optimizer optimizer;
-  struct spm_sizes sizes; /* the largest of all programs */
-  real *parameters, *state, *state_next, *gradient, *values, *project_values, *kept, *partials, *scratch;
+  real *parameters, *gradient, *values, *kept, *partials, *scratch;
+#ifndef SPM_NO_STATES
+  real *state, *state_next;
+#endif
+#ifndef SPM_NO_PROJECTIONS
+  const struct spm_program *project; /* NULL: none is needed */
+  real *project_values;
+#endif
 #ifndef SPM_NO_ROW_STATES
   real **row_batch;             /* what a batch's rows own, by row state */
   struct spm_row_memory owned;  /* what all rows of the training data own; set by spm_instance_own */
@@ -36,8 +43,8 @@ struct spm_instance {
 #endif
 };
 
-/* How many reals an instance needs, and of what kind; training: gradients and moments, too. */
-size_t spm_instance_reals(const struct spm_model *model, long rows, int training, struct spm_sizes *sizes);
+/* How many reals an instance needs; training: gradients and moments, too. */
+size_t spm_instance_reals(const struct spm_model *model, long rows, int training);
 #ifndef SPM_NO_PROJECTIONS
 /* The program that sets parameters back onto their constraints after a step, or NULL where none has any. */
 const struct spm_program *spm_instance_project(const struct spm_model *model);

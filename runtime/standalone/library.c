@@ -16,8 +16,7 @@ struct SPM_MODEL_NAME {
 enum { HEAD = (sizeof(struct SPM_MODEL_NAME) + 63) / 64 * 64 };
 
 extern size_t SPM_MODEL_NAME_size(long rows, int training) {
-  struct spm_sizes sizes;
-  return HEAD + sizeof(real) * spm_instance_reals(&spm_model_SPM_MODEL_NAME, rows, training, &sizes);
+  return HEAD + sizeof(real) * spm_instance_reals(&spm_model_SPM_MODEL_NAME, rows, training);
 }
 
 extern struct SPM_MODEL_NAME *SPM_MODEL_NAME_open(void *memory, size_t size, long rows, int training,

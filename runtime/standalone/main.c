@@ -15,14 +15,18 @@ static void move_best(struct run *run, int back) {
   const struct spm_instance *i = &run->instance;
   real *best = run->best, *const places[] = {
                               i->parameters,
+#ifndef SPM_NO_STATES
                               i->state,
+#endif
 #ifndef SPM_NO_ROW_STATES
                               i->owned.values,
 #endif
                           };
   const long sizes[] = {
       MODEL->parameter_size,
+#ifndef SPM_NO_STATES
       MODEL->state_size,
+#endif
 #ifndef SPM_NO_ROW_STATES
       i->owned.rows * MODEL->row_state_size,
 #endif
@@ -323,13 +327,12 @@ static void set_stage(struct run *run, const struct options *o) {
 
 /* A run at its start, or where its checkpoint left it; returns the memory that it lies in. */
 static real *open_run(struct run *run, struct options *o) {
-  struct spm_sizes sizes;
   long room = EVALUATION_ROWS;
   for (int t = 0; t < MODEL->training_count; t++) {
     const struct spm_training stage = stage_with(&MODEL->trainings[t], o);
     if (most_rows(&stage, o->data.count) > room) room = most_rows(&stage, o->data.count);
   }
-  size_t reals = spm_instance_reals(MODEL, room, 1, &sizes), owned = 0;
+  size_t reals = spm_instance_reals(MODEL, room, 1), owned = 0;
   const real *const *given = NULL;
   size_t order = sizeof(long) * (size_t)o->data.count;
 #ifndef SPM_NO_BALANCE
