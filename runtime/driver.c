@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { UPDATE_BLOCK = 4096, COMBINE_BLOCK = 4096 };
-enum { SCRATCH_ROUND = 16 }; /* reals: keeps threads on cache lines of their own, and vector loads aligned */
+enum { SCRATCH_ROUND = 16 }; /* reals: cache lines of a thread's own, vector loads aligned */
 
 static long smaller(long a, long b) { return a < b ? a : b; }
 static long divide_up(long a, long b) { return (a + b - 1) / b; }
@@ -23,26 +23,22 @@ long spm_tile_rows(long rows) { return rows < 64 ? spm_larger(rows, 1) : rows < 
 /* A domain without rows has one tile all the same: its statistics are 0. */
 static long tiles_of(const struct spm_call *call) { return spm_larger(1, divide_up(call->rows, call->tile)); }
 
-/* How many tiles a batch of up to so many rows may have. */
-static long most_tiles(long rows) {
-#ifndef SPM_ONE_THREAD
-  if (rows >= 512) return spm_larger(divide_up(rows, 128), 8); /* as 511 rows have, which is 4 more than 512 */
-#endif
-  return divide_up(rows, spm_tile_rows(rows));
-}
-
 static long phase_scratch(const struct spm_program *program, long tile) {
   return round_up(program->scratch_fixed + tile * program->scratch_row);
 }
 
 struct spm_sizes spm_program_sizes(const struct spm_program *program, long capacity) {
   long chunk = 0; /* of the largest range: room for one that is updated at once */
+  long tiles = divide_up(capacity, spm_tile_rows(capacity));
+#ifndef SPM_ONE_THREAD
+  if (capacity >= 512) tiles = spm_larger(tiles, 8); /* as 511 rows have, which is 4 more than 512 have */
+#endif
   for (int p = 0; p < program->phase_count; p++)
     for (int r = 0; r < program->phases[p].range_count; r++)
       chunk = spm_larger(chunk, program->phases[p].ranges[r].chunk);
   return (struct spm_sizes){.values = program->value_size,
                             .kept = capacity * program->kept_row,
-                            .partials = most_tiles(capacity) * program->partial_size,
+                            .partials = tiles * program->partial_size,
                             .scratch = phase_scratch(program, spm_tile_rows(capacity)) + round_up(chunk)};
 }
 
@@ -195,7 +191,8 @@ void spm_find_members(struct spm_run *run, int domain) {
 
 struct work {
   struct spm_run *run;
-  real *parameters; /* NULL: no updates */
+  const struct spm_call *call; /* of the phase that is running */
+  real *parameters;            /* NULL: no updates */
   const struct spm_optimizer *optimizer;
   double lr;
   struct spm_outcome *outcomes; /* by thread: what was found not to be finite */
@@ -203,26 +200,6 @@ struct work {
   const struct spm_phase *phase; /* that is running */
 #endif
 };
-
-/* Scratch of a thread. */
-static real *scratch_of(const struct spm_run *run, int thread) {
-#ifdef SPM_ONE_THREAD
-  (void)thread;
-  return run->scratch;
-#else
-  return run->scratch + thread * run->scratch_size;
-#endif
-}
-
-/* What a row phase is called with. */
-static const struct spm_call *call_of(const struct spm_run *run, const struct spm_phase *phase) {
-#ifndef SPM_NO_DOMAINS
-  if (phase->domain > 0) return &run->domains[phase->domain];
-#else
-  (void)phase;
-#endif
-  return &run->call;
-}
 
 static void combine_two(int combine, real *into, const real *from, long count) {
 #ifndef SPM_NO_MAXIMA
@@ -234,19 +211,13 @@ static void combine_two(int combine, real *into, const real *from, long count) {
 }
 
 /* Of a statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
-static void combine_tiles(const struct spm_run *run, const struct spm_call *call, const struct spm_statistic *s,
-                          long from, long count) {
-  const long width = run->program->partial_size, tiles = tiles_of(call);
-  real *tile0 = call->partials + s->partial + from;
+static void combine_tiles(const struct work *w, const struct spm_statistic *s, long from, long count) {
+  const long width = w->run->program->partial_size, tiles = tiles_of(w->call);
+  real *tile0 = w->call->partials + s->partial + from;
   for (long stride = 1; stride < tiles; stride *= 2)
     for (long t = 0; t + stride < tiles; t += 2 * stride)
       combine_two(s->combine, tile0 + t * width, tile0 + (t + stride) * width, count);
-  memcpy(place(call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
-}
-
-static void note_broken(struct spm_outcome *outcome, int parameter) {
-  outcome->status = SPM_STEP_PARTLY;
-  if (outcome->parameter < 0 || parameter < outcome->parameter) outcome->parameter = parameter;
+  memcpy(place(w->call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
 }
 
 #ifndef SPM_NO_UPDATES
@@ -255,7 +226,9 @@ static void update(const struct work *w, int parameter, long offset, const real 
   const struct spm_training *s = o->stage;
   real *values = w->parameters + offset;
   if (!spm_all_finite(gradient, count)) {
-    note_broken(&w->outcomes[thread], parameter);
+    struct spm_outcome *found = &w->outcomes[thread];
+    if (found->parameter < 0 || parameter < found->parameter) found->parameter = parameter;
+    found->status = SPM_STEP_PARTLY;
     return;
   }
 #ifndef SPM_NO_ADAM
@@ -281,7 +254,7 @@ static int updated_at_once(const struct work *w, const struct spm_range *range) 
 static void make_gradient(const struct work *w, const struct spm_range *range, long unit, int thread) {
   const struct spm_run *run = w->run;
   const long from = unit * range->chunk;
-  real *scratch = scratch_of(run, thread);
+  real *scratch = run->scratch + thread * run->scratch_size;
 #ifndef SPM_NO_UPDATES
   if (updated_at_once(w, range)) {
     real *gradient = scratch + phase_scratch(run->program, run->call.tile);
@@ -317,10 +290,9 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function functio
 
 #ifdef SPM_ONE_THREAD
 static void run_row_phase(const struct work *w, const struct spm_phase *phase) {
-  const struct spm_call *call = call_of(w->run, phase);
-  for (long tile = 0; tile < tiles_of(call); tile++) phase->run(call, w->run->scratch, tile);
+  for (long tile = 0; tile < tiles_of(w->call); tile++) phase->run(w->call, w->run->scratch, tile);
   for (int i = 0; i < phase->statistic_count; i++)
-    combine_tiles(w->run, call, &phase->statistics[i], 0, phase->statistics[i].size);
+    combine_tiles(w, &phase->statistics[i], 0, phase->statistics[i].size);
 }
 
 static void run_gradient_phase(const struct work *w, const struct spm_phase *phase) {
@@ -339,7 +311,7 @@ static void run_updates(const struct work *w) {
 #else
 static void tile_unit(void *work, long unit, int thread) {
   const struct work *w = work;
-  w->phase->run(call_of(w->run, w->phase), scratch_of(w->run, thread), unit);
+  w->phase->run(w->call, w->run->scratch + thread * w->run->scratch_size, unit);
 }
 
 static void combine_unit(void *work, long unit, int thread) {
@@ -348,13 +320,13 @@ static void combine_unit(void *work, long unit, int thread) {
   (void)thread;
   for (long blocks; unit >= (blocks = divide_up(s->size, COMBINE_BLOCK)); s++) unit -= blocks;
   const long from = unit * COMBINE_BLOCK;
-  combine_tiles(w->run, call_of(w->run, w->phase), s, from, smaller(s->size - from, COMBINE_BLOCK));
+  combine_tiles(w, s, from, smaller(s->size - from, COMBINE_BLOCK));
 }
 
 static void run_row_phase(struct work *w, const struct spm_phase *phase) {
   long blocks = 0;
   w->phase = phase;
-  spm_spread(w->run, tiles_of(call_of(w->run, phase)), tile_unit, w);
+  spm_spread(w->run, tiles_of(w->call), tile_unit, w);
   for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
   spm_spread(w->run, blocks, combine_unit, w);
 }
@@ -409,11 +381,16 @@ static void run_updates(struct work *w) {
 #endif
 
 static void run_phase(struct work *w, const struct spm_phase *phase) {
+  struct spm_run *run = w->run;
+  w->call = &run->call;
 #ifndef SPM_NO_DOMAINS
-  if (phase->domain > 0 && w->run->domains[phase->domain].rows < 0) spm_find_members(w->run, phase->domain);
+  if (phase->domain > 0) {
+    if (run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
+    w->call = &run->domains[phase->domain];
+  }
 #endif
   if (phase->kind == SPM_STEP_PHASE)
-    phase->run(&w->run->call, w->run->scratch, 0);
+    phase->run(w->call, run->scratch, 0);
   else if (phase->kind == SPM_ROW_PHASE)
     run_row_phase(w, phase);
   else
@@ -484,20 +461,19 @@ static int finite_so_far(const struct spm_run *run, struct spm_outcome *outcome)
   return 1;
 }
 
-static double learning_rate(const struct spm_run *run, const struct spm_training *stage) {
 #ifndef SPM_NO_RATES
-  const struct spm_output *lr = stage->rate ? spm_find_output(run->program, SPM_VALUE, stage->rate) : 0;
-  if (lr) return (double)*spm_output_values(run, lr);
-#else
-  (void)run;
-#endif
-  return stage->lr;
+static void set_rate(struct work *w) {
+  const char *rate = w->optimizer->stage->rate;
+  const struct spm_output *lr = rate ? spm_find_output(w->run->program, SPM_VALUE, rate) : NULL;
+  if (lr) w->lr = (double)*spm_output_values(w->run, lr);
 }
+#endif
 
 struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer) {
   struct spm_outcome outcome = {SPM_STEP_UPDATED, -1, 0};
   struct work work = {.run = run, .parameters = parameters, .optimizer = optimizer, .outcomes = &outcome};
   int looked = 0, sound = 1;
+  work.lr = optimizer->stage->lr;
 #ifndef SPM_ONE_THREAD
   struct spm_outcome outcomes[SPM_MAX_THREADS];
   for (int t = 0; t < SPM_MAX_THREADS; t++) outcomes[t] = outcome;
@@ -508,11 +484,15 @@ struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const str
     const struct spm_phase *phase = &run->program->phases[p];
     if (phase->kind == SPM_GRADIENT_PHASE && !looked++) { /* what follows cannot be taken back */
       sound = finite_so_far(run, &outcome);
-      work.lr = learning_rate(run, optimizer->stage);
+#ifndef SPM_NO_RATES
+      set_rate(&work);
+#endif
     }
     if (sound || phase->kind != SPM_GRADIENT_PHASE) run_phase(&work, phase);
   }
-  if (!looked) work.lr = learning_rate(run, optimizer->stage);
+#ifndef SPM_NO_RATES
+  if (!looked) set_rate(&work);
+#endif
   outcome.lr = work.lr;
   if (!sound || !finite_so_far(run, &outcome)) {
     outcome.status =
@@ -530,8 +510,12 @@ struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const str
 #endif
   run_updates(&work);
 #ifndef SPM_ONE_THREAD
-  for (int t = 0; t < SPM_MAX_THREADS; t++)
-    if (outcomes[t].status == SPM_STEP_PARTLY) note_broken(&outcome, outcomes[t].parameter);
+  for (int t = 0; t < SPM_MAX_THREADS; t++) {
+    if (outcomes[t].status != SPM_STEP_PARTLY) continue;
+    const int first = outcomes[t].parameter;
+    outcome.status = SPM_STEP_PARTLY;
+    if (outcome.parameter < 0 || first < outcome.parameter) outcome.parameter = first;
+  }
 #endif
   return outcome;
 }

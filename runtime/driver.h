@@ -49,11 +49,9 @@ struct spm_run {
   const struct spm_program *program;
   struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
                            the program has no states */
-#ifdef SPM_ONE_THREAD
-  real *scratch;
-#else
-  real *scratch; /* threads x scratch_size */
+  real *scratch;        /* threads x scratch_size */
   long scratch_size;
+#ifndef SPM_ONE_THREAD
   struct spm_workers workers;
 #endif
 #ifndef SPM_NO_DOMAINS

@@ -43,7 +43,9 @@ static struct spm_sizes largest_sizes(const struct spm_instance *instance) {
   struct spm_sizes all = {0, 0, 0, 0};
   for (int p = 0; p < instance->model->program_count; p++) {
     const struct spm_program *program = &instance->model->programs[p];
+#ifndef SPM_TRAINED /* always */
     if (!instance->training && spm_find_output(program, SPM_GRADIENT_OF, NULL)) continue;
+#endif
     const struct spm_sizes one = spm_program_sizes(program, program->uses_rows ? instance->rows : 0);
     all.values = spm_larger(all.values, one.values);
     all.kept = spm_larger(all.kept, one.kept);
@@ -53,8 +55,7 @@ static struct spm_sizes largest_sizes(const struct spm_instance *instance) {
   return all;
 }
 
-/* Says where everything lies in the memory, and how much of it that is; without memory only the latter. */
-static size_t place_all(struct spm_instance *instance, real *memory) {
+size_t spm_instance_place(struct spm_instance *instance, real *memory) {
   const struct spm_model *model = instance->model;
   const struct spm_sizes sizes = largest_sizes(instance);
   const long trained = instance->training ? model->parameter_size : 0;
@@ -88,19 +89,6 @@ static size_t place_all(struct spm_instance *instance, real *memory) {
   return used;
 }
 
-size_t spm_instance_reals(const struct spm_model *model, long rows, int training) {
-  struct spm_instance counted = {.model = model, .rows = rows, .training = training};
-  return place_all(&counted, NULL);
-}
-
-unsigned spm_instance_noise_step(const struct spm_instance *instance) {
-#ifndef SPM_NO_STAGES
-  return (unsigned)(instance->earlier_steps + instance->step);
-#else
-  return (unsigned)instance->step;
-#endif
-}
-
 struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_program *program,
                                 const real *const *data, long rows) {
   struct spm_run run = {.model = instance->model, .program = program, .scratch = instance->scratch};
@@ -129,35 +117,23 @@ struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_
   return run;
 }
 
-/* The model's initial values. */
-static void set_start(struct spm_instance *instance, const real *const *given) {
+void spm_instance_open(struct spm_instance *instance, real *memory, const real *const *given) {
   const struct spm_model *model = instance->model;
   const struct spm_program *program = spm_find_program(model, "initialise");
-  if (program) {
-    struct spm_run run = spm_instance_run(instance, program, NULL, 0);
-#ifndef SPM_NO_GIVENS
-    run.call.given = given;
-#else
-    (void)given;
-#endif
-    spm_run_program(&run);
-    spm_store(&run, SPM_INITIAL_OF, instance->parameters);
-  }
+  spm_instance_place(instance, memory);
+  instance->total_rows = instance->rows;
+  instance->train = spm_find_program(model, "train");
+  instance->optimizer.stage = model->trainings;
 #ifndef SPM_NO_STATES
   for (int s = 0; s < model->state_count; s++)
     for (long i = 0; i < model->states[s].size; i++)
       instance->state[model->states[s].offset + i] = (real)model->states[s].low;
 #endif
-}
-
-void spm_instance_open(struct spm_instance *instance, const struct spm_model *model, real *memory, long rows,
-                       int training, unsigned long long seed, const real *const *given) {
-  *instance = (struct spm_instance){.model = model, .rows = rows, .total_rows = rows, .seed = seed};
-  instance->training = training && model->training_count > 0;
-  instance->train = spm_find_program(model, "train");
-  place_all(instance, memory);
-  instance->optimizer.stage = model->trainings;
-  set_start(instance, given);
+  if (!program) return;
+  struct spm_run run = spm_instance_run(instance, program, NULL, 0);
+  run.call.given = given;
+  spm_run_program(&run);
+  spm_store(&run, SPM_INITIAL_OF, instance->parameters);
 }
 
 #ifndef SPM_NO_ROW_STATES
@@ -223,39 +199,40 @@ static void fit_batch(struct spm_instance *instance, const real *const *data, lo
   const struct spm_fit *fit = &instance->model->fit;
   const struct spm_program *program = spm_find_program(instance->model, "fit");
   if (fit->steps <= 0 || !program) return;
-  if (fit->restart) begin_rows(instance, data, 0, rows, spm_instance_noise_step(instance));
+  if (fit->restart) begin_rows(instance, data, 0, rows, (unsigned)instance->noise_step);
   struct spm_run run = spm_instance_run(instance, program, data, rows);
-  run.call.step = spm_instance_noise_step(instance);
+  run.call.step = (unsigned)instance->noise_step;
   spm_fit_rows(&instance->fitter, &run, fit, instance->row_batch);
   remember_rows(instance);
 }
 #endif
 
 static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_run *run) {
-  struct spm_outcome outcome = {SPM_STEP_SKIPPED, -1, 0};
 #ifndef SPM_NO_LBFGS
   real *const *batch = NULL;
 #ifndef SPM_NO_ROW_STATES
   batch = instance->row_batch;
 #endif
-  const int lbfgs = strcmp(instance->optimizer.stage->optimizer, "lbfgs") == 0;
-  if (lbfgs)
-    outcome = spm_fit_step(&instance->fitter, run, &instance->optimizer.stage->fit, instance->parameters, batch);
+  if (strcmp(instance->optimizer.stage->optimizer, "lbfgs") == 0) {
+    struct spm_outcome fitted =
+        spm_fit_step(&instance->fitter, run, &instance->optimizer.stage->fit, instance->parameters, batch);
 #ifndef SPM_NO_ROW_STATES
-  if (lbfgs) remember_rows(instance);
+    remember_rows(instance);
 #endif
-  if (lbfgs) return outcome;
+    return fitted;
+  }
 #endif
-#ifndef SPM_NO_UPDATES
-  instance->optimizer.updates = instance->updates;
-  outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
+#ifdef SPM_NO_UPDATES
+  return (struct spm_outcome){SPM_STEP_SKIPPED, -1, 0};
+#else
+  struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
 #ifndef SPM_NO_ROW_STATES
   if (outcome.status != SPM_STEP_SKIPPED && spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows,
                                                             &instance->optimizer, outcome.lr) >= 0)
     outcome.status = SPM_STEP_PARTLY;
 #endif
-#endif
   return outcome;
+#endif
 }
 
 struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
@@ -264,16 +241,17 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
   fit_batch(instance, data, rows);
 #endif
   *run = spm_instance_run(instance, instance->train, data, rows);
-  run->call.step = spm_instance_noise_step(instance);
+  run->call.step = (unsigned)instance->noise_step;
   struct spm_outcome outcome = move_batch(instance, run);
   instance->step++;
+  instance->noise_step++;
   if (outcome.status == SPM_STEP_SKIPPED) return outcome;
 #ifndef SPM_NO_STATES
   real *before = instance->state;
   instance->state = instance->state_next;
   instance->state_next = before;
 #endif
-  instance->updates++;
+  instance->optimizer.updates++;
 #ifndef SPM_NO_PROJECTIONS
   if (instance->project) { /* in values of its own: those of the step are still to be read */
     struct spm_run project = spm_instance_run(instance, instance->project, NULL, 0);
@@ -292,8 +270,7 @@ void spm_instance_set_stage(struct spm_instance *instance, int stage) {
 
 void spm_instance_next_stage(struct spm_instance *instance) {
   struct spm_optimizer *o = &instance->optimizer;
-  instance->earlier_steps += instance->step;
-  instance->epoch = instance->step = instance->updates = 0;
+  instance->epoch = instance->step = o->updates = 0;
   memset(o->first, 0, sizeof(real) * (size_t)instance->model->parameter_size);
   memset(o->second, 0, sizeof(real) * (size_t)instance->model->parameter_size);
 #ifndef SPM_NO_ROW_STATES
