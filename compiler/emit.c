@@ -637,22 +637,21 @@ static struct LoopForms *note_loops(const Emitter *e, Plan *const *plans, int pl
   return first.forms;
 }
 
-static Emitter *emit_all(Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
-                         int plan_count, const Training *trainings, int training_count, Rendering rendering) {
-  Emitter *e = arena_new(c, Emitter);
-  *e = (Emitter){.compilation = c, .model = model_name, .rendering = rendering, .body = {.compilation = c}};
-  e->kernels_used = arena_array(c, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
-  e->forms = rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;
+static void emit_all(Emitter *e, const Signature *signature, Plan *const *plans, int plan_count,
+                     const Training *trainings, int training_count) {
+  e->body = (Text){.compilation = e->compilation};
+  e->kernels_used = arena_array(e->compilation, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
+  e->forms = e->rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;
   for (int p = 0; p < plan_count; p++) emit_plan(e, plans[p]);
   emit_signature(e, signature);
   for (int p = 0; p < plan_count; p++) emit_program(e, plans[p]);
   emit_model(e, signature, plans, plan_count, trainings, training_count);
-  return e;
 }
 
 void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
           int plan_count, const Training *trainings, int training_count, Rendering rendering) {
-  Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, rendering);
+  Emitter all = {.compilation = c, .model = model_name, .exported = true, .rendering = rendering}, *e = &all;
+  emit_all(e, signature, plans, plan_count, trainings, training_count);
   text_append(text,
               "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
               " * a function for each phase of each program, and at the end the model's description. */\n",
@@ -665,9 +664,10 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
   text_append(text, "%s", e->body.bytes);
 }
 
-void emit_model_body(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
-                     int plan_count, const Training *trainings, int training_count) {
-  Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, RENDER_LOOPS);
-  emit_tables(e, text);
-  text_append(text, "%s", e->body.bytes);
+void emit_model_body(Text *text, Compilation *c, const char *model_name, bool exported, const Signature *signature,
+                     Plan *const *plans, int plan_count, const Training *trainings, int training_count) {
+  Emitter e = {.compilation = c, .model = model_name, .exported = exported, .rendering = RENDER_LOOPS};
+  emit_all(&e, signature, plans, plan_count, trainings, training_count);
+  emit_tables(&e, text);
+  text_append(text, "%s", e.body.bytes);
 }

@@ -7,6 +7,7 @@
 typedef struct Emitter {
   Compilation *compilation;
   const char *model;
+  bool exported; /* the descriptor is for others, too */
   Rendering rendering;
   const Plan *plan;
   Text body;                     /* functions and tables; what they need is put before them at the end */

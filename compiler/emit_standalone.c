@@ -234,6 +234,7 @@ static const struct {
   Lacks *lacks;
 } features[] = {
     {"SPM_ONE_THREAD", always},
+    {"SPM_TRAINER", NULL}, /* by the command line */
     {"SPM_NO_STATES", lacks_states},
     {"SPM_NO_PROJECTIONS", lacks_projections},
     {"SPM_NO_ADAM", lacks_adam},
@@ -263,12 +264,15 @@ enum { FEATURES = sizeof features / sizeof *features };
 typedef struct Sources { /* how the runtime's texts are read for one model */
   Compilation *compilation;
   const char *model;
-  Decided decided[FEATURES];
+  Decided decided[FEATURES], whole[FEATURES];
 } Sources;
 
-static Sources sources_of(const Model *m, Plan *const *plans, int count) {
+static Sources sources_of(const Model *m, Plan *const *plans, int count, bool trainer) {
   Sources s = {.compilation = m->compilation, .model = m->name};
-  for (int i = 0; i < FEATURES; i++) s.decided[i] = (Decided){features[i].name, features[i].lacks(m, plans, count)};
+  for (int i = 0; i < FEATURES; i++) {
+    s.decided[i] = (Decided){features[i].name, features[i].lacks ? features[i].lacks(m, plans, count) : trainer};
+    s.whole[i] = (Decided){features[i].name, false};
+  }
   return s;
 }
 
@@ -295,6 +299,17 @@ static void add_files(Pieces *p, const Sources *s, const char *const *paths, int
   }
 }
 
+/* The contract; a trainer's own has what its other texts mention. */
+static void paste_contract(const Sources *s, bool whole, const Text *const *others, int count, Text *out) {
+  Compilation *c = s->compilation;
+  const char *text = embedded("runtime/model.h"), *end = strstr(text, "*/") + 2;
+  Pieces *p = pieces_create(c);
+  pieces_add(p, "runtime/model.h", pieces_decide(c, text, whole ? s->whole : s->decided, FEATURES), whole);
+  for (int i = 0; i < count; i++) pieces_need(p, others[i]->length > 0 ? others[i]->bytes : "");
+  text_append(out, "%.*s\n\n", (int)(end - text), text);
+  pieces_paste(p, out);
+}
+
 static unsigned programs_of(const Standalone *options) {
   if (!options->main) return (1u << PROGRAM_COUNT) - 1;
   return 1u << PROGRAM_INITIALISE | 1u << PROGRAM_TRAIN | 1u << PROGRAM_EVALUATE | 1u << PROGRAM_PROJECT |
@@ -312,15 +327,16 @@ static void paste_kernels(const Sources *s, const char *body, const char *around
   pieces_paste(kernels, out);
 }
 
-/* The driver, and the text of one more file around it that is wanted whole; `out` gets them without includes. */
+/* The driver, and one more file around it: a trainer's, or a library's, which is wanted whole. `out` gets them without
+ * includes. */
 static void paste_driver(const Model *m, const Sources *s, const char *path, bool trainer, Text *includes, Text *out) {
   Compilation *c = m->compilation;
   Pieces *p = pieces_create(c);
   const char *text = decided_source(s, path);
   add_files(p, s, driver_files, DRIVER_FILES);
   if (trainer) add_files(p, s, trainer_files, TRAINER_FILES);
-  pieces_add(p, path, text, true);
-  pieces_need(p, "");
+  pieces_add(p, path, text, !trainer);
+  pieces_need(p, trainer ? "main" : "");
   pieces_includes(p, includes);
   pieces_paste(p, out);
 }
@@ -496,10 +512,10 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
-  emit_model_body(&body, c, m->name, &m->signature, plans, count, m->trainings, m->training_count);
+  emit_model_body(&body, c, m->name, !options->main, &m->signature, plans, count, m->trainings, m->training_count);
   const char *model = plain_kernel_names(c, body.bytes);
   if (options->library) put_sizes(m, plans, count, &sizes);
-  const Sources sources = sources_of(m, plans, count);
+  const Sources sources = sources_of(m, plans, count, options->main);
   if (options->library) paste_driver(m, &sources, "runtime/standalone/library.c", false, &includes, &around);
   if (options->main) paste_driver(m, &sources, "runtime/standalone/main.c", true, &includes, &around);
   paste_kernels(&sources, model, around.length ? around.bytes : "", &includes, &kernels);
@@ -507,9 +523,10 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
               "/* Model %s as one C99 file that needs nothing else. Written by spmc %s from its spec.\n"
               " * -DSPM_NO_BLAS: products in plain loops; -DSPM_REAL=double: double precision. */\n\n%s\n",
               m->name, SPM_VERSION, preamble);
-  text_append(out, "%s%s\n%s%s%s", includes.length ? includes.bytes : "",
-              includes.length && strstr(includes.bytes, "<math.h>") ? pure_roots : "", embedded("runtime/model.h"),
-              kernels.bytes, model);
+  text_append(out, "%s%s\n", includes.length ? includes.bytes : "",
+              includes.length && strstr(includes.bytes, "<math.h>") ? pure_roots : "");
+  paste_contract(&sources, !options->main, (const Text *const[]){&kernels, &body, &around}, 3, out);
+  text_append(out, "%s%s", kernels.bytes, model);
   if (sizes.length) text_append(out, "%s", sizes.bytes);
   if (around.length) text_append(out, "\n/* ---- the driver ---- */\n\n%s", around.bytes);
   return c->error_count == 0;
@@ -534,7 +551,7 @@ bool compile_header(Model *m, const Standalone *options, Text *out) {
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
-  const Sources sources = sources_of(m, plans, count);
+  const Sources sources = sources_of(m, plans, count, options->main);
   const char *text = decided_source(&sources, "runtime/standalone/library.h");
   const char *start = strstr(text, "/* ---- library"), *end = strstr(text, "/* ---- end");
   if (!start || !end) return false;

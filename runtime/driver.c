@@ -62,7 +62,9 @@ static real *place(const struct spm_call *call, int where, long offset) {
   switch (where) {
   case SPM_VALUES: return call->values + offset;
   case SPM_GRADIENT: return call->gradient + offset;
+#ifndef SPM_NO_STATES
   case SPM_STATE_NEXT: return call->state_next + offset;
+#endif
   default: return call->kept + call->capacity * offset;
   }
 }
@@ -530,7 +532,9 @@ void spm_store(const struct spm_run *run, int role, real *parameters) {
 }
 
 void spm_run_project(struct spm_run *run, real *parameters) {
+#ifndef SPM_NO_STATES
   run->call.state_next = 0; /* what the step before has put there is not to be lost */
+#endif
   spm_run_program(run);
   spm_store(run, SPM_EXPORT_OF, parameters);
 }

@@ -43,7 +43,7 @@ static struct spm_sizes largest_sizes(const struct spm_instance *instance) {
   struct spm_sizes all = {0, 0, 0, 0};
   for (int p = 0; p < instance->model->program_count; p++) {
     const struct spm_program *program = &instance->model->programs[p];
-#ifndef SPM_TRAINED /* always */
+#ifndef SPM_TRAINER
     if (!instance->training && spm_find_output(program, SPM_GRADIENT_OF, NULL)) continue;
 #endif
     const struct spm_sizes one = spm_program_sizes(program, program->uses_rows ? instance->rows : 0);
@@ -131,7 +131,11 @@ void spm_instance_open(struct spm_instance *instance, real *memory, const real *
 #endif
   if (!program) return;
   struct spm_run run = spm_instance_run(instance, program, NULL, 0);
+#ifndef SPM_NO_GIVENS
   run.call.given = given;
+#else
+  (void)given;
+#endif
   spm_run_program(&run);
   spm_store(&run, SPM_INITIAL_OF, instance->parameters);
 }

@@ -51,6 +51,14 @@ static double kept_value(const struct run *run, const struct spm_program *progra
 
 /* ---- training -------------------------------------------------------------------------------------------------- */
 
+/* Numbers in a row of the data's file. */
+static long row_size(const struct spm_tensor *data) {
+#ifndef SPM_NO_GATHERED
+  if (data->gathered > 0) return data->size / data->gathered;
+#endif
+  return data->size;
+}
+
 static void add_outputs(const struct spm_run *run, double weight, double *sums) {
   for (int i = 0; i < run->program->output_count; i++)
     if (is_number(&run->program->outputs[i]))
@@ -80,7 +88,7 @@ static void gather(struct run *run, const struct rows *rows, const long *order, 
     const struct spm_tensor *data = &MODEL->data[d];
     real *to = run->batch[d];
 #ifndef SPM_NO_GATHERED
-    const long size = data->size / (data->gathered > 0 ? data->gathered : 1);
+    const long size = row_size(data);
     long *drawn = memory_of(sizeof(long) * (size_t)data->gathered);
     if (data->gathered > rows->count)
       fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
@@ -455,8 +463,7 @@ static void hold_back(struct options *o) {
     o->data.count -= held;
     o->valid = o->data;
     for (int d = 0; d < MODEL->data_count; d++)
-      if (o->valid.values[d])
-        o->valid.values[d] += o->data.count * MODEL->data[d].size / spm_larger(MODEL->data[d].gathered, 1);
+      if (o->valid.values[d]) o->valid.values[d] += o->data.count * row_size(&MODEL->data[d]);
     o->valid.count = held;
   }
   for (int t = 0; t < MODEL->training_count; t++)
