@@ -117,7 +117,7 @@ static void open_loops(Emitter *e, Text *text, int *indent, const Extent *loops,
 }
 
 static const char *part_moved(Emitter *e, long stride) {
-  if (e->range == NULL || stride == 0) return "";
+  if (e->range == NULL || e->range->units == 1 || stride == 0) return "";
   return stride == 1 ? "from" : arena_printf(e->compilation, "from * %ld", stride);
 }
 
@@ -394,6 +394,11 @@ static const char *sum_text(Emitter *e, const char *base, long fixed, const char
   return text.bytes;
 }
 
+/* The name that stands for "call->kept" and the like. */
+static const char *base_name(const Emitter *e, Storage storage, const char *name, const char *text) {
+  return e->shortened[storage] ? name : text;
+}
+
 /* The call that a domain's kept rows are reached by: this phase's, or another one's. */
 static const char *call_of(Emitter *e, const Tensor *t) {
   bool own = e->phase->kind == PHASE_ROWS ? t->domain == e->phase->domain : t->domain == 0;
@@ -404,7 +409,8 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
   bool here = e->phase->kind == PHASE_ROWS && t->domain == e->phase->domain;
   long row = t->rows && here && t->storage != STORE_TILE ? t->size : 0;
   switch (t->storage) {
-  case STORE_PARAMETER: return sum_text(e, "call->parameters", t->offset, "", 0, 0);
+  case STORE_PARAMETER:
+    return sum_text(e, base_name(e, STORE_PARAMETER, "parameters", "call->parameters"), t->offset, "", 0, 0);
   case STORE_DATA: return sum_text(e, arena_printf(e->compilation, "call->data[%d]", t->index), 0, "", 0, row);
   case STORE_STATE: return sum_text(e, "call->state", t->offset, "", 0, 0);
   case STORE_GIVEN: return sum_text(e, arena_printf(e->compilation, "call->given[%d]", t->index), 0, "", 0, 0);
@@ -412,18 +418,21 @@ static const char *base_of_tensor(Emitter *e, const Tensor *t) {
     return sum_text(e, arena_printf(e->compilation, "call->row_state[%d]", t->index), 0, "", 0, row);
   case STORE_SETTING: return sum_text(e, "call->settings", t->index, "", 0, 0);
   case STORE_TABLE: return table_name(e, t->node);
-  case STORE_VALUES: return sum_text(e, "call->values", t->offset, "", 0, 0);
+  case STORE_VALUES: return sum_text(e, base_name(e, STORE_VALUES, "values", "call->values"), t->offset, "", 0, 0);
   case STORE_FIXED: return sum_text(e, "scratch", t->offset, "", 0, 0);
   case STORE_TILE: {
     long before = t->domain == 0 ? e->plan->scratch_fixed : e->plan->scratch_step;
-    return sum_text(e, "scratch", before, "call->tile", t->offset, 0);
+    return sum_text(e, "scratch", before, base_name(e, STORE_TILE, "tile", "call->tile"), t->offset, 0);
   }
   case STORE_KEPT: {
     const char *call = call_of(e, t), *dot = strcmp(call, "call") == 0 ? "->" : ".";
+    if (e->shortened[STORE_KEPT] && dot[0] == '-') return sum_text(e, "kept", 0, "capacity", t->offset, row);
     return sum_text(e, arena_printf(e->compilation, "%s%skept", call, dot), 0,
                     arena_printf(e->compilation, "%s%scapacity", call, dot), t->offset, row);
   }
-  case STORE_PARTIAL: return sum_text(e, "call->partials", t->offset, "unit", e->plan->partial_size, 0);
+  case STORE_PARTIAL:
+    if (e->shortened[STORE_PARTIAL]) return sum_text(e, "partials", t->offset, "", 0, 0);
+    return sum_text(e, "call->partials", t->offset, "unit", e->plan->partial_size, 0);
   case STORE_GRADIENT: return sum_text(e, "call->gradient", t->offset, "", 0, 0);
   case STORE_STATE_NEXT: return sum_text(e, "call->state_next", t->offset, "", 0, 0);
   case STORE_RANGE: return "out";
@@ -453,38 +462,108 @@ static const char *shape_comment(Emitter *e, const Tensor *t) {
   return text.bytes;
 }
 
-enum { DECLARATION_COLUMNS = 112 };
+static bool is_letter(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
-/* Tensors of one kind share a statement as long as a line holds them; their shapes stand behind. */
-static void end_declarations(Text *text, Text *names, Text *shapes) {
-  if (names->length > 0) put_line(text, 1, "%s; /* %s */", names->bytes, shapes->bytes);
-  names->length = shapes->length = 0;
+/* Does the text mention the word, outside comments? */
+static bool says(const Text *text, const char *word) {
+  const size_t length = strlen(word);
+  const char *start = text->length > 0 ? text->bytes : "", *comment;
+  for (const char *at = start; *at != '\0'; at++) {
+    if (at[0] == '/' && at[1] == '*' && (comment = strstr(at, "*/")) != NULL) at = comment + 1;
+    if (strncmp(at, word, length) == 0 && (at == start || !is_letter(at[-1])) && !is_letter(at[length])) return true;
+  }
+  return false;
 }
 
-static void declare_some(Emitter *e, Text *text, const StepList *list, bool *seen, bool constant) {
-  Text names = {.compilation = e->compilation}, shapes = names;
+enum { DECLARATION_COLUMNS = 118, SHORTENED_FROM = 6 };
+
+typedef struct Declared { /* tensors in the order of their use */
+  const Tensor **tensors;
+  bool *done;
+  int count;
+} Declared;
+
+static Declared find_tensors(Emitter *e, const StepList *list) {
+  bool *seen = arena_array(e->compilation, bool, e->plan->tensor_count);
+  Declared found = {(const Tensor **)arena_array(e->compilation, Tensor *, e->plan->tensor_count),
+                    arena_array(e->compilation, bool, e->plan->tensor_count), 0};
   for (int i = 0; i < list->count; i++) {
     Use *uses;
     int count = step_uses(e->compilation, &list->steps[i], &uses);
     for (int u = 0; u < count; u++) {
       const Tensor *t = uses[u].access->tensor;
-      if (seen[t->id] || is_read_only(t) != constant) continue;
+      if (!seen[t->id] && t->storage != STORE_RANGE) found.tensors[found.count++] = t;
       seen[t->id] = true;
+    }
+  }
+  return found;
+}
+
+/* Tensors of one kind share a statement as long as a line holds them, with their shapes behind: each line takes the
+ * first that fit. */
+static void declare_some(Emitter *e, Text *text, const Declared *all, bool constant) {
+  for (;;) {
+    Text names = {.compilation = e->compilation}, shapes = names;
+    for (int i = 0; i < all->count; i++) {
+      const Tensor *t = all->tensors[i];
+      if (all->done[i] || is_read_only(t) != constant) continue;
       const char *base = base_of_tensor(e, t), *shape = shape_comment(e, t);
       const size_t length = names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + 18;
-      if (length > DECLARATION_COLUMNS) end_declarations(text, &names, &shapes);
+      if (names.length > 0 && length > DECLARATION_COLUMNS) continue;
       const char *start = names.length > 0 ? ", " : constant ? "const real " : "real ";
       text_append(&names, "%s*%s = %s", start, t->name, base);
       text_append(&shapes, "%s%s", shapes.length > 0 ? ", " : "", shape);
+      all->done[i] = true;
     }
+    if (names.length == 0) return;
+    put_line(text, 1, "%s; /* %s */", names.bytes, shapes.bytes);
   }
-  end_declarations(text, &names, &shapes);
+}
+
+/* Places that are named often get a short name. */
+static void shorten_bases(Emitter *e, const Declared *all) {
+  int counts[STORE_COUNT] = {0};
+  for (int i = 0; i < all->count; i++) {
+    const Tensor *t = all->tensors[i];
+    counts[t->storage] += t->storage != STORE_KEPT || strcmp(call_of(e, t), "call") == 0;
+  }
+  for (int s = 0; s < STORE_COUNT; s++) e->shortened[s] = counts[s] >= SHORTENED_FROM;
+}
+
+static void declare_bases(Emitter *e, Text *text, const Text *tensors) {
+  const struct {
+    Storage storage;
+    const char *type, *name, *value;
+  } bases[] = {{STORE_TILE, "const long ", "tile", "call->tile"},
+               {STORE_KEPT, "const long ", "capacity", "call->capacity"},
+               {STORE_PARAMETER, "const real *", "parameters", "call->parameters"},
+               {STORE_VALUES, "real *", "values", "call->values"},
+               {STORE_KEPT, "real *", "kept", "call->kept"},
+               {STORE_PARTIAL, "real *", "partials",
+                arena_printf(e->compilation, "call->partials + unit * %ld", e->plan->partial_size)}};
+  const char *open = "";
+  for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+    if (!e->shortened[bases[i].storage] || !says(tensors, bases[i].name)) continue;
+    const bool same = strcmp(open, bases[i].type) == 0;
+    if (!same) text_append(text, "%s  %s", open[0] ? ";\n" : "", bases[i].type);
+    text_append(text, "%s%s = %s",
+                !same                                             ? ""
+                : bases[i].type[strlen(bases[i].type) - 1] == '*' ? ", *"
+                                                                  : ", ",
+                bases[i].name, bases[i].value);
+    open = bases[i].type;
+  }
+  if (open[0]) text_append(text, ";\n");
 }
 
 static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
-  bool *seen = arena_array(e->compilation, bool, e->plan->tensor_count);
-  declare_some(e, text, list, seen, true);
-  declare_some(e, text, list, seen, false);
+  const Declared all = find_tensors(e, list);
+  Text tensors = {.compilation = e->compilation};
+  shorten_bases(e, &all);
+  declare_some(e, &tensors, &all, true);
+  declare_some(e, &tensors, &all, false);
+  declare_bases(e, text, &tensors);
+  if (tensors.length > 0) text_append(text, "%s", tensors.bytes);
 }
 
 static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
@@ -492,7 +571,7 @@ static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
 static void start_function(Emitter *e, const char *name) {
   e->function = name;
   e->last_comment = NULL;
-  e->number_count = e->loop_number = 0;
+  e->number_count = e->loop_number = e->block_count = 0;
 
   e->functions = (Text){.compilation = e->compilation};
 }
@@ -528,17 +607,13 @@ static void emit_steps(Emitter *e, Text *text, const StepList *list) {
   }
 }
 
-static bool is_letter(char c) { return isalnum((unsigned char)c) || c == '_'; }
-
-/* Does the text mention the word, outside comments? */
-static bool says(const Text *text, const char *word) {
-  const size_t length = strlen(word);
-  const char *start = text->length > 0 ? text->bytes : "", *comment;
-  for (const char *at = start; *at != '\0'; at++) {
-    if (at[0] == '/' && at[1] == '*' && (comment = strstr(at, "*/")) != NULL) at = comment + 1;
-    if (strncmp(at, word, length) == 0 && (at == start || !is_letter(at[-1])) && !is_letter(at[length])) return true;
-  }
-  return false;
+/* Of the one block of numbers in a body. */
+static void drop_braces(Text *body) {
+  char *open = strstr(body->bytes, "\n  {\n  const real "), *close = open ? strstr(open + 1, "\n  }\n") : NULL;
+  if (close == NULL) return;
+  memmove(close, close + 4, strlen(close + 4) + 1);
+  memmove(open, open + 4, strlen(open + 4) + 1);
+  body->length -= 8;
 }
 
 /* The function's body: what its text mentions is defined, and what it does not mention of its parameters is said. */
@@ -548,19 +623,26 @@ static void finish_function(Emitter *e, const char *heading, const Text *declara
     put_line(&body, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
   text_append(&body, "%s", declarations->length > 0 ? declarations->bytes : "");
   text_append(&body, "%s", steps->length > 0 ? steps->bytes : "");
-  const bool rows = says(&body, "rows");
-  if (uses_rows(e) && (rows || says(&body, "first"))) put_line(&head, 1, "const long first = unit * call->tile;");
+  const bool rows = says(&body, "rows"), whole = e->range != NULL && e->range->units == 1;
   if (uses_rows(e) && rows)
-    put_line(&head, 1, "const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;");
-  if (e->range != NULL && rows) put_line(&head, 1, "const long rows = call->rows;");
+    put_line(&head, 1,
+             "const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : "
+             "call->tile;");
+  else if (uses_rows(e) && says(&body, "first"))
+    put_line(&head, 1, "const long first = unit * call->tile;");
+  Text sizes = {.compilation = e->compilation};
+  if (e->range != NULL && rows) text_append(&sizes, ", rows = call->rows");
   for (int d = 1; e->range != NULL && d < e->plan->domain_count; d++)
     if (says(&body, arena_printf(e->compilation, "rows_%d", d)))
-      put_line(&head, 1, "const long rows_%d = call->domains[%d].rows;", d, d);
-  if (e->range != NULL && (says(&body, "count") || says(&body, "from")))
-    put_line(&head, 1, "const long from = unit * %ld;", e->range->part);
-  if (e->range != NULL && says(&body, "count"))
-    put_line(&head, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
-             e->range->leading, e->range->part);
+      text_append(&sizes, ", rows_%d = call->domains[%d].rows", d, d);
+  if (e->range != NULL && !whole && (says(&body, "from") || says(&body, "count")))
+    text_append(&sizes, ", from = unit * %ld", e->range->part);
+  if (e->range != NULL && says(&body, "count") && whole) text_append(&sizes, ", count = %ld", e->range->leading);
+  if (e->range != NULL && says(&body, "count") && !whole)
+    text_append(&sizes, ", count = %ld - from < %ld ? %ld - from : %ld", e->range->leading, e->range->part,
+                e->range->leading, e->range->part);
+  if (sizes.length > 0) put_line(&head, 1, "const long %s;", sizes.bytes + 2);
+  if (e->block_count == 1) drop_braces(&body);
   text_append(out, "\n%s%s {\n%s", e->functions.length > 0 ? e->functions.bytes : "", heading,
               head.length > 0 ? head.bytes : "");
   const char *between = "  (void)";

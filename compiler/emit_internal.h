@@ -15,16 +15,17 @@ typedef struct Emitter {
   bool *kernels_used;            /* by position in kernel_table */
   bool vmath_used, special_used; /* special.h needs vmath.h */
   const char *function;          /* name of the one being written */
-  int loop_number;
+  int loop_number, block_count;
   const char *last_comment;
   struct LoopForms *forms; /* loops: those that are alike; see emit_shared.c */
   bool noting;             /* the first time, when they are noted */
   /* of the function being written */
   const Phase *phase;
   const Range *range;
-  int rows_of;     /* in a range: the domain whose rows the step runs over */
-  int round_depth; /* loops of rounds around the step */
-  double *numbers; /* strips: constants that stand in memory */
+  int rows_of;                 /* in a range: the domain whose rows the step runs over */
+  int round_depth;             /* loops of rounds around the step */
+  bool shortened[STORE_COUNT]; /* where its tensors lie has a short name of its own */
+  double *numbers;             /* strips: constants that stand in memory */
   int number_count;
   const Node **tables; /* distinct constant arrays of the whole text */
   int table_count;

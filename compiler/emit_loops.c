@@ -360,6 +360,7 @@ static void emit_block(Emitter *e, Text *text, Nest *nest, const Node *node) {
   emit_fills(nest);
   emit_nest(nest);
   bool names = strstr(block.bytes, "const real ") != NULL;
+  e->block_count += names;
   text_append(text, "%s%s%s", names ? "  {\n" : "", block.bytes, names ? "  }\n" : "");
 }
 
