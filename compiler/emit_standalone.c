@@ -276,17 +276,16 @@ static Sources sources_of(const Model *m, Plan *const *plans, int count, bool tr
   return s;
 }
 
-/* "SPM_MODEL" stands for the model's name. */
-static const char *with_model_name(Compilation *c, const char *text, const char *name) {
+static const char *replaced(Compilation *c, const char *text, const char *old, const char *new) {
   Text out = {.compilation = c};
-  for (const char *found; (found = strstr(text, "SPM_MODEL_NAME")) != NULL; text = found + strlen("SPM_MODEL_NAME"))
-    text_append(&out, "%.*s%s", (int)(found - text), text, name);
+  for (const char *found; (found = strstr(text, old)) != NULL; text = found + strlen(old))
+    text_append(&out, "%.*s%s", (int)(found - text), text, new);
   text_append(&out, "%s", text);
   return out.bytes;
 }
 
 static const char *decided_source(const Sources *s, const char *path) {
-  const char *text = with_model_name(s->compilation, embedded(path), s->model);
+  const char *text = replaced(s->compilation, embedded(path), "SPM_MODEL_NAME", s->model);
   return pieces_decide(s->compilation, plain_kernel_names(s->compilation, text), s->decided, FEATURES);
 }
 
@@ -294,7 +293,8 @@ static void add_files(Pieces *p, const Sources *s, const char *const *paths, int
   Compilation *c = s->compilation;
   for (int i = 0; i < count; i++) {
     const char *text = decided_source(s, paths[i]);
-    if (strcmp(paths[i], "runtime/kernels_gemm.c") == 0) text = arena_printf(c, "#ifdef SPM_NO_BLAS\n%s#endif\n", text);
+    if (strcmp(paths[i], "runtime/kernels_gemm.c") == 0)
+      text = arena_printf(c, "#ifdef SPM_NO_BLAS\n%s#endif\n", replaced(c, text, "gemm_plain", "gemm"));
     pieces_add(p, paths[i], text, false);
   }
 }

@@ -24,13 +24,8 @@ static inline float log_of(float x) {
   m.bits = (bits & 0x7FFFFFu) + 0x3F3504F3u;
   f = m.value - 1.0f;
   p = -7.634506e-2f;
-  p = p * f + 0.12761582f;
-  p = p * f + -0.13160181f;
-  p = p * f + 0.14201757f;
-  p = p * f + -0.16623357f;
-  p = p * f + 0.20001227f;
-  p = p * f + -0.2500082f;
-  p = p * f + 0.3333333f;
+  p = (((p * f + 0.12761582f) * f + -0.13160181f) * f + 0.14201757f) * f + -0.16623357f;
+  p = ((p * f + 0.20001227f) * f + -0.2500082f) * f + 0.3333333f;
   return n * 0.693359375f + (f + ((p * (f * (f * f)) + n * -2.12194440e-4f) - 0.5f * (f * f)));
 }
 
@@ -44,20 +39,10 @@ static inline float normal_of(uint32_t word) {
   float w = -log_of(rest * (2.0f - rest)), u = w - 2.5f, v = sqrtf(w < 0.0f ? 0.0f : w) - 3.0f;
   float p = 4.4636928e-7f, q = -2.3946498e-4f;
   union float_bits central, tail;
-  p = p * u + -4.5055176e-6f;
-  p = p * u + -5.7900356e-6f;
-  p = p * u + 3.0735956e-4f;
-  p = p * u + -1.7743169e-3f;
-  p = p * u + -5.906122e-3f;
-  p = p * u + 0.34880364f;
-  p = p * u + 2.1233132f;
-  q = q * v + 1.6367685e-3f;
-  q = q * v + -4.7497596e-3f;
-  q = q * v + 8.195757e-3f;
-  q = q * v + -1.0935127e-2f;
-  q = q * v + 1.3338324e-2f;
-  q = q * v + 1.4165951f;
-  q = q * v + 4.006435f;
+  p = (((p * u + -4.5055176e-6f) * u + -5.7900356e-6f) * u + 3.0735956e-4f) * u + -1.7743169e-3f;
+  p = ((p * u + -5.906122e-3f) * u + 0.34880364f) * u + 2.1233132f;
+  q = (((q * v + 1.6367685e-3f) * v + -4.7497596e-3f) * v + 8.195757e-3f) * v + -1.0935127e-2f;
+  q = ((q * v + 1.3338324e-2f) * v + 1.4165951f) * v + 4.006435f;
   uint32_t in_tail = (uint32_t)0 - (uint32_t)(w >= 5.0f);
   central.value = p * x;
   tail.value = q * x;

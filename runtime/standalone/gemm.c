@@ -1,12 +1,8 @@
-/* Pasted into generated files: matrix products by CBLAS, or with -DSPM_NO_BLAS by plain loops. */
+/* Pasted into generated files: matrix products by CBLAS, or with -DSPM_NO_BLAS by the plain loops of
+ * kernels_gemm.c, which go by the same name there. */
 #include "kernels_gemm.c"
 
-#ifdef SPM_NO_BLAS
-void SPM_K(gemm)(int ta, int tb, long m, long n, long k, real alpha, const real *a, long lda, const real *b, long ldb,
-                 real beta, real *c, long ldc) {
-  SPM_K(gemm_plain)(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-#else
+#ifndef SPM_NO_BLAS
 /* As in <cblas.h>, which not every compiler reads; 101: row-major, 111: as stored, 112: transposed. */
 #ifdef SPM_DOUBLE
 #define spm_cblas_gemm cblas_dgemm
