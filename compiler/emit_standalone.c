@@ -17,11 +17,10 @@ static const char *embedded(const char *path) {
 
 /* In the order they are pasted in. */
 static const char *const kernel_files[] = {
-    "runtime/vmath.h",           "runtime/special.h",        "runtime/kernels_reduce.c",   "runtime/kernels_fill.c",
-    "runtime/kernels_layout.c",  "runtime/kernels_select.c", "runtime/kernels_project.c",  "runtime/kernels_subset.c",
-    "runtime/sparse.h",          "runtime/kernels_sparse.c", "runtime/kernels_low_rank.c", "runtime/philox.h",
-    "runtime/kernels_noise.c",   "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c",  "runtime/convolve.h",
-    "runtime/kernels_convolve.c"};
+    "runtime/vmath.h",          "runtime/special.h",        "runtime/kernels_reduce.c",   "runtime/kernels_fill.c",
+    "runtime/kernels_layout.c", "runtime/kernels_select.c", "runtime/kernels_project.c",  "runtime/kernels_subset.c",
+    "runtime/sparse.h",         "runtime/kernels_sparse.c", "runtime/kernels_low_rank.c", "runtime/philox.h",
+    "runtime/kernels_noise.c",  "runtime/kernels_gemm.c",   "runtime/convolve.h",         "runtime/kernels_convolve.c"};
 static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/optim.c",
                                            "runtime/driver.h",
@@ -210,6 +209,17 @@ static bool lacks_givens(const Model *m, Plan *const *plans, int count) {
   return m->signature.given_count == 0;
 }
 
+/* Are all ranges gradients of parameters that are trained? */
+static bool lacks_other_ranges(const Model *m, Plan *const *plans, int count) {
+  for (int p = 0; p < count; p++)
+    for (int i = 0; i < plans[p]->phase_count; i++)
+      for (int r = 0; r < plans[p]->phases[i].range_count; r++) {
+        const int parameter = plans[p]->phases[i].ranges[r].parameter;
+        if (parameter < 0 || m->signature.parameters[parameter].fixed) return false;
+      }
+  return lacks_fitter(m, plans, count) && !lacks_updates(m, plans, count);
+}
+
 static bool lacks_rates(const Model *m, Plan *const *plans, int count) { /* learning rates that are computed */
   (void)plans, (void)count;
   return m->trainings[0].rate == NULL;
@@ -232,32 +242,34 @@ static bool lacks_gaps(const Model *m, Plan *const *plans, int count) {
 static const struct {
   const char *name;
   Lacks *lacks;
+  bool trainer; /* in a trainer alone: a library's host may run any program */
 } features[] = {
-    {"SPM_ONE_THREAD", always},
-    {"SPM_TRAINER", NULL}, /* by the command line */
-    {"SPM_NO_STATES", lacks_states},
-    {"SPM_NO_PROJECTIONS", lacks_projections},
-    {"SPM_NO_ADAM", lacks_adam},
-    {"SPM_NO_SGD", lacks_sgd},
-    {"SPM_NO_MAXIMA", lacks_maxima},
-    {"SPM_NO_RATES", lacks_rates},
-    {"SPM_NO_DOMAINS", lacks_domains},
-    {"SPM_NO_GIVENS", lacks_givens},
-    {"SPM_NO_LABELS", lacks_labels},
-    {"SPM_NO_GAPS", lacks_gaps},
-    {"SPM_NO_LBFGS", lacks_lbfgs},
-    {"SPM_NO_STAGES", lacks_stages},
-    {"SPM_NO_SELECTIONS", lacks_selections},
-    {"SPM_NO_BALANCE", lacks_balance},
-    {"SPM_NO_BEST", lacks_best},
-    {"SPM_NO_HELD", lacks_held},
-    {"SPM_NO_GATHERED", lacks_gathered},
-    {"SPM_NO_UPDATES", lacks_updates},
-    {"SPM_NO_ROW_STATES", lacks_row_states},
-    {"SPM_NO_FITS", lacks_fits},
-    {"SPM_NO_FITTER", lacks_fitter},
-    {"SPM_NO_SOLVED", lacks_solved},
-    {"SPM_NO_UNCHANGED", lacks_unchanged},
+    {"SPM_ONE_THREAD", always, false},
+    {"SPM_TRAINER", always, true},
+    {"SPM_NO_STATES", lacks_states, false},
+    {"SPM_NO_PROJECTIONS", lacks_projections, false},
+    {"SPM_NO_ADAM", lacks_adam, false},
+    {"SPM_NO_SGD", lacks_sgd, false},
+    {"SPM_NO_MAXIMA", lacks_maxima, false},
+    {"SPM_NO_RATES", lacks_rates, false},
+    {"SPM_NO_OTHER_RANGES", lacks_other_ranges, true},
+    {"SPM_NO_DOMAINS", lacks_domains, false},
+    {"SPM_NO_GIVENS", lacks_givens, false},
+    {"SPM_NO_LABELS", lacks_labels, false},
+    {"SPM_NO_GAPS", lacks_gaps, false},
+    {"SPM_NO_LBFGS", lacks_lbfgs, false},
+    {"SPM_NO_STAGES", lacks_stages, false},
+    {"SPM_NO_SELECTIONS", lacks_selections, false},
+    {"SPM_NO_BALANCE", lacks_balance, false},
+    {"SPM_NO_BEST", lacks_best, false},
+    {"SPM_NO_HELD", lacks_held, false},
+    {"SPM_NO_GATHERED", lacks_gathered, false},
+    {"SPM_NO_UPDATES", lacks_updates, false},
+    {"SPM_NO_ROW_STATES", lacks_row_states, false},
+    {"SPM_NO_FITS", lacks_fits, false},
+    {"SPM_NO_FITTER", lacks_fitter, false},
+    {"SPM_NO_SOLVED", lacks_solved, false},
+    {"SPM_NO_UNCHANGED", lacks_unchanged, false},
 };
 enum { FEATURES = sizeof features / sizeof *features };
 
@@ -270,7 +282,8 @@ typedef struct Sources { /* how the runtime's texts are read for one model */
 static Sources sources_of(const Model *m, Plan *const *plans, int count, bool trainer) {
   Sources s = {.compilation = m->compilation, .model = m->name};
   for (int i = 0; i < FEATURES; i++) {
-    s.decided[i] = (Decided){features[i].name, features[i].lacks ? features[i].lacks(m, plans, count) : trainer};
+    const bool asked = trainer || !features[i].trainer;
+    s.decided[i] = (Decided){features[i].name, asked && features[i].lacks(m, plans, count)};
     s.whole[i] = (Decided){features[i].name, false};
   }
   return s;
@@ -294,7 +307,8 @@ static void add_files(Pieces *p, const Sources *s, const char *const *paths, int
   for (int i = 0; i < count; i++) {
     const char *text = decided_source(s, paths[i]);
     if (strcmp(paths[i], "runtime/kernels_gemm.c") == 0)
-      text = arena_printf(c, "#ifdef SPM_NO_BLAS\n%s#endif\n", replaced(c, text, "gemm_plain", "gemm"));
+      text = arena_printf(c, "#ifdef SPM_NO_BLAS\n%s#else\n%s#endif\n", replaced(c, text, "gemm_plain", "gemm"),
+                          decided_source(s, "runtime/standalone/gemm.c"));
     pieces_add(p, paths[i], text, false);
   }
 }

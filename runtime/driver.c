@@ -203,22 +203,21 @@ struct work {
 #endif
 };
 
-static void combine_two(int combine, real *into, const real *from, long count) {
-#ifndef SPM_NO_MAXIMA
-  if (combine == SPM_MAX)
-    for (long i = 0; i < count; i++) into[i] = from[i] > into[i] || from[i] != from[i] ? from[i] : into[i];
-#endif
-  if (combine == SPM_SUM)
-    for (long i = 0; i < count; i++) into[i] += from[i];
-}
-
 /* Of a statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
 static void combine_tiles(const struct work *w, const struct spm_statistic *s, long from, long count) {
   const long width = w->run->program->partial_size, tiles = tiles_of(w->call);
   real *tile0 = w->call->partials + s->partial + from;
   for (long stride = 1; stride < tiles; stride *= 2)
-    for (long t = 0; t + stride < tiles; t += 2 * stride)
-      combine_two(s->combine, tile0 + t * width, tile0 + (t + stride) * width, count);
+    for (long t = 0; t + stride < tiles; t += 2 * stride) {
+      real *into = tile0 + t * width;
+      const real *other = into + stride * width;
+#ifndef SPM_NO_MAXIMA
+      if (s->combine == SPM_MAX)
+        for (long i = 0; i < count; i++) into[i] = other[i] > into[i] || other[i] != other[i] ? other[i] : into[i];
+      if (s->combine == SPM_MAX) continue;
+#endif
+      for (long i = 0; i < count; i++) into[i] += other[i];
+    }
   memcpy(place(w->call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
 }
 
@@ -245,6 +244,7 @@ static void update(const struct work *w, int parameter, long offset, const real 
 }
 #endif
 
+#ifndef SPM_NO_OTHER_RANGES
 /* Is the range's parameter updated as soon as the range is made? */
 static int updated_at_once(const struct work *w, const struct spm_range *range) {
 #ifndef SPM_ONE_THREAD
@@ -252,20 +252,24 @@ static int updated_at_once(const struct work *w, const struct spm_range *range) 
 #endif
   return w->parameters && range->parameter >= 0 && !w->run->model->parameters[range->parameter].fixed;
 }
+#endif
 
+/* A part of a range, and what it is the gradient of is updated while it is in cache. */
 static void make_gradient(const struct work *w, const struct spm_range *range, long unit, int thread) {
   const struct spm_run *run = w->run;
   const long from = unit * range->chunk;
   real *scratch = run->scratch + thread * run->scratch_size;
-#ifndef SPM_NO_UPDATES
-  if (updated_at_once(w, range)) {
-    real *gradient = scratch + phase_scratch(run->program, run->call.tile);
-    range->run(&run->call, scratch, unit, gradient);
-    update(w, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
+#ifndef SPM_NO_OTHER_RANGES
+  if (!updated_at_once(w, range)) {
+    range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
     return;
   }
 #endif
-  range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
+#ifndef SPM_NO_UPDATES
+  real *gradient = scratch + phase_scratch(run->program, run->call.tile);
+  range->run(&run->call, scratch, unit, gradient);
+  update(w, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
+#endif
 }
 
 /* The range that makes this parameter's gradient, or NULL. */
@@ -291,17 +295,6 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function functio
 }
 
 #ifdef SPM_ONE_THREAD
-static void run_row_phase(const struct work *w, const struct spm_phase *phase) {
-  for (long tile = 0; tile < tiles_of(w->call); tile++) phase->run(w->call, w->run->scratch, tile);
-  for (int i = 0; i < phase->statistic_count; i++)
-    combine_tiles(w, &phase->statistics[i], 0, phase->statistics[i].size);
-}
-
-static void run_gradient_phase(const struct work *w, const struct spm_phase *phase) {
-  for (int i = 0; i < phase->range_count; i++)
-    for (long unit = 0; unit < phase->ranges[i].units; unit++) make_gradient(w, &phase->ranges[i], unit, 0);
-}
-
 static void run_updates(const struct work *w) {
   for (int i = 0; i < w->run->program->output_count; i++) {
     const struct spm_output *o = &w->run->program->outputs[i];
@@ -391,12 +384,17 @@ static void run_phase(struct work *w, const struct spm_phase *phase) {
     w->call = &run->domains[phase->domain];
   }
 #endif
-  if (phase->kind == SPM_STEP_PHASE)
-    phase->run(w->call, run->scratch, 0);
-  else if (phase->kind == SPM_ROW_PHASE)
-    run_row_phase(w, phase);
-  else
-    run_gradient_phase(w, phase);
+  if (phase->kind == SPM_STEP_PHASE) phase->run(w->call, run->scratch, 0);
+#ifdef SPM_ONE_THREAD
+  for (long t = 0; phase->kind == SPM_ROW_PHASE && t < tiles_of(w->call); t++) phase->run(w->call, run->scratch, t);
+  for (int i = 0; i < phase->statistic_count; i++)
+    combine_tiles(w, &phase->statistics[i], 0, phase->statistics[i].size);
+  for (int i = 0; i < phase->range_count; i++)
+    for (long unit = 0; unit < phase->ranges[i].units; unit++) make_gradient(w, &phase->ranges[i], unit, 0);
+#else
+  if (phase->kind == SPM_ROW_PHASE) run_row_phase(w, phase);
+  if (phase->kind == SPM_GRADIENT_PHASE) run_gradient_phase(w, phase);
+#endif
 }
 
 /* ---- whole programs ------------------------------------------------------------------------------------------ */

@@ -51,12 +51,14 @@ static inline float normal_of(uint32_t word) {
 }
 
 /* Element e of a row is word e mod 4 of block e / 4; rows lie row_stride apart. `last`: of the counter. */
-static void make_noise(int normal, const uint32_t key[2], uint32_t step, uint32_t last, long first_row, long rows,
-                       long n, real *out, long row_stride) {
+static void make_noise(int normal, unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
+                       uint32_t last, long n, real *out, long row_stride) {
   const long blocks = (n + 3) / 4;
+  uint32_t key[2];
   uint32_t words[4][LANES];
   float numbers[4][LANES];
   long row[LANES], block[LANES], next_row = 0, next_block = 0;
+  make_key(seed, stream, KEY_OF_NOISE, key);
   for (long left = rows * blocks; left > 0; left -= LANES) {
     for (int i = 0; i < LANES; i++) { /* those beyond the last block are made and not used */
       row[i] = next_row;
@@ -78,14 +80,10 @@ static void make_noise(int normal, const uint32_t key[2], uint32_t step, uint32_
 
 void SPM_K(noise_uniform)(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
                           unsigned sample, unsigned inner, long n, real *out, long row_stride) {
-  uint32_t key[2];
-  make_key(seed, stream, KEY_OF_NOISE, key);
-  make_noise(0, key, step, (sample << 16) | (inner & 0xFFFFu), first_row, rows, n, out, row_stride);
+  make_noise(0, seed, stream, step, first_row, rows, (sample << 16) | (inner & 0xFFFFu), n, out, row_stride);
 }
 
 void SPM_K(noise_normal)(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
                          unsigned sample, unsigned inner, long n, real *out, long row_stride) {
-  uint32_t key[2];
-  make_key(seed, stream, KEY_OF_NOISE, key);
-  make_noise(1, key, step, (sample << 16) | (inner & 0xFFFFu), first_row, rows, n, out, row_stride);
+  make_noise(1, seed, stream, step, first_row, rows, (sample << 16) | (inner & 0xFFFFu), n, out, row_stride);
 }

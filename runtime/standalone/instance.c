@@ -61,12 +61,12 @@ size_t spm_instance_place(struct spm_instance *instance, real *memory) {
   const long trained = instance->training ? model->parameter_size : 0;
   size_t used = 0;
   instance->parameters = take(memory, &used, model->parameter_size);
-  instance->gradient = take(memory, &used, trained);
+  instance->call.gradient = take(memory, &used, trained);
   instance->optimizer.first = take(memory, &used, trained);
   instance->optimizer.second = take(memory, &used, trained);
-  instance->values = take(memory, &used, sizes.values);
-  instance->kept = take(memory, &used, sizes.kept);
-  instance->partials = take(memory, &used, sizes.partials);
+  instance->call.values = take(memory, &used, sizes.values);
+  instance->call.kept = take(memory, &used, sizes.kept);
+  instance->call.partials = take(memory, &used, sizes.partials);
   instance->scratch = take(memory, &used, sizes.scratch);
 #ifndef SPM_NO_STATES
   instance->state = take(memory, &used, model->state_size);
@@ -91,18 +91,15 @@ size_t spm_instance_place(struct spm_instance *instance, real *memory) {
 
 struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_program *program,
                                 const real *const *data, long rows) {
-  struct spm_run run = {.model = instance->model, .program = program, .scratch = instance->scratch};
-  run.call = (struct spm_call){
-      .parameters = instance->parameters,
-      .gradient = instance->gradient,
-      .data = data,
-      .values = instance->values,
-      .kept = instance->kept,
-      .partials = instance->partials,
-      .rows = rows,
-      .capacity = rows,
-      .seed = instance->seed,
-      .settings = {(real)instance->epoch, (real)instance->step, (real)rows, (real)instance->total_rows}};
+  struct spm_run run = {.model = instance->model, .program = program, .call = instance->call};
+  run.scratch = instance->scratch;
+  run.call.parameters = instance->parameters;
+  run.call.data = data;
+  run.call.rows = run.call.capacity = rows;
+  run.call.settings[0] = (real)instance->epoch;
+  run.call.settings[1] = (real)instance->step;
+  run.call.settings[2] = (real)rows;
+  run.call.settings[3] = (real)instance->total_rows;
 #ifndef SPM_NO_STATES
   run.call.state = instance->state;
   run.call.state_next = instance->state_next;

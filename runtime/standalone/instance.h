@@ -21,11 +21,11 @@ struct spm_instance {
 #ifndef SPM_NO_BALANCE
   real weights[2]; /* of rows of a training batch, less 1: settings of programs */
 #endif
-  unsigned long long seed;
   int training;                    /* with gradients and moments */
   const struct spm_program *train; /* or NULL */
   struct spm_optimizer optimizer;
-  real *parameters, *gradient, *values, *kept, *partials, *scratch;
+  struct spm_call call; /* memory and seed, as all runs see them */
+  real *parameters, *scratch;
 #ifndef SPM_NO_STATES
   real *state, *state_next;
 #endif
@@ -44,7 +44,7 @@ struct spm_instance {
 };
 
 /* Says where everything of an instance lies in the memory, and how many reals that are; with NULL only the latter. What
- * the caller has set: model, rows, training, seed; all else is zero. */
+ * the caller has set: model, rows, training, call.seed; all else is zero. */
 size_t spm_instance_place(struct spm_instance *instance, real *memory);
 #ifndef SPM_NO_PROJECTIONS
 /* The program that sets parameters back onto their constraints after a step, or NULL where none has any. */

@@ -25,8 +25,8 @@ extern struct SPM_MODEL_NAME *SPM_MODEL_NAME_open(void *memory, size_t size, lon
   if (!memory || rows < 1 || size < SPM_MODEL_NAME_size(rows, training) || (size_t)memory % sizeof(double) != 0)
     return NULL;
   memset(memory, 0, size);
-  m->instance =
-      (struct spm_instance){.model = &spm_model_SPM_MODEL_NAME, .rows = rows, .training = training, .seed = seed};
+  m->instance = (struct spm_instance){.model = &spm_model_SPM_MODEL_NAME, .rows = rows, .training = training};
+  m->instance.call.seed = seed;
   spm_instance_open(&m->instance, (real *)(void *)((char *)memory + HEAD), NULL);
   return m;
 }

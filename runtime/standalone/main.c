@@ -93,7 +93,7 @@ static void gather(struct run *run, const struct rows *rows, const long *order, 
     if (data->gathered > rows->count)
       fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
     for (long r = 0; data->gathered > 0 && r < count; r++) {
-      spm_draw_distinct(drawn, data->gathered, rows->count, run->instance.seed, draw, first + r);
+      spm_draw_distinct(drawn, data->gathered, rows->count, run->instance.call.seed, draw, first + r);
       for (long n = 0; n < data->gathered; n++, to += size)
         memcpy(to, rows->values[d] + number_of_row(rows, drawn[n]) * size, sizeof(real) * (size_t)size);
     }
@@ -193,10 +193,10 @@ static const long *epoch_order(struct run *run) {
 #endif
 #ifndef SPM_NO_SELECTIONS
   if (!run->stage.shuffle && !run->selection.numbers) return NULL;
-  spm_selection_order(&run->selection, run->stage.shuffle, run->instance.seed, epoch, run->order);
+  spm_selection_order(&run->selection, run->stage.shuffle, run->instance.call.seed, epoch, run->order);
 #else
   if (!run->stage.shuffle) return NULL;
-  spm_shuffle(run->order, run->epoch_rows, run->instance.seed, epoch);
+  spm_shuffle(run->order, run->epoch_rows, run->instance.call.seed, epoch);
 #endif
   return run->order;
 }
@@ -223,7 +223,8 @@ static void train_epoch(struct run *run) {
     }
     skipped = outcome.status == SPM_STEP_UPDATED ? 0 : skipped + 1;
     if (skipped == TRAIN_SKIPS_ALLOWED)
-      fail("%ld steps one after the other were not finite; a lower learning rate may help", skipped);
+      fail("%ld steps one after the other were not finite, the last in %s; a lower learning rate may help", skipped,
+           outcome.parameter < 0 ? "the objective" : MODEL->parameters[outcome.parameter].name);
     if (clock() - shown > CLOCKS_PER_SEC) {
       fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
       shown = clock();
@@ -329,7 +330,7 @@ static long most_rows(const struct options *o) {
 static void open_run(struct run *run, struct options *o) {
   struct spm_instance *instance = &run->instance;
   *instance = (struct spm_instance){.model = MODEL, .rows = most_rows(o), .training = 1};
-  instance->seed = (unsigned long long)o->seed;
+  instance->call.seed = (unsigned long long)o->seed;
   size_t reals = spm_instance_place(instance, NULL), order = sizeof(long) * (size_t)o->data.count;
 #ifndef SPM_NO_BALANCE
   order *= 4; /* each part twice, and as much behind it */

@@ -171,7 +171,7 @@ void read_checkpoint(struct run *run, struct options *o) {
   run->best_step = strtol(note, &note, 10);
 #endif
   if (total != o->data.count) fail("%s: was made with %ld rows of data", o->resume, total);
-  instance->seed = (unsigned long long)o->seed;
+  instance->call.seed = (unsigned long long)o->seed;
   move_tensors(run, stream, o->resume, 0);
   fclose(stream);
   free(header);
