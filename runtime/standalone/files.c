@@ -97,39 +97,38 @@ static struct file open_file(const char *path) {
 static void read_file(struct rows *rows, int index) {
   const struct spm_tensor *data = &MODEL->data[index];
   struct file file = open_file(rows->paths[index]);
-  long categories = 1, size = data->size;
-#ifndef SPM_NO_LABELS
-  if (data->categories > 0) categories = data->categories;
-#endif
+  long size = data->size, places = 1; /* numbers in a row of the file; what each becomes */
 #ifndef SPM_NO_GATHERED
   if (data->gathered > 0) size /= data->gathered;
 #endif
-  size /= categories;
+#ifndef SPM_NO_LABELS
+  if (data->categories > 0) size /= places = data->categories;
+#endif
   if (file.size != size)
     fail("%s: has rows of %ld numbers, and %s%s wants %ld", file.path, file.size, data->name, data->dims, size);
   if (file.count < 1) fail("%s: has no rows", file.path);
   if (rows->count && rows->count != file.count)
     fail("%s: has %ld rows, and the data before it %ld", file.path, file.count, rows->count);
   rows->count = file.count;
-  real *to = rows->values[index] = memory_of((size_t)(file.count * size * categories) * sizeof(real));
+  real *to = rows->values[index] = memory_of((size_t)(file.count * size * places) * sizeof(real));
   unsigned char *row = memory_of((size_t)size * (size_t)file.width);
   for (long r = 0; r < file.count; r++) {
     if (fread(row, (size_t)file.width, (size_t)size, file.stream) != (size_t)size)
       fail("%s: ends within row %ld of %ld", file.path, r, file.count);
-    for (long i = 0; i < size; i++, to += categories) {
+    for (long i = 0; i < size; i++, to += places) {
       *to = number_of(&file, row + i * file.width);
       if (data->unit && file.kind == 'u' && file.width == 1) *to /= 255;
 #ifndef SPM_NO_GAPS
       if (data->missing_ok && file.kind != 'f' && *to == -1) *to = (real)NAN;
       if (data->missing_ok && *to != *to) { /* all of a label's vector */
-        for (long k = 1; k < categories; k++) to[k] = *to;
+        for (long k = 1; k < places; k++) to[k] = *to;
         continue;
       }
 #endif
 #ifndef SPM_NO_LABELS
       if (data->categories > 0) { /* a label becomes a one-hot vector */
         long label = (long)*to;
-        if ((real)label != *to || label < 0 || label >= categories)
+        if ((real)label != *to || label < 0 || label >= places)
           fail("%s: row %ld holds %g, which is no label of %s", file.path, r, (double)*to, data->name);
         *to = 0;
         to[label] = 1;
@@ -145,14 +144,17 @@ static void read_file(struct rows *rows, int index) {
   fclose(file.stream);
 }
 
-void read_rows(struct rows *rows, int needed) {
+void read_rows(struct rows *rows, int training) {
   for (int d = 0; d < MODEL->data_count; d++) {
+#ifndef SPM_NO_GAPS
+    if (!rows->paths[d] && MODEL->data[d].missing_ok) continue;
+#endif
     if (rows->paths[d])
       read_file(rows, d);
-    else if (needed && !MODEL->data[d].missing_ok)
+    else if (training)
       fail("--data %s=FILE is missing", MODEL->data[d].name);
   }
-  if (needed && MODEL->data_count == 0) rows->count = 1;
+  if (training && MODEL->data_count == 0) rows->count = 1;
 }
 
 #ifndef SPM_NO_GIVENS

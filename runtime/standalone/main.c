@@ -77,35 +77,53 @@ static void print_outputs(const struct spm_program *program, const double *sums,
 
 #ifndef SPM_NO_SELECTIONS
 /* Where the set's row of this number is. */
-static long number_of_row(const struct rows *rows, long row) { return rows->chosen ? rows->chosen[row] : row; }
-#else
-#define number_of_row(rows, row) (row)
+static long place_of_row(const struct rows *rows, long row) { return rows->chosen ? rows->chosen[row] : row; }
 #endif
 
-static void gather(struct run *run, const struct rows *rows, const long *order, unsigned draw, long first, long count) {
-  (void)draw; /* of gathered data */
-  for (int d = 0; d < MODEL->data_count; d++) {
-    const struct spm_tensor *data = &MODEL->data[d];
-    real *to = run->batch[d];
 #ifndef SPM_NO_GATHERED
-    const long size = row_size(data);
-    long *drawn = memory_of(sizeof(long) * (size_t)data->gathered);
-    if (data->gathered > rows->count)
-      fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
-    for (long r = 0; data->gathered > 0 && r < count; r++) {
-      spm_draw_distinct(drawn, data->gathered, rows->count, run->instance.call.seed, draw, first + r);
-      for (long n = 0; n < data->gathered; n++, to += size)
-        memcpy(to, rows->values[d] + number_of_row(rows, drawn[n]) * size, sizeof(real) * (size_t)size);
+/* Rows that are drawn afresh for each datum. */
+static void gather_drawn(const struct run *run, const struct rows *rows, int d, long first, long count) {
+  const struct spm_tensor *data = &MODEL->data[d];
+  const long size = row_size(data);
+  long *drawn = memory_of(sizeof(long) * (size_t)data->gathered);
+  real *to = run->batch[d];
+  if (data->gathered > rows->count)
+    fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
+  for (long r = 0; r < count; r++) {
+    spm_draw_distinct(drawn, data->gathered, rows->count, run->instance.call.seed, run->draw, first + r);
+    for (long n = 0; n < data->gathered; n++, to += size) {
+      long row = drawn[n];
+#ifndef SPM_NO_SELECTIONS
+      row = place_of_row(rows, row);
+#endif
+      memcpy(to, rows->values[d] + row * size, sizeof(real) * (size_t)size);
     }
-    free(drawn);
-    if (data->gathered > 0) continue;
+  }
+  free(drawn);
+}
 #endif
-    for (long r = 0; r < count; r++, to += data->size) {
-      const long row = order ? order[first + r] : number_of_row(rows, first + r);
-      if (rows->values[d]) memcpy(to, rows->values[d] + row * data->size, sizeof(real) * (size_t)data->size);
+
+/* Puts rows order[first], ... of the files, or first, ... of the set, into the batch. */
+static void gather(const struct run *run, const struct rows *rows, const long *order, long first, long count) {
+  for (int d = 0; d < MODEL->data_count; d++) {
+    const long size = MODEL->data[d].size;
+#ifndef SPM_NO_GATHERED
+    if (MODEL->data[d].gathered > 0) {
+      gather_drawn(run, rows, d, first, count);
+      continue;
+    }
+#endif
 #ifndef SPM_NO_GAPS
-      for (long i = 0; !rows->values[d] && i < data->size; i++) to[i] = (real)NAN;
+    for (long i = 0; !rows->values[d] && i < count * size; i++) run->batch[d][i] = (real)NAN;
+    if (!rows->values[d]) continue;
 #endif
+    for (long r = 0; r < count; r++) {
+#ifndef SPM_NO_SELECTIONS
+      const long row = order ? order[first + r] : place_of_row(rows, first + r);
+#else
+      const long row = order ? order[first + r] : first + r;
+#endif
+      memcpy(run->batch[d] + r * size, rows->values[d] + row * size, sizeof(real) * (size_t)size);
     }
   }
 }
@@ -122,7 +140,7 @@ static void begin_rows_of(struct run *run, const struct options *o) {
   spm_instance_own(&run->instance, memory, o->data.count, 1);
   for (long first = 0; first < o->data.count; first += EVALUATION_ROWS) {
     long count = o->data.count - first < EVALUATION_ROWS ? o->data.count - first : EVALUATION_ROWS;
-    gather(run, &o->data, NULL, 0, first, count);
+    gather(run, &o->data, NULL, first, count);
     stop_unless_finite(spm_instance_begin(&run->instance, batch, first, count));
   }
 }
@@ -136,7 +154,7 @@ static void solve(struct run *run, const struct rows *rows) {
   double *sums = memory_of(sizeof(double) * (size_t)MODEL->parameter_size);
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
-    gather(run, rows, NULL, 0, first, count);
+    gather(run, rows, NULL, first, count);
 #ifndef SPM_NO_ROW_STATES
 #ifndef SPM_NO_SELECTIONS
     spm_instance_visit(instance, rows->chosen ? rows->chosen + first : NULL, first, count);
@@ -160,7 +178,7 @@ static void evaluate(struct run *run, const struct rows *rows, const char *name)
   double *sums = memory_of(sizeof(double) * (size_t)program->output_count);
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
-    gather(run, rows, NULL, 0, first, count);
+    gather(run, rows, NULL, first, count);
 #ifndef SPM_NO_ROW_STATES
     stop_unless_finite(spm_instance_fresh(&run->instance, (const real *const *)run->batch, first, count));
 #endif
@@ -187,9 +205,10 @@ static double objective_of(const struct spm_program *program, const double *sums
 
 /* Numbers of the epoch's rows; NULL: they stand as they are. */
 static const long *epoch_order(struct run *run) {
-  long epoch = run->instance.epoch;
 #ifndef SPM_NO_STAGES
-  epoch += run->earlier_epochs;
+  const long epoch = run->earlier_epochs + run->instance.epoch;
+#else
+  const long epoch = run->instance.epoch;
 #endif
 #ifndef SPM_NO_SELECTIONS
   if (!run->stage.shuffle && !run->selection.numbers) return NULL;
@@ -212,7 +231,13 @@ static void train_epoch(struct run *run) {
   for (; done < steps && goes_on(run); done++) {
     struct spm_run step;
     long first = done * batch, count = run->epoch_rows - first < batch ? run->epoch_rows - first : batch;
-    gather(run, &run->taken, order, (unsigned)instance->noise_step + 1, first, count);
+#ifndef SPM_NO_GATHERED
+    run->draw = (unsigned)instance->noise_step + 1;
+#endif
+    gather(run, &run->taken, order, first, count);
+#ifndef SPM_NO_GATHERED
+    run->draw = 0;
+#endif
 #ifndef SPM_NO_ROW_STATES
     spm_instance_visit(instance, order ? order + first : NULL, first, count);
 #endif
@@ -259,7 +284,7 @@ static void ask_rows(struct run *run, const struct rows *rows, const char *what,
   const struct spm_output *output = spm_selection_output(program, &run->stage, what);
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
-    gather(run, rows, NULL, 0, first, count);
+    gather(run, rows, NULL, first, count);
     struct spm_run asked = spm_instance_run(&run->instance, program, (const real *const *)run->batch, count);
     asked.call.first_row = first;
     spm_run_program(&asked);
@@ -312,41 +337,36 @@ static void set_stage(struct run *run, const struct options *o) {
 #endif
 }
 
-/* Rows in the largest batch of all stages. */
-static long most_rows(const struct options *o) {
-  long most = EVALUATION_ROWS;
-  for (int t = 0; t < MODEL->training_count; t++) {
-    const struct spm_training stage = stage_with(&MODEL->trainings[t], o);
-#ifndef SPM_NO_BALANCE
-    most = spm_larger(most, spm_most_batch_rows(&stage, o->data.count));
-#else
-    most = spm_larger(most, train_batch_rows(&stage, o->data.count));
-#endif
-  }
-  return most;
-}
-
 /* A run at its start, or where its checkpoint left it. */
 static void open_run(struct run *run, struct options *o) {
   struct spm_instance *instance = &run->instance;
-  *instance = (struct spm_instance){.model = MODEL, .rows = most_rows(o), .training = 1};
-  instance->call.seed = (unsigned long long)o->seed;
-  size_t reals = spm_instance_place(instance, NULL), order = sizeof(long) * (size_t)o->data.count;
+  *instance = (struct spm_instance){.model = MODEL, .rows = EVALUATION_ROWS, .training = 1};
+  for (int t = 0; t < MODEL->training_count; t++) { /* room for the largest batch of all stages */
+    const struct spm_training stage = stage_with(&MODEL->trainings[t], o);
 #ifndef SPM_NO_BALANCE
-  order *= 4; /* each part twice, and as much behind it */
+    instance->rows = spm_larger(instance->rows, spm_most_batch_rows(&stage, o->data.count));
+#else
+    instance->rows = spm_larger(instance->rows, train_batch_rows(&stage, o->data.count));
 #endif
-  run->order = memory_of(order);
+  }
+  instance->call.seed = (unsigned long long)o->seed;
+#ifndef SPM_NO_BALANCE
+  run->order = memory_of(4 * sizeof(long) * (size_t)o->data.count); /* each part twice, and as much behind it */
+#else
+  run->order = memory_of(sizeof(long) * (size_t)o->data.count);
+#endif
 #ifndef SPM_NO_SELECTIONS
   run->taken_numbers = memory_of(sizeof(long) * (size_t)o->data.count);
   run->valid_numbers = memory_of(sizeof(long) * (size_t)o->valid.count);
 #endif
   for (int d = 0; d < MODEL->data_count; d++)
     run->batch[d] = memory_of(sizeof(real) * (size_t)(instance->rows * MODEL->data[d].size));
-  const real *const *given = NULL;
+  real *memory = memory_of(sizeof(real) * spm_instance_place(instance, NULL));
 #ifndef SPM_NO_GIVENS
-  given = make_givens(o);
+  spm_instance_open(instance, memory, make_givens(o));
+#else
+  spm_instance_open(instance, memory, NULL);
 #endif
-  spm_instance_open(instance, memory_of(sizeof(real) * reals), given);
 #ifndef SPM_NO_ROW_STATES
   begin_rows_of(run, o);
 #endif
@@ -435,16 +455,15 @@ static void usage(void) {
 }
 
 static void name_file(struct rows *rows, const char *text) {
-  const char *equals = strchr(text, '=');
   for (int d = 0; d < MODEL->data_count; d++) {
-    const char *name = MODEL->data[d].name;
-    size_t length = strlen(name);
-    if (equals && (size_t)(equals - text) == length && strncmp(text, name, length) == 0) {
-      rows->paths[d] = equals + 1;
+    const size_t length = strlen(MODEL->data[d].name);
+    if (strncmp(text, MODEL->data[d].name, length) == 0 && text[length] == '=') {
+      rows->paths[d] = text + length + 1;
       return;
     }
   }
-  if (MODEL->data_count != 1 || equals) fail("%s: NAME=FILE is wanted, with a name that the model has", text);
+  if (MODEL->data_count != 1 || strchr(text, '='))
+    fail("%s: NAME=FILE is wanted, with a name that the model has", text);
   rows->paths[0] = text;
 }
 

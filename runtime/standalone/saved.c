@@ -9,7 +9,9 @@ struct entry { /* a tensor of the file */
   const struct spm_tensor *tensor;
   real *values;
   size_t count;
+#ifndef SPM_NO_ROW_STATES
   long rows; /* so many of the tensor, one after the other; 0: it is one itself */
+#endif
 };
 
 /* The index-th of all: parameters, their moments, states, what rows own, the best of these. 0 after the last. */
@@ -24,36 +26,45 @@ static int entry_at(const struct run *run, int index, struct entry *e) {
     const struct spm_tensor *tensors;
     int count;
     real *values;
+#ifndef SPM_NO_ROW_STATES
     long rows;
+#endif
   } groups[] = {
-      {"", MODEL->parameters, MODEL->parameter_count, i->parameters, 0},
-      {"optimizer.first.", MODEL->parameters, MODEL->parameter_count, i->optimizer.first, 0},
-      {"optimizer.second.", MODEL->parameters, MODEL->parameter_count, i->optimizer.second, 0},
+      {.kind = "", MODEL->parameters, MODEL->parameter_count, i->parameters},
+      {.kind = "optimizer.first.", MODEL->parameters, MODEL->parameter_count, i->optimizer.first},
+      {.kind = "optimizer.second.", MODEL->parameters, MODEL->parameter_count, i->optimizer.second},
 #ifndef SPM_NO_STATES
-      {"state.", MODEL->states, MODEL->state_count, i->state, 0},
+      {.kind = "state.", MODEL->states, MODEL->state_count, i->state},
 #endif
 #ifndef SPM_NO_ROW_STATES
-      {"", MODEL->row_states, MODEL->row_state_count, m->values, m->rows},
-      {"optimizer.first.", MODEL->row_states, MODEL->row_state_count, m->first, m->rows},
-      {"optimizer.second.", MODEL->row_states, MODEL->row_state_count, m->second, m->rows},
-      {"optimizer.", &updates, 1, m->updates, m->rows},
+      {.kind = "", MODEL->row_states, MODEL->row_state_count, m->values, m->rows},
+      {.kind = "optimizer.first.", MODEL->row_states, MODEL->row_state_count, m->first, m->rows},
+      {.kind = "optimizer.second.", MODEL->row_states, MODEL->row_state_count, m->second, m->rows},
+      {.kind = "optimizer.", &updates, 1, m->updates, m->rows},
 #endif
 #ifndef SPM_NO_BEST
-      {"best.", MODEL->parameters, MODEL->parameter_count, run->best, 0},
-      {"best.state.", MODEL->states, MODEL->state_count, run->best + MODEL->parameter_size, 0},
+      {.kind = "best.", MODEL->parameters, MODEL->parameter_count, run->best},
+      {.kind = "best.state.", MODEL->states, MODEL->state_count, run->best + MODEL->parameter_size},
 #ifndef SPM_NO_ROW_STATES
-      {"best.", MODEL->row_states, MODEL->row_state_count, run->best + MODEL->parameter_size + MODEL->state_size,
+      {.kind = "best.",
+       MODEL->row_states,
+       MODEL->row_state_count,
+       run->best + MODEL->parameter_size + MODEL->state_size,
        m->rows},
 #endif
 #endif
   };
   for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
     if (groups[g].values && index < groups[g].count) {
-      e->tensor = &groups[g].tensors[index];
-      e->kind = !groups[g].kind[0] && e->tensor->constrained ? "raw." : groups[g].kind;
+      const struct spm_tensor *tensor = e->tensor = &groups[g].tensors[index];
+      e->kind = !groups[g].kind[0] && tensor->constrained ? "raw." : groups[g].kind;
+      e->values = groups[g].values + tensor->offset;
+      e->count = (size_t)tensor->size;
+#ifndef SPM_NO_ROW_STATES
       e->rows = groups[g].rows;
-      e->values = groups[g].values + (e->rows > 0 ? e->rows : 1) * e->tensor->offset;
-      e->count = (size_t)((e->rows > 0 ? e->rows : 1) * e->tensor->size);
+      if (e->rows > 0) e->values = groups[g].values + e->rows * tensor->offset;
+      if (e->rows > 0) e->count *= (size_t)e->rows;
+#endif
       return 1;
     }
     if (groups[g].values) index -= groups[g].count;
@@ -84,7 +95,9 @@ static char *checkpoint_header(const struct run *run, const struct options *o, s
   at += sprintf(at, "%s%*.*s\"}", before_note, (int)NOTE, (int)NOTE, note);
   for (int i = 0; entry_at(run, i, &e); i++) {
     at += sprintf(at, ",\"%s%s\":{\"dtype\":\"F%d\",\"shape\":[", e.kind, e.tensor->name, (int)sizeof(real) * 8);
+#ifndef SPM_NO_ROW_STATES
     if (e.rows > 0) at += sprintf(at, "%ld%s", e.rows, e.tensor->rank > 0 ? "," : "");
+#endif
     for (int d = 0; d < e.tensor->rank; d++) at += sprintf(at, "%s%ld", d ? "," : "", e.tensor->shape[d]);
     at += sprintf(at, "],\"data_offsets\":[%lu,%lu]}", (unsigned long)offset,
                   (unsigned long)(offset + e.count * sizeof(real)));

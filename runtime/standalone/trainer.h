@@ -41,6 +41,9 @@ struct run { /* a model in training */
   struct rows taken, valid;  /* of the data, and of the rows to evaluate on, those that the stage takes */
   long batch_rows, epoch_rows;
   real *batch[MAX_DATA];
+#ifndef SPM_NO_GATHERED
+  unsigned draw; /* of gathered data: 0, or by which step */
+#endif
   long *order; /* room for the numbers of an epoch's rows */
 #ifndef SPM_NO_UNCHANGED
   double recent[TRAIN_UNCHANGED_MOST]; /* objectives of the last epochs, the latest first */
@@ -67,7 +70,7 @@ void fail(const char *format, ...);
 void *memory_of(size_t bytes);
 
 uint64_t read_integer(const unsigned char *bytes, int width, int big);
-/* The files of a data set, read whole; needed: all must be there. */
+/* The files of a data set, read whole; training: as much as must be there. */
 void read_rows(struct rows *rows, int needed);
 #ifndef SPM_NO_GIVENS
 /* What initial values need, by given. */
