@@ -4,6 +4,15 @@
 
 #include "plan_internal.h"
 
+typedef struct Written { /* a phase's function */
+  const char *form, *name;
+} Written;
+
+typedef struct Reused { /* a phase that has another one's function */
+  const Phase *phase;
+  const char *name;
+} Reused;
+
 typedef struct Emitter {
   Compilation *compilation;
   const char *model;
@@ -27,6 +36,9 @@ typedef struct Emitter {
   bool shortened[STORE_COUNT]; /* where its tensors lie has a short name of its own */
   double *numbers;             /* strips: constants that stand in memory */
   int number_count;
+  Written *written;
+  Reused *reused;
+  int written_count, reused_count;
   const Node **tables; /* distinct constant arrays of the whole text */
   int table_count;
 } Emitter;
@@ -57,6 +69,12 @@ void loop_forms_note(Compilation *, struct LoopForms *, const char *text);
 /* The arguments that a call needs before its own; its function's name, `fresh` if it has to be written, with the text
  * `shared`, which else is NULL. */
 const char *loop_forms_call(Emitter *, const char *text, const char **name, const char **shared, const char *fresh);
+
+/* The static array that holds these numbers: one for all programs that need them. */
+const char *table_name(Emitter *, const Node *);
+void emit_steps(Emitter *, Text *, const StepList *);
+/* emit_functions.c: the functions of a phase of e->plan. */
+void emit_phase(Emitter *, int number);
 
 void emit_loop_strips(Emitter *, Text *, const Step *);
 void emit_loop_plain(Emitter *, Text *, const Step *);
