@@ -49,7 +49,8 @@ bool run_double(const struct spm_model *model, const Bindings *b, double *object
   const struct spm_program *program = spm_find_program(model, "train");
   Memory m = {0};
   if (!program || model->real_size != (int)sizeof(real)) return false;
-  const struct spm_sizes sizes = spm_program_sizes(program, b->rows);
+  struct spm_sizes sizes = {0};
+  spm_program_sizes(program, b->rows, &sizes);
   if (!allocate(&m, model, &sizes)) {
     release(&m);
     return false;

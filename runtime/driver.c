@@ -27,7 +27,7 @@ static long phase_scratch(const struct spm_program *program, long tile) {
   return round_up(program->scratch_fixed + tile * program->scratch_row);
 }
 
-struct spm_sizes spm_program_sizes(const struct spm_program *program, long capacity) {
+void spm_program_sizes(const struct spm_program *program, long capacity, struct spm_sizes *sizes) {
   long chunk = 0; /* of the largest range: room for one that is updated at once */
   long tiles = divide_up(capacity, spm_tile_rows(capacity));
 #ifndef SPM_ONE_THREAD
@@ -36,10 +36,11 @@ struct spm_sizes spm_program_sizes(const struct spm_program *program, long capac
   for (int p = 0; p < program->phase_count; p++)
     for (int r = 0; r < program->phases[p].range_count; r++)
       chunk = spm_larger(chunk, program->phases[p].ranges[r].chunk);
-  return (struct spm_sizes){.values = program->value_size,
-                            .kept = capacity * program->kept_row,
-                            .partials = tiles * program->partial_size,
-                            .scratch = phase_scratch(program, spm_tile_rows(capacity)) + round_up(chunk)};
+  const long scratch = phase_scratch(program, spm_tile_rows(capacity)) + round_up(chunk);
+  sizes->values = spm_larger(sizes->values, program->value_size);
+  sizes->kept = spm_larger(sizes->kept, capacity * program->kept_row);
+  sizes->partials = spm_larger(sizes->partials, tiles * program->partial_size);
+  sizes->scratch = spm_larger(sizes->scratch, scratch);
 }
 
 /* ---- looking things up --------------------------------------------------------------------------------------- */
@@ -59,14 +60,13 @@ const struct spm_output *spm_find_output(const struct spm_program *program, int 
 }
 
 static real *place(const struct spm_call *call, int where, long offset) {
-  switch (where) {
-  case SPM_VALUES: return call->values + offset;
-  case SPM_GRADIENT: return call->gradient + offset;
+  real *const starts[] = {[SPM_VALUES] = call->values,
+                          [SPM_GRADIENT] = call->gradient,
 #ifndef SPM_NO_STATES
-  case SPM_STATE_NEXT: return call->state_next + offset;
+                          [SPM_STATE_NEXT] = call->state_next,
 #endif
-  default: return call->kept + call->capacity * offset;
-  }
+                          [SPM_KEPT] = call->kept};
+  return starts[where] + (where == SPM_KEPT ? call->capacity * offset : offset);
 }
 
 const real *spm_output_values(const struct spm_run *run, const struct spm_output *output) {
@@ -482,21 +482,19 @@ struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const str
   prepare(run);
   for (int p = 0; p < run->program->phase_count; p++) {
     const struct spm_phase *phase = &run->program->phases[p];
-    if (phase->kind == SPM_GRADIENT_PHASE && !looked++) { /* what follows cannot be taken back */
-      sound = finite_so_far(run, &outcome);
+    const int first = phase->kind == SPM_GRADIENT_PHASE && !looked++; /* what follows cannot be taken back */
+    if (first) sound = finite_so_far(run, &outcome);
 #ifndef SPM_NO_RATES
-      set_rate(&work);
+    if (first) set_rate(&work);
 #endif
-    }
     if (sound || phase->kind != SPM_GRADIENT_PHASE) run_phase(&work, phase);
   }
 #ifndef SPM_NO_RATES
   if (!looked) set_rate(&work);
 #endif
   outcome.lr = work.lr;
-  if (!sound || !finite_so_far(run, &outcome)) {
-    outcome.status =
-        sound && looked ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED; /* ranges were updated, for better or worse */
+  if (!sound || !finite_so_far(run, &outcome)) { /* partly: ranges were updated, for better or worse */
+    outcome.status = sound && looked ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;
 #ifndef SPM_ONE_THREAD
     if (optimizer->unfused) outcome.status = SPM_STEP_SKIPPED;
 #endif

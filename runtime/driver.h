@@ -81,8 +81,8 @@ struct spm_outcome {
 static inline long spm_larger(long a, long b) { return a > b ? a : b; }
 /* Rows in a tile: depends on the batch alone. */
 long spm_tile_rows(long rows);
-/* What a program needs for batches of up to `capacity` rows. */
-struct spm_sizes spm_program_sizes(const struct spm_program *program, long capacity);
+/* Raises sizes to what a program needs for batches of up to `capacity` rows. */
+void spm_program_sizes(const struct spm_program *program, long capacity, struct spm_sizes *sizes);
 const struct spm_program *spm_find_program(const struct spm_model *model, const char *name);             /* or NULL */
 const struct spm_output *spm_find_output(const struct spm_program *program, int role, const char *name); /* or NULL */
 /* Gives a run's domains their memory, all but the lists of who their rows are; and makes those lists for one of them,

@@ -39,23 +39,13 @@ typedef uint32_t vm_word;
 #define VM_INFINITY 0x7F800000u
 #endif
 
-VM_FUNCTION vm_word vm_bits(real x) {
-  union {
-    real value;
-    vm_word bits;
-  } both;
-  both.value = x;
-  return both.bits;
-}
+union vm_both {
+  real value;
+  vm_word bits;
+};
 
-VM_FUNCTION real vm_real(vm_word bits) {
-  union {
-    real value;
-    vm_word bits;
-  } both;
-  both.bits = bits;
-  return both.value;
-}
+VM_FUNCTION vm_word vm_bits(real x) { return ((union vm_both){.value = x}).bits; }
+VM_FUNCTION real vm_real(vm_word bits) { return ((union vm_both){.bits = bits}).value; }
 
 VM_FUNCTION vm_word vm_mask(int condition) { return (vm_word)0 - (vm_word)condition; }
 

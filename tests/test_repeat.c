@@ -342,7 +342,8 @@ static float *floats(long count, float scale) {
 static float *langevin_outputs(const Jit *jit, int threads, long rows, long *count) {
   const struct spm_model *model = jit_model(jit);
   const struct spm_program *program = &model->programs[0];
-  const struct spm_sizes sizes = spm_program_sizes(program, rows);
+  struct spm_sizes sizes = {0};
+  spm_program_sizes(program, rows, &sizes);
   const float *data[] = {floats(rows * model->data[0].size, 0.9f)};
   struct pool *pool = pool_create(threads);
   struct spm_run run = {.model = model, .program = program, .scratch_size = sizes.scratch};

@@ -38,28 +38,18 @@ static void place_fitter(struct spm_instance *instance, real *memory, size_t *us
 }
 #endif
 
-/* The most that a program needs. */
-static struct spm_sizes largest_sizes(const struct spm_instance *instance) {
-  struct spm_sizes all = {0, 0, 0, 0};
-  for (int p = 0; p < instance->model->program_count; p++) {
-    const struct spm_program *program = &instance->model->programs[p];
+size_t spm_instance_place(struct spm_instance *instance, real *memory) {
+  const struct spm_model *model = instance->model;
+  const long trained = instance->training ? model->parameter_size : 0;
+  struct spm_sizes sizes = {0, 0, 0, 0};
+  size_t used = 0;
+  for (int p = 0; p < model->program_count; p++) {
+    const struct spm_program *program = &model->programs[p];
 #ifndef SPM_TRAINER
     if (!instance->training && spm_find_output(program, SPM_GRADIENT_OF, NULL)) continue;
 #endif
-    const struct spm_sizes one = spm_program_sizes(program, program->uses_rows ? instance->rows : 0);
-    all.values = spm_larger(all.values, one.values);
-    all.kept = spm_larger(all.kept, one.kept);
-    all.partials = spm_larger(all.partials, one.partials);
-    all.scratch = spm_larger(all.scratch, one.scratch);
+    spm_program_sizes(program, program->uses_rows ? instance->rows : 0, &sizes);
   }
-  return all;
-}
-
-size_t spm_instance_place(struct spm_instance *instance, real *memory) {
-  const struct spm_model *model = instance->model;
-  const struct spm_sizes sizes = largest_sizes(instance);
-  const long trained = instance->training ? model->parameter_size : 0;
-  size_t used = 0;
   instance->parameters = take(memory, &used, model->parameter_size);
   instance->call.gradient = take(memory, &used, trained);
   instance->optimizer.first = take(memory, &used, trained);
@@ -208,6 +198,23 @@ static void fit_batch(struct spm_instance *instance, const real *const *data, lo
 }
 #endif
 
+/* The optimiser has moved: so do the state, and parameters back onto their constraints. */
+static void after_update(struct spm_instance *instance) {
+  instance->optimizer.updates++;
+#ifndef SPM_NO_STATES
+  real *before = instance->state;
+  instance->state = instance->state_next;
+  instance->state_next = before;
+#endif
+#ifndef SPM_NO_PROJECTIONS
+  if (instance->project) { /* in values of its own: those of the step are still to be read */
+    struct spm_run project = spm_instance_run(instance, instance->project, NULL, 0);
+    project.call.values = instance->project_values;
+    spm_run_project(&project, instance->parameters);
+  }
+#endif
+}
+
 static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_run *run) {
 #ifndef SPM_NO_LBFGS
   real *const *batch = NULL;
@@ -226,13 +233,15 @@ static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_r
 #ifdef SPM_NO_UPDATES
   return (struct spm_outcome){SPM_STEP_SKIPPED, -1, 0};
 #else
-  struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
 #ifndef SPM_NO_ROW_STATES
+  struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
   if (outcome.status != SPM_STEP_SKIPPED && spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows,
                                                             &instance->optimizer, outcome.lr) >= 0)
     outcome.status = SPM_STEP_PARTLY;
-#endif
   return outcome;
+#else
+  return spm_run_step(run, instance->parameters, &instance->optimizer);
+#endif
 #endif
 }
 
@@ -243,23 +252,10 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
 #endif
   *run = spm_instance_run(instance, instance->train, data, rows);
   run->call.step = (unsigned)instance->noise_step;
-  struct spm_outcome outcome = move_batch(instance, run);
+  const struct spm_outcome outcome = move_batch(instance, run);
   instance->step++;
   instance->noise_step++;
-  if (outcome.status == SPM_STEP_SKIPPED) return outcome;
-#ifndef SPM_NO_STATES
-  real *before = instance->state;
-  instance->state = instance->state_next;
-  instance->state_next = before;
-#endif
-  instance->optimizer.updates++;
-#ifndef SPM_NO_PROJECTIONS
-  if (instance->project) { /* in values of its own: those of the step are still to be read */
-    struct spm_run project = spm_instance_run(instance, instance->project, NULL, 0);
-    project.call.values = instance->project_values;
-    spm_run_project(&project, instance->parameters);
-  }
-#endif
+  if (outcome.status != SPM_STEP_SKIPPED) after_update(instance);
   return outcome;
 }
 

@@ -56,7 +56,8 @@ static void prepare(Contender *contender, const char *name, const Jit *jit) {
   contender->best = 1e9;
   if (jit == NULL) return;
   const struct spm_model *model = jit_model(jit);
-  const struct spm_sizes sizes = spm_program_sizes(&model->programs[0], ROWS);
+  struct spm_sizes sizes = {0};
+  spm_program_sizes(&model->programs[0], ROWS, &sizes);
   const float **data = calloc(1, sizeof *data);
   data[0] = x;
   contender->run = (struct spm_run){.model = model,
