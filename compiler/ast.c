@@ -1,4 +1,5 @@
 /* Syntax tree: turns what the parser's actions hold into nodes, and tells whether two trees are equal. */
+#include "dims.h"
 #include "syntax.h"
 
 #include <string.h>
@@ -80,6 +81,7 @@ static void stand_on(Expr *e, const Expr *child) {
 Expr *expr_number(Compilation *c, Span span, double number) {
   Expr *e = expr_new(c, EXPR_NUMBER, span);
   e->number = number;
+  if (!c->sources[span.source].library) note_literal(c, number);
   return e;
 }
 
@@ -121,6 +123,7 @@ Expr *expr_operation(Compilation *c, Span span, ExprKind kind, Operator operatio
   stand_on(e, a);
   stand_on(e, b);
   stand_on(e, third);
+  if (operation == OP_DIVIDE && a->kind == EXPR_NAME && b->kind == EXPR_NUMBER) note_division(c, a->name, b->number);
   return e;
 }
 

@@ -46,6 +46,7 @@ typedef struct Compilation {
   struct ArenaBlock *arena;
   struct NameTable *names;
   struct PolynomialTable *polynomials; /* dims.c */
+  struct Literals *literals;           /* invent.c */
   Source *sources;                     /* sources[0] is the empty "nowhere" */
   int source_count;
   Diagnostic *first_diagnostic, **last_diagnostic;

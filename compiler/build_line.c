@@ -11,6 +11,8 @@ static const LineOp line_ops[] = {
     {IR_subset_moments_slope, {1, 1, 2}, 2, 2},
     {IR_subset_inclusion, {1, 1}, 1, 1},
     {IR_subset_draw, {1, 1, 0}, 1, -1},
+    {IR_picks_left, {1, 0}, 2, -1},
+    {IR_picks_left_slope, {1, 2, 2, 0}, 1, -1},
     {IR_sparsemax, {1}, 1, -1},
     {IR_entmax, {1, 0}, 1, -1},
     {IR_cholesky, {2}, 2, -1},
@@ -40,6 +42,9 @@ bool line_operands_agree(Op op, Node *const *operands) {
   if (op_table[op].operands < 2 || line->own_dims[1] == 0 || op == IR_subset_inclusion) return true;
   if (op == IR_sparsemap_slope)
     return operands[0]->shape.dims[lead].size == last_extent(operands[1]) && last_extent(operands[0]) > 1;
+  if (op == IR_picks_left_slope && (!same_last(operands[1], operands[2]) ||
+                                    operands[1]->shape.dims[lead].size != operands[2]->shape.dims[lead].size))
+    return false;
   return same_last(operands[0], operands[1]) &&
          (op != IR_subset_moments_slope || operands[2]->shape.dims[lead].size == 2);
 }
@@ -56,6 +61,7 @@ Shape line_shape(Op op, Node *const *operands, long most) {
     shape.dims[--shape.rank - 1] = dim_number(last_extent(operands[0]) - 1);
     return shape;
   }
+  if (op == IR_picks_left_slope) shape.dims[shape.rank - 1] = dim_number(last_extent(operands[0]) + 1);
   if (line_op(op)->result_own_dims == line_op(op)->own_dims[0]) return shape;
   assert(shape.rank < MAX_RANK);
   if (op == IR_top_k_members || op == IR_sparsemap_members) {
@@ -65,7 +71,7 @@ Shape line_shape(Op op, Node *const *operands, long most) {
     return shape;
   }
   Dim last = op == IR_subset_moments ? dim_number((double)most) : shape.dims[shape.rank - 1];
-  shape.dims[shape.rank - 1] = dim_number(2);
+  shape.dims[shape.rank - 1] = dim_number(op == IR_picks_left ? (double)most : 2);
   shape.dims[shape.rank++] = last;
   return shape;
 }

@@ -5,15 +5,25 @@
 
 #include <string.h>
 
+static void invent_dim(Elaborator *e, Name name, Span span, Scope *scope) {
+  int count = 0;
+  for (const Scope *s = scope; s; s = s->parent) count += s->count;
+  double *taken = arena_array(e->c, double, count);
+  count = 0;
+  for (const Scope *s = scope; s; s = s->parent)
+    for (int i = 0; i < s->count; i++)
+      if (s->items[i].value.kind == VALUE_NUMBER) taken[count++] = s->items[i].value.dim.size;
+  scope_bind(e, scope, name, value_dim(dim_name(e->c, name, dim_invent(e->c, name, taken, count))), span);
+}
+
 /* Dim names first met in a formal's type become dims of their own, with small different numbers behind them. */
 static void invent_dims(Elaborator *e, const Formals *formals, Scope *scope) {
   for (int i = 0; i < formals->count; i++) {
     const Formal *f = &formals->items[i];
-    if (f->is_dim) scope_bind(e, scope, f->name, value_dim(dim_name(e->c, f->name, 3 + scope->count)), f->span);
+    if (f->is_dim) invent_dim(e, f->name, f->span, scope);
     for (int k = 0; f->type && k < type_rank(f->type); k++) {
       const Expr *dim = type_dim(f->type, k);
-      if (dim->kind == EXPR_NAME && !scope_find(scope, dim->name))
-        scope_bind(e, scope, dim->name, value_dim(dim_name(e->c, dim->name, 3 + scope->count)), dim->span);
+      if (dim->kind == EXPR_NAME && !scope_find(scope, dim->name)) invent_dim(e, dim->name, dim->span, scope);
     }
   }
 }

@@ -35,6 +35,7 @@ typedef struct Arguments { /* of all commands; each accepts those it lists */
   bool resume, force, json, quiet, plain;
   bool with_main, with_library; /* emit */
   const char *header;
+  const char *each;             /* eval */
   bool color; /* of messages, decided from --color, NO_COLOR and whether stderr is a terminal */
 } Arguments;
 
@@ -51,6 +52,7 @@ enum {
   OPTION_BATCH = 256,
   OPTION_EMIT = 512,  /* --out FILE --main --lib --header */
   OPTION_ROWS = 1024, /* --out DIRECTORY */
+  OPTION_EACH = 2048,
   OPTION_OUT = OPTION_TRAIN | OPTION_EMIT | OPTION_ROWS
 };
 
@@ -137,6 +139,14 @@ int open_blas(const Arguments *, const char *of_run);
 struct spm_columns;
 /* "  elbo   -243.12" for each column. */
 void print_results(const struct spm_columns *, const double *means);
+/* What a column's values are over the rows, one by one. */
+enum { SPREAD_POINTS = 3 };
+extern const double spread_points[SPREAD_POINTS]; /* which quantiles: .1, .5, .9 */
+typedef struct Spread {
+  double mean, at[SPREAD_POINTS];
+} Spread;
+void print_spreads(const struct spm_columns *, const Spread *);
+void print_spreads_json(const struct spm_columns *, const Spread *, long rows, unsigned long long seed);
 void print_results_json(const struct spm_columns *, const double *means, long rows, unsigned long long seed);
 /* figures/ of a run: reconstructions of test rows, dictionaries of 2-D parameters. Problems are told, not fatal. */
 void draw_figures(const Arguments *, Loaded *, struct spm_host *, const struct spm_rows *, const char *directory);

@@ -1,4 +1,4 @@
-/* spmc eval: a run directory and data -> the objective, its terms and the metrics over all rows.
+/* spmc eval: a run directory and data -> the objective, its terms and the metrics over all rows, or of each.
  * spmc encode, spmc reconstruct: the same -> what a program computes for each row, as .npy files. */
 #include "command_run.h"
 
@@ -6,6 +6,7 @@
 #include "runtime/saved.h"
 #include "runtime/words.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,75 @@ static int load(Evaluating *e) {
   return -1;
 }
 
+/* ---- eval -------------------------------------------------------------------------------------------------------- */
+
+/* A line for each row; a metric that the row has no value of is an empty field. */
+static int write_each(const Evaluating *e, const double *values) {
+  const struct spm_columns *columns = &e->columns;
+  struct spm_error error;
+  struct spm_writer writer;
+  if (spm_writer_open(&writer, e->a->each, &error) != 0) return fail_user(e->a, "%s", error.message);
+  for (int i = 0; i < columns->shown; i++) {
+    if (i > 0) fputc(',', writer.stream);
+    spm_csv_name(writer.stream, columns->names[i]);
+  }
+  fputc('\n', writer.stream);
+  for (long row = 0; row < e->rows.count; row++)
+    for (int i = 0; i < columns->shown; i++) {
+      const double value = values[row * columns->count + i];
+      if (!isnan(value)) fputs(spm_number(value).text, writer.stream);
+      fputc(i + 1 < columns->shown ? ',' : '\n', writer.stream);
+    }
+  return spm_writer_commit(&writer, &error) == 0 ? -1 : fail_user(e->a, "%s", error.message);
+}
+
+static int compare_numbers(const void *a, const void *b) {
+  const double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Values of each row -> the column's distribution. A row where a metric has no value (NaN) does not count. `sorted`:
+ * room for a number a row. */
+static Spread spread_of(const Evaluating *e, const double *values, int column, double *sorted) {
+  long count = 0;
+  double sum = 0;
+  for (long row = 0; row < e->rows.count; row++) {
+    const double value = values[row * e->columns.count + column];
+    if (isnan(value)) continue;
+    sorted[count++] = value;
+    sum += value;
+  }
+  if (count == 0) return (Spread){NAN, {NAN, NAN, NAN}};
+  qsort(sorted, (size_t)count, sizeof *sorted, compare_numbers);
+  Spread spread = {.mean = sum / (double)count};
+  for (int q = 0; q < SPREAD_POINTS; q++) spread.at[q] = sorted[(long)(spread_points[q] * (double)(count - 1) + 0.5)];
+  return spread;
+}
+
+static int evaluate_each(Evaluating *e) {
+  const Arguments *a = e->a;
+  struct spm_error error;
+  const size_t count = (size_t)e->columns.count, rows = (size_t)e->rows.count;
+  double *values = calloc(count * rows + 1, sizeof *values), *sorted = calloc(rows + 1, sizeof *sorted);
+  Spread *spreads = calloc(count + 1, sizeof *spreads);
+  int code = -1;
+  if (!values || !sorted || !spreads) code = fail_user(a, "out of memory");
+  if (code < 0 && spm_host_evaluate_each(&e->host, &e->rows, &e->columns, values, &error) != 0)
+    code = fail_user(a, "%s", error.message);
+  if (code < 0) code = write_each(e, values);
+  for (int i = 0; i < e->columns.shown && code < 0; i++) spreads[i] = spread_of(e, values, i, sorted);
+  if (code < 0 && a->json) print_spreads_json(&e->columns, spreads, e->rows.count, e->host.seed);
+  if (code < 0 && !a->json) {
+    printf("%s (%s rows, seed %llu, each in %s), nats a datum:\n", a->target, spm_count(e->rows.count).text,
+           e->host.seed, a->each);
+    print_spreads(&e->columns, spreads);
+  }
+  free(values);
+  free(sorted);
+  free(spreads);
+  return code < 0 ? EXIT_FINE : code;
+}
+
 static int evaluate(Evaluating *e) {
   const Arguments *a = e->a;
   struct spm_error error;
@@ -80,6 +150,7 @@ static int evaluate(Evaluating *e) {
   if (!program) program = spm_find_program(e->loaded.descriptor, "evaluate");
   if (!program) return fail_internal(a, "the model has no program to evaluate");
   if (spm_columns_create(&e->columns, program, &error) != 0) return fail_user(a, "%s", error.message);
+  if (a->each) return evaluate_each(e);
   double *means = calloc((size_t)e->columns.count + 1, sizeof *means);
   if (!means) return fail_user(a, "out of memory");
   int status = spm_host_evaluate(&e->host, &e->rows, &e->columns, means, &error);

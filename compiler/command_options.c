@@ -21,6 +21,7 @@ enum {
   KEY_RESUME,
   KEY_FORCE,
   KEY_JSON,
+  KEY_EACH,
   KEY_COLOR,
   KEY_DUMP,
   KEY_ELEMENTS,
@@ -36,7 +37,9 @@ static const struct {
   unsigned needs;
 } all_options[] = {
     {{"data", 'd', "NAME=FILE", 0,
-      "rows of a data declaration: IDX, .npy, .npz, .npz:KEY or CSV, also .gz; NAME= may be left out if there is only one", 1},
+      "rows of a data declaration: IDX, .npy, .npz, .npz:KEY or CSV, also .gz; NAME= may be left out if there is only "
+      "one",
+      1},
      OPTION_DATA},
     {{"valid", KEY_VALID, "NAME=FILE", 0, "evaluate on these rows after each epoch", 1}, OPTION_TRAIN},
     {{"test", KEY_TEST, "NAME=FILE", 0, "evaluate on these rows at the end", 1}, OPTION_TRAIN},
@@ -51,6 +54,8 @@ static const struct {
     {{"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint", 2}, OPTION_TRAIN},
     {{"force", KEY_FORCE, NULL, 0, "write into a directory that already holds a run, or something else", 2},
      OPTION_TRAIN},
+    {{"each", KEY_EACH, "FILE", 0, "write the numbers of each row as CSV, and print their quantiles, too", 2},
+     OPTION_EACH},
     {{"seed", KEY_SEED, "S", 0, "of all random numbers; drawn, shown and recorded if not given", 3}, OPTION_SEED},
     {{"threads", KEY_THREADS, "N", 0, "threads to use; any number gives the same bytes", 3}, OPTION_THREADS},
     {{"blas", KEY_BLAS, "LIBRARY", 0,
@@ -213,6 +218,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state) {
   case KEY_ELEMENTS: a->elements = read_long(p, "elements", text, 1); break;
   case KEY_DUMP: read_dump(p, text); break;
   case KEY_JSON: a->json = true; break;
+  case KEY_EACH: a->each = text; break;
   case 'q': a->quiet = true; break;
   case KEY_PLAIN: a->plain = true; break;
   case KEY_COLOR: read_color(p, text); break;

@@ -12,24 +12,56 @@
 #include <stdlib.h>
 #include <string.h>
 
-void print_results(const struct spm_columns *columns, const double *means) {
+const double spread_points[SPREAD_POINTS] = {.1, .5, .9};
+
+static int name_width(const struct spm_columns *columns) {
   int width = 0;
   for (int i = 0; i < columns->shown; i++)
     if ((int)strlen(columns->names[i]) > width) width = (int)strlen(columns->names[i]);
+  return width;
+}
+
+void print_results(const struct spm_columns *columns, const double *means) {
+  const int width = name_width(columns);
   for (int role = SPM_OBJECTIVE; role <= SPM_VALUE; role++) /* the objective, its terms, what else there is */
     for (int i = 0; i < columns->shown; i++)
       if (columns->roles[i] == role) printf("  %-*s  %s\n", width, columns->names[i], spm_number_short(means[i]).text);
 }
 
+void print_spreads(const struct spm_columns *columns, const Spread *spreads) {
+  const int width = name_width(columns);
+  printf("  %-*s  %10s", width, "", "mean");
+  for (int q = 0; q < SPREAD_POINTS; q++) printf("  %9.0f%%", 100 * spread_points[q]);
+  printf("\n");
+  for (int role = SPM_OBJECTIVE; role <= SPM_VALUE; role++)
+    for (int i = 0; i < columns->shown; i++) {
+      if (columns->roles[i] != role) continue;
+      printf("  %-*s  %10s", width, columns->names[i], spm_number_short(spreads[i].mean).text);
+      for (int q = 0; q < SPREAD_POINTS; q++) printf("  %10s", spm_number_short(spreads[i].at[q]).text);
+      printf("\n");
+    }
+}
+
+static void print_json_field(int index, const char *name, double value) {
+  if (index > 0) printf(", ");
+  spm_json_string(stdout, name);
+  printf(": %s", isfinite(value) ? spm_number(value).text : "null");
+}
+
 void print_results_json(const struct spm_columns *columns, const double *means, long rows, unsigned long long seed) {
   printf("{\"rows\": %ld, \"seed\": %llu, \"results\": {", rows, seed);
-  for (int i = 0; i < columns->shown; i++) {
-    if (i > 0) printf(", ");
-    spm_json_string(stdout, columns->names[i]);
-    if (isfinite(means[i]))
-      printf(": %s", spm_number(means[i]).text);
-    else
-      printf(": null");
+  for (int i = 0; i < columns->shown; i++) print_json_field(i, columns->names[i], means[i]);
+  printf("}}\n");
+}
+
+void print_spreads_json(const struct spm_columns *columns, const Spread *spreads, long rows, unsigned long long seed) {
+  printf("{\"rows\": %ld, \"seed\": %llu, \"results\": {", rows, seed);
+  for (int i = 0; i < columns->shown; i++) print_json_field(i, columns->names[i], spreads[i].mean);
+  printf("}, \"quantiles\": {");
+  for (int q = 0; q < SPREAD_POINTS; q++) {
+    printf("%s\"%s\": {", q > 0 ? ", " : "", spm_number(spread_points[q]).text);
+    for (int i = 0; i < columns->shown; i++) print_json_field(i, columns->names[i], spreads[i].at[q]);
+    printf("}");
   }
   printf("}}\n");
 }

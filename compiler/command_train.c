@@ -347,6 +347,9 @@ static int look_for_checkpoint(Run *run, unsigned long long *seed) {
                      batch);
   int code = run_same_model(a, run->loaded.compilation, a->out);
   if (code >= 0) return code;
+  if (saved_check_data(run->checkpoint, run->loaded.descriptor, "data", &run->data_rows, &error) != 0 ||
+      saved_check_data(run->checkpoint, run->loaded.descriptor, "valid", &run->valid_rows, &error) != 0)
+    return fail_user(a, "%s: %s", a->out, error.message);
   *seed = saved.seed;
   run->resumed = true;
   return resume_blas(a, saved.blas);
@@ -543,7 +546,9 @@ static int finish(Run *run) {
   struct saved_run saved = {.seed = run->host.seed,
                             .batch = spm_most_batch_rows(&run->trainings[run->state.stage], run->data_rows.count),
                             .rows = run->data_rows.count,
-                            .stage = run->state.stage};
+                            .stage = run->state.stage,
+                            .data = &run->data_rows,
+                            .valid = &run->valid_rows};
   char *path = spm_path_join(a->out, "model.safetensors");
   int status = path ? saved_write(path, &run->host, &saved, NULL, &error) : spm_fail(&error, "out of memory");
   free(path);

@@ -26,4 +26,10 @@ bool dim_same(Dim, Dim); /* the same polynomial, or the same bare number */
 /* "D", "2 * D", "16" */
 const char *dim_text(Compilation *, Dim);
 
+/* invent.c: numbers that the author wrote, and names that they divide; the size of a dim that has none, which is not
+ * one of those taken. */
+void note_literal(Compilation *, double);
+void note_division(Compilation *, Name, double by);
+double dim_invent(Compilation *, Name, const double *taken, int count);
+
 #endif

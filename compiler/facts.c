@@ -430,6 +430,13 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
     f.finite = a.finite && weight.finite;
     return f;
   }
+  case IR_picks_left:
+    return (Facts){.low = -INFINITY, .high = 0, .finite = a.finite && node->operands[1]->facts.finite};
+  case IR_picks_left_slope: {
+    bool finite = true;
+    for (int k = 0; k < node->operand_count; k++) finite = finite && node->operands[k]->facts.finite;
+    return anything(finite);
+  }
   case IR_sparsemap_slope: return anything(a.finite && node->operands[1]->facts.finite);
   case IR_top_k_members:
   case IR_sparsemap_members: return between(0, 1, a.finite);

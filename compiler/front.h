@@ -20,6 +20,7 @@ typedef struct Table { /* declarations by name, in order of declaration */
 typedef struct DimBinding {
   Name name;
   Dim dim;
+  bool invented; /* until there are data */
 } DimBinding;
 
 struct Model {
@@ -534,6 +535,12 @@ Value known_where_observed(Elaborator *, const Item *, const Value *d, Value z, 
 bool posterior_where_missing(Elaborator *, const Item *, const Value *d, Value *both);
 bool check_missing_ok(Elaborator *, const Item *);
 bool check_entries_drop(Elaborator *, const Item *, const Value *d, const Support *);
+/* missing_entries.c, of each node: data (bits by index) that it is made of without having asked whether they are there;
+ * those of which it takes other rows. */
+typedef struct MissingReads {
+  uint64_t data, other_rows;
+} MissingReads;
+MissingReads *find_missing_reads(Elaborator *);
 /* No NaN of missing data may reach an objective. */
 bool check_missing_asked(Elaborator *, const Node *);
 /* What a metric is the mean of: 1 for rows that have all the data it mentions, a number if it is of all rows. The

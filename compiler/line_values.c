@@ -225,6 +225,53 @@ static void subset_values(const Node *node, const double *const *operands, doubl
   free(room);
 }
 
+/* --- picks without replacement --- */
+
+/* log of the sum of exp(s) over all but one; -1e30 where there is no other. */
+static double log_sum_without(long n, const double *s, long without) {
+  double top = -1e30, sum = 0;
+  for (long i = 0; i < n; i++)
+    if (i != without) top = fmax(top, s[i]);
+  for (long i = 0; i < n; i++)
+    if (i != without) sum += exp(s[i] - top);
+  return sum > 0 ? top + log(sum) : top;
+}
+
+/* What each pick leaves is log(1 - softmax(s)): the sum over the others in place of that over all. */
+static void picks_left_values(long n, long m, const double *keys, double scale, double *out) {
+  double *s = calloc((size_t)n, sizeof *s);
+  for (long i = 0; i < n * m; i++) out[i] = s ? 0 : NAN;
+  for (long l = 0; l < m - 1 && s; l++) {
+    const double *left = out + l * n;
+    for (long i = 0; i < n; i++) s[i] = scale * (keys[i] + left[i]);
+    double all = log_sum_without(n, s, -1);
+    for (long i = 0; i < n; i++) out[(l + 1) * n + i] = left[i] + fmin(log_sum_without(n, s, i) - all, 0);
+  }
+  free(s);
+}
+
+/* d log(1 - p_i) / d s_j is p_i times the probability of j among all but i; for j = i, it is -p_i. */
+static void picks_left_slopes(long n, long m, const double *const *operands, double *out) {
+  const double *keys = operands[0], *left = operands[1], *g = operands[2], scale = *operands[3];
+  double *s = calloc((size_t)(3 * n), sizeof *s), *c = s + n, *of_s = c + n;
+  for (long i = 0; i <= n; i++) out[i] = s ? 0 : NAN;
+  for (long l = m - 1; l >= 0 && s; l--) {
+    memset(of_s, 0, sizeof *of_s * (size_t)n);
+    for (long i = 0; i < n; i++) s[i] = scale * (keys[i] + left[l * n + i]);
+    double all = log_sum_without(n, s, -1);
+    for (long i = 0; i < n; i++) { /* nothing comes after the last pick: c is 0 */
+      double p = exp(s[i] - all), others = log_sum_without(n, s, i);
+      for (long j = 0; j < n; j++) of_s[j] += c[i] * p * (j == i ? -1 : exp(s[j] - others));
+    }
+    for (long i = 0; i < n; i++) {
+      out[i] += scale * of_s[i];
+      out[n] += of_s[i] != 0 ? of_s[i] * (keys[i] + left[l * n + i]) : 0;
+      c[i] += scale * of_s[i] + g[l * n + i];
+    }
+  }
+  free(s);
+}
+
 static void cholesky_values(long n, const double *a, double *l) {
   memset(l, 0, sizeof *l * (size_t)(n * n));
   for (long i = 0; i < n; i++)
@@ -248,6 +295,10 @@ void line_values(const Node *node, const double *const *operands, double *out) {
     top_k_values(n, node->start, operands[0], out);
   else if (node->op == IR_sparsemap_members || node->op == IR_sparsemap_slope)
     sparsemap_values(node, n, line_few(node->op, node->operands, node->start), operands, out);
+  else if (node->op == IR_picks_left)
+    picks_left_values(n, node->start, operands[0], operands[1][0], out);
+  else if (node->op == IR_picks_left_slope)
+    picks_left_slopes(n, node->start, operands, out);
   else if (node->op == IR_cholesky)
     cholesky_values(n, operands[0], out);
   else

@@ -16,13 +16,16 @@ const Command commands[] = {
      "NAME=VALUE replaces the value of a dim, let or schedule that is a number. A `dim D;` without a\n"
      "value is read off the data. Files of bytes given for `unit` data are read as byte / 255.\n"
      "An interrupted run (Ctrl-C, or SIGTERM) finishes its step and writes a checkpoint; the same command\n"
-     "with --resume goes on from there, to the very same bytes as if it had never been stopped.\n"
+     "with --resume goes on from there, to the very same bytes as if it had never been stopped. It must\n"
+     "have the same spec and the same data, whatever their files are called now.\n"
      "\n"
      "  spmc train laplace_vae.spm --data x=train-images.idx.gz --test x=t10k-images.idx.gz --out run K=32",
      command_train},
-    {"eval", OPTION_DATA | OPTION_JSON | OPTION_SEED | OPTION_THREADS, "RUN", "evaluate a trained model on data",
+    {"eval", OPTION_DATA | OPTION_JSON | OPTION_SEED | OPTION_THREADS | OPTION_EACH, "RUN",
+     "evaluate a trained model on data",
      "Evaluates the model in a run directory on whole files: sums over all rows, divided by their number,\n"
-     "in nats a datum.\n"
+     "in nats a datum. With --each every row is evaluated by itself: a line of FILE for each, and beside\n"
+     "the means the 10th, 50th and 90th percentile over the rows.\n"
      "\n"
      "  spmc eval run --data x=t10k-images.idx.gz",
      command_eval},

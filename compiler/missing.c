@@ -201,61 +201,6 @@ bool check_entries_drop(Elaborator *e, const Item *variable, const Value *d, con
 
 /* ---- where a NaN could go -------------------------------------------------------------------------------------- */
 
-typedef struct Missing { /* of data, as bits by index */
-  uint64_t in, asked;    /* the value may be NaN; it depends on which entries are there */
-  uint64_t mixed, whole; /* ... by an entry other than the one in its place; on more than the entry in its place */
-} Missing;
-
-/* Data whose entries are there or missing one by one. */
-static uint64_t apart(const Graph *g) {
-  uint64_t bits = 0;
-  for (int d = 0; d < g->signature->data_count && d < 64; d++) {
-    const DataInput *data = &g->signature->data[d];
-    if (data->missing_ok && data->categories == 0 && data->most == 0 && shape_size(&data->shape) > 1)
-      bits |= (uint64_t)1 << d;
-  }
-  return bits;
-}
-
-static bool keeps_places(const Node *n) {
-  OpKind kind = op_table[n->op].kind;
-  return kind == KIND_LEAF || kind == KIND_MAP || kind == KIND_VIEW || kind == KIND_OVER;
-}
-
-static Missing missing_in(const Graph *g, const Node *n, const Missing *below, uint64_t entries) {
-  Missing m = {0};
-  const Missing *of[3] = {0};
-  for (int i = 0; i < n->operand_count; i++) {
-    const Missing *x = &below[n->operands[i]->id];
-    m.in |= x->in;
-    m.asked |= x->asked;
-    m.mixed |= x->mixed;
-    m.whole |= x->whole;
-    if (shape_size(&n->shape) < shape_size(&n->operands[i]->shape)) m.whole |= x->asked;
-    if (i < 3) of[i] = x;
-  }
-  if (n->op == IR_data && g->signature->data[n->index].missing_ok && n->index < 64) m.in = (uint64_t)1 << n->index;
-  if (n->op == IR_equal && n->operands[0] == n->operands[1]) m = (Missing){.asked = m.in, .whole = m.mixed};
-  if (n->op == IR_select) {
-    uint64_t mixed = of[1]->mixed | of[2]->mixed;
-    m.in = of[0]->in | ((of[1]->in | of[2]->in) & ~(of[0]->asked & (~mixed | of[0]->whole)));
-  }
-  m.mixed &= m.in;
-  if (!keeps_places(n)) {
-    m.mixed |= m.in & entries;
-    m.whole |= m.asked;
-  }
-  return m;
-}
-
-static Missing *find_missing(Elaborator *e) {
-  const Graph *g = e->graph;
-  uint64_t entries = apart(g);
-  Missing *all = arena_array(e->c, Missing, g->count);
-  for (int i = 0; i < g->count; i++) all[i] = missing_in(g, g->nodes[i], all, entries);
-  return all;
-}
-
 static bool any_may_be_missing(const Model *m) {
   for (int i = 0; i < m->items.count; i++)
     if (may_be_missing(m->items.items[i])) return true;
@@ -263,13 +208,13 @@ static bool any_may_be_missing(const Model *m) {
 }
 
 /* The first arithmetic that a NaN meets on its way to `value`. */
-static const Node *first_use(Elaborator *e, const Node *value, const Missing *all) {
+static const Node *first_use(Elaborator *e, const Node *value, const MissingReads *all) {
   const Node *found = value;
   bool *needed = arena_array(e->c, bool, value->id + 1);
   needed[value->id] = true;
   for (int id = value->id; id >= 0; id--) {
     const Node *n = e->graph->nodes[id];
-    if (!needed[id] || !all[id].in) continue;
+    if (!needed[id] || !all[id].data) continue;
     if (op_table[n->op].kind != KIND_VIEW && op_table[n->op].kind != KIND_LEAF && n->op != IR_select) found = n;
     for (int k = 0; k < n->operand_count; k++) needed[n->operands[k]->id] = true;
   }
@@ -282,13 +227,14 @@ static Name name_of(const Elaborator *e, uint64_t bits) {
 
 bool check_missing_asked(Elaborator *e, const Node *value) {
   if (!any_may_be_missing(e->model)) return true;
-  const Missing *all = find_missing(e);
-  uint64_t in = all[value->id].in;
+  const MissingReads *all = find_missing_reads(e);
+  uint64_t in = all[value->id].data;
   if (!in) return true;
   Name name = name_of(e, in);
   Diagnostic *d = error_at(e->c, "missing", first_use(e, value, all)->span,
                            "values of `%s` may be missing, and are used here without asking", name);
-  help_with(d, "write `observed(%s) ? %s : 0` for it; a network may take observed(%s) as well", name, name, name);
+  help_with(d, "write `observed(%s) ? %s : 0` for it, of the same entries; a network may take observed(%s) as well",
+            name, name, name);
   return false;
 }
 
@@ -303,10 +249,11 @@ static Value whole_rows(Elaborator *e, const Item *item, Span span) {
 bool rows_of_metric(Elaborator *e, Value *v, Value *rows, Span span) {
   *rows = value_number(1);
   if (v->kind != VALUE_TENSOR || !any_may_be_missing(e->model)) return true;
-  const Missing *all = find_missing(e);
-  uint64_t in = all[v->node->id].in;
-  if (in && !(v->node->axes & AXIS_DATUM)) {
-    error_at(e->c, "missing", span, "this runs over the batch, where values of `%s` may be missing", name_of(e, in));
+  const MissingReads *all = find_missing_reads(e);
+  uint64_t in = all[v->node->id].data;
+  uint64_t other = v->node->axes & AXIS_DATUM ? all[v->node->id].other_rows : in;
+  if (other) {
+    error_at(e->c, "missing", span, "this runs over the batch, where values of `%s` may be missing", name_of(e, other));
     return false;
   }
   for (; in; in &= in - 1) {

@@ -369,7 +369,7 @@ void bind_dim(Model *m, const Item *item) {
   Compilation *c = m->compilation;
   if (dim_is_bound(m, item->name)) return;
   double value = 0;
-  bool known = false;
+  bool known = false, invented = false;
   const Override *override = find_override(m, item->name);
   if (override) {
     value = override->value;
@@ -388,8 +388,10 @@ void bind_dim(Model *m, const Item *item) {
   } else {
     value = dim_from_data(m, item->name, &known);
     if (!known && m->options.invent_dims) {
-      value = 3 + m->dim_count;
-      known = true;
+      double *taken = arena_array(c, double, m->dim_count);
+      for (int i = 0; i < m->dim_count; i++) taken[i] = m->dims[i].dim.size;
+      value = dim_invent(c, item->name, taken, m->dim_count);
+      known = invented = true;
     }
   }
   if (!known) {
@@ -406,8 +408,7 @@ void bind_dim(Model *m, const Item *item) {
     value = 1;
   }
   m->dims = arena_grow(c, m->dims, m->dim_count, sizeof *m->dims);
-  m->dims[m->dim_count].name = item->name;
-  m->dims[m->dim_count++].dim = dim_name(c, item->name, value);
+  m->dims[m->dim_count++] = (DimBinding){item->name, dim_name(c, item->name, value), invented};
 }
 
 static void check_overrides(Model *m) {

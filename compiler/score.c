@@ -284,18 +284,23 @@ static Value running_baseline(Elaborator *e, const Signal *s) {
   return plain_mean(e, apply2(e, IR_mul, state, s->surplus, span));
 }
 
-/* Of the second draw the reward has its weights already. */
+/* Of the second draw the reward has its weights already: those of latents that are summed out in both walks. One whose
+ * members the second draws have moved, or that is drawn there, counts in the reward as its mean, and in what that is
+ * taken off by its own weights. */
 static Value critic_baseline(Elaborator *e, const Signal *s) {
   Span span = s->baseline.span;
-  if (s->critic->axes & AXES_SUPPORT & ~s->surplus.node->axes) {
-    Diagnostic *x = error_at(e->c, "not-supported", span,
-                             "self_critic of `%s`, which is nested under a latent that another second draw moves, is "
-                             "not supported yet",
-                             s->latent->latent);
-    help_with(x, "take baseline = running_mean");
-    return value_error();
+  place(e, span);
+  Node *critic = s->critic;
+  unsigned moved = critic->axes & AXES_SUPPORT & ~s->surplus.node->axes;
+  if (moved) critic = build_sum_over(e->graph, critic, moved);
+  Value off = apply2(e, IR_mul, stopped_node(e, critic, span), s->surplus, span);
+  for (int i = e->summed_count - 1; i >= 0; i--) {
+    Summed above = e->summed[i];
+    if (above.axis < 0 || critic->axes & (unsigned)AXIS_SUPPORT << above.axis) continue;
+    if (above.weight.kind == VALUE_TENSOR) above.weight = stopped_node(e, above.weight.node, span);
+    off = sum_members(e, off, &above);
   }
-  return sum_everything(e, apply2(e, IR_mul, stopped_node(e, s->critic, span), s->surplus, span));
+  return sum_everything(e, off);
 }
 
 static bool is_trained(const Node *node) { return node->op == IR_parameter || node->op == IR_row_state; }

@@ -84,17 +84,18 @@ static Value call_top_k(Elaborator *e, const Expr *call, Value *a, int count) {
   return apply3(e, IR_select, mask, as_tensor(e, a[0]), value_number(0), call->span);
 }
 
-/* The product along the last dim, by halves: gradients pass zeros without a division. */
-static Node *product_of_last(Elaborator *e, Node *x) {
-  int last = x->shape.rank - 1;
+/* The product along a dim, which becomes 1 long, by halves: gradients pass zeros without a division. What is permuted
+ * is multiplied as it lies. */
+static Node *product_along(Elaborator *e, Node *x, int dim) {
   Node *odd = NULL;
-  for (long n = (long)x->shape.dims[last].size; n > 1; n /= 2) {
+  if (x->op == IR_permute) return build_permute(e->graph, product_along(e, x->operands[0], x->map[dim]), x->map);
+  for (long n = (long)x->shape.dims[dim].size; n > 1; n /= 2) {
     if (n % 2) {
-      Node *one = build_slice(e->graph, x, last, n - 1, dim_number(1));
+      Node *one = build_slice(e->graph, x, dim, n - 1, dim_number(1));
       odd = odd ? build_map2(e->graph, IR_mul, odd, one) : one;
     }
-    Node *a = build_slice(e->graph, x, last, 0, dim_number((double)(n / 2)));
-    Node *b = build_slice(e->graph, x, last, n / 2, dim_number((double)(n / 2)));
+    Node *a = build_slice(e->graph, x, dim, 0, dim_number((double)(n / 2)));
+    Node *b = build_slice(e->graph, x, dim, n / 2, dim_number((double)(n / 2)));
     x = build_map2(e->graph, IR_mul, a, b);
   }
   return odd ? build_map2(e->graph, IR_mul, x, odd) : x;
@@ -110,16 +111,15 @@ static Value call_prod(Elaborator *e, const Expr *call, Value *a, int count) {
     error_at(e->c, "over", call->span, "prod multiplies along dims of its value, not over the batch or samples");
     return value_error();
   }
-  if (!over.dims) return v;
-  int back[MAX_RANK];
-  Value moved = move_to_end(e, v, node_mask(&v, over.dims), back);
-  Shape kept = moved.node->shape, line;
-  long n = 1;
-  kept.rank -= __builtin_popcount(over.dims);
-  for (int d = kept.rank; d < moved.node->shape.rank; d++) n *= (long)moved.node->shape.dims[d].size;
-  line = kept;
-  line.dims[line.rank++] = dim_number((double)n);
-  Node *product = product_of_last(e, build_reshape(e->graph, moved.node, &line));
+  unsigned mask = node_mask(&v, over.dims);
+  Node *product = v.node;
+  Shape kept = {0};
+  for (int d = 0; d < v.node->shape.rank; d++) {
+    if (mask >> d & 1)
+      product = product_along(e, product, d);
+    else
+      kept.dims[kept.rank++] = v.node->shape.dims[d];
+  }
   return value_tensor(named_as(e, build_reshape(e->graph, product, &kept), &kept), v.mapped, call->span);
 }
 

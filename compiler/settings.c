@@ -400,6 +400,17 @@ void read_training(Model *m) {
 }
 
 /* What is kept is the best of a number that evaluation reports. */
+/* "elbo, kl(z), accuracy" */
+static const char *names_of_numbers(const Model *m, const Graph *evaluate) {
+  Text all = {.compilation = m->compilation};
+  for (int o = 0; o < evaluate->output_count; o++) {
+    const Output *output = &evaluate->outputs[o];
+    bool reported = output->role == OUTPUT_TERM || output->role == OUTPUT_METRIC;
+    if (reported && output->value->shape.rank == 0) text_append(&all, "%s%s", all.length ? ", " : "", output->name);
+  }
+  return all.length ? all.bytes : "no terms and no metrics";
+}
+
 void check_kept(const Model *m, const Graph *evaluate) {
   Compilation *c = m->compilation;
   for (int i = 0; i < m->training_count; i++) {
@@ -418,7 +429,7 @@ void check_kept(const Model *m, const Graph *evaluate) {
     if (near.best)
       help_with(d, "did you mean `%s`?", near.best);
     else
-      help_with(d, "what is reported are elbo, its terms and each `metric`; `keep = best` alone is of the objective");
+      help_with(d, "what is reported are %s; `keep = best` alone is of the objective", names_of_numbers(m, evaluate));
   }
 }
 

@@ -18,9 +18,10 @@ static Node *scores_of(Elaborator *e, const Expr *call, Value *v) {
   return NULL;
 }
 
-/* A whole number known before training. */
-static bool whole(Elaborator *e, const Value *v, double least, const char *what) {
+/* A whole number known before training: where a family is walked without a call, its parameter stands for one. */
+static bool whole(Elaborator *e, Value *v, double least, const char *what) {
   if (v->kind == VALUE_ERROR) return false;
+  if (e->generic && v->kind == VALUE_TENSOR) *v = value_number(1);
   if (v->kind == VALUE_NUMBER && v->dim.size >= least && v->dim.size == floor(v->dim.size)) return true;
   Diagnostic *d =
       error_at(e->c, "argument", v->span, "%s is a whole number of at least %g, known before training; this is %s",
@@ -39,7 +40,7 @@ static Value call_top_k_members(Elaborator *e, const Expr *call, Value *a, int c
     error_at(e->c, "argument", a[1].span, "the k of top_k_sparsemax is at most %d", MOST_MEMBERS);
     return value_error();
   }
-  if (bits < 30 && k > pow(2, bits)) {
+  if (bits < 30 && k > pow(2, bits) && !e->generic) {
     Diagnostic *d =
         error_at(e->c, "argument", a[1].span, "k = %g, and there are but %g vectors of %g bits", k, pow(2, bits), bits);
     help_with(d, "with k = %g the weights are those of sparsemax over all of them", pow(2, bits));
@@ -56,7 +57,7 @@ static Value call_sparsemap_members(Elaborator *e, const Expr *call, Value *a, i
   if (!nodes[0] || !nodes[1] || !whole(e, &a[2], 0, "the budget of sparsemap")) return value_error();
   double budget = a[2].dim.size, bits = nodes[0]->shape.dims[nodes[0]->shape.rank - 1].size;
   if (budget == NO_BUDGET) budget = bits;
-  if (budget > bits) {
+  if (budget > bits && !e->generic) {
     Diagnostic *d = error_at(e->c, "argument", a[2].span, "a budget of %g bits, and there are but %g", budget, bits);
     help_with(d, "leave `budget` out where any number of bits may be set");
     return value_error();

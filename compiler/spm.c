@@ -279,30 +279,69 @@ static int own_rows(spm_session *s, Rows *r, struct spm_error *e) {
   return spm_host_initialise_rows(&s->host, &r->rows, e);
 }
 
+/* valid = N: the last rows judge what `keep` keeps, and are not trained on. */
+static int hold_back(const spm_session *s, Rows *r, struct spm_rows *valid, struct spm_error *e) {
+  const long held = s->model->trainings[0].valid;
+  *valid = (struct spm_rows){.tables = r->list, .first = r->rows.count - held, .count = held};
+  if (held >= r->rows.count)
+    return spm_fail(e, "%s: `valid = %ld` holds all of the %ld rows back: none is left to train on", s->model->name,
+                    held, r->rows.count);
+  r->rows.count -= held;
+  return 0;
+}
+
+/* `rows = e` holds for the rows that judge, too. */
+static int train_stage(spm_session *s, const struct spm_rows *valid, long epochs, struct train_options *options,
+                       const struct train_events *events, struct spm_error *e) {
+  const struct spm_training *stage = &s->model->trainings[s->state.stage];
+  struct spm_selection judging = {0};
+  options->training = *stage;
+  options->training.batch = s->rows;
+  options->training.epochs = s->state.epoch + (epochs > 0 ? epochs : stage->epochs);
+  options->valid = stage->keep ? *valid : (struct spm_rows){0};
+  int status = 0;
+  if (options->valid.count > 0 && stage->selects) {
+    status = spm_host_select(&s->host, stage, valid, false, &judging, e);
+    options->valid.chosen = judging.numbers;
+    options->valid.count = judging.count;
+  }
+  if (status == 0) status = train_run(&s->host, options, &s->state, events, e);
+  spm_host_selection_free(&judging);
+  return status;
+}
+
 int spm_session_train(spm_session *s, const float *const *data, long rows, long epochs, spm_progress told,
                       void *context, char *error, size_t error_size) {
   struct spm_error e;
+  struct spm_rows valid;
   Rows r = {0};
   struct progress progress = {told, context, &s->train_columns, 0};
-  struct train_options options = {.training = s->model->trainings[0],
-                                  .train_columns = &s->train_columns,
-                                  .valid_columns = &s->evaluate_columns,
-                                  .stop = &progress.stop};
-  struct train_events events = {.context = &progress, .epoch = after_epoch};
-  options.training.batch = s->rows;
-  options.training.epochs = s->state.epoch + (epochs > 0 ? epochs : options.training.epochs);
-  int status = s->model->training_count > 1 || options.training.keep
-                   ? spm_fail(&e, "%s: a session trains by one `train` block, without `keep`", s->model->name)
-                   : rows_open(s, data, rows, &r, &e);
-  s->host.total_rows = rows;
+  struct train_options options = {
+      .train_columns = &s->train_columns, .valid_columns = &s->evaluate_columns, .stop = &progress.stop};
+  const struct train_events events = {.context = &progress, .epoch = after_epoch};
   s->run.program = NULL;
+  int status = rows_open(s, data, rows, &r, &e);
+  if (status == 0) status = hold_back(s, &r, &valid, &e);
+  s->host.total_rows = r.rows.count;
   if (status == 0) status = start_from_data(s, &r, &e);
   if (status == 0) status = own_rows(s, &r, &e);
   options.data = r.rows;
-  if (status == 0) status = train_run(&s->host, &options, &s->state, &events, &e);
+  if (status == 0) status = train_stage(s, &valid, epochs, &options, &events, &e);
+  while (status == TRAIN_FINISHED && epochs <= 0 && s->state.stage + 1 < s->model->training_count) {
+    train_next_stage(&s->host, &s->state);
+    status = train_stage(s, &valid, 0, &options, &events, &e);
+  }
   rows_close(&r);
   return status == TRAIN_FAILED ? say(error, error_size, e.message) : 0;
 }
+
+int spm_session_next_stage(spm_session *s) {
+  if (s->state.stage + 1 >= s->model->training_count) return -1;
+  train_next_stage(&s->host, &s->state);
+  return 0;
+}
+
+const char *spm_session_stage(const spm_session *s) { return s->model->trainings[s->state.stage].name; }
 
 int spm_session_evaluate(spm_session *s, const float *const *data, long rows, double *objective, char *error,
                          size_t error_size) {

@@ -110,9 +110,15 @@ const float *spm_session_gradient_of(const spm_session *, const char *name, long
 
 /* Called after each epoch with its mean objective; anything but 0 ends training. */
 typedef int (*spm_progress)(void *context, long epoch, long step, double objective);
-/* Trains on rows in memory for `epochs` more epochs (0: as many as the spec says), in batches of the session's rows. */
+/* Trains on rows in memory for `epochs` more epochs of the stage that the session stands in (0: as many as the spec
+ * says, and then those of all later stages), in batches of the session's rows. The last rows are held back where the
+ * spec says `valid = N`, and `keep` keeps the best on them. */
 int spm_session_train(spm_session *, const float *const *data, long rows, long epochs, spm_progress, void *context,
                       char *error, size_t error_size);
+/* Its name, "" of an unnamed `train`. It begins in the first; the next one begins with the parameters as they are,
+ * fresh moments, and epoch and step at 0; -1: there is none. */
+const char *spm_session_stage(const spm_session *);
+int spm_session_next_stage(spm_session *);
 
 /* Means over all rows of the objective by the program "evaluate". */
 int spm_session_evaluate(spm_session *, const float *const *data, long rows, double *objective, char *error,

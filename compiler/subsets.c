@@ -157,11 +157,30 @@ static Value call_subset_draw(Elaborator *e, const Expr *call, Value *a, int cou
   return value_tensor(build_line(e->graph, IR_subset_draw, nodes, (long)most.size + 1), mapped, call->span);
 }
 
+/* ---- picks without replacement --------------------------------------------------------------------------------- */
+
+/* picks_left(keys, scale, count): [count, n], log of what is left of each before each pick by softmax(scale (keys +
+ * left)). */
+static Value call_picks_left(Elaborator *e, const Expr *call, Value *a, int count) {
+  (void)count;
+  Node *nodes[2];
+  unsigned mapped;
+  Dim most;
+  if (!elaborate_dim(e, call->arguments[2].value, &most)) return value_error();
+  a[1] = as_tensor(e, a[1]);
+  if (!lines(e, call, a, (int[]){1, 0}, 2, nodes, &mapped) || nodes[0]->shape.rank == MAX_RANK) return value_error();
+  Node *node = build_line(e->graph, IR_picks_left, nodes, (long)most.size);
+  Shape shape = node->shape;
+  shape.dims[shape.rank - 2] = most;
+  return value_tensor(named_as(e, node, &shape), mapped, call->span);
+}
+
 const BuiltinRow subset_functions[] = {
     {"at_least", call_at_least, 1, 1, "", TAKES_VALUES},
     {"expected_at_least", call_expected_at_least, 1, 8, "", TAKES_VALUES},
     {"subset_moments", call_subset_moments, 3, 3, "", TAKES_VALUES},
     {"subset_inclusion", call_subset_inclusion, 2, 2, "", TAKES_VALUES},
+    {"picks_left", call_picks_left, 3, 3, "", TAKES_VALUES},
     {"subset_draw", call_subset_draw, 4, 4, "", TAKES_VALUES},
     {0},
 };

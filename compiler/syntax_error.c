@@ -291,6 +291,14 @@ void missing_semicolon(Parser *p) {
   counted(p, error_at(p->compilation, "missing-semicolon", span, "missing `;` at the end of this statement"));
 }
 
+/* best(objective */
+static bool follows_best(const Place *place) {
+  const Parser *p = place->parser;
+  if (p->position < 2) return false;
+  const Token *last = &p->tokens.items[p->position - 1];
+  return last[0].kind == TOKEN_OPEN && last[-1].kind == TOKEN_NAME && strcmp(last[-1].text, "best") == 0;
+}
+
 /* A reserved word where a name belongs, unless a new statement starts with it. */
 static bool report_reserved(const Place *place) {
   Parser *p = place->parser;
@@ -305,7 +313,10 @@ static bool report_reserved(const Place *place) {
   if (word->kind == TOKEN_AND || word->kind == TOKEN_OR || word->kind == TOKEN_NOT) return false;
   const char *text = token_text(word->kind);
   Diagnostic *d = error_at(c, "reserved-word", word->span, "`%s` is a reserved word and cannot be a name", text);
-  help_with(d, "choose another, for instance `%s_value`", text);
+  if (word->kind == TOKEN_OBJECTIVE && follows_best(place))
+    help_with(d, "`keep = best` alone is of the objective; best(NAME) is of a term or a metric");
+  else
+    help_with(d, "choose another, for instance `%s_value`", text);
   counted(p, d);
   return true;
 }

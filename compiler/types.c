@@ -122,6 +122,14 @@ bool size_is_possible(Elaborator *e, const Shape *shape, Span span) {
   return false;
 }
 
+/* The first dim of the model in it that data will give, and that is a small number for now; or NULL. */
+static Name invented_dim(const Model *m, const Expr *x) {
+  for (int i = 0; x && x->kind == EXPR_NAME && i < m->dim_count; i++)
+    if (m->dims[i].name == x->name) return m->dims[i].invented ? x->name : NULL;
+  Name left = x ? invented_dim(m, x->a) : NULL;
+  return left || !x ? left : invented_dim(m, x->b);
+}
+
 bool elaborate_dim(Elaborator *e, const Expr *expr, Dim *out) {
   Value v = elaborate(e, expr);
   if (v.kind == VALUE_ERROR) return false;
@@ -129,11 +137,16 @@ bool elaborate_dim(Elaborator *e, const Expr *expr, Dim *out) {
     *out = v.dim;
     return true;
   }
-  if (v.kind == VALUE_NUMBER)
-    error_at(e->c, "dim-value", expr->span, "a dim must be a whole number from 1 to 2^30; %s is %s",
-             span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
-  else
+  if (v.kind == VALUE_NUMBER) {
+    Diagnostic *d = error_at(e->c, "dim-value", expr->span, "a dim must be a whole number from 1 to 2^30; %s is %s",
+                             span_text(e->c, expr->span), shortest_number(e->c, v.dim.size));
+    Name invented = invented_dim(e->model, expr);
+    if (invented)
+      help_with(d, "a small number stands for %s, which has no value: set it (%s=64), or give the data", invented,
+                invented);
+  } else {
     error_at(e->c, "dim-value", expr->span, "a dim must be known before training; this is %s", value_text(e->c, &v));
+  }
   return false;
 }
 
@@ -148,18 +161,12 @@ const Expr *type_dim(const TypeExpr *type, int i) {
   return i < type->dim_count ? type->dims[i] : type->arguments[0].value;
 }
 
-/* A dim that data will give, and that is a small number for now. */
-static bool is_invented(const Elaborator *e, const Expr *dim) {
-  const Item *item = dim->kind == EXPR_NAME ? model_find(e->model, ITEM_DIM, dim->name) : NULL;
-  return e->model->options.invent_dims && item && !item->expr;
-}
-
 /* subset(L)[K] needs L <= K. */
 static bool check_subset(Elaborator *e, const TypeExpr *type, const Shape *shape) {
   Support support;
   if (!read_support(e, type, &support)) return false;
-  if (shape->rank > 0 &&
-      (support.count.size <= shape->dims[shape->rank - 1].size || is_invented(e, type_dim(type, shape->rank - 1))))
+  if (shape->rank > 0 && (support.count.size <= shape->dims[shape->rank - 1].size ||
+                          invented_dim(e->model, type_dim(type, shape->rank - 1))))
     return true;
   Diagnostic *d = error_at(e->c, "shape", type->span, "a subset of at most %s members needs that many to choose from",
                            dim_text(e->c, support.count));

@@ -5,6 +5,7 @@
 #include "words.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,33 @@ static const struct {
 size_t spm_element_size(enum spm_element element) { return elements[element].size; }
 const char *spm_element_name(enum spm_element element) { return elements[element].name; }
 char spm_element_kind(enum spm_element element) { return elements[element].kind; }
+
+/* Of eight bytes at a time; a last word is filled up with its length. */
+static uint64_t hash_bytes(uint64_t hash, const unsigned char *bytes, size_t count) {
+  for (size_t i = 0; i < count; i += 8) {
+    uint64_t word = count - i;
+    memcpy(&word, bytes + i, count - i < 8 ? count - i : 8);
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 29;
+  }
+  return hash;
+}
+
+struct spm_words spm_table_identity(const struct spm_table *table) {
+  enum { WHOLE = 4 << 20, PARTS = 256, PART = 4096 };
+  struct spm_words words = {"none"};
+  if (!table) return words;
+  uint64_t hash = 1;
+  if (table->byte_count <= WHOLE)
+    hash = hash_bytes(hash, table->bytes, table->byte_count);
+  else
+    for (size_t i = 0; i < PARTS; i++) /* the first and the last are among them */
+      hash = hash_bytes(hash, (const unsigned char *)table->bytes + (table->byte_count - PART) / (PARTS - 1) * i, PART);
+  const char *element = spm_element_name(table->element);
+  snprintf(words.text, sizeof words.text, "%.36s of %.4s, %016llx", spm_shape(table->rank, table->shape).text, element,
+           (unsigned long long)hash);
+  return words;
+}
 
 /* From this size on a plain file is mapped. Below, reading is as fast, and a file that someone truncates while it is
  * in use cannot end the process by SIGBUS. */

@@ -1,10 +1,11 @@
-/* Data files: IDX, IDX.gz, .npy (v1 to v3), .npz and CSV -> a table of rows in memory, checked and handed out row by row as
- * float or double. Formats are told apart by content, never by a file's suffix.
- * No function here prints, exits or leaves anything behind on failure: each fills the caller's struct spm_error. */
+/* Data files: IDX, IDX.gz, .npy (v1 to v3), .npz and CSV -> a table of rows in memory, checked and handed out row by
+ * row as float or double. Formats are told apart by content, never by a file's suffix. No function here prints, exits
+ * or leaves anything behind on failure: each fills the caller's struct spm_error. */
 #ifndef SPM_DATA_H
 #define SPM_DATA_H
 
 #include "error.h"
+#include "words.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,6 +74,10 @@ int spm_table_rows_d(const struct spm_table *table, const long *index, long firs
 
 /* 0 if a row has `row_size` entries, whatever its shape (28 x 28 serves [784]); otherwise -1 and words for both. */
 int spm_table_fits(const struct spm_table *table, long row_size, struct spm_error *error);
+
+/* "10000 x 784 of u8, 1f0c2a90d3b85e47": what the table holds, wherever it lies; of large tables some parts stand for
+ * all. NULL: "none". */
+struct spm_words spm_table_identity(const struct spm_table *table);
 
 /* What a check found; the caller words the message. A value is judged as it would be handed out (`how`). */
 struct spm_check {

@@ -139,3 +139,13 @@ void spm_json_string(FILE *stream, const char *text) {
   }
   fputc('"', stream);
 }
+
+void spm_csv_name(FILE *stream, const char *name) {
+  if (!strpbrk(name, ",\"\n\r")) {
+    fputs(name, stream);
+    return;
+  }
+  fputc('"', stream);
+  for (; *name; name++) fprintf(stream, *name == '"' ? "\"\"" : "%c", *name);
+  fputc('"', stream);
+}

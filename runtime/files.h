@@ -30,5 +30,7 @@ char *spm_path_join(const char *directory, const char *name);
 /* Text as a JSON string, with its quotes. Bytes that are not UTF-8 become U+FFFD, so the result is always valid JSON.
  */
 void spm_json_string(FILE *stream, const char *text);
+/* Text as a field of CSV: one that holds a comma or a quote is quoted (RFC 4180). */
+void spm_csv_name(FILE *stream, const char *name);
 
 #endif

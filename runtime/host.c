@@ -531,6 +531,27 @@ void spm_columns_read(const struct spm_columns *columns, const struct spm_run *r
 
 /* ---- evaluation ---------------------------------------------------------------------------------------------- */
 
+/* The columns of `count` rows as a batch of their own. */
+static int evaluate_batch(struct spm_host *host, const struct spm_rows *rows, const struct spm_columns *columns,
+                          long first, long count, double *values, struct spm_error *error) {
+  if (spm_host_gather(host, rows, NULL, first, count, error) != 0) return -1;
+  struct spm_run run = spm_host_run(host, columns->program, count);
+  run.call.first_row = first;
+  spm_run_program(&run);
+  spm_columns_read(columns, &run, values);
+  return 0;
+}
+
+int spm_host_evaluate_each(struct spm_host *host, const struct spm_rows *rows, const struct spm_columns *columns,
+                           double *values, struct spm_error *error) {
+  for (long row = 0; row < rows->count; row++) {
+    double *of_row = values + row * columns->count;
+    if (evaluate_batch(host, rows, columns, row, 1, of_row, error) != 0) return -1;
+    spm_columns_finish(columns, of_row);
+  }
+  return 0;
+}
+
 int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const struct spm_columns *columns,
                       double *means, struct spm_error *error) {
   double *values = calloc((size_t)columns->count + 1, sizeof *values);
@@ -539,13 +560,8 @@ int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const 
   int status = 0;
   for (long first = 0; first < rows->count && status == 0; first += SPM_EVALUATION_ROWS) {
     long count = rows->count - first < SPM_EVALUATION_ROWS ? rows->count - first : SPM_EVALUATION_ROWS;
-    status = spm_host_gather(host, rows, NULL, first, count, error);
-    if (status != 0) break;
-    struct spm_run run = spm_host_run(host, columns->program, count);
-    run.call.first_row = first;
-    spm_run_program(&run);
-    spm_columns_read(columns, &run, values);
-    for (int i = 0; i < columns->count; i++) means[i] += values[i] * (double)count;
+    status = evaluate_batch(host, rows, columns, first, count, values, error);
+    for (int i = 0; i < columns->count && status == 0; i++) means[i] += values[i] * (double)count;
   }
   for (int i = 0; i < columns->count; i++) means[i] /= (double)rows->count;
   spm_columns_finish(columns, means);

@@ -130,5 +130,8 @@ int spm_host_solve(struct spm_host *host, const struct spm_rows *rows, struct sp
  * and host->step. */
 int spm_host_evaluate(struct spm_host *host, const struct spm_rows *rows, const struct spm_columns *columns,
                       double *means, struct spm_error *error);
+/* The same of each row, as a batch of its own: `values` holds rows x columns numbers. */
+int spm_host_evaluate_each(struct spm_host *host, const struct spm_rows *rows, const struct spm_columns *columns,
+                           double *values, struct spm_error *error);
 
 #endif

@@ -45,6 +45,11 @@
  * subset_inclusion(n, m, out, room, a, weight)  sum over j of weight[j] P(k in S | size j).    (n + 3) m + 2
  * subset_draw(n, m, out, room, a, u, size)      ones for the members drawn, at most m - 1.      (n + 2) m
  *
+ * Picks without replacement by softmax(scale (keys + left)) of n, each taking from what is left:
+ * picks_left(n, m, out, room, keys, scale)      out [m, n]: log of what is left of each before each of m picks.      n
+ * picks_left_slope(n, m, out, room, keys, left, g, scale)  out [n + 1]: adjoints of keys and scale for those g of left
+ * [m, n], what picks_left said.                                                                                    3 n
+ *
  * Sparse distributions over bit vectors (sparse.h); a member is a line of its bits and its weight, `room` is memory of
  * spm_members_room reals:
  * top_k_members(n, m, out, room, scores)        out [m, n + 1]; lines of 0 where the support is smaller than m

@@ -6,6 +6,9 @@
 #include "kernels.h"
 #include "vmath.h"
 
+#include <float.h>
+#include <math.h>
+
 #ifdef SPM_DOUBLE
 #define FARTHEST 650 /* a logit from the middle of all of them; beyond that it makes no difference in a real */
 #else
@@ -139,5 +142,64 @@ void SPM_K(subset_draw)(long n, long m, real *out, real *room, const real *a, co
     const int in = left > 0 && u[k] < r / (room[k * m + left] + r);
     out[k] = (real)in;
     left -= in;
+  }
+}
+
+/* A pick by softmax(s), s = scale (keys + left): of a line with its largest element apart, so that what is left of that
+ * keeps its digits however sure the pick is. */
+typedef struct Pick {
+  long first;        /* the largest */
+  real ahead;        /* s of it, less the log of the others' sum of exp(s) */
+  real share, among; /* the others' probabilities are e * share; e sums to this */
+} Pick;
+
+/* e: exp(s) in proportion, and 0 for the largest. */
+static Pick weigh(long n, real *e, const real *keys, const real *left, real scale) {
+  Pick pick = {0};
+  for (long i = 0; i < n; i++) e[i] = scale * (keys[i] + left[i]);
+  const real top = SPM_K(maximum)(n, e);
+  while (pick.first < n - 1 && e[pick.first] != top) pick.first++;
+  e[pick.first] = -INFINITY;
+  real next = SPM_K(maximum)(n, e);
+  next = next < -FLT_MAX ? (real)-1e30 : next; /* there is no other */
+  for (long i = 0; i < n; i++) e[i] = vm_exp(e[i] - next);
+  pick.among = SPM_K(sum)(n, e);
+  pick.among = pick.among == 0 ? 1 : pick.among;
+  pick.ahead = top - next - vm_log(pick.among);
+  pick.share = vm_sigmoid(-pick.ahead) / pick.among;
+  return pick;
+}
+
+void SPM_K(picks_left)(long n, long m, real *out, real *room, const real *keys, const real *scale) {
+  clear(n, out);
+  for (long l = 0; l < m - 1; l++) {
+    const real *left = out + l * n;
+    real *next = out + (l + 1) * n;
+    const Pick pick = weigh(n, room, keys, left, *scale);
+    for (long i = 0; i < n; i++) next[i] = left[i] + vm_log1p(-pick.share * room[i]);
+    next[pick.first] = left[pick.first] - vm_softplus(pick.ahead);
+  }
+}
+
+/* Back through the picks; c: the adjoint of what the pick leaves. Of log(1 - p_i) in s_j it is p_j p_i / (1 - p_i),
+ * less p_i / (1 - p_i) for i = j; that of the largest by its odds among the others. */
+void SPM_K(picks_left_slope)(long n, long m, real *out, real *room, const real *keys, const real *left, const real *g,
+                             const real *scale) {
+  real *e = room, *c = room + n, *part = room + 2 * n;
+  clear(n + 1, out);
+  for (long i = 0; i < n; i++) c[i] = g[(m - 1) * n + i];
+  for (long l = m - 2; l >= 0; l--) {
+    const Pick pick = weigh(n, e, keys, left + l * n, *scale);
+    const real taken = vm_sigmoid(pick.ahead), of_first = c[pick.first];
+    for (long i = 0; i < n; i++) part[i] = c[i] * (e[i] * pick.share / (1 - e[i] * pick.share));
+    const real all = SPM_K(sum)(n, part), each = all * pick.share + of_first * taken / pick.among;
+    for (long i = 0; i < n; i++) part[i] = e[i] * each - part[i]; /* the adjoint of s */
+    part[pick.first] = taken * (all - of_first);
+    for (long i = 0; i < n; i++) {
+      out[i] += *scale * part[i];
+      c[i] += *scale * part[i] + g[l * n + i];
+      part[i] = part[i] != 0 ? part[i] * (keys[i] + left[l * n + i]) : 0;
+    }
+    out[n] += SPM_K(sum)(n, part);
   }
 }

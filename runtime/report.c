@@ -115,17 +115,6 @@ void report_config_print(FILE *out, const struct report_setting *settings, int c
 
 /* --- Metrics ------------------------------------------------------------------------------------------------------ */
 
-/* A field that holds a comma or a quote is quoted (RFC 4180). */
-static void write_csv_name(FILE *stream, const char *name) {
-  if (!strpbrk(name, ",\"\n\r")) {
-    fputs(name, stream);
-    return;
-  }
-  fputc('"', stream);
-  for (; *name; name++) fprintf(stream, *name == '"' ? "\"\"" : "%c", *name);
-  fputc('"', stream);
-}
-
 static char *csv_header(const struct report_metrics *metrics) {
   char *text = NULL;
   size_t size = 0;
@@ -133,7 +122,7 @@ static char *csv_header(const struct report_metrics *metrics) {
   if (!stream) return NULL;
   for (int i = 0; i < metrics->count; i++) {
     if (i) fputc(',', stream);
-    write_csv_name(stream, metrics->names[i]);
+    spm_csv_name(stream, metrics->names[i]);
   }
   fputc('\n', stream);
   if (fclose(stream) == 0) return text;
@@ -206,7 +195,7 @@ int report_metrics_row(struct report_metrics *metrics, const double *values, str
     if (i == 0 && metrics->stage) {
       fputs(": ", metrics->jsonl);
       spm_json_string(metrics->jsonl, metrics->stage);
-      write_csv_name(metrics->csv, metrics->stage);
+      spm_csv_name(metrics->csv, metrics->stage);
       continue;
     }
     fprintf(metrics->jsonl, ": %s", isfinite(values[i]) ? spm_number(values[i]).text : "null");

@@ -12,7 +12,7 @@
 
 static const enum spm_element real_element = sizeof(real) == sizeof(float) ? SPM_F32 : SPM_F64;
 static const char *const format_note = "spmc model 1";
-enum { NOTE_SIZE = 32, COUNTERS = 15, PROGRESS = COUNTERS + TRAIN_UNCHANGED_MOST };
+enum { NOTE_SIZE = 64, FIXED_NOTES = 9, COUNTERS = 15, PROGRESS = COUNTERS + TRAIN_UNCHANGED_MOST };
 
 /* ---- what is in a file: one list for writing and reading ------------------------------------------------------- */
 
@@ -153,15 +153,50 @@ static int listing_create(struct listing *l, struct spm_host *host, bool writing
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
 struct notes {
-  struct checkpoint_note items[9];
-  char texts[9][NOTE_SIZE];
+  struct checkpoint_note *items;
+  struct note_text {
+    char key[2 * NOTE_SIZE], text[NOTE_SIZE];
+  } * texts;
   int count;
 };
 
-static void note(struct notes *notes, const char *key, const char *format, unsigned long long value) {
-  char *text = notes->texts[notes->count];
-  snprintf(text, NOTE_SIZE, format, value);
+static int notes_create(struct notes *notes, const struct spm_model *model, struct spm_error *error) {
+  const size_t most = FIXED_NOTES + 2 * (size_t)model->data_count;
+  *notes = (struct notes){calloc(most, sizeof *notes->items), calloc(most, sizeof *notes->texts), 0};
+  if (notes->items && notes->texts) return 0;
+  free(notes->items);
+  free(notes->texts);
+  return spm_fail_system(error, model->name, "save", ENOMEM);
+}
+
+static void notes_free(struct notes *notes) {
+  free(notes->items);
+  free(notes->texts);
+}
+
+static void note_text(struct notes *notes, const char *key, const char *text) {
   notes->items[notes->count++] = (struct checkpoint_note){key, text};
+}
+
+static void note(struct notes *notes, const char *key, unsigned long long value) {
+  char *text = notes->texts[notes->count].text;
+  snprintf(text, NOTE_SIZE, "%llu", value);
+  note_text(notes, key, text);
+}
+
+/* "data x", "valid x" */
+static void data_key(char *key, const char *role, const struct spm_tensor *data) {
+  snprintf(key, 2 * NOTE_SIZE, "%s %.100s", role, data->name);
+}
+
+static void note_data(struct notes *notes, const struct spm_model *model, const char *role,
+                      const struct spm_rows *rows) {
+  for (int d = 0; rows && rows->tables && d < model->data_count; d++) {
+    struct note_text *at = &notes->texts[notes->count];
+    data_key(at->key, role, &model->data[d]);
+    snprintf(at->text, NOTE_SIZE, "%s", spm_table_identity(rows->tables[d]).text);
+    note_text(notes, at->key, at->text);
+  }
 }
 
 /* Where training stands, as one tensor: counters are exact in double up to 2^53. */
@@ -225,17 +260,23 @@ int saved_write(const char *path, struct spm_host *host, const struct saved_run 
                                                     .values = progress};
     if (l.tensors[l.count].name) l.count++;
   }
-  struct notes notes = {.count = 0};
-  notes.items[notes.count++] = (struct checkpoint_note){"format", format_note};
-  notes.items[notes.count++] = (struct checkpoint_note){"model", host->model->name};
-  note(&notes, "seed", "%llu", run->seed);
-  note(&notes, "batch", "%llu", (unsigned long long)run->batch);
-  note(&notes, "rows", "%llu", (unsigned long long)run->rows);
-  if (host->model->training_count > 1) note(&notes, "stage", "%llu", (unsigned long long)run->stage);
-  note(&notes, "epoch", "%llu", (unsigned long long)host->epoch);
-  note(&notes, "step", "%llu", (unsigned long long)host->step);
-  notes.items[notes.count++] = (struct checkpoint_note){"blas", spm_blas_name()};
-  int status = checkpoint_write(path, l.tensors, l.count, notes.items, notes.count, error);
+  struct notes notes;
+  int status = notes_create(&notes, host->model, error);
+  if (status == 0) {
+    note_text(&notes, "format", format_note);
+    note_text(&notes, "model", host->model->name);
+    note(&notes, "seed", run->seed);
+    note(&notes, "batch", (unsigned long long)run->batch);
+    note(&notes, "rows", (unsigned long long)run->rows);
+    if (host->model->training_count > 1) note(&notes, "stage", (unsigned long long)run->stage);
+    note(&notes, "epoch", (unsigned long long)host->epoch);
+    note(&notes, "step", (unsigned long long)host->step);
+    note_text(&notes, "blas", spm_blas_name());
+    note_data(&notes, host->model, "data", run->data);
+    note_data(&notes, host->model, "valid", run->valid);
+    status = checkpoint_write(path, l.tensors, l.count, notes.items, notes.count, error);
+    notes_free(&notes);
+  }
   listing_free(&l);
   free(progress);
   return status;
@@ -268,7 +309,12 @@ static int read_notes(const struct checkpoint *file, const char *path, struct sa
       (checkpoint_note(file, "stage") && read_number(file, path, "stage", &stage, error) != 0))
     return -1;
   const char *blas = checkpoint_note(file, "blas");
-  *run = (struct saved_run){seed, (long)batch, (long)rows, (long)epoch, (long)step, (long)stage, ""};
+  *run = (struct saved_run){.seed = seed,
+                            .batch = (long)batch,
+                            .rows = (long)rows,
+                            .epoch = (long)epoch,
+                            .step = (long)step,
+                            .stage = (long)stage};
   snprintf(run->blas, sizeof run->blas, "%s", blas ? blas : "none");
   return 0;
 }
@@ -277,6 +323,36 @@ int saved_read_run(const char *path, struct saved_run *run, struct spm_error *er
   struct checkpoint file;
   if (checkpoint_read(&file, path, error) != 0) return -1;
   int status = read_notes(&file, path, run, error);
+  checkpoint_free(&file);
+  return status;
+}
+
+/* Without the hash, for people. */
+static int shape_length(const char *identity) {
+  const char *comma = strrchr(identity, ',');
+  return comma ? (int)(comma - identity) : (int)strlen(identity);
+}
+
+int saved_check_data(const char *path, const struct spm_model *model, const char *role, const struct spm_rows *rows,
+                     struct spm_error *error) {
+  struct checkpoint file;
+  if (checkpoint_read(&file, path, error) != 0) return -1;
+  int status = 0;
+  for (int d = 0; d < model->data_count && status == 0; d++) {
+    char key[2 * NOTE_SIZE];
+    data_key(key, role, &model->data[d]);
+    const char *was = checkpoint_note(&file, key);
+    const struct spm_table *table = rows->tables ? rows->tables[d] : NULL;
+    const struct spm_words is = spm_table_identity(table);
+    if (!was || strcmp(was, is.text) == 0) continue;
+    const int length = shape_length(was);
+    const bool alike = length == shape_length(is.text) && strncmp(was, is.text, (size_t)length) == 0;
+    status = spm_fail(error,
+                      "the run was made with other %s for `%s`: then %.*s, and %s is %.*s%s; go on with the run's own, "
+                      "or begin anew in another directory",
+                      strcmp(role, "data") == 0 ? "data" : "validation data", model->data[d].name, length, was,
+                      table ? table->path : "now", shape_length(is.text), is.text, alike ? " of other values" : "");
+  }
   checkpoint_free(&file);
   return status;
 }

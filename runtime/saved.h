@@ -7,10 +7,11 @@
 
 struct saved_run { /* how it was made; what has to agree when a run goes on */
   unsigned long long seed;
-  long batch, rows; /* of a training batch, of the training data */
-  long epoch, step; /* only read: written are those of the host */
-  long stage;       /* that it stands in */
-  char blas[64];    /* only read: the name of where products came from (blas.h) */
+  long batch, rows;                    /* of a training batch, of the training data */
+  long epoch, step;                    /* only read: written are those of the host */
+  long stage;                          /* that it stands in */
+  char blas[64];                       /* only read: the name of where products came from (blas.h) */
+  const struct spm_rows *data, *valid; /* only written: what identifies the files of each declaration; NULL: none */
 };
 
 /* Parameters and states; with `state`, also the optimiser's moments and where training stands. */
@@ -21,5 +22,9 @@ int saved_read(const char *path, struct spm_host *host, struct saved_run *run, s
                struct spm_error *error);
 /* The note alone, before a host exists: how the run was made. */
 int saved_read_run(const char *path, struct saved_run *run, struct spm_error *error);
+/* An error if the rows lie in other files than those of the run, whatever their names. `role` is "data" or "valid". A
+ * file of a version that did not note it passes. */
+int saved_check_data(const char *path, const struct spm_model *model, const char *role, const struct spm_rows *rows,
+                     struct spm_error *error);
 
 #endif

@@ -204,7 +204,9 @@ static int write_checkpoint(struct training *t, bool always, struct spm_error *e
   struct saved_run run = {.seed = t->host->seed,
                           .batch = spm_most_batch_rows(&t->options->training, t->options->data.count),
                           .rows = t->options->data.count,
-                          .stage = t->state->stage};
+                          .stage = t->state->stage,
+                          .data = &t->options->data,
+                          .valid = &t->options->valid};
   if (saved_write(t->options->checkpoint, t->host, &run, t->state, error) != 0) return -1;
   t->last_checkpoint = now;
   return 0;

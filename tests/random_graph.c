@@ -274,6 +274,10 @@ static void grow_line(Generator *g, Op op) {
   Shape few = lead;
   few.dims[few.rank++] = dim_number(1 + random_below(&g->random, 4));
   if (op == IR_subset_moments) add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, y)}, most), 30);
+  if (op == IR_picks_left && x->shape.rank < 4) {
+    Node *scale = build_map1(g->graph, IR_sigmoid, pick_shaped(g, &lead));
+    add(g, build_line(g->graph, op, (Node *[]){tame(g, x), scale}, 1 + random_below(&g->random, 4)), 30);
+  }
   if (op == IR_subset_inclusion)
     add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, pick_shaped(g, &few))}, 0), 4);
   if (op == IR_subset_draw) {

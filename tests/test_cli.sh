@@ -82,6 +82,12 @@ expect 'data without a name' 0 '' "$spmc" train $spec --data train.idx --out unn
 expect 'floats' 0 '' "$spmc" train $spec --data x=good.npy --out floats --epochs 1 $small
 expect 'eval' 0 'elbo' "$spmc" eval run --data x=test.idx
 expect 'eval as JSON' 0 '"rows": 700, "seed": 5, "results": {.*"elbo": -' "$spmc" eval run --data x=test.idx --json
+expect 'eval of each row' 0 'mean  *10%  *50%  *90%' "$spmc" eval run --data x=test.idx --each each.csv
+check 'a line a row' [ "$(wc -l < each.csv)" -eq 701 ]
+each_mean=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "elbo") c = i } NR > 1 { s += $c } END { printf "%.1f", s / (NR - 1) }' each.csv)
+expect 'whose mean is that of all' 0 "elbo  *$each_mean" "$spmc" eval run --data x=test.idx
+expect 'quantiles as JSON' 0 '"quantiles": {"0.1": {.*"0.5": {.*"0.9": {.*"elbo"' "$spmc" eval run --data x=test.idx --each each.csv --json
+expect 'each row to nowhere' 1 'nowhere/each.csv' "$spmc" eval run --data x=test.idx --each nowhere/each.csv
 expect 'eval of no run' 1 'config.json' "$spmc" eval other --data x=test.idx
 expect 'encode' 0 'codes/z.npy  700 rows of' "$spmc" encode run --data x=test.idx --out codes
 expect 'reconstruct' 0 'codes/x.npy  700 rows of' "$spmc" reconstruct run --data x=test.idx --out codes

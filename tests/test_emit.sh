@@ -54,8 +54,7 @@ for name in laplace_vae gaussian_vae sparse_coding vsc; do
   same_numbers "$name follows spmc train for 100 steps" 1e-3 emitted.txt run/metrics.csv
 done
 
-# Every shipped spec, on rows of the length and kind that it wants. Those of subsets write a round of code for each
-# member that there may be: fewer here. L-BFGS makes of each rounding a larger one with every iteration, in double as in
+# Every shipped spec, on rows of the length and kind that it wants. L-BFGS makes of each rounding a larger one with every iteration, in double as in
 # single precision: one iteration a step here; and fewer of Langevin dynamics. And two models of latents that are summed
 # out.
 mkdir shipped

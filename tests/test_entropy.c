@@ -57,6 +57,10 @@ static double objective(Spec *s, ProgramKind program, const Run *run) {
   return spec_output(s, program, OUTPUT_OBJECTIVE, "objective", run)[0];
 }
 
+static int objective_output(Spec *s, ProgramKind program) {
+  return (int)(spec_find_output(s, program, OUTPUT_OBJECTIVE, "objective") - model_graph(s->model, program)->outputs);
+}
+
 /* The same inputs with solved params where "solve" finds them. */
 static Run solved_run(Spec *s, const Run *run) {
   Run at = *run;
@@ -119,6 +123,42 @@ Test(entropy, entropy_elbo_is_the_elbo_at_its_optimum) {
     snprintf(rest, sizeof rest, "%s objective entropy_elbo;", cases[i].rest);
     Spec s = spec_of(head, solved, cases[i].posterior, rest);
     expect_envelope(&s, v, cases[i].what);
+    spec_close(&s);
+  }
+  free(v);
+}
+
+/* Compiled for float, where each program sums in an order of its own. */
+Test(entropy, the_envelope_in_float) {
+  static const char *const posteriors[] = {diagonal, full};
+  char message[1024];
+  Values *v = make_values(29);
+  for (int i = 0; i < 2; i++) {
+    Spec s = spec_of(head, solved, posteriors[i],
+                     "prior z ~ laplace(0, scale);  likelihood x ~ normal(W @ z, noise);  objective entropy_elbo;");
+    Jit *jit = compile_jit(s.model, false, message, sizeof message);
+    cr_assert(jit != NULL, "%s", message);
+    const Signature *signature = model_signature(s.model);
+    const Graph *solve = model_graph(s.model, PROGRAM_SOLVE);
+    const double *parameters[4] = {0}, *data[1] = {v->x}, *rows[2] = {v->nu, i == 0 ? v->tau : v->t},
+                 ones[K] = {1, 1, 1};
+    for (int p = 0; p < signature->parameter_count; p++)
+      parameters[p] = strcmp(signature->parameters[p].name, "W") == 0 ? v->w : ones;
+    Bindings b = {
+        .rows = ROWS, .parameters = parameters, .data = data, .row_states = rows, .settings = {0, 0, ROWS, ROWS}};
+    Outputs entropies = reference_run_f(jit_model(jit), "train", signature, &b, ROWS, false),
+            optimum = reference_run_f(jit_model(jit), "solve", signature, &b, ROWS, false);
+    for (int o = 0; o < solve->output_count; o++)
+      if (solve->outputs[o].role == OUTPUT_SOLVED) parameters[solve->outputs[o].index] = optimum.values[o];
+    Outputs elbo = reference_run_f(jit_model(jit), "evaluate", signature, &b, ROWS, false);
+    double sum = entropies.values[objective_output(&s, PROGRAM_TRAIN)][0];
+    expect_close(elbo.values[objective_output(&s, PROGRAM_EVALUATE)][0], sum, 1e-5, "float");
+    Run run = run_of(v);
+    expect_close(sum, objective(&s, PROGRAM_TRAIN, &run), 1e-5, "float beside double");
+    outputs_free(&elbo);
+    outputs_free(&optimum);
+    outputs_free(&entropies);
+    jit_destroy(jit);
     spec_close(&s);
   }
   free(v);

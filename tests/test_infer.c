@@ -300,6 +300,30 @@ Test(infer, groups_are_on_or_off) {
   spec_close(&s);
 }
 
+/* The unrolled steps are differentiated through, their size too where it is a param. */
+Test(infer, a_step_size_may_be_learned) {
+  static const char *const priors[] = {
+      "latent z : real[G, M];  prior z ~ laplace(0, 1 / 0.3);",
+      "latent z : nonnegative[G, M];  prior z ~ exponential(rate = 0.3);",
+      "latent z : real[G, M];  prior z ~ group_laplace(1 / 0.3, over = M);",
+      "latent z : nonnegative[G, M];  prior z ~ group_exponential(1 / 0.3, over = M);",
+  };
+  for (int i = 0; i < 8; i++) {
+    char text[1000];
+    snprintf(text, sizeof text,
+             "model learned;\ndim D = 6;\ndim G = 3;\ndim M = 2;\ndata x : real[D];\n%s\n"
+             "param A : real[D, G * M] init normal(0, 0.5);\nparam size : positive init 0.2;\n"
+             "likelihood x ~ normal(A @ flatten(z), 1);\ninfer z by %s(steps = 4, step_size = size);\n"
+             "objective log_lik(x);\n",
+             priors[i / 2], i % 2 ? "fista" : "ista");
+    Spec s = spec_right(text);
+    Run run = {.rows = 2, .inputs = {{"x", (const double[12]){1, -0.5, 0.3, 2, -1, 0.7, 0.2, -0.1, 1.3, 0.4, 2, -2}}}};
+    cr_expect(fabs(*spec_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, "size", &run)) > 1e-3, "%s", text);
+    spec_close(&s);
+    spec_expect_sound(text, 6);
+  }
+}
+
 Test(infer, lipschitz_is_the_largest_eigenvalue) {
   Spec s = spec_right("model l;\ndim D = 4;\ndim K = 3;\ndata x : real[D];\nparam A : real[D, K] init 1;\n"
                       "minimize sum(A^2) * sum(x);\nmetric top = lipschitz(A);\n");

@@ -255,3 +255,31 @@ Test(members, no_scores_no_objective) {
       spec_close(&s);
     }
 }
+
+/* The library's text under another name, in the model's own file. */
+Test(members, a_copy_of_the_library_is_the_same) {
+  static const char *const pairs[][2] = {
+      {"top_k_sparsemax(t, k = 3)", "mine(t, k = 3)"},
+      {"sparsemap(t)", "mine_too(t, t)"},
+      {"sparsemap(t, start = s, budget = 1)", "mine_too(t, s, budget = 1)"},
+  };
+  static const double x[8] = {0, 1, 1, 0, 1, 0, 1, 1}, t[] = {0.5, -0.2, 0.1, 0.3};
+  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+    double elbo[2];
+    for (int own = 0; own < 2; own++) {
+      char text[900];
+      snprintf(text, sizeof text,
+               "model m; data x : real[4]; latent z : binary[4]; param t : real[4] init 0; param s : real[4] init 1;"
+               "distribution mine(z : binary[d]; scores : real[d], k) { members = top_k_members(scores, k); }"
+               "distribution mine_too(z : binary[d]; scores : real[d], start : real[d], budget = 1e30)"
+               "{ members = sparsemap_members(scores, start, budget); }"
+               "prior z ~ bernoulli(prob = 0.5); posterior z ~ %s; likelihood x ~ normal(z, 1); objective elbo;",
+               pairs[i][own]);
+      Spec s = spec_right(text);
+      Run run = {.rows = 2, .inputs = {{"t", t}, {"x", x}}};
+      elbo[own] = spec_metric(&s, "elbo", &run);
+      spec_close(&s);
+    }
+    cr_expect(elbo[0] == elbo[1] && isfinite(elbo[0]), "%s: %g and %g", pairs[i][1], elbo[0], elbo[1]);
+  }
+}

@@ -227,3 +227,46 @@ Test(missing, nothing_is_inferred_where_all_is_known) {
     spec_close(&s);
   }
 }
+
+/* A condition speaks of the entries that it has asked for, in the branch that it has chosen. */
+Test(missing, conditions_speak_of_the_same_entries) {
+  static const char *const right[] = {"sum(observed(x) ? x : 0)",
+                                      "sum(not observed(x) ? 0 : x)",
+                                      "observed(x)[1] ? x[1]^2 : 0",
+                                      "sum(observed(x)[1 .. 3] ? x[1 .. 3] : 0)",
+                                      "sum(reshape(observed(x), [2, 2])' ? reshape(x, [2, 2])' : 0)",
+                                      "sum(reshape(observed(x), [2, 2])[1] ? x[2 .. 4] : 0)",
+                                      "sum(observed(x) and observed(y) ? x * index(y) : 0)",
+                                      "sum(observed(y) ? w @ y' : 0)",
+                                      "observed(y)[2] ? w @ y[2] : 0",
+                                      "sum(observed(x)) == D ? sum(x) : 0",
+                                      "sum(observed(c) ? w * c : 0)",
+                                      "observed(c) ? log_softmax(w) @ c : 0",
+                                      "sum(observed(x) > 0 ? x : 0)"};
+  static const char *const wrong[] = {"observed(x)[0] ? x[1]^2 : 0",
+                                      "sum(observed(x)[0 .. 2] ? x[2 .. 4] : 0)",
+                                      "sum(observed(x) ? 0 : x)",
+                                      "sum(reshape(observed(x), [2, 2]) ? reshape(x, [2, 2])' : 0)",
+                                      "sum(observed(x) or observed(y) ? x : 0)",
+                                      "sum(observed(y) ? x : 0)",
+                                      "sum(observed(y)[0 .. 2] ? w @ y[1 .. 3]' : 0)",
+                                      "observed(x)[0] ? sum(x) : 0",
+                                      "sum(observed(x) ? x - mean(x, over = batch) : 0)",
+                                      "sum(observed(x)) == D ? sum(mean(x, over = batch)) : 0",
+                                      "sum(observed(x) ? cumsum(x) : 0)",
+                                      "sum(expand(observed(x)[0], D) ? x : 0)"};
+  enum { RIGHT = sizeof right / sizeof *right, WRONG = sizeof wrong / sizeof *wrong };
+  for (int i = 0; i < RIGHT + WRONG; i++) {
+    char text[500];
+    const char *e = i < RIGHT ? right[i] : wrong[i - RIGHT];
+    snprintf(text, sizeof text,
+             "model c; dim D = 4; data x : real[D] missing_ok; data y : category(3)[D] missing_ok;"
+             "data c : category(3) missing_ok; param w : real[3] init 1; minimize sum(w) + (%s);",
+             e);
+    Spec s = spec_text(text, NULL);
+    char *said = spec_messages(&s);
+    cr_expect(i < RIGHT ? s.errors == 0 : s.errors == 1 && spec_says(&s, "missing"), "%s\n%s", e, said);
+    free(said);
+    spec_close(&s);
+  }
+}

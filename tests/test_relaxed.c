@@ -284,11 +284,12 @@ Test(relaxed, categorical_likelihood_of_integers) {
 /* Compiled in float, as training runs: logits from -50 to 50 at temperature 0.05. */
 static void gradients_are_finite(const char *type, const char *prior, const char *posterior) {
   char text[1500], error[1000];
+  bool has_entropy = strncmp(posterior, "hard", 4) != 0 && strncmp(posterior, "gumbel", 6) != 0;
   snprintf(text, sizeof text,
            "model m; dim D = 4; dim K = 21; data x : unit[D]; latent z : %s; prior z ~ %s; param scale : real init 5;"
            "let a = scale * (cumsum(ones(K)) - 11) + 0 * dense(x, K); posterior z ~ %s;"
            "likelihood x ~ bernoulli(logits = dense(z, D)); objective elbo %s;",
-           type, prior, posterior, strncmp(posterior, "hard", 4) == 0 ? "" : "+ 0.1 * entropy(z)");
+           type, prior, posterior, has_entropy ? "+ 0.1 * entropy(z)" : "");
   spm_compiled *c = spm_compile(text, "ends.spm", NULL, 0, error, sizeof error);
   cr_assert(c != NULL, "%s", error);
   float x[4 * 64];
@@ -320,6 +321,12 @@ Test(relaxed, gradients_stay_finite_at_the_ends) {
   gradients_are_finite("binary[K]", coin, "bernoulli(prob = sigmoid(a)) by relaxed(temperature = 0.05)");
   gradients_are_finite("category(K)", choice, "categorical(logits = a) by relaxed(temperature = 0.05)");
   gradients_are_finite("category(K)", choice, "categorical(prob = softmax(a)) by relaxed(temperature = 0.05)");
+  gradients_are_finite("subset(4)[K]", "gumbel_top_k(logits = 0, size = 4)",
+                       "gumbel_top_k(logits = a, size = 4) by relaxed(temperature = 0.05)");
+  gradients_are_finite("subset(4)[K]", "gumbel_top_k(logits = 0, size = 4)",
+                       "gumbel_top_k(logits = a, size = 4) by relaxed(temperature = 0.05, straight_through = true)");
+  gradients_are_finite("subset(4)[K]", "conditional_bernoulli(logits = 0, size = 4)",
+                       "conditional_bernoulli(logits = a, size = 4) by relaxed");
   gradients_are_finite("unit[K]", "hard_concrete(logits = -2)", "hard_concrete(logits = a) by relaxed");
   gradients_are_finite("real[K]", spike, "spike_slab(sigmoid(a), a, 1) by relaxed(temperature = 0.05)");
   gradients_are_finite("real[K]", spike, "spike_slab(sigmoid(a), a, 1) by relaxed(steepness = 200)");

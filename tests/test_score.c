@@ -152,9 +152,29 @@ Test(score, several_latents_at_once) {
       {"by exact", "by score_function(baseline = self_critic)"},
       {"by score_function(baseline = self_critic)", "by exact"},
       {"by sum_and_sample(k = 1)", "by score_function(baseline = -4)"},
+      {"by sum_and_sample(k = 1)", "by score_function(baseline = self_critic)"},
+      {"by sum_and_sample(k = 1, baseline = self_critic)", "by score_function(baseline = self_critic)"},
       {"by score_function", "by sum_and_sample(k = 2, baseline = -4)"},
   };
   for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) expect_unbiased(nested, pairs[i][0], pairs[i][1], false);
+}
+
+/* The second draw of w moves what y is summed over, and z is nested under. */
+Test(score, a_critic_under_what_another_moves) {
+  static const char format[] =
+      "model m; dim D = 6; dim C = 3; dim K = 2; data x : binary[D]; latent w : category(2); latent y : category(C);"
+      "latent z : binary[K]; prior w ~ categorical(prob = 1 / 2); prior y ~ categorical(prob = 1 / C);"
+      "prior z ~ bernoulli(logits = dense(y, K)); network class(x, w) { scores = dense(concat(x, w), C); }"
+      "encoder bits(x, y) { scores = dense(concat(x, y), K); } posterior w ~ categorical(logits = dense(x, 2)) %s;"
+      "posterior y ~ categorical(logits = class.scores) by exact; posterior z ~ bernoulli(logits = bits.scores) %s;"
+      "decoder p(y, z) { logits = dense(concat(y, z), D); } likelihood x ~ bernoulli(logits = p.logits);";
+  static const char *const above[] = {"by score_function(baseline = self_critic)",
+                                      "by sum_and_sample(k = 1, baseline = self_critic)"};
+  Estimate plain = expect_unbiased(format, above[0], "by score_function(baseline = none)", false);
+  for (int i = 0; i < 2; i++) {
+    Estimate r = expect_unbiased(format, above[i], "by score_function(baseline = self_critic)", false);
+    cr_expect(r.variance < plain.variance, "%g against %g", r.variance, plain.variance);
+  }
 }
 
 Test(score, a_continuous_latent_under_one) {

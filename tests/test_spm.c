@@ -147,6 +147,66 @@ Test(spm, trains_encodes_and_stops_when_told) {
   spm_compiled_free(c);
 }
 
+/* ---- stages ----------------------------------------------------------------------------------------------------- */
+
+typedef struct Told {
+  const spm_session *session;
+  char stages[200]; /* the first letters, one an epoch */
+  double last;
+} Told;
+
+static int note_stage(void *context, long epoch, long step, double objective) {
+  (void)epoch, (void)step;
+  Told *told = context;
+  char *end = told->stages + strlen(told->stages);
+  end[0] = spm_session_stage(told->session)[0];
+  told->last = objective;
+  return 0;
+}
+
+/* x is 0 on rows that are trained on, and 1 on the last 32, which judge: far steps of sgd pass by the centre that is
+ * the best for them. */
+static const char staged[] = "model m; data x : real[4]; data odd : binary; param c : real[4] init 3;\n"
+                             "minimize sum((x - c)^2); metric off = sum((x - c)^2);\n"
+                             "train wide { optimizer = sgd(lr = 0.05); epochs = 9; valid = 32;"
+                             "  keep = best(off, smallest = true); }\n"
+                             "train none { optimizer = sgd(lr = 0); epochs = 2; rows = odd; }\n";
+
+static const float *const *staged_data(void) {
+  static float x[ROWS * 4], odd[ROWS];
+  static const float *const data[] = {x, odd};
+  for (int i = 0; i < ROWS * 4; i++) x[i] = i >= (ROWS - 32) * 4;
+  for (int i = 0; i < ROWS; i++) odd[i] = (float)(i % 2);
+  return data;
+}
+
+Test(spm, trains_in_stages_and_keeps_the_best) {
+  char error[1000];
+  spm_compiled *c = spm_compile(staged, "m.spm", NULL, 0, error, sizeof error);
+  cr_assert(c != NULL, "%s", error);
+  spm_session *s = spm_session_create(c, 32, 1, 3, error, sizeof error);
+  cr_assert(s != NULL, "%s", error);
+  cr_assert_str_eq(spm_session_stage(s), "wide");
+  Told told = {.session = s};
+  cr_assert(spm_session_train(s, staged_data(), ROWS, 0, note_stage, &told, error, sizeof error) == 0, "%s", error);
+  cr_expect_str_eq(told.stages, "wwwwwwwwwnn");
+  /* c = 3 * 0.9^(2 steps an epoch): after 5 epochs 1.046, nearest to 1 of all, and the second stage leaves it. */
+  double c_now = (double)spm_session_parameter(s, "c", NULL)[0];
+  cr_expect(fabs(c_now - 3 * pow(0.9, 10)) < 1e-5, "%g", c_now);
+  cr_expect(spm_session_next_stage(s) == -1);
+  cr_expect(spm_session_train(s, staged_data(), 32, 0, NULL, NULL, error, sizeof error) == -1);
+  cr_expect(strstr(error, "valid = 32") != NULL, "%s", error);
+  spm_session_free(s);
+  s = spm_session_create(c, 32, 1, 3, error, sizeof error);
+  told = (Told){.session = s};
+  cr_assert(spm_session_train(s, staged_data(), ROWS, 2, note_stage, &told, error, sizeof error) == 0, "%s", error);
+  cr_assert(spm_session_next_stage(s) == 0);
+  cr_assert(spm_session_train(s, staged_data(), ROWS, 1, note_stage, &told, error, sizeof error) == 0, "%s", error);
+  cr_expect_str_eq(told.stages, "wwn");
+  spm_session_free(s);
+  spm_compiled_free(c);
+}
+
 static void *compile_and_train(void *result) {
   char error[1000];
   spm_compiled *c = spm_compile(spec, "tiny.spm", NULL, 0, error, sizeof error);

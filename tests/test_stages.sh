@@ -117,6 +117,17 @@ check 'the weighted share of the labels is that of the data' awk -v m="$(column 
 check 'weights keep the objective unbiased' awk -v a="$(column plain objective | tr '\n' ' ')" -v b="$(column equal objective | tr '\n' ' ')" 'BEGIN { n = split(a, p); split(b, q); for (i = 1; i <= n; i++) { d = p[i] / q[i] - 1; if (d > 2e-6 || d < -2e-6) exit 1 } exit !(n == 3 && p[1] != p[3]) }'
 "$spmc" train shares.spm $both --out again --threads 3 >/dev/null
 check 'balanced, one and three threads: the same bytes' cmp shares/model.safetensors again/model.safetensors
+# A run goes on with the data that it was made on, wherever they lie.
+gzip -c labels.idx >same.gz && { head -c 8 labels.idx; yes '\000\001\000\000\000' | head -n 400 | tr -d '\n' | xargs -0 printf; } >swapped.idx
+again="--data x=train.idx --epochs 4 --seed 5 --threads 1 --plain --out plain --resume"
+expect 'resumed with other labels' 1 'other data for `y`: then 2000 of u8, and swapped.idx is 2000 of u8 of other values' "$spmc" train plain.spm --data y=swapped.idx $again
+expect 'resumed with the same labels from elsewhere' 0 'resumed after epoch 3' "$spmc" train plain.spm --data y=same.gz $again
+expect 'resumed with other validation rows' 1 'other validation data for `x`: then 300 x 28 x 28' "$spmc" train unjudged.spm $options --valid x=train.idx --epochs 3 --out unjudged --resume
+"$spmc" train plain.spm --data y=labels.idx --data x=train.idx --seed 5 --epochs 1 --out old >/dev/null
+# Of a version that did not note what it was made on: blanks keep the header as long as it was.
+sed -i 's/,"data y":"[^"]*"/,"unknown":"000000000000000000000000000"/' old/checkpoints/last.safetensors
+expect 'a checkpoint that does not say' 0 'resumed after epoch 1' "$spmc" train plain.spm --data y=swapped.idx --data x=train.idx --epochs 2 --seed 5 --out old --resume
+
 chosen none.spm "train { rows = sum(x) < 0; }"
 expect 'no row is taken' 1 'takes none of the 2000 training rows' "$spmc" train none.spm $both --out none
 chosen whole.spm "train first { balance = sum(x) >= 0; } train second { batch = 10; }"

@@ -109,13 +109,17 @@ Test(subset, draws_follow_the_probabilities) {
   cr_expect(cells == 20 && chi < 57, "chi-square %g of 19 degrees of freedom", chi); /* level 1e-5 */
 }
 
+static Shape second_shape(Op op, int m) {
+  Shape shape = {.rank = op == IR_picks_left ? 1 : 2, .dims = {dim_number(2), dim_number(N)}};
+  if (op == IR_subset_inclusion) shape.dims[1] = dim_number(m);
+  return shape;
+}
+
 /* The gradient of a weighted sum of squares of what a node computes, against differences. */
 static void check_gradient(Op op, int m) {
   Compilation *c = compilation_create();
-  Shape line = {.rank = 2, .dims = {dim_number(2), dim_number(N)}},
-        few = {.rank = 2, .dims = {dim_number(2), dim_number(m)}};
-  Parameter parameters[2] = {{.name = "a", .shape = line},
-                             {.name = "b", .shape = op == IR_subset_inclusion ? few : line}};
+  Shape line = {.rank = 2, .dims = {dim_number(2), dim_number(N)}};
+  Parameter parameters[2] = {{.name = "a", .shape = line}, {.name = "b", .shape = second_shape(op, m)}};
   Signature signature = {.parameters = parameters, .parameter_count = 2};
   Graph *graph = graph_create(c, &signature, "test", 1);
   Node *operands[] = {build_parameter(graph, 0), build_parameter(graph, 1)};
@@ -132,5 +136,41 @@ Test(subset, gradients) {
   for (int m = 2; m <= SIZES; m++) {
     check_gradient(IR_subset_moments, m);
     check_gradient(IR_subset_inclusion, m);
+    check_gradient(IR_picks_left, m);
   }
+}
+
+/* ---- picks without replacement ---------------------------------------------------------------------------------- */
+
+/* What is left after l picks, from the definition: the sum of log(1 - softmax) over them. */
+Test(subset, picks_leave_what_softmax_does_not_take) {
+  enum { M = 4 };
+  const double scale = 1.7;
+  double out[M * N], room[N], left[N] = {0};
+  spm_picks_left_d(N, M, out, room, logits, &scale);
+  for (int l = 0; l < M; l++) {
+    double p[N], total = 0;
+    for (int k = 0; k < N; k++) cr_expect(close_to(out[l * N + k], left[k], 1e-13));
+    for (int k = 0; k < N; k++) total += p[k] = exp(scale * (logits[k] + left[k]));
+    for (int k = 0; k < N; k++) left[k] += log(1 - p[k] / total);
+  }
+}
+
+/* A sure pick: 1 - softmax is 0 in float and its log is not; keys that are 100 apart, at a temperature of 0.05, many
+ * alike, and a line of one. What is left falls without end, and never beyond what a float holds. */
+Test(subset, picks_that_are_sure) {
+  enum { MANY = 203, M = 8 };
+  static float keys[MANY], out[M * MANY], slope[MANY + 1], g[M * MANY], room[3 * MANY];
+  const float scale = 20;
+  for (int k = 0; k < MANY; k++) keys[k] = k < M ? 50 - (float)k : -50;
+  for (int i = 0; i < M * MANY; i++) g[i] = 1;
+  spm_picks_left_f(MANY, M, out, room, keys, &scale);
+  spm_picks_left_slope_f(MANY, M, slope, room, keys, out, g, &scale);
+  for (int i = 0; i < M * MANY; i++) cr_assert(isfinite(out[i]));
+  for (int k = 0; k <= MANY; k++) cr_assert(isfinite(slope[k]));
+  for (int l = 0; l < M; l++) /* members in order, each 20 below the one before on the softmax's scale */
+    for (int k = 0; k < M; k++) cr_expect(l > k ? out[l * MANY + k] < -19 : fabs(out[l * MANY + k]) < 1e-8);
+  cr_expect(close_to(out[MANY], -20, 1e-6), "%g", (double)out[MANY]);
+  spm_picks_left_f(1, 2, out, room, keys, &scale);
+  cr_expect(out[0] == 0 && out[1] < -1e29f && isfinite(out[1]));
 }

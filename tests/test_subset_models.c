@@ -139,6 +139,178 @@ Test(subset_models, relaxed_subsets_follow_plackett_and_luce_as_the_temperature_
   cr_expect(last < 0.004, "off by %g", last);
 }
 
+/* The library's picks all at once, and the same picks one after the other in the language: value, KL, gradients in
+ * keys, gates and temperature. As many picks as members, too, in dims of one name. */
+#define PICKS                                                                                                          \
+  "model picks;\ndim K = 7;\ndim L = %d;\ndata x : real[2];\nparam a : real[K] init 0;\nparam g : real[%s] init 0;\n"  \
+  "param t : real init 0.4;\nlet b = cumsum(ones(K)) / 3;\nlet u = 0.5 + 0.4 * sin(x[0] + 3 * cumsum(ones(K)));\n"     \
+  "let keys = a + gumbel_noise(u);\nlet gates = sigmoid(g);\n"                                                         \
+  "minimize dot(b, %srelaxed_subset(keys, gates, t)) + %skl_along_relaxed_picks(keys, gates, a, b, t)\n"               \
+  "  + 0.3 * %skl_along_picks(keys, gates, a, b);\n"                                                                   \
+  "function rest(s : real[k]) {\n  first = hardmax(s);\n"                                                              \
+  "  return first > 0 ? logsumexp(first > 0 ? -1e30 : s) - logsumexp(s) : log1p(-softmax(s));\n}\n"                    \
+  "function slow_relaxed_subset(keys : real[k], gates : real[l], temperature) {\n"                                     \
+  "  left = zeros(k);  out = ones(k);  n = 0;\n  repeat l {\n    s = (keys + left) / temperature;\n"                   \
+  "    out = out * (1 - gates[n] * softmax(s));\n    left = left + rest(s);\n    n = n + 1;\n  }\n"                    \
+  "  return 1 - out;\n}\n"                                                                                             \
+  "function one_kl(a : real[k], b : real[k], left : real[k]) = dot(log_softmax(a + left) - log_softmax(b + left),\n"   \
+  "  softmax(a + left));\n"                                                                                            \
+  "function slow_kl_along_relaxed_picks(keys : real[k], gates : real[l], a : real[k], b : real[k], temperature) {\n"   \
+  "  left = zeros(k);  total = 0 * gates[0];  n = 0;\n  repeat l {\n"                                                  \
+  "    total = total + gates[n] * one_kl(a, b, left);\n"                                                               \
+  "    left = left + rest((keys + left) / temperature);\n    n = n + 1;\n  }\n  return total;\n}\n"                    \
+  "function slow_kl_along_picks(keys : real[k], gates : real[l], a : real[k], b : real[k]) {\n"                        \
+  "  left = zeros(k);  total = 0 * gates[0];  n = 0;\n  repeat l {\n"                                                  \
+  "    total = total + gates[n] * one_kl(a, b, left);\n"                                                               \
+  "    left = left - 1e30 * hardmax(keys + left);\n    n = n + 1;\n  }\n  return total;\n}\n"
+
+static void expect_same_picks(int count) {
+  static const double a[] = {1.5, -0.3, 0.2, 2.5, -1, 0.4, 0}, x[] = {0.1, 0, 1.7, 0, -0.8, 0};
+  static const double g[] = {2, -1, 0.5, 0.3, 1, -0.4, 0.2};
+  static const struct {
+    const char *name;
+    int size;
+  } outputs[] = {{"a", 7}, {"g", 0}, {"t", 1}};
+  const char *prefix[] = {"", "slow_"};
+  Spec specs[2];
+  Run run = {.rows = 3, .inputs = {{"a", a}, {"g", g}, {"x", x}}};
+  double value[2];
+  for (int i = 0; i < 2; i++) {
+    char text[4000];
+    snprintf(text, sizeof text, PICKS, count, count == 7 ? "K" : "L", prefix[i], prefix[i], prefix[i]);
+    specs[i] = spec_right(text);
+    value[i] = *spec_output(&specs[i], PROGRAM_TRAIN, OUTPUT_OBJECTIVE, "objective", &run);
+  }
+  cr_expect(fabs(value[0] - value[1]) < 1e-12 * fabs(value[1]), "%.15g, one after the other %.15g", value[0], value[1]);
+  for (int o = 0; o < 3; o++) {
+    const double *fast = spec_output(&specs[0], PROGRAM_TRAIN, OUTPUT_GRADIENT, outputs[o].name, &run);
+    const double *slow = spec_output(&specs[1], PROGRAM_TRAIN, OUTPUT_GRADIENT, outputs[o].name, &run);
+    for (int k = 0; k < (outputs[o].size ? outputs[o].size : count); k++) {
+      cr_expect(fabs(slow[k]) > 1e-6);
+      cr_expect(fabs(fast[k] - slow[k]) < 1e-10 * (1 + fabs(slow[k])),
+                "%d picks, %s[%d]: %.15g, one after the other %.15g", count, outputs[o].name, k, fast[k], slow[k]);
+    }
+  }
+  for (int i = 0; i < 2; i++) spec_close(&specs[i]);
+}
+
+Test(subset_models, picks_at_once_are_picks_one_after_the_other) {
+  expect_same_picks(1);
+  expect_same_picks(4);
+  expect_same_picks(7);
+}
+
+Test(subset_models, picks_are_sound) {
+  char text[4000];
+  snprintf(text, sizeof text, PICKS, 5, "L", "", "", "");
+  spec_expect_sound(text, 12);
+}
+
+/* ---- the closed forms of a latent count -------------------------------------------------------------------------- */
+
+/* Chances of at least 1, 2, ... members, with the softmax of `sizes`. */
+static void tails(double *tail) {
+  double total = 0;
+  for (int l = 0; l < L; l++) total += exp(sizes[l]);
+  tail[L] = 0;
+  for (int l = L - 1; l >= 0; l--) tail[l] = tail[l + 1] + exp(sizes[l]) / total;
+}
+
+/* Gates of a drawn count average to the tail sums of its probabilities, whose soft ones fall and begin with 1; every
+ * relaxed member lies in [0, 1]; hard ones are as many as the count. */
+Test(subset_models, gates_of_a_count) {
+  static double x[2 * ROWS];
+  Run run = run_of_many(x);
+  double tail[L + 1];
+  tails(tail);
+  Spec spec =
+      spec_right(MODEL "let tau = 0.6;\nobjective elbo;\nmetric second = at_least(size)[1];\n"
+                       "metric third = at_least(size)[2];\n"
+                       "metric apart = abs(at_least(size)[0] - 1) > 1e-12 or at_least(size)[1] < at_least(size)[2]\n"
+                       "  or at_least(size)[2] < 0;\nmetric outside = sum(active < 0 or active > 1);\n"
+                       "metric whole = sum(active == 0 or active == 1);\nmetric off = sum(active) != size;\n"
+                       "metric expected = dot(expected_at_least(size) - at_least(size), ones(L));\n");
+  double error = 4.5 * 0.5 / sqrt(ROWS);
+  cr_expect_float_eq(spec_metric(&spec, "second", &run), tail[1], error);
+  cr_expect_float_eq(spec_metric(&spec, "third", &run), tail[2], error);
+  cr_expect_float_eq(spec_metric(&spec, "expected", &run), 0, 3 * error);
+  cr_expect(spec_metric(&spec, "whole", &run) == K && spec_metric(&spec, "off", &run) == 0);
+  cr_expect(*spec_output(&spec, PROGRAM_TRAIN, OUTPUT_METRIC, "apart", &run) == 0);
+  cr_expect(*spec_output(&spec, PROGRAM_TRAIN, OUTPUT_METRIC, "outside", &run) == 0);
+  cr_expect(*spec_output(&spec, PROGRAM_TRAIN, OUTPUT_METRIC, "whole", &run) < 1, "soft in training");
+  spec_close(&spec);
+}
+
+/* With replacement: E[distinct members] is the sum over counts l of P(l) sum_k (1 - (1 - q_k)^l), and the KL of the
+ * picks E[count] times that of one. */
+Test(subset_models, picks_with_replacement) {
+  static double x[2 * ROWS];
+  Run run = run_of_many(x);
+  double tail[L + 1], total = 0, distinct = 0, one = 0, count = 0;
+  tails(tail);
+  for (int k = 0; k < K; k++) total += exp(logits[k]);
+  for (int k = 0; k < K; k++) {
+    double q = exp(logits[k]) / total;
+    one += q * log(K * q);
+    for (int l = 1; l <= L; l++) distinct += (tail[l - 1] - tail[l]) * (1 - pow(1 - q, l));
+  }
+  for (int l = 0; l < L; l++) count += tail[l];
+  Spec spec =
+      spec_right("model again;\ndim D = 2; dim K = 6; dim L = 3;\ndata x : real[D];\nlatent size : integer(1, L);\n"
+                 "latent pick : category(K)[L];\nparam W : real[D, K] fixed init 0;\nparam a : real[K] init 0;\n"
+                 "param s : real[L] init 0;\nlet used = tail_sum(one_hot(size));\n"
+                 "let active = 1 - prod(1 - used * pick, over = L);\nprior size ~ categorical(prob = 1 / L);\n"
+                 "prior pick ~ categorical(prob = 1 / K);\n"
+                 "posterior size ~ categorical(logits = s + 0 * x[0]) by relaxed(temperature = 0.5);\n"
+                 "posterior pick ~ categorical(logits = expand(a + 0 * x[0], L)) by relaxed(temperature = 0.5);\n"
+                 "likelihood x ~ normal(W @ active, 1);\n"
+                 "objective log_lik(x) - kl(size) - sum(used * kl_each(pick));\nmetric distinct = sum(active);\n"
+                 "metric cost = sum(used * kl_each(pick));\nmetric many = sum(active) > size;\n");
+  cr_expect_float_eq(spec_metric(&spec, "distinct", &run), distinct, 4.5 * 0.7 / sqrt(ROWS));
+  cr_expect_float_eq(spec_metric(&spec, "cost", &run), count * one, 4.5 * one / sqrt(ROWS));
+  cr_expect(spec_metric(&spec, "many", &run) == 0);
+  spec_close(&spec);
+}
+
+/* The set's own KL to a uniform one, by enumeration; that of the ordered draws is no less, and the common surrogate,
+ * count times the KL of one pick, may be less: with it the ELBO would be no bound. */
+static double set_kl(const double *a, double *ordered, double *surrogate) {
+  double chances[1 << K] = {0}, total = 0, kl = 0;
+  *ordered = *surrogate = 0;
+  for (int k = 0; k < K; k++) total += exp(a[k]);
+  for (int k = 0; k < K; k++) *surrogate += L * exp(a[k]) / total * log(K * exp(a[k]) / total);
+  for (int i = 0; i < K * K * K; i++) {
+    int one = i / (K * K), two = i / K % K, three = i % K;
+    if (one == two || one == three || two == three) continue;
+    double p =
+        exp(a[one]) / total * exp(a[two]) / (total - exp(a[one])) * exp(a[three]) / (total - exp(a[one]) - exp(a[two]));
+    chances[1 << one | 1 << two | 1 << three] += p;
+    *ordered += p * log(p * K * (K - 1) * (K - 2));
+  }
+  for (int set = 0; set < 1 << K; set++)
+    if (chances[set] > 0) kl += chances[set] * log(chances[set] * 20);
+  return kl;
+}
+
+Test(subset_models, kl_is_no_less_than_that_of_the_set) {
+  static const double cases[][K] = {{3, 3, 3, 0, 0, 0}, {3, 2, 1, 0, 0, -1}, {0, 1, 2, 3, 4, 5}, {7, 7, 7, 7, 7, 7}};
+  static double x[2 * ROWS];
+  Run run = run_of_many(x);
+  static const double all[L] = {-60, -60, 60};
+  run.inputs[3].values = all;
+  Spec spec = spec_right(MODEL "let tau = 0.5;\nobjective elbo;\nmetric found = kl(active);\n");
+  for (int c = 0; c < 4; c++) {
+    double ordered, surrogate, set = set_kl(cases[c], &ordered, &surrogate);
+    run.inputs[2].values = cases[c];
+    double found = spec_metric(&spec, "found", &run);
+    cr_expect(ordered >= set - 1e-12 && found > set - 1e-9, "case %d: %g, that of the set %g", c, found, set);
+    cr_expect(fabs(found - ordered) < 0.02, "case %d: %g, by enumeration %g", c, found, ordered);
+    if (c == 0) cr_expect(surrogate < set - 0.1 && set < ordered, "%g, %g, %g", surrogate, set, ordered);
+    if (c == 3) cr_expect(fabs(found) < 1e-12 && fabs(ordered) < 1e-12, "zero at the prior, not %g", found);
+  }
+  spec_close(&spec);
+}
+
 Test(subset_models, conditional_bernoulli_is_another) {
   double e = exp(2), wanted = 2 * e / (2 * e + 1);
   double soft = objective_of(PAIR "posterior z ~ conditional_bernoulli(logits = a + 0 * x[0], size = 2) by relaxed;\n");

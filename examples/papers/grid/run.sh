@@ -1,7 +1,8 @@
 #!/bin/sh
-# The grid: every way to infer a latent x every kind of prior x every kind of decoder, each a spec of its own that is
-# checked, diagnosed and trained for three steps, or refused by a named error. Prints one table, of the largest error of
-# a gradient against differences; exits with 1 where a cell is neither. From the repository: make build/spmc && sh examples/papers/grid/run.sh
+# The grid: every way to infer a latent x every kind of prior x every kind of decoder, and the sum of entropies x the
+# forms that have one, each a spec of its own that is checked, diagnosed and trained for three steps, or refused by a
+# named error. Prints a table of the largest error of a gradient against differences; exits with 1 where a cell is
+# neither. From the repository: make build/spmc && sh examples/papers/grid/run.sh
 spmc=${SPMC:-build/spmc}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -52,10 +53,9 @@ refused_by() {
 }
 
 # What becomes of a cell: "2e-08" (the worst error of a gradient), "refused: no-prox", or what went wrong.
-try() {
+try() { # SPEC ROWS
   spec=$work/cell.spm
-  { echo 'model cell;  allow kl_monte_carlo;  dim K = 5;'; prior "$2"; decoder "$3"; inference "$1"
-    echo 'train { batch = 4;  steps = 3; }'; } >"$spec"
+  { echo "model cell;  dim K = 5;  $1"; echo "train { batch = $2;  steps = 3; }"; } >"$spec"
   if ! "$spmc" diagnose "$spec" --seed 1 --elements 4 >"$work/diagnosis" 2>&1; then
     code=$(sed -n 's/.*error\[\([a-z-]*\)\].*/\1/p' "$work/diagnosis" | sort -u | tr '\n' ' ')
     echo "refused: ${code:-no error named }"
@@ -69,20 +69,54 @@ try() {
 }
 
 status=0
+cell() { # FOUND REFUSED_BY
+  case ${2:+refused: $2}/$1 in
+  "refused: $2/refused: $2 " | /[0-9]*e-*) printf '%-22s' "$1" ;;
+  *) status=1; printf '%-22s' "$1 (!)" ;;
+  esac
+}
+
 for inference in langevin map ista local; do
-  printf '%-14s%-20s%-20s%s\n' "$inference" linear two-layer convolution
+  printf '%-14s%-22s%-22s%s\n' "$inference" linear two-layer convolution
   for prior in laplace mixture exponential own; do
     printf '  %-12s' $prior
     for decoder in linear two-layer convolution; do
-      found=$(try $inference $prior $decoder)
-      expected=$(refused_by $inference $prior)
-      case ${expected:+refused: $expected}/$found in
-      "refused: $expected/refused: $expected " | /[0-9]*e-*) ;;
-      *) status=1  found="$found (!)" ;;
-      esac
-      printf '%-20s' "$found"
+      found=$(try "allow kl_monte_carlo;  $(prior $prior)  $(decoder $decoder)  $(inference $inference)" 4)
+      cell "$found" "$(refused_by $inference $prior)"
     done
     echo
   done
+done
+
+# The sum of entropies, where the model has the form that it needs: what the prior is x what the mean is.
+entropy_prior() {
+  case $1 in
+  cauchy) echo 'prior z ~ cauchy(0, 1);' ;;
+  *) echo "param scale : positive[K] solved;  prior z ~ $1(0, scale);" ;;
+  esac
+}
+
+entropy_mean() {
+  case $1 in
+  'W @ z' | 'W @ z + b') echo "likelihood x ~ normal($1, noise);" ;;
+  'two latents') echo 'latent u : real[3];  param V : real[64, 3] init normal(0, 0.3);  param wide : positive solved;
+local mu : real[3] init 0;  local T : lower_triangular[3, 3] init identity(3);
+posterior u ~ normal(mu, cholesky = T);  prior u ~ normal(0, wide);  likelihood x ~ normal(W @ z + V @ u, noise);' ;;
+  'W @ relu(z)') echo 'likelihood x ~ normal(W @ relu(z), noise);' ;;
+  esac
+}
+
+printf '%-14s%-22s%-22s%-22s%s\n' entropy_elbo 'W @ z' 'W @ z + b' 'two latents' 'W @ relu(z)'
+for prior in laplace normal cauchy; do
+  printf '  %-12s' $prior
+  for mean in 'W @ z' 'W @ z + b' 'two latents' 'W @ relu(z)'; do
+    case $prior/$mean in cauchy/* | */'W @ relu(z)') refused=closed-form ;; *) refused= ;; esac
+    found=$(try "data x : unit[64];  latent z : real[K];  param W : real[64, K] init normal(0, 0.3);
+param b : real[64] init 0.1;  param noise : positive solved;  $(entropy_prior $prior)
+local m : real[K] init normal(0, 0.1);  local s : positive[K] init 0.5;  posterior z ~ normal(m, s);
+$(entropy_mean "$mean")  objective entropy_elbo;" 16)
+    cell "$found" "$refused"
+  done
+  echo
 done
 exit $status

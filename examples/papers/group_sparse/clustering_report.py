@@ -83,14 +83,14 @@ def row(name, values, rest=""):
 
 
 row("pixels", x)
-for model in ("group", "group_literal", "element", "element_literal", "relu", "relu_literal"):
+for model in ("group", "group_literal", "one_sided", "element", "element_literal", "relu", "relu_literal"):
     path = f"{out}/{model}/z.npy"
     if not os.path.exists(path):
         continue
     z = np.load(path)
     norms = np.linalg.norm(z.reshape(len(y), 10, -1), axis=2)
     rest = ""
-    if model.startswith("group"):
+    if model.startswith("group") or model == "one_sided":
         rest = f"{np.mean(np.sum(norms > 0, axis=1)):18.2f}{accuracy(np.argmax(norms, axis=1), y):30.2f}"
     row(model, z, rest)
     plus = np.maximum(z, 0)
