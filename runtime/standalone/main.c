@@ -376,9 +376,10 @@ static void open_run(struct run *run, struct options *o) {
 #endif
   set_stage(run, o);
   if (o->resume) {
-    read_checkpoint(run, o);
-    const long rows = run->batch_rows;
+    const long rows = read_checkpoint(run, o);
+#ifndef SPM_NO_STAGES
     set_stage(run, o);
+#endif
     if (rows != run->batch_rows) fail("%s: was made with batches of %ld rows", o->resume, rows);
   }
   if (o->save) try_checkpoint(o->save);

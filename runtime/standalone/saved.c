@@ -154,10 +154,10 @@ void write_checkpoint(struct run *run, const struct options *o) {
   free(header);
 }
 
-void read_checkpoint(struct run *run, struct options *o) {
+long read_checkpoint(struct run *run, struct options *o) {
   struct spm_instance *instance = &run->instance;
   size_t length;
-  long total = 0;
+  long batch = 0, total = 0;
   int read = 0;
   char *header = checkpoint_header(run, o, &length), *found = memory_of(length + 1), *note = found + NOTE_AT;
   FILE *stream = fopen(o->resume, "rb");
@@ -165,7 +165,7 @@ void read_checkpoint(struct run *run, struct options *o) {
   if (!fread(found, length, 1, stream) || memcmp(found, header, NOTE_AT) != 0 ||
       memcmp(note + NOTE, header + NOTE_AT + NOTE, length - NOTE_AT - NOTE) != 0 ||
       sscanf(note, "%ld %ld %ld %ld %ld %ld%n", &o->seed, &instance->epoch, &instance->step,
-             &instance->optimizer.updates, &run->batch_rows, &total, &read) != 6)
+             &instance->optimizer.updates, &batch, &total, &read) != 6)
     fail("%s: is no checkpoint of this model", o->resume);
   note += read;
   instance->noise_step = instance->step;
@@ -189,4 +189,5 @@ void read_checkpoint(struct run *run, struct options *o) {
   fclose(stream);
   free(header);
   free(found);
+  return batch;
 }

@@ -80,7 +80,7 @@ const real *const *make_givens(const struct options *o);
 void write_checkpoint(struct run *run, const struct options *o);
 /* Ends the program unless a checkpoint can be written to this file. */
 void try_checkpoint(const char *path);
-/* Sets all of the run but what set_stage does: batch_rows is that of the file. */
-void read_checkpoint(struct run *run, struct options *o);
+/* Sets all of the run but its stage; returns how many rows its batches had. */
+long read_checkpoint(struct run *run, struct options *o);
 
 #endif
