@@ -28,12 +28,13 @@ enum {                     /* where a value lives */
        SPM_STATE_NEXT,     /* next state: call->state_next + offset */
        SPM_KEPT            /* row values: call->kept + capacity * offset, then rows x size */
 };
-/* What a program's output is; the order is that of OutputRole in the compiler. SOLVED_OF: raw value of a solved
- * parameter, of which the mean over all batches is the one for the data. ROW_..._OF: of a row state, rows x size.
- * SUPPORT_OF: the weights of a summed-out latent's members, for each row.
- * SHARE_OF: the share of rows that the metric of this name is a mean of; it is 0 on the others. */
+/* What a program's output is; the order is that of OutputRole in the compiler. */
 enum { SPM_OBJECTIVE, SPM_TERM, SPM_METRIC, SPM_VALUE, SPM_GRADIENT_OF, SPM_STATE_OF, SPM_INITIAL_OF, SPM_EXPORT_OF };
+/* SOLVED_OF: raw value of a solved parameter, of which the mean over all batches is the one for the data. ROW_..._OF: of
+ * a row state, rows x size. */
 enum { SPM_SOLVED_OF = SPM_EXPORT_OF + 1, SPM_ROWS, SPM_ROW_GRADIENT_OF, SPM_ROW_NEXT_OF, SPM_ROW_INITIAL_OF };
+/* SUPPORT_OF: the weights of a summed-out latent's members, for each row.
+ * SHARE_OF: the share of rows that the metric of this name is a mean of; it is 0 on the others. */
 enum { SPM_SUPPORT_OF = SPM_ROW_INITIAL_OF + 1, SPM_SHARE_OF };
 
 /* What one call of a phase sees. Filled by the driver. */
