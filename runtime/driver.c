@@ -191,22 +191,10 @@ void spm_find_members(struct spm_run *run, int domain) {
 
 /* ---- what a program is made of ------------------------------------------------------------------------------- */
 
-struct work {
-  struct spm_run *run;
-  const struct spm_call *call; /* of the phase that is running */
-  real *parameters;            /* NULL: no updates */
-  const struct spm_optimizer *optimizer;
-  double lr;
-  struct spm_outcome *outcomes; /* by thread: what was found not to be finite */
-#ifndef SPM_ONE_THREAD
-  const struct spm_phase *phase; /* that is running */
-#endif
-};
-
 /* Of a statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
-static void combine_tiles(const struct work *w, const struct spm_statistic *s, long from, long count) {
-  const long width = w->run->program->partial_size, tiles = tiles_of(w->call);
-  real *tile0 = w->call->partials + s->partial + from;
+static void combine_tiles(struct spm_run *run, const struct spm_statistic *s, long from, long count) {
+  const long width = run->program->partial_size, tiles = tiles_of(run->phase_call);
+  real *tile0 = run->phase_call->partials + s->partial + from;
   for (long stride = 1; stride < tiles; stride *= 2)
     for (long t = 0; t + stride < tiles; t += 2 * stride) {
       real *into = tile0 + t * width;
@@ -218,49 +206,49 @@ static void combine_tiles(const struct work *w, const struct spm_statistic *s, l
 #endif
       for (long i = 0; i < count; i++) into[i] += other[i];
     }
-  memcpy(place(w->call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
+  memcpy(place(run->phase_call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
 }
 
 #ifndef SPM_NO_UPDATES
-static void update(const struct work *w, int parameter, long offset, const real *gradient, long count, int thread) {
-  const struct spm_optimizer *o = w->optimizer;
+static void update(struct spm_run *run, int parameter, long offset, const real *gradient, long count, int thread) {
+  const struct spm_optimizer *o = run->optimizer;
   const struct spm_training *s = o->stage;
-  real *values = w->parameters + offset;
+  const double lr = run->outcomes[0].lr;
+  real *values = run->parameters + offset;
   if (!spm_all_finite(gradient, count)) {
-    struct spm_outcome *found = &w->outcomes[thread];
+    struct spm_outcome *found = &run->outcomes[thread];
     if (found->parameter < 0 || parameter < found->parameter) found->parameter = parameter;
     found->status = SPM_STEP_PARTLY;
     return;
   }
 #ifndef SPM_NO_ADAM
   if (strcmp(s->optimizer, "adam") == 0)
-    spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, w->lr, s->beta1,
+    spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, lr, s->beta1,
                     s->beta2, s->epsilon, s->weight_decay);
 #endif
 #ifndef SPM_NO_SGD
   if (strcmp(s->optimizer, "sgd") == 0)
-    spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, w->lr, s->momentum, s->weight_decay);
+    spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, lr, s->momentum, s->weight_decay);
 #endif
 }
 #endif
 
 #ifndef SPM_NO_OTHER_RANGES
 /* Is the range's parameter updated as soon as the range is made? */
-static int updated_at_once(const struct work *w, const struct spm_range *range) {
+static int updated_at_once(struct spm_run *run, const struct spm_range *range) {
 #ifndef SPM_ONE_THREAD
-  if (w->parameters && w->optimizer->unfused) return 0;
+  if (run->parameters && run->optimizer->unfused) return 0;
 #endif
-  return w->parameters && range->parameter >= 0 && !w->run->model->parameters[range->parameter].fixed;
+  return run->parameters && range->parameter >= 0 && !run->model->parameters[range->parameter].fixed;
 }
 #endif
 
 /* A part of a range, and what it is the gradient of is updated while it is in cache. */
-static void make_gradient(const struct work *w, const struct spm_range *range, long unit, int thread) {
-  const struct spm_run *run = w->run;
+static void make_gradient(struct spm_run *run, const struct spm_range *range, long unit, int thread) {
   const long from = unit * range->chunk;
   real *scratch = run->scratch + thread * run->scratch_size;
 #ifndef SPM_NO_OTHER_RANGES
-  if (!updated_at_once(w, range)) {
+  if (!updated_at_once(run, range)) {
     range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
     return;
   }
@@ -268,7 +256,7 @@ static void make_gradient(const struct work *w, const struct spm_range *range, l
 #ifndef SPM_NO_UPDATES
   real *gradient = scratch + phase_scratch(run->program, run->call.tile);
   range->run(&run->call, scratch, unit, gradient);
-  update(w, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
+  update(run, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
 #endif
 }
 
@@ -295,105 +283,105 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function functio
 }
 
 #ifdef SPM_ONE_THREAD
-static void run_updates(const struct work *w) {
-  for (int i = 0; i < w->run->program->output_count; i++) {
-    const struct spm_output *o = &w->run->program->outputs[i];
-    const struct spm_tensor *parameter = &w->run->model->parameters[o->index];
-    if (o->role == SPM_GRADIENT_OF && !parameter->fixed && !range_of(w->run->program, o->index))
-      update(w, o->index, parameter->offset, spm_output_values(w->run, o), o->size, 0);
+static void run_updates(struct spm_run *run) {
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *o = &run->program->outputs[i];
+    const struct spm_tensor *parameter = &run->model->parameters[o->index];
+    if (o->role == SPM_GRADIENT_OF && !parameter->fixed && !range_of(run->program, o->index))
+      update(run, o->index, parameter->offset, spm_output_values(run, o), o->size, 0);
   }
 }
 #else
-static void tile_unit(void *work, long unit, int thread) {
-  const struct work *w = work;
-  w->phase->run(w->call, w->run->scratch + thread * w->run->scratch_size, unit);
+static void tile_unit(void *context, long unit, int thread) {
+  struct spm_run *run = context;
+  run->phase->run(run->phase_call, run->scratch + thread * run->scratch_size, unit);
 }
 
-static void combine_unit(void *work, long unit, int thread) {
-  const struct work *w = work;
-  const struct spm_statistic *s = w->phase->statistics;
+static void combine_unit(void *context, long unit, int thread) {
+  struct spm_run *run = context;
+  const struct spm_statistic *s = run->phase->statistics;
   (void)thread;
   for (long blocks; unit >= (blocks = divide_up(s->size, COMBINE_BLOCK)); s++) unit -= blocks;
   const long from = unit * COMBINE_BLOCK;
-  combine_tiles(w, s, from, smaller(s->size - from, COMBINE_BLOCK));
+  combine_tiles(run, s, from, smaller(s->size - from, COMBINE_BLOCK));
 }
 
-static void run_row_phase(struct work *w, const struct spm_phase *phase) {
+static void run_row_phase(struct spm_run *run, const struct spm_phase *phase) {
   long blocks = 0;
-  w->phase = phase;
-  spm_spread(w->run, tiles_of(w->call), tile_unit, w);
+  run->phase = phase;
+  spm_spread(run, tiles_of(run->phase_call), tile_unit, run);
   for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
-  spm_spread(w->run, blocks, combine_unit, w);
+  spm_spread(run, blocks, combine_unit, run);
 }
 
-static void gradient_unit(void *work, long unit, int thread) {
-  const struct work *w = work;
-  const struct spm_range *range = w->phase->ranges;
+static void gradient_unit(void *context, long unit, int thread) {
+  struct spm_run *run = context;
+  const struct spm_range *range = run->phase->ranges;
   for (; unit >= range->units; range++) unit -= range->units;
-  make_gradient(w, range, unit, thread);
+  make_gradient(run, range, unit, thread);
 }
 
-static void run_gradient_phase(struct work *w, const struct spm_phase *phase) {
+static void run_gradient_phase(struct spm_run *run, const struct spm_phase *phase) {
   long units = 0;
-  w->phase = phase;
+  run->phase = phase;
   for (int i = 0; i < phase->range_count; i++) units += phase->ranges[i].units;
-  spm_spread(w->run, units, gradient_unit, w);
+  spm_spread(run, units, gradient_unit, run);
 }
 
 /* How a gradient output is cut into updates once all are made: as its range is, so that fused and unfused leave out the
  * same parts of a gradient that is not finite. 0: nothing is left to do for it. */
-static long update_chunk(const struct work *w, const struct spm_output *output) {
-  if (output->role != SPM_GRADIENT_OF || w->run->model->parameters[output->index].fixed) return 0;
-  const struct spm_range *range = range_of(w->run->program, output->index);
-  if (range && updated_at_once(w, range)) return 0;
+static long update_chunk(struct spm_run *run, const struct spm_output *output) {
+  if (output->role != SPM_GRADIENT_OF || run->model->parameters[output->index].fixed) return 0;
+  const struct spm_range *range = range_of(run->program, output->index);
+  if (range && updated_at_once(run, range)) return 0;
   return range ? range->chunk : UPDATE_BLOCK;
 }
 
-static void update_unit(void *work, long unit, int thread) {
-  const struct work *w = work;
-  const struct spm_output *output = w->run->program->outputs;
+static void update_unit(void *context, long unit, int thread) {
+  struct spm_run *run = context;
+  const struct spm_output *output = run->program->outputs;
   long chunk = 0;
   for (;; output++) {
-    chunk = update_chunk(w, output);
+    chunk = update_chunk(run, output);
     long units = chunk ? divide_up(output->size, chunk) : 0;
     if (unit < units) break;
     unit -= units;
   }
-  long from = unit * chunk, offset = w->run->model->parameters[output->index].offset + from;
-  update(w, output->index, offset, spm_output_values(w->run, output) + from, smaller(output->size - from, chunk),
+  long from = unit * chunk, offset = run->model->parameters[output->index].offset + from;
+  update(run, output->index, offset, spm_output_values(run, output) + from, smaller(output->size - from, chunk),
          thread);
 }
 
-static void run_updates(struct work *w) {
-  const struct spm_program *program = w->run->program;
+static void run_updates(struct spm_run *run) {
+  const struct spm_program *program = run->program;
   long units = 0;
   for (int i = 0; i < program->output_count; i++) {
-    long chunk = update_chunk(w, &program->outputs[i]);
+    long chunk = update_chunk(run, &program->outputs[i]);
     if (chunk) units += divide_up(program->outputs[i].size, chunk);
   }
-  spm_spread(w->run, units, update_unit, w);
+  spm_spread(run, units, update_unit, run);
 }
 #endif
 
-static void run_phase(struct work *w, const struct spm_phase *phase) {
-  struct spm_run *run = w->run;
-  w->call = &run->call;
+static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
+  run->phase_call = &run->call;
 #ifndef SPM_NO_DOMAINS
   if (phase->domain > 0) {
     if (run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
-    w->call = &run->domains[phase->domain];
+    run->phase_call = &run->domains[phase->domain];
   }
 #endif
-  if (phase->kind == SPM_STEP_PHASE) phase->run(w->call, run->scratch, 0);
+  if (phase->kind == SPM_STEP_PHASE) phase->run(run->phase_call, run->scratch, 0);
 #ifdef SPM_ONE_THREAD
-  for (long t = 0; phase->kind == SPM_ROW_PHASE && t < tiles_of(w->call); t++) phase->run(w->call, run->scratch, t);
+  for (long t = 0; phase->kind == SPM_ROW_PHASE && t < tiles_of(run->phase_call); t++)
+    phase->run(run->phase_call, run->scratch, t);
   for (int i = 0; i < phase->statistic_count; i++)
-    combine_tiles(w, &phase->statistics[i], 0, phase->statistics[i].size);
+    combine_tiles(run, &phase->statistics[i], 0, phase->statistics[i].size);
   for (int i = 0; i < phase->range_count; i++)
-    for (long unit = 0; unit < phase->ranges[i].units; unit++) make_gradient(w, &phase->ranges[i], unit, 0);
+    for (long unit = 0; unit < phase->ranges[i].units; unit++) make_gradient(run, &phase->ranges[i], unit, 0);
 #else
-  if (phase->kind == SPM_ROW_PHASE) run_row_phase(w, phase);
-  if (phase->kind == SPM_GRADIENT_PHASE) run_gradient_phase(w, phase);
+  if (phase->kind == SPM_ROW_PHASE) run_row_phase(run, phase);
+  if (phase->kind == SPM_GRADIENT_PHASE) run_gradient_phase(run, phase);
 #endif
 }
 
@@ -441,81 +429,84 @@ static void prepare(struct spm_run *run) {
 }
 
 void spm_run_program(struct spm_run *run) {
-  struct work work = {.run = run};
+  run->parameters = NULL;
   prepare(run);
-  for (int p = 0; p < run->program->phase_count; p++) run_phase(&work, &run->program->phases[p]);
+  for (int p = 0; p < run->program->phase_count; p++) run_phase(run, &run->program->phases[p]);
 #ifndef SPM_NO_STATES
   store_state(run);
 #endif
 }
 
 /* Are the objective and the gradients finite, as far as they are known? */
-static int finite_so_far(const struct spm_run *run, struct spm_outcome *outcome) {
+static int finite_so_far(struct spm_run *run) {
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];
     if (output->role != SPM_OBJECTIVE && (output->role != SPM_GRADIENT_OF || !is_checked(run, output))) continue;
     if (spm_all_finite(spm_output_values(run, output), output->size)) continue;
-    if (output->role == SPM_GRADIENT_OF) outcome->parameter = output->index;
+    if (output->role == SPM_GRADIENT_OF) run->outcomes[0].parameter = output->index;
     return 0;
   }
   return 1;
 }
 
 #ifndef SPM_NO_RATES
-static void set_rate(struct work *w) {
-  const char *rate = w->optimizer->stage->rate;
-  const struct spm_output *lr = rate ? spm_find_output(w->run->program, SPM_VALUE, rate) : NULL;
-  if (lr) w->lr = (double)*spm_output_values(w->run, lr);
+static void set_rate(struct spm_run *run) {
+  const char *rate = run->optimizer->stage->rate;
+  const struct spm_output *lr = rate ? spm_find_output(run->program, SPM_VALUE, rate) : NULL;
+  if (lr) run->outcomes[0].lr = (double)*spm_output_values(run, lr);
+}
+#endif
+
+#ifndef SPM_ONE_THREAD
+/* The first thread's outcome becomes that of all. */
+static void join_outcomes(struct spm_run *run) {
+  struct spm_outcome *all = run->outcomes;
+  for (int t = 1; t < SPM_MAX_THREADS; t++) {
+    if (run->outcomes[t].status != SPM_STEP_PARTLY) continue;
+    if (all->status != SPM_STEP_PARTLY || run->outcomes[t].parameter < all->parameter)
+      all->parameter = run->outcomes[t].parameter;
+    all->status = SPM_STEP_PARTLY;
+  }
 }
 #endif
 
 struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer) {
-  struct spm_outcome outcome = {SPM_STEP_UPDATED, -1, 0};
-  struct work work = {.run = run, .parameters = parameters, .optimizer = optimizer, .outcomes = &outcome};
   int looked = 0, sound = 1;
-  work.lr = optimizer->stage->lr;
-#ifndef SPM_ONE_THREAD
-  struct spm_outcome outcomes[SPM_MAX_THREADS];
-  for (int t = 0; t < SPM_MAX_THREADS; t++) outcomes[t] = outcome;
-  work.outcomes = outcomes;
-#endif
+  run->parameters = parameters;
+  run->optimizer = optimizer;
+  for (int t = 0; t < SPM_MAX_THREADS; t++)
+    run->outcomes[t] = (struct spm_outcome){SPM_STEP_UPDATED, -1, optimizer->stage->lr};
   prepare(run);
   for (int p = 0; p < run->program->phase_count; p++) {
     const struct spm_phase *phase = &run->program->phases[p];
     const int first = phase->kind == SPM_GRADIENT_PHASE && !looked++; /* what follows cannot be taken back */
-    if (first) sound = finite_so_far(run, &outcome);
+    if (first) sound = finite_so_far(run);
 #ifndef SPM_NO_RATES
-    if (first) set_rate(&work);
+    if (first) set_rate(run);
 #endif
-    if (sound || phase->kind != SPM_GRADIENT_PHASE) run_phase(&work, phase);
+    if (sound || phase->kind != SPM_GRADIENT_PHASE) run_phase(run, phase);
   }
 #ifndef SPM_NO_RATES
-  if (!looked) set_rate(&work);
+  if (!looked) set_rate(run);
 #endif
-  outcome.lr = work.lr;
-  if (!sound || !finite_so_far(run, &outcome)) { /* partly: ranges were updated, for better or worse */
-    outcome.status = sound && looked ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;
+  if (!sound || !finite_so_far(run)) { /* partly: ranges were updated, for better or worse */
+    run->outcomes[0].status = sound && looked ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;
 #ifndef SPM_ONE_THREAD
-    if (optimizer->unfused) outcome.status = SPM_STEP_SKIPPED;
+    if (optimizer->unfused) run->outcomes[0].status = SPM_STEP_SKIPPED;
 #endif
 #ifndef SPM_NO_STATES
     keep_state(run);
 #endif
-    return outcome;
+    return run->outcomes[0];
   }
 #ifndef SPM_NO_STATES
   store_state(run);
 #endif
-  run_updates(&work);
+  run_updates(run);
 #ifndef SPM_ONE_THREAD
-  for (int t = 0; t < SPM_MAX_THREADS; t++) {
-    if (outcomes[t].status != SPM_STEP_PARTLY) continue;
-    const int first = outcomes[t].parameter;
-    outcome.status = SPM_STEP_PARTLY;
-    if (outcome.parameter < 0 || first < outcome.parameter) outcome.parameter = first;
-  }
+  join_outcomes(run);
 #endif
-  return outcome;
+  return run->outcomes[0];
 }
 
 void spm_store(const struct spm_run *run, int role, real *parameters) {

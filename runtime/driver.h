@@ -25,7 +25,11 @@
 #define spm_find_members spm_find_members_d
 #endif
 
+#ifdef SPM_ONE_THREAD
+enum { SPM_MAX_THREADS = 1 };
+#else
 enum { SPM_MAX_THREADS = 64 };
+#endif
 
 /* How units of work are spread: calls run(context, unit, thread) once for each unit, in any order and on any of
  * `threads` threads (thread < threads, no two calls at once with the same one), and returns when all are done. */
@@ -42,21 +46,6 @@ struct spm_workers {
 struct spm_sizes {
   long values, kept, partials;
   long scratch; /* of each thread; one block of threads x scratch */
-};
-
-struct spm_run {
-  const struct spm_model *model;
-  const struct spm_program *program;
-  struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
-                           the program has no states */
-  real *scratch;        /* threads x scratch_size */
-  long scratch_size;
-#ifndef SPM_ONE_THREAD
-  struct spm_workers workers;
-#endif
-#ifndef SPM_NO_DOMAINS
-  struct spm_call domains[SPM_MAX_DOMAINS]; /* made by the driver: what is called for rows of members */
-#endif
 };
 
 struct spm_optimizer {
@@ -76,6 +65,27 @@ struct spm_outcome {
                     computed range by range was found not to be, and those ranges were left as they were */
   int parameter; /* whose gradient was not finite, or -1 */
   double lr;     /* the learning rate that was used */
+};
+
+struct spm_run {
+  const struct spm_model *model;
+  const struct spm_program *program;
+  struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
+                           the program has no states */
+  real *scratch;        /* threads x scratch_size */
+  long scratch_size;
+  /* The driver's own: a step's parameters, or NULL where nothing is updated; the phase that runs, and its call. */
+  real *parameters;
+  const struct spm_optimizer *optimizer;
+  const struct spm_call *phase_call;
+  struct spm_outcome outcomes[SPM_MAX_THREADS]; /* by thread: what was found not to be finite; the first has the rate */
+#ifndef SPM_ONE_THREAD
+  const struct spm_phase *phase;
+  struct spm_workers workers;
+#endif
+#ifndef SPM_NO_DOMAINS
+  struct spm_call domains[SPM_MAX_DOMAINS]; /* made by the driver: what is called for rows of members */
+#endif
 };
 
 static inline long spm_larger(long a, long b) { return a > b ? a : b; }
