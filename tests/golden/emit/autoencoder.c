@@ -42,10 +42,8 @@ static void train_rows_1_loop_2(long rows, const real *restrict x, real *restric
 /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
 static void train_rows_1_loop_3(long rows, const real *restrict mul_29, real *restrict select_38, const real *restrict less_37) {
   const real mul_29_0_ = mul_29[0];
-  for (long i = 0; i < rows * 3; i++) {
-    const real select_5_ = vm_select(less_37[i], mul_29_0_ + select_38[i], (real)0);
-    select_38[i] = select_5_;
-  }
+  for (long i = 0; i < rows * 3; i++)
+    select_38[i] = vm_select(less_37[i], mul_29_0_ + select_38[i], (real)0);
 }
 
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
@@ -99,10 +97,8 @@ static void train_step_2(const struct spm_call *call, real *scratch, long unit) 
 
 /* autoencoder.spm:7: let z = relu(W @ x); */
 static void evaluate_rows_0_loop_1(long rows, real *restrict z) {
-  for (long i = 0; i < rows * 3; i++) {
-    const real z_1_ = vm_relu(z[i]);
-    z[i] = z_1_;
-  }
+  for (long i = 0; i < rows * 3; i++)
+    z[i] = vm_relu(z[i]);
 }
 
 /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */

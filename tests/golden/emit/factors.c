@@ -25,9 +25,8 @@ static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict mul_
   const real div_37_12_ = div_37[0];
   for (long i = 0; i < rows * 2; i++) {
     const real contract_3_3_ = mul_40[i];
-    const real z_4_ = contract_3_3_ + (z[i] * ((real)0.5));
     const real add_10_ = (((contract_3_3_ * contract_3_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
-    z[i] = z_4_;
+    z[i] = contract_3_3_ + (z[i] * ((real)0.5));
     sub_28[i] = add_10_ - ((real)0.5);
     mul_40[i] = contract_3_3_ * div_37_12_;
   }
@@ -45,10 +44,8 @@ static void train_rows_1_loop_2(long rows, const real *restrict x, real *restric
 
 /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
 static void train_rows_1_loop_3(long rows, real *restrict add_45, const real *restrict contract_44) {
-  for (long i = 0; i < rows * 2; i++) {
-    const real add_2_ = add_45[i] + contract_44[i];
-    add_45[i] = add_2_;
-  }
+  for (long i = 0; i < rows * 2; i++)
+    add_45[i] = add_45[i] + contract_44[i];
 }
 
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
@@ -105,9 +102,8 @@ static void train_step_2(const struct spm_call *call, real *scratch, long unit) 
 static void evaluate_rows_0_loop_1(long rows, real *restrict z, real *restrict sub_27) {
   for (long i = 0; i < rows * 2; i++) {
     const real contract_3_3_ = sub_27[i];
-    const real z_4_ = contract_3_3_ + (z[i] * ((real)0.5));
     const real add_10_ = (((contract_3_3_ * contract_3_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
-    z[i] = z_4_;
+    z[i] = contract_3_3_ + (z[i] * ((real)0.5));
     sub_27[i] = add_10_ - ((real)0.5);
   }
 }
