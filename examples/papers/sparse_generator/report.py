@@ -56,6 +56,12 @@ def write_png(path, gray):
         file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
+def errors_and_codes(directory):
+    z, back = np.load(f"{directory}/z.npy"), np.load(f"{directory}/x.npy").reshape(-1, 784)
+    return (f"{np.mean((back - test) ** 2):8.5f}"
+            + "".join(f"{np.mean(np.sum(np.abs(z) > t, axis=1)):8.1f}" for t in (0.2, 0.5, 1)))
+
+
 def traversal(model, codes):
     """Each row: a test picture's code, its strongest element moved from -3 to 3 about where it stands."""
     t = tensors(f"{out}/{model}/model.safetensors")
@@ -80,11 +86,11 @@ print(f"{'(pictures)':44}   {noisy}")
 for model in models:
     if not os.path.exists(f"{out}/{model}/test_0.7/x.npy"):
         continue
-    z = np.load(f"{out}/{model}/test_0/z.npy")
     back = [np.load(f"{out}/{model}/test_{n}/x.npy").reshape(-1, 784) for n in noises]
-    active = "".join(f"{np.mean(np.sum(np.abs(z) > t, axis=1)):8.1f}" for t in (0.2, 0.5, 1))
     accuracy = " ".join(f"{100 * np.mean(label(b) == labels):6.1f}" for b in back)
-    print(f"{model:12}{np.mean((back[0] - test) ** 2):8.5f}{active}   {accuracy}")
+    print(f"{model:12}{errors_and_codes(f'{out}/{model}/test_0')}   {accuracy}")
+    if os.path.exists(f"{out}/{model}/at_weight_1/x.npy"):
+        print(f"{'at weight 1':>12}{errors_and_codes(f'{out}/{model}/at_weight_1')}")
 if os.path.exists(f"{out}/slab_0.01/test_0/z.npy"):
     z = np.load(f"{out}/slab_0.01/test_0/z.npy")
     traversal("slab_0.01", z[[np.flatnonzero(labels == c)[0] for c in range(10)]])

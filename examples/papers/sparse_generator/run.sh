@@ -37,6 +37,15 @@ when="dense=$((epochs / 5)) fall=$(((3 * epochs + 9) / 10))"
 run slab_1    sparse_generator $when final=1
 run slab_0.5  sparse_generator $when final=0.5
 run slab_0.01 sparse_generator $when final=0.01
+# The same decoders with codes found under the dense prior, which is how their authors measure a reconstruction.
+for name in slab_0.5 slab_0.01; do
+  mkdir -p "$out/$name/at_weight_1"
+  cp "$out/$name/model.safetensors" "$out/$name/model.spm" "$out/$name/at_weight_1"
+  sed 's/"value final": [0-9.]*/"value final": 1/' "$out/$name/config.json" >"$out/$name/at_weight_1/config.json"
+  for command in encode reconstruct; do
+    "$spmc" $command "$out/$name/at_weight_1" --data "x=$out/test_0.npy" --out "$out/$name/at_weight_1" -q
+  done
+done
 run dense      sparse_generator_dense
 run persistent sparse_generator_persistent
 run beta_vae   beta_vae K=100
