@@ -252,7 +252,7 @@ static void pick(long n, const double *keys, double temperature, double *left, d
 static void relaxed_subset_values(long n, long m, const double *const *operands, double *room, double *out) {
   double *left = room, *p = room + n;
   for (long i = 0; i < n; i++) left[i] = 0, out[i] = 1;
-  for (long l = 0; l < m; l++) {
+  for (long l = 0; l < m && l < n; l++) {
     pick(n, operands[0], *operands[2], left, p);
     for (long i = 0; i < n; i++) out[i] *= 1 - operands[1][l] * p[i];
   }
@@ -266,7 +266,8 @@ static void picks_kl_values(long n, long m, const double *const *operands, doubl
     for (long i = 0; i < n; i++) q[i] = operands[1][i] + left[i], r[i] = operands[2][i] + left[i];
     double of_a = log_sum_without(n, q, -1), of_b = log_sum_without(n, r, -1);
     out[l] = 0;
-    for (long i = 0; i < n; i++) out[l] += exp(q[i] - of_a) * (operands[1][i] - of_a - (operands[2][i] - of_b));
+    for (long i = 0; i < n && l < n; i++)
+      out[l] += exp(q[i] - of_a) * (operands[1][i] - of_a - (operands[2][i] - of_b));
     pick(n, operands[0], *operands[3], left, p);
   }
 }

@@ -159,21 +159,12 @@ static Value call_subset_draw(Elaborator *e, const Expr *call, Value *a, int cou
 
 /* ---- picks without replacement --------------------------------------------------------------------------------- */
 
-static bool enough_members(Elaborator *e, const Expr *call, Node *keys, double picks) {
-  double members = keys->shape.dims[keys->shape.rank - 1].size;
-  if (picks <= members) return true;
-  error_at(e->c, "shape", call->span, "%s makes %g picks without replacement, of %g members", call->name, picks,
-           members);
-  return false;
-}
-
 /* relaxed_subset(keys, gates, temperature): 1 - the product over relaxed picks of 1 - gate * pick. */
 static Value call_relaxed_subset(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
   Node *nodes[3];
   unsigned mapped;
   if (!lines(e, call, a, (int[]){1, 1, 0}, 3, nodes, &mapped)) return value_error();
-  if (!enough_members(e, call, nodes[0], nodes[1]->shape.dims[nodes[1]->shape.rank - 1].size)) return value_error();
   Node *node = build_line(e->graph, IR_relaxed_subset, nodes, 0);
   return value_tensor(named_as(e, node, &nodes[0]->shape), mapped, call->span);
 }
@@ -188,7 +179,6 @@ static Value call_picks_kl(Elaborator *e, const Expr *call, Value *a, int count)
   if (!elaborate_dim(e, call->arguments[4].value, &most)) return value_error();
   if (!lines(e, call, a, (int[]){1, 1, 1, 0}, 4, nodes, &mapped)) return value_error();
   if (!same_length(e, call, a, 1) || !same_length(e, call, a, 2)) return value_error();
-  if (!enough_members(e, call, nodes[0], most.size)) return value_error();
   Node *node = build_line(e->graph, IR_picks_kl, nodes, (long)most.size);
   Shape shape = node->shape;
   shape.dims[shape.rank - 1] = most;

@@ -46,7 +46,7 @@
  * subset_draw(n, m, out, room, a, u, size)      ones for the members drawn, at most m - 1.      (n + 2) m
  *
  * m picks without replacement by softmax((keys + left) / temperature) of n, left being the log of what those before left
- * of each, or of the largest (temperature 0):
+ * of each, or of the largest (temperature 0); after n of them there are no more:
  * relaxed_subset(n, m, out, room, keys, gates, temperature)  1 - product of (1 - gate * pick)                     2 n
  * relaxed_subset_slope(n, m, out, room, keys, gates, temperature, g)  out [n + m + 1]: their adjoints   (3 m + 3) n + 4 m
  * picks_kl(n, m, out, room, keys, a, b, temperature)  out [m]: KL of softmax(a + left) to softmax(b + left)       4 n

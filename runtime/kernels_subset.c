@@ -157,6 +157,9 @@ typedef struct Pick {
 
 static real scale_of(real temperature) { return temperature > 0 ? 1 / temperature : 0; }
 
+/* Picks there are: no more than members. */
+static long picks_of(long n, long m) { return m < n ? m : n; }
+
 /* e is 0 for the largest. */
 static Pick weigh(long n, real *e, const real *keys, const real *left, real scale) {
   Pick pick = {.taken = 1, .among = 1};
@@ -200,7 +203,7 @@ void SPM_K(relaxed_subset)(long n, long m, real *out, real *room, const real *ke
   const real scale = scale_of(*temperature);
   clear(n, left);
   for (long i = 0; i < n; i++) out[i] = 1;
-  for (long l = 0; l < m; l++) {
+  for (long l = 0; l < picks_of(n, m); l++) {
     const Pick pick = weigh(n, e, keys, left, scale);
     miss(n, out, out, e, &pick, gates[l]);
     leave(n, left, left, e, &pick, scale);
@@ -242,11 +245,13 @@ static Pick kept_pick(const real *kept) {
 void SPM_K(relaxed_subset_slope)(long n, long m, real *out, real *room, const real *keys, const real *gates,
                                  const real *temperature, const real *g) {
   real *left = room, *e = left + m * n, *before = e + m * n; /* the product over the picks before, and after */
+  real *of_scale = out + n + m;
   real *after = before + m * n, *c = after + n, *part = c + n, *kept = part + n;
   const real scale = scale_of(*temperature);
   clear(n, left);
   clear(n, c);
   clear(n + m + 1, out);
+  m = picks_of(n, m);
   for (long i = 0; i < n; i++) before[i] = after[i] = 1;
   for (long l = 0; l < m; l++) {
     const Pick pick = weigh(n, e + l * n, keys, left + l * n, scale);
@@ -264,9 +269,9 @@ void SPM_K(relaxed_subset_slope)(long n, long m, real *out, real *room, const re
     out[n + l] = SPM_K(sum)(n, part);
     for (long i = 0; i < n; i++) h[i] = h[i] * gates[l];
     miss(n, after, after, p, &pick, gates[l]);
-    turn_back(n, c, out, out + n + m, part, p, h, &pick, keys, left + l * n, scale);
+    turn_back(n, c, out, of_scale, part, p, h, &pick, keys, left + l * n, scale);
   }
-  out[n + m] *= -scale * scale;
+  *of_scale *= -scale * scale;
 }
 
 /* exp(a + left) in proportion: times exp(from). */
@@ -299,6 +304,8 @@ void SPM_K(picks_kl)(long n, long m, real *out, real *room, const real *keys, co
   Weights q = {.x = e + n}, r = {.x = e + 2 * n};
   const real scale = scale_of(*temperature);
   clear(n, left);
+  clear(m, out);
+  m = picks_of(n, m);
   weights_afresh(n, &q, a, left);
   weights_afresh(n, &r, b, left);
   for (long l = 0; l < m; l++) {
@@ -324,6 +331,7 @@ void SPM_K(picks_kl_slope)(long n, long m, real *out, real *room, const real *ke
   clear(n, left);
   clear(n, c);
   clear(3 * n + 1, out);
+  m = picks_of(n, m);
   weights_afresh(n, &q, a, left);
   weights_afresh(n, &r, b, left);
   for (long l = 0; l < m - 1; l++) {

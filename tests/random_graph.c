@@ -266,7 +266,7 @@ static Node *random_count(Generator *g, const Shape *shape) {
 
 /* Relaxed, or hard ones, which have no gradient in keys. */
 static void grow_picks(Generator *g, Op op, Node *keys, Node *a, Shape lead) {
-  int most = 1 + random_below(&g->random, (int)fmin(4, keys->shape.dims[lead.rank].size));
+  int most = 1 + random_below(&g->random, 4);
   bool hard = op == IR_picks_kl && random_below(&g->random, 3) == 0;
   Node *temperature = probability(g, pick_shaped(g, &lead));
   temperature = hard ? filled(g, 0, temperature) : two(g, IR_add, temperature, filled(g, 0.3, temperature));
