@@ -122,10 +122,11 @@ static int after_outcome(struct training *t, const struct spm_outcome *outcome, 
   name_culprit(t, outcome, culprit, sizeof culprit);
   if (t->events->skipped) t->events->skipped(t->events->context, state, culprit);
   if (state->in_a_row < TRAIN_SKIPS_ALLOWED) return 0;
-  return spm_fail(error,
-                  "training stopped at step %ld: %s, in %d steps one after the other; a lower learning rate or "
-                  "other initial values may help",
-                  state->step, culprit, TRAIN_SKIPS_ALLOWED);
+  const char *advice = state->updates > 0 ? "a lower learning rate may help"
+                                          : "no step has been made yet, so it is so where the params begin: look at "
+                                            "their `init`, and at what single precision leaves of small differences";
+  return spm_fail(error, "training stopped at step %ld: %s, in %d steps one after the other; %s", state->step, culprit,
+                  TRAIN_SKIPS_ALLOWED, advice);
 }
 
 /* Counts through all stages: none draws what another has drawn. */
