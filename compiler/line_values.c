@@ -238,15 +238,17 @@ static double log_sum_without(long n, const double *s, long without) {
   return sum > 0 ? top + log(sum) : top;
 }
 
-/* Each pick: its probabilities, and log(1 - softmax(s)), the sum over the others in place of that over all. */
+/* A pick's probabilities, and what it leaves: log(1 - softmax), of the largest as the sum over the others in place of
+ * that over all. */
 static void pick(long n, const double *keys, double temperature, double *left, double *p) {
   long first = 0;
   for (long i = 0; i < n; i++) p[i] = (keys[i] + left[i]) / (temperature > 0 ? temperature : 1);
   for (long i = 1; i < n; i++) first = p[i] > p[first] ? i : first;
-  double all = log_sum_without(n, p, -1);
-  for (long i = 0; i < n && temperature > 0; i++) left[i] += fmin(log_sum_without(n, p, i) - all, 0);
-  if (temperature == 0) left[first] -= 1e30;
-  for (long i = 0; i < n; i++) p[i] = temperature > 0 ? exp(p[i] - all) : i == first;
+  double all = log_sum_without(n, p, -1), rest = log_sum_without(n, p, first) - all;
+  for (long i = 0; i < n; i++) {
+    p[i] = temperature > 0 ? exp(p[i] - all) : i == first;
+    left[i] += i != first ? log1p(-p[i]) : temperature > 0 ? rest : -1e30;
+  }
 }
 
 static void relaxed_subset_values(long n, long m, const double *const *operands, double *room, double *out) {
