@@ -238,7 +238,9 @@ int source_text(Compilation *c, const char *path, const char *text, Span from) {
 int source_read(Compilation *c, const char *path, Span from) {
   struct stat status;
   if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
-    error_at(c, "file", from, "`%s` is a directory, not a file", path);
+    Diagnostic *d = error_at(c, "file", from, "`%s` is a directory, not a file", path);
+    const char *spec = arena_printf(c, "%s%smodel.spm", path, path[strlen(path) - 1] == '/' ? "" : "/");
+    if (stat(spec, &status) == 0) help_with(d, "the spec of this run is `%s`", spec);
     return -1;
   }
   FILE *file = fopen(path, "rb");

@@ -70,6 +70,12 @@ static void check_shape(Loaded *l, int d, const struct spm_table *table) {
   struct spm_error error;
   const struct spm_tensor *data = &l->descriptor->data[d];
   if (spm_table_fits(table, spm_file_row(data), &error) == 0) return;
+  if (data->categories > 0) {
+    Diagnostic *labels = error_at(l->compilation, "data-shape", declaration(l, d),
+                                  "%s: the file of a category holds the number of its class, from 0", error.message);
+    help_with(labels, "of one-hot vectors take the place of the largest, numpy.argmax(%s, axis=-1)", data->name);
+    return;
+  }
   Diagnostic *diagnostic =
       error_at(l->compilation, "data-shape", declaration(l, d), "%s, but %s is declared with %s a row", error.message,
                data->name, data->rank == 0 ? "a single number" : spm_shape(data->rank, data->shape).text);

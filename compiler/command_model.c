@@ -109,7 +109,7 @@ int loaded_check(const Arguments *a, const char *path, const CompileOptions *opt
   l->model = compile_check(c, path, &named);
   l->compile_seconds = seconds_now() - start;
   if (c->error_count > 0) return fail_diagnostics(a, c);
-  if (!a->json) print_diagnostics(a, c);
+  if (!a->json && path == a->target) print_diagnostics(a, c); /* of a run, warnings were said when it was made */
   if (!l->model) return fail_internal(a, "%s: no model and no error", path);
   return -1;
 }

@@ -628,6 +628,7 @@ Value latent_draw(Elaborator *, Item *latent, Span);
 Value statement_of(Elaborator *, ItemKind, Name, Span);
 /* Sum over statements of a kind of their log densities, one value for each row and sample. */
 Value sum_densities(Elaborator *, ItemKind, Span);
+Value log_density_of(Elaborator *, ItemKind, Name, Span); /* the one of a variable */
 /* The distribution (or point) of a prior, posterior or likelihood statement, checked against its variable. */
 Value statement_value(Elaborator *, Item *statement);
 void objective_terms(Elaborator *, const Expr *, double sign, Terms *);

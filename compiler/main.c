@@ -3,6 +3,7 @@
 
 #include "runtime/blas.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +86,7 @@ static void print_help(void) {
          "spmc compiles sparse latent-variable models, written as .spm specs, and trains them.\n\n"
          "commands:\n");
   for (const Command *command = commands; command->name; command++)
-    printf("  %-10s %s\n", command->name, command->summary);
+    printf("  %-11s %s\n", command->name, command->summary);
   printf("\nspmc COMMAND --help says more about one. spmc --version prints the version and the BLAS in use.\n\n"
          "Exit codes: 0 fine, 1 an error in the spec, the data or the run, 2 wrong use of the command line,\n"
          "3 an error inside spmc itself; 130 and 143 when a run was stopped by SIGINT or SIGTERM.\n"
@@ -130,6 +131,7 @@ static int run_command(const Command *command, int argc, char **argv) {
 
 int main(int argc, char **argv) {
   const char *word = argc > 1 ? argv[1] : "--help";
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like any other */
   if (argc < 2) {
     print_help();
     return EXIT_USAGE;

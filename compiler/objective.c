@@ -289,7 +289,7 @@ static Value log_density_each(Elaborator *e, ItemKind kind, Name name, Span span
   return datum_share(e, variable, v, span);
 }
 
-static Value log_density(Elaborator *e, ItemKind kind, Name name, Span span) {
+Value log_density_of(Elaborator *e, ItemKind kind, Name name, Span span) {
   return sum_all(e, log_density_each(e, kind, name, span), span);
 }
 
@@ -359,7 +359,7 @@ bool joint_by_default(const Model *m) {
 
 static Value log_lik_term(Elaborator *e, Name variable, bool closed, Span span) {
   if (closed) return closed_log_lik(e, model_find(e->model, ITEM_LIKELIHOOD, variable), span);
-  return average_samples(e, log_density(e, ITEM_LIKELIHOOD, variable, span));
+  return average_samples(e, log_density_of(e, ITEM_LIKELIHOOD, variable, span));
 }
 
 void elbo_terms(Elaborator *e, const ElboOptions *options, Span span, Terms *terms) {
@@ -378,7 +378,7 @@ void elbo_terms(Elaborator *e, const ElboOptions *options, Span span, Terms *ter
     if (!is_latent(m, item) && (item->kind != ITEM_PARAM || !model_find(m, ITEM_PRIOR, item->name))) continue;
     if (map || options->joint || is_point(m, item->name)) {
       Name name = intern(e->c, arena_printf(e->c, "log_prior(%s)", item->name));
-      add_term(e, terms, name, average_samples(e, log_density(e, ITEM_PRIOR, item->name, span)), value_number(1), 1);
+      add_term(e, terms, name, average_samples(e, log_density_of(e, ITEM_PRIOR, item->name, span)), value_number(1), 1);
     } else {
       Name name = intern(e->c, arena_printf(e->c, "kl(%s)", item->name));
       Value kl = sum_all(e, kl_each(e, item->name, options->kl, span), span);
@@ -579,8 +579,8 @@ Value call_objective_word(Elaborator *e, Name name, const Expr *call, Span span)
     return log_lik_term(e, variable, closed, span);
   }
   if (how && !read_kl_method(e, how, &method)) return value_error();
-  if (word == WORD_LOG_PRIOR) return average_samples(e, log_density(e, ITEM_PRIOR, variable, span));
-  if (word == WORD_LOG_POST) return average_samples(e, log_density(e, ITEM_POSTERIOR, variable, span));
+  if (word == WORD_LOG_PRIOR) return average_samples(e, log_density_of(e, ITEM_PRIOR, variable, span));
+  if (word == WORD_LOG_POST) return average_samples(e, log_density_of(e, ITEM_POSTERIOR, variable, span));
   if (word == WORD_ENTROPY) return entropy_of(e, variable, span);
   Value each = datum_share(e, model_find_declaration(e->model, variable), kl_each(e, variable, method, span), span);
   each.span = span;

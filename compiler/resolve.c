@@ -396,10 +396,13 @@ void bind_dim(Model *m, const Item *item) {
   }
   if (!known) {
     Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s has no value", item->name);
-    help_with(d,
-              "give it one (`dim %s = 64;`), override it on the command line (%s=64), or give --data a file whose rows "
-              "have that shape",
-              item->name, item->name);
+    if (shape_of_data(m, ""))
+      help_with(d, "say which data each file is for, as in --data NAME=FILE");
+    else
+      help_with(d,
+                "give it one (`dim %s = 64;`), override it on the command line (%s=64), or give --data a file whose "
+                "rows have that shape",
+                item->name, item->name);
     value = 1;
   } else if (!is_dim_size(value)) {
     Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s = %s is not a whole number from 1 to 2^30",

@@ -61,6 +61,9 @@ Node *stable_form(Graph *graph, Op op, Node **x) {
   if (op == IR_div) return form_of_div(graph, x[0], x[1]);
   if (op == IR_sqrt && x[0]->op == IR_mul && x[0]->operands[0] == x[0]->operands[1])
     return build_map1(graph, IR_abs, x[0]->operands[0]);
+  /* 1 - exp(x), of which nothing would be left at a small x */
+  bool one_less = op == IR_sub && node_is(x[0], 1) && x[1]->op == IR_exp;
+  if (one_less) return negated(graph, build_map1(graph, IR_expm1, x[1]->operands[0]));
   bool less_one = (op == IR_sub && node_is(x[1], 1)) || (op == IR_add && node_is(x[1], -1));
   if (less_one && x[0]->op == IR_exp) return build_map1(graph, IR_expm1, x[0]->operands[0]);
   return NULL;

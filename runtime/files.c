@@ -66,10 +66,17 @@ static void directory_sync(const char *path) {
   free(directory);
 }
 
+/* Why something could not be written a while ago: a disk that was full says so again. */
+static int reason_of_failure(const struct spm_writer *writer) {
+  static const char blanks[4096] = "";
+  if (errno || !writer->temporary) return errno ? errno : EIO;
+  return write(fileno(writer->stream), blanks, sizeof blanks) < 0 ? errno : EIO;
+}
+
 int spm_writer_commit(struct spm_writer *writer, struct spm_error *error) {
   int code = 0;
   errno = 0;
-  if (fflush(writer->stream) != 0 || ferror(writer->stream)) code = errno ? errno : EIO;
+  if (fflush(writer->stream) != 0 || ferror(writer->stream)) code = reason_of_failure(writer);
   if (!code && writer->temporary && fsync(fileno(writer->stream)) != 0) code = errno;
   if (fclose(writer->stream) != 0 && !code) code = errno ? errno : EIO;
   writer->stream = NULL;

@@ -98,6 +98,10 @@ expect 'encode without data' 2 '--data' "$spmc" encode run --out codes
 expect 'eval with wrong data' 1 'labels.idx' "$spmc" eval run --data x=labels.idx
 cp -r run damaged && head -c 3000 run/model.safetensors > damaged/model.safetensors
 expect 'eval of a damaged model' 1 'model.safetensors' "$spmc" eval damaged --data x=test.idx
+expect 'a run in the place of a spec' 1 'the spec of this run is .run/model.spm' "$spmc" explain run
+expect 'a file that may not grow' 1 'larger than the system allows' sh -c 'ulimit -f 2; exec "$0" "$@"' "$spmc" train $spec --data x=train.idx --out full --epochs 1 $small
+sed 's/exp(q.log_sigma)/q.log_sigma/' $spec >sigma.spm
+expect 'where a support is not proved' 1 'sigma.spm:[0-9]*: .sd. must be positive, which is not known of .q.log_sigma.' "$spmc" train sigma.spm --data x=train.idx --out sigma --epochs 1 $small
 expect 'gradients' 0 'no problems found' "$spmc" diagnose $spec D=9 H=7 K=3
 
 # --- the same bytes ---

@@ -2,9 +2,10 @@
  * the interpreter, draw for draw. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "reference_driver.h"
+#include "runtime/host.h"
 #include "spec.h"
 
 enum { ROWS = 40 };
@@ -116,32 +117,116 @@ Test(log_marginal, of_categories) {
   cr_expect(fabs(value[0] - value[1]) < 0.02, "%.12g whole, %.12g in part", value[0], value[1]);
 }
 
-Test(log_marginal, compiled_code_draws_the_same) {
-  const char *posteriors[] = {"bernoulli(logits = t @ x) by relaxed(temperature = 1)"};
+/* ---- latents of both kinds -------------------------------------------------------------------------------------- */
+
+/* x = w z + v h + noise, h normal: given z it is a normal again, and z is one of `count` rows of a table. */
+static const char *with_both(const char *latents, const char *vectors, int count, const char *priors, int samples) {
+  static char text[4000];
+  char exact[2000] = "";
+  for (int i = 0; i < count; i++)
+    snprintf(exact + strlen(exact), sizeof exact - strlen(exact),
+             "%s exp(log_pdf(normal(mean = w @ t[%d], cholesky = L), x)) * %s", i ? " +" : "", i, priors);
+  snprintf(text, sizeof text,
+           "model b; data x : real[3]; latent h : real[2]; param w : real[3, 3] init normal(0, 1);"
+           "param v : real[3, 2] init normal(0, 1); param s : real[3, 3] init normal(0, 1); let t = %s;"
+           "let L = cholesky(v @ v' + identity(3)); prior h ~ normal(0, 1); %s objective elbo;"
+           "metric exact = log(%s); metric estimate = log_marginal(samples = %d);",
+           vectors, latents, exact, samples);
+  return text;
+}
+
+#define CLASSES "latent z : category(3); prior z ~ categorical(prob = 1 / 3); likelihood x ~ normal(w @ z + v @ h, 1);"
+#define BITS "latent z : binary[3]; prior z ~ bernoulli(prob = 0.5); likelihood x ~ normal(w @ z + v @ h, 1);"
+static const char *const both_kinds[] = {
+    CLASSES "posterior z ~ categorical(logits = s @ x) by exact; posterior h ~ normal(0.2 * dense(x - w @ z, 2), 0.8);",
+    CLASSES "posterior z ~ sparsemax(3 * s @ x); posterior h ~ normal(0.2 * dense(x - w @ z, 2), 0.8);",
+    CLASSES
+    "posterior h ~ normal(0.2 * dense(x, 2), 1); posterior z ~ categorical(logits = s @ x - dense(h, 3)) by exact;",
+    BITS "posterior z ~ top_k_sparsemax(s @ x, k = 3); posterior h ~ normal(0.2 * dense(x - w @ z, 2), 0.8);",
+    BITS "posterior z ~ sparsemap(2 * s @ x, budget = 2); posterior h ~ normal(0.2 * dense(x, 2), 1);",
+};
+enum { BOTH_KINDS = sizeof both_kinds / sizeof *both_kinds };
+
+static const char *both_kinds_spec(int i, int samples) {
+  if (i < 3) return with_both(both_kinds[i], "identity(3)", 3, "(1 / 3)", samples);
+  return with_both(both_kinds[i],
+                   "concat(concat(expand(floor(n / 4) % 2, 1)', expand(floor(n / 2) % 2, 1)'), expand(n % 2, 1)');"
+                   "let n = cumsum(ones(8)) - 1",
+                   8, "0.125", samples);
+}
+
+Test(log_marginal, of_latents_of_both_kinds) {
   double x[3 * ROWS];
-  for (int i = 0; i < 3 * ROWS; i++) x[i] = i * 7919 % 13 < 5;
-  for (int i = 0; i < 1; i++) {
-    Spec s = spec_right(bits(posteriors[i], 7));
+  numbers(x, 3 * ROWS);
+  const Run run = {.rows = ROWS, .inputs = {{"x", x}}};
+  for (int i = 0; i < BOTH_KINDS; i++) {
+    Spec s = spec_right(both_kinds_spec(i, i < 3 ? 800 : 300));
+    double estimate = measured(&s, "estimate", &run), exact = measured(&s, "exact", &run);
+    cr_expect(fabs(estimate - exact) < 0.02, "%s: %.12g and %.12g", both_kinds[i], estimate, exact);
+    spec_close(&s);
+  }
+}
+
+/* The posterior itself: one draw will do, and every class is walked. What a param is penalised by is no part of it. */
+Test(log_marginal, of_both_kinds_at_the_posterior) {
+  double x[3 * ROWS];
+  numbers(x, 3 * ROWS);
+  const Run run = {.rows = ROWS, .inputs = {{"x", x}}};
+  Spec s = spec_right(
+      "model b; data x : real[3]; latent h : real; latent z : category(3); param w : real[3, 3] init normal(0, 1);"
+      "param v : real[3] init normal(0, 1); prior w ~ normal(0, 1); prior z ~ categorical(prob = 1 / 3); prior h ~ "
+      "normal(0, 1);"
+      "let p = 1 + sum(v^2); posterior z ~ softmax(dense(x, 3)); posterior h ~ normal(dot(v, x - w @ z) / p, 1 / "
+      "sqrt(p));"
+      "likelihood x ~ normal(w @ z + v * h, 1); let L = cholesky(outer(v, v) + identity(3));"
+      "objective elbo; metric estimate = log_marginal(samples = 1);"
+      "metric exact = log(exp(log_pdf(normal(mean = w @ identity(3)[0], cholesky = L), x)) / 3"
+      " + exp(log_pdf(normal(mean = w @ identity(3)[1], cholesky = L), x)) / 3"
+      " + exp(log_pdf(normal(mean = w @ identity(3)[2], cholesky = L), x)) / 3);");
+  double estimate = measured(&s, "estimate", &run), exact = measured(&s, "exact", &run);
+  cr_expect(fabs(estimate - exact) < 1e-12, "%.15g and %.15g", estimate, exact);
+  spec_close(&s);
+}
+
+Test(log_marginal, compiled_code_draws_the_same) {
+  double x[3 * ROWS];
+  float single[3 * ROWS];
+  for (int i = 0; i < 3 * ROWS; i++) single[i] = (float)(x[i] = i * 7919 % 13 < 5);
+  struct spm_table table = {.path = "x", .format = "memory", .element = SPM_F32, .rank = 2, .shape = {ROWS, 3}};
+  table.rows = ROWS, table.row_size = 3, table.bytes = single, table.byte_count = sizeof single;
+  const struct spm_table *tables[] = {&table};
+  const struct spm_rows rows = {.tables = tables, .count = ROWS};
+  for (int i = 0; i <= BOTH_KINDS; i++) {
+    const char *text =
+        i < BOTH_KINDS ? both_kinds_spec(i, 7) : bits("bernoulli(logits = t @ x) by relaxed(temperature = 1)", 7);
+    Spec s = spec_right(text);
     char message[500];
-    Jit *jit = compile_jit(s.model, true, message, sizeof message);
+    struct spm_error error;
+    struct spm_host host;
+    struct spm_columns columns;
+    double means[20];
+    Jit *jit = compile_jit(s.model, false, message, sizeof message);
     cr_assert(jit != NULL, "%s", message);
-    const double *parameters[] = {spec_initial(&s, "t"), spec_initial(&s, "w")}, *data[] = {x};
-    const Signature *signature = model_signature(s.model);
-    if (strcmp(signature->parameters[0].name, "t") != 0)
-      parameters[0] = spec_initial(&s, "w"), parameters[1] = spec_initial(&s, "t");
-    Bindings b = {.rows = ROWS, .parameters = parameters, .data = data, .seed = 1};
-    b.settings[SETTING_ROWS_IN_BATCH] = b.settings[SETTING_TOTAL_ROWS] = ROWS;
-    const Graph *g = model_graph(s.model, PROGRAM_MEASURE);
-    Evaluation *e = interpret(g, &b);
-    Outputs found = reference_run_d(jit_model(jit), "measure", signature, &b, 7, false);
-    cr_assert(found.count > 0 && e->problem == NULL);
-    for (int o = 0; o < found.count; o++) {
-      double right = e->values[g->outputs[o].value->id][0];
-      cr_expect(fabs(found.values[o][0] - right) < 1e-11 * (1 + fabs(right)), "%s, %s: %.15g and %.15g", posteriors[i],
-                g->outputs[o].name, found.values[o][0], right);
+    const struct spm_model *m = jit_model(jit);
+    cr_assert(spm_host_create(&host, m, 0, 1, 7, &error) == 0 && spm_host_initialise(&host, &error) == 0 &&
+                  spm_columns_create(&columns, spm_find_program(m, "measure"), &error) == 0,
+              "%s", error.message);
+    host.total_rows = ROWS;
+    Run run = {.rows = ROWS, .inputs = {{"x", x}}};
+    for (int p = 0; p < m->parameter_count; p++) { /* in double: those that the host has */
+      double *values = calloc((size_t)m->parameters[p].size, sizeof *values);
+      for (long k = 0; k < m->parameters[p].size; k++) values[k] = (double)host.parameters[m->parameters[p].offset + k];
+      run.inputs[p + 1] = (Input){m->parameters[p].name, values};
     }
-    outputs_free(&found);
-    evaluation_free(e, g);
+    cr_assert(spm_host_evaluate(&host, &rows, &columns, means, &error) == 0, "%s", error.message);
+    for (int c = 0; c < columns.count; c++) {
+      if (strcmp(columns.names[c], "estimate") != 0) continue;
+      double right = measured(&s, "estimate", &run);
+      cr_expect(fabs(means[c] - right) < 2e-5 * (1 + fabs(right)), "%s: %.9g and %.9g", text, means[c], right);
+    }
+    for (int p = 0; p < m->parameter_count; p++) free((void *)run.inputs[p + 1].values);
+    spm_columns_free(&columns);
+    spm_host_free(&host);
     jit_destroy(jit);
     spec_close(&s);
   }

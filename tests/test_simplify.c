@@ -135,6 +135,8 @@ Test(simplify, stable_forms) {
   Node *square = map2(&t, IR_mul, x, x);
   expect_root(&t, map1(&t, IR_exp, map1(&t, IR_log, map2(&t, IR_add, square, one))), IR_add, "exp(log(x^2 + 1))");
   expect_root(&t, map2(&t, IR_sub, e, one), IR_expm1, "exp(x) - 1");
+  g = expect_root(&t, map2(&t, IR_sub, one, e), IR_neg, "1 - exp(x)");
+  cr_assert(count_of(g, IR_expm1) == 1);
   expect_root(&t, map1(&t, IR_log, map2(&t, IR_add, one, square)), IR_log1p, "log(1 + x^2)");
   expect_root(&t, map2(&t, IR_div, one, map2(&t, IR_add, one, map1(&t, IR_exp, map1(&t, IR_neg, x)))), IR_sigmoid,
               "1 / (1 + exp(-x))");
@@ -146,13 +148,15 @@ Test(simplify, stable_forms) {
 Test(simplify, stable_forms_do_not_overflow) {
   Bench t;
   set_up(&t);
-  Node *s = t.s, *one = build_constant(t.graph, 1), *e = map1(&t, IR_exp, s), *sigmoid = map1(&t, IR_sigmoid, s);
+  Node *s = t.s, *one = build_constant(t.graph, 1), *tiny = build_constant(t.graph, -1e-30), *e = map1(&t, IR_exp, s),
+       *sigmoid = map1(&t, IR_sigmoid, s);
   Node *nodes[] = {map1(&t, IR_log, map2(&t, IR_add, one, e)), map1(&t, IR_log, map2(&t, IR_sub, one, sigmoid)),
-                   map1(&t, IR_log, e), map2(&t, IR_div, e, map2(&t, IR_add, one, e))};
-  const double wanted[] = {1000, -1000, 1000, 1};
+                   map1(&t, IR_log, e), map2(&t, IR_div, e, map2(&t, IR_add, one, e)),
+                   map1(&t, IR_log, map2(&t, IR_sub, one, map1(&t, IR_exp, map2(&t, IR_mul, s, tiny))))};
+  const double wanted[] = {1000, -1000, 1000, 1, log(1e-27)};
   RandomInputs *inputs = random_inputs(t.c, &t.signature, 1, 1);
   inputs->parameters[2][0] = 1000;
-  for (int i = 0; i < 4; i++) cr_assert(*value_of(t.graph, nodes[i], inputs) == wanted[i], "form %d", i);
+  for (int i = 0; i < 5; i++) cr_assert(*value_of(t.graph, nodes[i], inputs) == wanted[i], "form %d", i);
   compilation_destroy(t.c);
 }
 
