@@ -70,6 +70,12 @@ static void check_shape(Loaded *l, int d, const struct spm_table *table) {
   struct spm_error error;
   const struct spm_tensor *data = &l->descriptor->data[d];
   if (spm_table_fits(table, spm_file_row(data), &error) == 0) return;
+  if (data->categories > 0) {
+    Diagnostic *labels = error_at(l->compilation, "data-shape", declaration(l, d),
+                                  "%s: the file of a category holds the number of its class, from 0", error.message);
+    help_with(labels, "of one-hot vectors take the place of the largest, numpy.argmax(%s, axis=-1)", data->name);
+    return;
+  }
   Diagnostic *diagnostic =
       error_at(l->compilation, "data-shape", declaration(l, d), "%s, but %s is declared with %s a row", error.message,
                data->name, data->rank == 0 ? "a single number" : spm_shape(data->rank, data->shape).text);
@@ -183,7 +189,7 @@ static int check_counts(const Arguments *a, const Loaded *l, const char *option,
   const struct spm_model *model = l->descriptor;
   int first = -1;
   for (int d = 0; d < model->data_count; d++) {
-    if (!tables[d] && model->data[d].missing_ok) continue; /* all of it is missing */
+    if (!tables[d] && (model->data[d].missing_ok || (l->needed && !l->needed[d]))) continue; /* all of it is missing */
     if (!tables[d])
       return fail_user(a, "no file was given for the data `%s`: %s %s=FILE", model->data[d].name, option,
                        model->data[d].name);
@@ -197,7 +203,7 @@ static int check_counts(const Arguments *a, const Loaded *l, const char *option,
                      option, model->data[0].name);
   if (first < 0) return fail_user(a, "%s: the model declares no data", a->target);
   for (int d = 0; d < model->data_count && !a->quiet; d++)
-    if (!tables[d])
+    if (!tables[d] && !(l->needed && !l->needed[d]))
       fprintf(stderr, "spmc: note: no file was given for `%s` (%s %s=FILE): all of it is missing\n",
               model->data[d].name, option, model->data[d].name);
   rows->tables = tables;

@@ -55,6 +55,8 @@ int command_emit(const Arguments *a) {
   int code = dataset_read(a, a->data, a->data_count, &data);
   options.data_count = dataset_shapes(&data, shapes);
   if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
+  if (code < 0 && a->header && a->with_main)
+    code = fail_user(a, "--header: a trainer exports nothing that a header could tell of; take --lib, or leave out --main");
   if (code < 0 && model_is_library(loaded.model))
     code = fail_user(a, "%s: holds no `model`: there is nothing to emit", a->target);
   if (code < 0) code = write_all(a, &loaded);

@@ -117,7 +117,7 @@ static void open_loops(Emitter *e, Text *text, int *indent, const Extent *loops,
 }
 
 static const char *part_moved(Emitter *e, long stride) {
-  if (e->range == NULL || stride == 0) return "";
+  if (e->range == NULL || e->range->units == 1 || stride == 0) return "";
   return stride == 1 ? "from" : arena_printf(e->compilation, "from * %ld", stride);
 }
 
@@ -355,8 +355,7 @@ static void emit_other(Emitter *e, Text *text, const Step *step) {
 
 /* --- functions --- */
 
-/* The static array that holds these numbers: one for all programs that need them. */
-static const char *table_name(Emitter *e, const Node *node) {
+const char *table_name(Emitter *e, const Node *node) {
   long size = shape_size(&node->shape);
   size_t bytes = sizeof(double) * (size_t)size;
   for (int i = 0; i < e->table_count; i++)
@@ -381,124 +380,6 @@ static void emit_tables(Emitter *e, Text *text) {
   }
 }
 
-/* "call->kept + call->capacity * 40 + first * 14": terms that are 0 are left out. */
-static const char *sum_text(Emitter *e, const char *base, long fixed, const char *variable, long times,
-                            long first_times) {
-  Text text = {.compilation = e->compilation};
-  text_append(&text, "%s", base);
-  if (fixed != 0) text_append(&text, " + %ld", fixed);
-  if (times == 1) text_append(&text, " + %s", variable);
-  if (times > 1) text_append(&text, " + %s * %ld", variable, times);
-  if (first_times == 1) text_append(&text, " + first");
-  if (first_times > 1) text_append(&text, " + first * %ld", first_times);
-  return text.bytes;
-}
-
-/* The call that a domain's kept rows are reached by: this phase's, or another one's. */
-static const char *call_of(Emitter *e, const Tensor *t) {
-  bool own = e->phase->kind == PHASE_ROWS ? t->domain == e->phase->domain : t->domain == 0;
-  return own ? "call" : arena_printf(e->compilation, "call->domains[%d]", t->domain);
-}
-
-static const char *base_of_tensor(Emitter *e, const Tensor *t) {
-  bool here = e->phase->kind == PHASE_ROWS && t->domain == e->phase->domain;
-  long row = t->rows && here && t->storage != STORE_TILE ? t->size : 0;
-  switch (t->storage) {
-  case STORE_PARAMETER: return sum_text(e, "call->parameters", t->offset, "", 0, 0);
-  case STORE_DATA: return sum_text(e, arena_printf(e->compilation, "call->data[%d]", t->index), 0, "", 0, row);
-  case STORE_STATE: return sum_text(e, "call->state", t->offset, "", 0, 0);
-  case STORE_GIVEN: return sum_text(e, arena_printf(e->compilation, "call->given[%d]", t->index), 0, "", 0, 0);
-  case STORE_ROW_STATE:
-    return sum_text(e, arena_printf(e->compilation, "call->row_state[%d]", t->index), 0, "", 0, row);
-  case STORE_SETTING: return sum_text(e, "call->settings", t->index, "", 0, 0);
-  case STORE_TABLE: return table_name(e, t->node);
-  case STORE_VALUES: return sum_text(e, "call->values", t->offset, "", 0, 0);
-  case STORE_FIXED: return sum_text(e, "scratch", t->offset, "", 0, 0);
-  case STORE_TILE: {
-    long before = t->domain == 0 ? e->plan->scratch_fixed : e->plan->scratch_step;
-    return sum_text(e, "scratch", before, "call->tile", t->offset, 0);
-  }
-  case STORE_KEPT: {
-    const char *call = call_of(e, t), *dot = strcmp(call, "call") == 0 ? "->" : ".";
-    return sum_text(e, arena_printf(e->compilation, "%s%skept", call, dot), 0,
-                    arena_printf(e->compilation, "%s%scapacity", call, dot), t->offset, row);
-  }
-  case STORE_PARTIAL: return sum_text(e, "call->partials", t->offset, "unit", e->plan->partial_size, 0);
-  case STORE_GRADIENT: return sum_text(e, "call->gradient", t->offset, "", 0, 0);
-  case STORE_STATE_NEXT: return sum_text(e, "call->state_next", t->offset, "", 0, 0);
-  case STORE_RANGE: return "out";
-  case STORE_COUNT: break;
-  }
-  return "0";
-}
-
-static bool is_read_only(const Tensor *t) {
-  return t->storage == STORE_PARAMETER || t->storage == STORE_DATA || t->storage == STORE_STATE ||
-         t->storage == STORE_ROW_STATE || t->storage == STORE_GIVEN || t->storage == STORE_SETTING ||
-         t->storage == STORE_TABLE;
-}
-
-/* "[rows, 2 samples, D, H]" */
-static const char *shape_comment(Emitter *e, const Tensor *t) {
-  Text text = {.compilation = e->compilation};
-  const char *between = "";
-  text_append(&text, "[");
-  if (t->rows) text_append(&text, "rows"), between = ", ";
-  if (t->size == shape_size(&t->node->shape))
-    for (int d = 0; d < t->node->shape.rank; d++, between = ", ")
-      text_append(&text, "%s%s", between, dim_text(e->compilation, t->node->shape.dims[d]));
-  else
-    text_append(&text, "%s%ld", between, t->size);
-  text_append(&text, "]");
-  return text.bytes;
-}
-
-enum { DECLARATION_COLUMNS = 112 };
-
-/* Tensors of one kind share a statement as long as a line holds them; their shapes stand behind. */
-static void end_declarations(Text *text, Text *names, Text *shapes) {
-  if (names->length > 0) put_line(text, 1, "%s; /* %s */", names->bytes, shapes->bytes);
-  names->length = shapes->length = 0;
-}
-
-static void declare_some(Emitter *e, Text *text, const StepList *list, bool *seen, bool constant) {
-  Text names = {.compilation = e->compilation}, shapes = names;
-  for (int i = 0; i < list->count; i++) {
-    Use *uses;
-    int count = step_uses(e->compilation, &list->steps[i], &uses);
-    for (int u = 0; u < count; u++) {
-      const Tensor *t = uses[u].access->tensor;
-      if (seen[t->id] || is_read_only(t) != constant) continue;
-      seen[t->id] = true;
-      const char *base = base_of_tensor(e, t), *shape = shape_comment(e, t);
-      const size_t length = names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + 18;
-      if (length > DECLARATION_COLUMNS) end_declarations(text, &names, &shapes);
-      const char *start = names.length > 0 ? ", " : constant ? "const real " : "real ";
-      text_append(&names, "%s*%s = %s", start, t->name, base);
-      text_append(&shapes, "%s%s", shapes.length > 0 ? ", " : "", shape);
-    }
-  }
-  end_declarations(text, &names, &shapes);
-}
-
-static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
-  bool *seen = arena_array(e->compilation, bool, e->plan->tensor_count);
-  declare_some(e, text, list, seen, true);
-  declare_some(e, text, list, seen, false);
-}
-
-static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
-
-static void start_function(Emitter *e, const char *name) {
-  e->function = name;
-  e->last_comment = NULL;
-  e->number_count = e->loop_number = 0;
-
-  e->functions = (Text){.compilation = e->compilation};
-}
-
-static void emit_steps(Emitter *, Text *, const StepList *);
-
 /* Loops within loops have variables of their own. */
 static void emit_rounds(Emitter *e, Text *text, const Rounds *rounds) {
   const char *variable = arena_printf(e->compilation, "round%d", e->round_depth++);
@@ -511,7 +392,7 @@ static void emit_rounds(Emitter *e, Text *text, const Rounds *rounds) {
   e->round_depth--;
 }
 
-static void emit_steps(Emitter *e, Text *text, const StepList *list) {
+void emit_steps(Emitter *e, Text *text, const StepList *list) {
   for (int i = 0; i < list->count; i++) {
     const Step *step = &list->steps[i];
     e->rows_of = e->range != NULL ? step->domain : 0;
@@ -526,89 +407,6 @@ static void emit_steps(Emitter *e, Text *text, const StepList *list) {
     else
       emit_loop_plain(e, text, step);
   }
-}
-
-static bool is_letter(char c) { return isalnum((unsigned char)c) || c == '_'; }
-
-/* Does the text mention the word, outside comments? */
-static bool says(const Text *text, const char *word) {
-  const size_t length = strlen(word);
-  const char *start = text->length > 0 ? text->bytes : "", *comment;
-  for (const char *at = start; *at != '\0'; at++) {
-    if (at[0] == '/' && at[1] == '*' && (comment = strstr(at, "*/")) != NULL) at = comment + 1;
-    if (strncmp(at, word, length) == 0 && (at == start || !is_letter(at[-1])) && !is_letter(at[length])) return true;
-  }
-  return false;
-}
-
-/* The function's body: what its text mentions is defined, and what it does not mention of its parameters is said. */
-static void finish_function(Emitter *e, const char *heading, const Text *declarations, const Text *steps) {
-  Text *out = &e->body, body = {.compilation = e->compilation}, head = body;
-  for (int i = 0; i < e->number_count; i++)
-    put_line(&body, 1, "const real number_%d = %s;", i, number_text(e, e->numbers[i]));
-  text_append(&body, "%s", declarations->length > 0 ? declarations->bytes : "");
-  text_append(&body, "%s", steps->length > 0 ? steps->bytes : "");
-  const bool rows = says(&body, "rows");
-  if (uses_rows(e) && (rows || says(&body, "first"))) put_line(&head, 1, "const long first = unit * call->tile;");
-  if (uses_rows(e) && rows)
-    put_line(&head, 1, "const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;");
-  if (e->range != NULL && rows) put_line(&head, 1, "const long rows = call->rows;");
-  for (int d = 1; e->range != NULL && d < e->plan->domain_count; d++)
-    if (says(&body, arena_printf(e->compilation, "rows_%d", d)))
-      put_line(&head, 1, "const long rows_%d = call->domains[%d].rows;", d, d);
-  if (e->range != NULL && (says(&body, "count") || says(&body, "from")))
-    put_line(&head, 1, "const long from = unit * %ld;", e->range->part);
-  if (e->range != NULL && says(&body, "count"))
-    put_line(&head, 1, "const long count = %ld - from < %ld ? %ld - from : %ld;", e->range->leading, e->range->part,
-             e->range->leading, e->range->part);
-  text_append(out, "\n%s%s {\n%s", e->functions.length > 0 ? e->functions.bytes : "", heading,
-              head.length > 0 ? head.bytes : "");
-  const char *between = "  (void)";
-  for (int i = 0; i < 3; i++) {
-    const char *name = ((const char *const[]){"call", "scratch", "unit"})[i];
-    if (says(&body, name) || says(&head, name)) continue;
-    text_append(out, "%s%s", between, name);
-    between = ", (void)";
-  }
-  if (between[0] == ',') text_append(out, ";\n");
-  text_append(out, "%s}\n", body.length > 0 ? body.bytes : "");
-}
-
-const char *phase_function(Emitter *e, const Plan *plan, int phase) {
-  return arena_printf(e->compilation, "%s_%s_%d", plan->name, plan->phases[phase].kind == PHASE_ROWS ? "rows" : "step",
-                      phase);
-}
-
-const char *range_function(Emitter *e, const Plan *plan, int phase, int range) {
-  return arena_printf(e->compilation, "%s_range_%d_%s", plan->name, phase,
-                      plan->phases[phase].ranges[range].result->name);
-}
-
-static void emit_phase(Emitter *e, int number) {
-  const Plan *plan = e->plan;
-  const Phase *phase = e->phase = &plan->phases[number];
-  for (int r = 0; r < phase->range_count; r++) {
-    Text declarations = {.compilation = e->compilation}, steps = {.compilation = e->compilation};
-    e->range = &phase->ranges[r];
-    start_function(e, range_function(e, plan, number, r));
-    emit_steps(e, &steps, &e->range->body);
-    declare_tensors(e, &declarations, &e->range->body);
-    finish_function(e,
-                    arena_printf(e->compilation,
-                                 "static void %s(const struct spm_call *call, real *scratch, long unit, real *out)",
-                                 e->function),
-                    &declarations, &steps);
-  }
-  e->range = NULL;
-  if (phase->body.count == 0) return;
-  Text declarations = {.compilation = e->compilation}, steps = {.compilation = e->compilation};
-  start_function(e, phase_function(e, plan, number));
-  emit_steps(e, &steps, &phase->body);
-  declare_tensors(e, &declarations, &phase->body);
-  finish_function(e,
-                  arena_printf(e->compilation, "static void %s(const struct spm_call *call, real *scratch, long unit)",
-                               e->function),
-                  &declarations, &steps);
 }
 
 static void emit_plan(Emitter *e, const Plan *plan) {
@@ -637,22 +435,21 @@ static struct LoopForms *note_loops(const Emitter *e, Plan *const *plans, int pl
   return first.forms;
 }
 
-static Emitter *emit_all(Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
-                         int plan_count, const Training *trainings, int training_count, Rendering rendering) {
-  Emitter *e = arena_new(c, Emitter);
-  *e = (Emitter){.compilation = c, .model = model_name, .rendering = rendering, .body = {.compilation = c}};
-  e->kernels_used = arena_array(c, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
-  e->forms = rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;
+static void emit_all(Emitter *e, const Signature *signature, Plan *const *plans, int plan_count,
+                     const Training *trainings, int training_count) {
+  e->body = (Text){.compilation = e->compilation};
+  e->kernels_used = arena_array(e->compilation, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
+  e->forms = e->rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;
   for (int p = 0; p < plan_count; p++) emit_plan(e, plans[p]);
   emit_signature(e, signature);
   for (int p = 0; p < plan_count; p++) emit_program(e, plans[p]);
   emit_model(e, signature, plans, plan_count, trainings, training_count);
-  return e;
 }
 
 void emit(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
           int plan_count, const Training *trainings, int training_count, Rendering rendering) {
-  Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, rendering);
+  Emitter all = {.compilation = c, .model = model_name, .exported = true, .rendering = rendering}, *e = &all;
+  emit_all(e, signature, plans, plan_count, trainings, training_count);
   text_append(text,
               "/* Model %s, written by a compiler. What follows is the contract with whatever runs it, %s,\n"
               " * a function for each phase of each program, and at the end the model's description. */\n",
@@ -665,9 +462,10 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
   text_append(text, "%s", e->body.bytes);
 }
 
-void emit_model_body(Text *text, Compilation *c, const char *model_name, const Signature *signature, Plan *const *plans,
-                     int plan_count, const Training *trainings, int training_count) {
-  Emitter *e = emit_all(c, model_name, signature, plans, plan_count, trainings, training_count, RENDER_LOOPS);
-  emit_tables(e, text);
-  text_append(text, "%s", e->body.bytes);
+void emit_model_body(Text *text, Compilation *c, const char *model_name, bool exported, const Signature *signature,
+                     Plan *const *plans, int plan_count, const Training *trainings, int training_count) {
+  Emitter e = {.compilation = c, .model = model_name, .exported = exported, .rendering = RENDER_LOOPS};
+  emit_all(&e, signature, plans, plan_count, trainings, training_count);
+  emit_tables(&e, text);
+  text_append(text, "%s", e.body.bytes);
 }

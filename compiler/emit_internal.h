@@ -4,9 +4,19 @@
 
 #include "plan_internal.h"
 
+typedef struct Written { /* a phase's function */
+  const char *form, *name;
+} Written;
+
+typedef struct Reused { /* a phase that has another one's function */
+  const Phase *phase;
+  const char *name;
+} Reused;
+
 typedef struct Emitter {
   Compilation *compilation;
   const char *model;
+  bool exported; /* the descriptor is for others, too */
   Rendering rendering;
   const Plan *plan;
   Text body;                     /* functions and tables; what they need is put before them at the end */
@@ -14,17 +24,21 @@ typedef struct Emitter {
   bool *kernels_used;            /* by position in kernel_table */
   bool vmath_used, special_used; /* special.h needs vmath.h */
   const char *function;          /* name of the one being written */
-  int loop_number;
+  int loop_number, block_count;
   const char *last_comment;
   struct LoopForms *forms; /* loops: those that are alike; see emit_shared.c */
   bool noting;             /* the first time, when they are noted */
   /* of the function being written */
   const Phase *phase;
   const Range *range;
-  int rows_of;     /* in a range: the domain whose rows the step runs over */
-  int round_depth; /* loops of rounds around the step */
-  double *numbers; /* strips: constants that stand in memory */
+  int rows_of;                 /* in a range: the domain whose rows the step runs over */
+  int round_depth;             /* loops of rounds around the step */
+  bool shortened[STORE_COUNT]; /* where its tensors lie has a short name of its own */
+  double *numbers;             /* strips: constants that stand in memory */
   int number_count;
+  Written *written;
+  Reused *reused;
+  int written_count, reused_count;
   const Node **tables; /* distinct constant arrays of the whole text */
   int table_count;
 } Emitter;
@@ -55,6 +69,12 @@ void loop_forms_note(Compilation *, struct LoopForms *, const char *text);
 /* The arguments that a call needs before its own; its function's name, `fresh` if it has to be written, with the text
  * `shared`, which else is NULL. */
 const char *loop_forms_call(Emitter *, const char *text, const char **name, const char **shared, const char *fresh);
+
+/* The static array that holds these numbers: one for all programs that need them. */
+const char *table_name(Emitter *, const Node *);
+void emit_steps(Emitter *, Text *, const StepList *);
+/* emit_functions.c: the functions of a phase of e->plan. */
+void emit_phase(Emitter *, int number);
 
 void emit_loop_strips(Emitter *, Text *, const Step *);
 void emit_loop_plain(Emitter *, Text *, const Step *);

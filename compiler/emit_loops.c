@@ -143,10 +143,11 @@ static void count_uses(Nest *nest) {
   for (int i = 0; i < loop->store_count; i++) nest->uses[loop->stores[i].value]++;
 }
 
-static bool is_stored(const Nest *nest, int number) {
+/* The store of this value, or -1. */
+static int store_of(const Nest *nest, int number) {
   for (int i = 0; i < nest->loop->store_count; i++)
-    if (nest->loop->stores[i].value == number) return true;
-  return false;
+    if (nest->loop->stores[i].value == number) return i;
+  return -1;
 }
 
 /* May the value's text stand where it is used, without a name? Named values of the spec keep their names. */
@@ -154,7 +155,8 @@ static bool goes_inline(const Nest *nest, int number, const char *text) {
   const Instruction *instruction = &nest->loop->instructions[number];
   bool named = instruction->op != OP_COUNT && instruction->node != NULL && instruction->node->name != NULL;
   if (nest->uses[number] != 1 || strlen(text) > 84) return false;
-  if (is_stored(nest, number)) return !nest->reads_written[number];
+  const int store = store_of(nest, number);
+  if (store >= 0) return store == 0 || !nest->reads_written[number]; /* nothing is written before the first store */
   return !named;
 }
 
@@ -174,7 +176,7 @@ static void emit_value(Nest *nest, int number) {
       if (nest->reads_written[instruction->operands[k]] == 1) nest->reads_written[number] = 1;
   const char *text = load ? element(nest, &instruction->load) : expression(nest, instruction);
   if (goes_inline(nest, number, text)) {
-    bool whole = load || strncmp(expressions[instruction->op], "vm_", 3) == 0 || is_stored(nest, number);
+    bool whole = load || strncmp(expressions[instruction->op], "vm_", 3) == 0 || store_of(nest, number) >= 0;
     nest->names[number] = whole ? text : arena_printf(e->compilation, "(%s)", text);
     return;
   }
@@ -360,6 +362,7 @@ static void emit_block(Emitter *e, Text *text, Nest *nest, const Node *node) {
   emit_fills(nest);
   emit_nest(nest);
   bool names = strstr(block.bytes, "const real ") != NULL;
+  e->block_count += names;
   text_append(text, "%s%s%s", names ? "  {\n" : "", block.bytes, names ? "  }\n" : "");
 }
 

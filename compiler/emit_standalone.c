@@ -17,11 +17,10 @@ static const char *embedded(const char *path) {
 
 /* In the order they are pasted in. */
 static const char *const kernel_files[] = {
-    "runtime/vmath.h",           "runtime/special.h",        "runtime/kernels_reduce.c",   "runtime/kernels_fill.c",
-    "runtime/kernels_layout.c",  "runtime/kernels_select.c", "runtime/kernels_project.c",  "runtime/kernels_subset.c",
-    "runtime/sparse.h",          "runtime/kernels_sparse.c", "runtime/kernels_low_rank.c", "runtime/philox.h",
-    "runtime/kernels_noise.c",   "runtime/kernels_gemm.c",   "runtime/standalone/gemm.c",  "runtime/convolve.h",
-    "runtime/kernels_convolve.c"};
+    "runtime/vmath.h",          "runtime/special.h",        "runtime/kernels_reduce.c",   "runtime/kernels_fill.c",
+    "runtime/kernels_layout.c", "runtime/kernels_select.c", "runtime/kernels_project.c",  "runtime/kernels_subset.c",
+    "runtime/sparse.h",         "runtime/kernels_sparse.c", "runtime/kernels_low_rank.c", "runtime/philox.h",
+    "runtime/kernels_noise.c",  "runtime/kernels_gemm.c",   "runtime/convolve.h",         "runtime/kernels_convolve.c"};
 static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/optim.c",
                                            "runtime/driver.h",
@@ -210,6 +209,17 @@ static bool lacks_givens(const Model *m, Plan *const *plans, int count) {
   return m->signature.given_count == 0;
 }
 
+/* Are all ranges gradients of parameters that are trained? */
+static bool lacks_other_ranges(const Model *m, Plan *const *plans, int count) {
+  for (int p = 0; p < count; p++)
+    for (int i = 0; i < plans[p]->phase_count; i++)
+      for (int r = 0; r < plans[p]->phases[i].range_count; r++) {
+        const int parameter = plans[p]->phases[i].ranges[r].parameter;
+        if (parameter < 0 || m->signature.parameters[parameter].fixed) return false;
+      }
+  return lacks_fitter(m, plans, count) && !lacks_updates(m, plans, count);
+}
+
 static bool lacks_rates(const Model *m, Plan *const *plans, int count) { /* learning rates that are computed */
   (void)plans, (void)count;
   return m->trainings[0].rate == NULL;
@@ -232,57 +242,63 @@ static bool lacks_gaps(const Model *m, Plan *const *plans, int count) {
 static const struct {
   const char *name;
   Lacks *lacks;
+  bool trainer; /* in a trainer alone: a library's host may run any program */
 } features[] = {
-    {"SPM_ONE_THREAD", always},
-    {"SPM_NO_STATES", lacks_states},
-    {"SPM_NO_PROJECTIONS", lacks_projections},
-    {"SPM_NO_ADAM", lacks_adam},
-    {"SPM_NO_SGD", lacks_sgd},
-    {"SPM_NO_MAXIMA", lacks_maxima},
-    {"SPM_NO_RATES", lacks_rates},
-    {"SPM_NO_DOMAINS", lacks_domains},
-    {"SPM_NO_GIVENS", lacks_givens},
-    {"SPM_NO_LABELS", lacks_labels},
-    {"SPM_NO_GAPS", lacks_gaps},
-    {"SPM_NO_LBFGS", lacks_lbfgs},
-    {"SPM_NO_STAGES", lacks_stages},
-    {"SPM_NO_SELECTIONS", lacks_selections},
-    {"SPM_NO_BALANCE", lacks_balance},
-    {"SPM_NO_BEST", lacks_best},
-    {"SPM_NO_HELD", lacks_held},
-    {"SPM_NO_GATHERED", lacks_gathered},
-    {"SPM_NO_UPDATES", lacks_updates},
-    {"SPM_NO_ROW_STATES", lacks_row_states},
-    {"SPM_NO_FITS", lacks_fits},
-    {"SPM_NO_FITTER", lacks_fitter},
-    {"SPM_NO_SOLVED", lacks_solved},
-    {"SPM_NO_UNCHANGED", lacks_unchanged},
+    {"SPM_ONE_THREAD", always, false},
+    {"SPM_TRAINER", always, true},
+    {"SPM_NO_STATES", lacks_states, false},
+    {"SPM_NO_PROJECTIONS", lacks_projections, false},
+    {"SPM_NO_ADAM", lacks_adam, false},
+    {"SPM_NO_SGD", lacks_sgd, false},
+    {"SPM_NO_MAXIMA", lacks_maxima, false},
+    {"SPM_NO_RATES", lacks_rates, false},
+    {"SPM_NO_OTHER_RANGES", lacks_other_ranges, true},
+    {"SPM_NO_DOMAINS", lacks_domains, false},
+    {"SPM_NO_GIVENS", lacks_givens, false},
+    {"SPM_NO_LABELS", lacks_labels, false},
+    {"SPM_NO_GAPS", lacks_gaps, false},
+    {"SPM_NO_LBFGS", lacks_lbfgs, false},
+    {"SPM_NO_STAGES", lacks_stages, false},
+    {"SPM_NO_SELECTIONS", lacks_selections, false},
+    {"SPM_NO_BALANCE", lacks_balance, false},
+    {"SPM_NO_BEST", lacks_best, false},
+    {"SPM_NO_HELD", lacks_held, false},
+    {"SPM_NO_GATHERED", lacks_gathered, false},
+    {"SPM_NO_UPDATES", lacks_updates, false},
+    {"SPM_NO_ROW_STATES", lacks_row_states, false},
+    {"SPM_NO_FITS", lacks_fits, false},
+    {"SPM_NO_FITTER", lacks_fitter, false},
+    {"SPM_NO_SOLVED", lacks_solved, false},
+    {"SPM_NO_UNCHANGED", lacks_unchanged, false},
 };
 enum { FEATURES = sizeof features / sizeof *features };
 
 typedef struct Sources { /* how the runtime's texts are read for one model */
   Compilation *compilation;
   const char *model;
-  Decided decided[FEATURES];
+  Decided decided[FEATURES], whole[FEATURES];
 } Sources;
 
-static Sources sources_of(const Model *m, Plan *const *plans, int count) {
+static Sources sources_of(const Model *m, Plan *const *plans, int count, bool trainer) {
   Sources s = {.compilation = m->compilation, .model = m->name};
-  for (int i = 0; i < FEATURES; i++) s.decided[i] = (Decided){features[i].name, features[i].lacks(m, plans, count)};
+  for (int i = 0; i < FEATURES; i++) {
+    const bool asked = trainer || !features[i].trainer;
+    s.decided[i] = (Decided){features[i].name, asked && features[i].lacks(m, plans, count)};
+    s.whole[i] = (Decided){features[i].name, false};
+  }
   return s;
 }
 
-/* "SPM_MODEL" stands for the model's name. */
-static const char *with_model_name(Compilation *c, const char *text, const char *name) {
+static const char *replaced(Compilation *c, const char *text, const char *old, const char *new) {
   Text out = {.compilation = c};
-  for (const char *found; (found = strstr(text, "SPM_MODEL_NAME")) != NULL; text = found + strlen("SPM_MODEL_NAME"))
-    text_append(&out, "%.*s%s", (int)(found - text), text, name);
+  for (const char *found; (found = strstr(text, old)) != NULL; text = found + strlen(old))
+    text_append(&out, "%.*s%s", (int)(found - text), text, new);
   text_append(&out, "%s", text);
   return out.bytes;
 }
 
 static const char *decided_source(const Sources *s, const char *path) {
-  const char *text = with_model_name(s->compilation, embedded(path), s->model);
+  const char *text = replaced(s->compilation, embedded(path), "SPM_MODEL_NAME", s->model);
   return pieces_decide(s->compilation, plain_kernel_names(s->compilation, text), s->decided, FEATURES);
 }
 
@@ -290,9 +306,22 @@ static void add_files(Pieces *p, const Sources *s, const char *const *paths, int
   Compilation *c = s->compilation;
   for (int i = 0; i < count; i++) {
     const char *text = decided_source(s, paths[i]);
-    if (strcmp(paths[i], "runtime/kernels_gemm.c") == 0) text = arena_printf(c, "#ifdef SPM_NO_BLAS\n%s#endif\n", text);
+    if (strcmp(paths[i], "runtime/kernels_gemm.c") == 0)
+      text = arena_printf(c, "#ifdef SPM_NO_BLAS\n%s#else\n%s#endif\n", replaced(c, text, "gemm_plain", "gemm"),
+                          decided_source(s, "runtime/standalone/gemm.c"));
     pieces_add(p, paths[i], text, false);
   }
+}
+
+/* The contract; a trainer's own has what its other texts mention. */
+static void paste_contract(const Sources *s, bool whole, const Text *const *others, int count, Text *out) {
+  Compilation *c = s->compilation;
+  const char *text = embedded("runtime/model.h"), *end = strstr(text, "*/") + 2;
+  Pieces *p = pieces_create(c);
+  pieces_add(p, "runtime/model.h", pieces_decide(c, text, whole ? s->whole : s->decided, FEATURES), whole);
+  for (int i = 0; i < count; i++) pieces_need(p, others[i]->length > 0 ? others[i]->bytes : "");
+  text_append(out, "%.*s\n\n", (int)(end - text), text);
+  pieces_paste(p, out);
 }
 
 static unsigned programs_of(const Standalone *options) {
@@ -312,15 +341,16 @@ static void paste_kernels(const Sources *s, const char *body, const char *around
   pieces_paste(kernels, out);
 }
 
-/* The driver, and the text of one more file around it that is wanted whole; `out` gets them without includes. */
+/* The driver, and one more file around it: a trainer's, or a library's, which is wanted whole. `out` gets them without
+ * includes. */
 static void paste_driver(const Model *m, const Sources *s, const char *path, bool trainer, Text *includes, Text *out) {
   Compilation *c = m->compilation;
   Pieces *p = pieces_create(c);
   const char *text = decided_source(s, path);
   add_files(p, s, driver_files, DRIVER_FILES);
   if (trainer) add_files(p, s, trainer_files, TRAINER_FILES);
-  pieces_add(p, path, text, true);
-  pieces_need(p, "");
+  pieces_add(p, path, text, !trainer);
+  pieces_need(p, trainer ? "main" : "");
   pieces_includes(p, includes);
   pieces_paste(p, out);
 }
@@ -496,10 +526,10 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
-  emit_model_body(&body, c, m->name, &m->signature, plans, count, m->trainings, m->training_count);
+  emit_model_body(&body, c, m->name, !options->main, &m->signature, plans, count, m->trainings, m->training_count);
   const char *model = plain_kernel_names(c, body.bytes);
   if (options->library) put_sizes(m, plans, count, &sizes);
-  const Sources sources = sources_of(m, plans, count);
+  const Sources sources = sources_of(m, plans, count, options->main);
   if (options->library) paste_driver(m, &sources, "runtime/standalone/library.c", false, &includes, &around);
   if (options->main) paste_driver(m, &sources, "runtime/standalone/main.c", true, &includes, &around);
   paste_kernels(&sources, model, around.length ? around.bytes : "", &includes, &kernels);
@@ -507,9 +537,10 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
               "/* Model %s as one C99 file that needs nothing else. Written by spmc %s from its spec.\n"
               " * -DSPM_NO_BLAS: products in plain loops; -DSPM_REAL=double: double precision. */\n\n%s\n",
               m->name, SPM_VERSION, preamble);
-  text_append(out, "%s%s\n%s%s%s", includes.length ? includes.bytes : "",
-              includes.length && strstr(includes.bytes, "<math.h>") ? pure_roots : "", embedded("runtime/model.h"),
-              kernels.bytes, model);
+  text_append(out, "%s%s\n", includes.length ? includes.bytes : "",
+              includes.length && strstr(includes.bytes, "<math.h>") ? pure_roots : "");
+  paste_contract(&sources, !options->main, (const Text *const[]){&kernels, &body, &around}, 3, out);
+  text_append(out, "%s%s", kernels.bytes, model);
   if (sizes.length) text_append(out, "%s", sizes.bytes);
   if (around.length) text_append(out, "\n/* ---- the driver ---- */\n\n%s", around.bytes);
   return c->error_count == 0;
@@ -534,7 +565,7 @@ bool compile_header(Model *m, const Standalone *options, Text *out) {
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
-  const Sources sources = sources_of(m, plans, count);
+  const Sources sources = sources_of(m, plans, count, options->main);
   const char *text = decided_source(&sources, "runtime/standalone/library.h");
   const char *start = strstr(text, "/* ---- library"), *end = strstr(text, "/* ---- end");
   if (!start || !end) return false;

@@ -605,6 +605,25 @@ Value call_builtin(Elaborator *e, const Expr *call, bool *found) {
   return row ? run_builtin(e, row, call) : value_error();
 }
 
+/* What other languages call it, where no spelling would tell. */
+static const char *name_here(Name name) {
+  static const char *const names[][2] = {
+      {"linear", "dense"},    {"fully_connected", "dense"},
+      {"gaussian", "normal"}, {"multinomial", "categorical"},
+      {"cat", "concat"},      {"concatenate", "concat"},
+      {"view", "reshape"},    {"detach", "stop"},
+      {"ln", "log"},          {"stop_gradient", "stop"},
+      {"fabs", "abs"},        {"clamp", "clip"},
+      {"power", "a^b"},       {"pow", "a^b"},
+      {"matmul", "a @ b"},    {"transpose", "a'"},
+      {"where", "c ? a : b"}, {"batchnorm", "batch_norm(x)"},
+      {"eye", "identity(n)"}, {"onehot", "one_hot"},
+  };
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(name, names[i][0]) == 0) return names[i][1];
+  return NULL;
+}
+
 static Value report_unknown_call(Elaborator *e, const Expr *call) {
   Diagnostic *d = error_at(e->c, "unknown-name", call->name_span,
                            "there is no function, network, layer or distribution called `%s`", call->name);
@@ -617,7 +636,11 @@ static Value report_unknown_call(Elaborator *e, const Expr *call) {
     if (e->model->library.items[i]->name) suggestion_consider(&near, e->model->library.items[i]->name);
   for (int i = 0; i < e->model->items.count; i++)
     if (is_network(e->model->items.items[i]->kind)) suggestion_consider(&near, e->model->items.items[i]->name);
-  if (near.best) help_with(d, "did you mean `%s`?", near.best);
+  const char *here = name_here(call->name);
+  if (here)
+    help_with(d, "it is written `%s` here", here);
+  else if (near.best)
+    help_with(d, "did you mean `%s`?", near.best);
   return value_error();
 }
 

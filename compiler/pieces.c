@@ -128,8 +128,17 @@ static const char *find_letter(const char *text, const char *letters) {
   return NULL;
 }
 
+/* A word behind `=` is another one's, of which the value is made. */
 static void define_enumerators(Compilation *c, Piece *piece, const char *brace) {
-  for (int length; (length = next_word(&brace)) > 0; brace += length) define(c, piece, brace, length);
+  bool value = false;
+  for (const char *at = brace; *at; at++) {
+    const char *after = skip_quoted(at);
+    int length = 0;
+    while (after == at && is_word(at[length])) length++;
+    if (*at == '=' || *at == ',') value = *at == '=';
+    if (length > 0 && !value && !isdigit((unsigned char)*at)) define(c, piece, at, length);
+    at = length > 0 ? at + length - 1 : after > at ? after - 1 : at;
+  }
 }
 
 static bool begins(const char *text, const char *word) {

@@ -23,7 +23,7 @@ typedef enum Rendering { RENDER_STRIPS, RENDER_LOOPS } Rendering;
 void emit(Text *, Compilation *, const char *model_name, const Signature *, Plan *const *plans, int plan_count,
           const Training *trainings, int training_count, Rendering);
 /* Its functions and tables alone, as loops: what emit_standalone.c puts the rest around. */
-void emit_model_body(Text *, Compilation *, const char *model_name, const Signature *, Plan *const *plans,
+void emit_model_body(Text *, Compilation *, const char *model_name, bool exported, const Signature *, Plan *const *plans,
                      int plan_count, const Training *trainings, int training_count);
 
 #endif

@@ -23,7 +23,7 @@ static bool allocate(Memory *m, const struct spm_model *model, const struct spm_
   return (m->parameters = reals(model->parameter_size)) && (m->state = reals(model->state_size)) &&
          (m->state_next = reals(model->state_size)) && (m->values = reals(sizes->values)) &&
          (m->kept = reals(sizes->kept)) && (m->partials = reals(sizes->partials)) &&
-         (m->gradient = reals(sizes->gradient)) && (m->scratch = reals(sizes->scratch));
+         (m->gradient = reals(model->parameter_size)) && (m->scratch = reals(sizes->scratch));
 }
 
 static void release(Memory *m) {
@@ -47,10 +47,10 @@ static void fill(Memory *m, const struct spm_model *model, const Bindings *b) {
 
 bool run_double(const struct spm_model *model, const Bindings *b, double *objective, double *const *gradients) {
   const struct spm_program *program = spm_find_program(model, "train");
-  struct spm_sizes sizes;
   Memory m = {0};
   if (!program || model->real_size != (int)sizeof(real)) return false;
-  spm_program_sizes(model, program, b->rows, &sizes);
+  struct spm_sizes sizes = {0};
+  spm_program_sizes(program, b->rows, &sizes);
   if (!allocate(&m, model, &sizes)) {
     release(&m);
     return false;

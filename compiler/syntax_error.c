@@ -231,6 +231,7 @@ static const char *token_hint(const Place *place) {
   if (found == TOKEN_ASSIGN && after_value) return "to compare, write `==`";
   if (found == TOKEN_EQUAL && could_be(place, TOKEN_ASSIGN)) return "`==` compares; a value is set by `=`";
   if (is_comparison(found) && after_value) return "comparisons do not chain: write `a < b and b < c`";
+  if (found == TOKEN_COLON && place->open == TOKEN_OPEN_SQUARE) return "a range is written `x[a .. b]`";
   if (found == TOKEN_RANGE) return "a range `a..b` stands only as an index: `x[a..b]`";
   if (found == TOKEN_COMMA && is_group(place) && after_value) return "there are no tuples; a list is written `[a, b]`";
   if ((found == TOKEN_CLOSE || found == TOKEN_CLOSE_SQUARE) && before == TOKEN_COMMA)

@@ -5,10 +5,9 @@
 #include <string.h>
 
 enum { UPDATE_BLOCK = 4096, COMBINE_BLOCK = 4096 };
-enum { SCRATCH_ROUND = 16 }; /* reals: keeps threads on cache lines of their own, and vector loads aligned */
+enum { SCRATCH_ROUND = 16 }; /* reals: cache lines of a thread's own, vector loads aligned */
 
 static long smaller(long a, long b) { return a < b ? a : b; }
-static long larger(long a, long b) { return a > b ? a : b; }
 static long divide_up(long a, long b) { return (a + b - 1) / b; }
 static long round_up(long a) { return divide_up(a, SCRATCH_ROUND) * SCRATCH_ROUND; }
 
@@ -16,35 +15,32 @@ static long round_up(long a) { return divide_up(a, SCRATCH_ROUND) * SCRATCH_ROUN
 
 /* A small batch is one tile of just its rows, so that a target with little memory needs no more. */
 #ifdef SPM_ONE_THREAD
-long spm_tile_rows(long rows) { return rows < 128 ? larger(rows, 1) : 128; }
+long spm_tile_rows(long rows) { return rows < 128 ? spm_larger(rows, 1) : 128; }
 #else
-long spm_tile_rows(long rows) { return rows < 64 ? larger(rows, 1) : rows < 512 ? 64 : 128; }
+long spm_tile_rows(long rows) { return rows < 64 ? spm_larger(rows, 1) : rows < 512 ? 64 : 128; }
 #endif
 
-static long tile_count(long rows) { return divide_up(rows, spm_tile_rows(rows)); }
-
-/* Room for one fused range beside what the phase functions use. */
-static long largest_chunk(const struct spm_program *program) {
-  long chunk = 0;
-  for (int p = 0; p < program->phase_count; p++)
-    for (int r = 0; r < program->phases[p].range_count; r++) chunk = larger(chunk, program->phases[p].ranges[r].chunk);
-  return chunk;
-}
+/* A domain without rows has one tile all the same: its statistics are 0. */
+static long tiles_of(const struct spm_call *call) { return spm_larger(1, divide_up(call->rows, call->tile)); }
 
 static long phase_scratch(const struct spm_program *program, long tile) {
   return round_up(program->scratch_fixed + tile * program->scratch_row);
 }
 
-void spm_program_sizes(const struct spm_model *model, const struct spm_program *program, long capacity,
-                       struct spm_sizes *sizes) {
-  /* A smaller batch can have more tiles: 511 rows have 8 of them, 512 have 4. */
-  long tiles = capacity > 0 ? larger(tile_count(capacity), tile_count(smaller(capacity, 511))) : 0;
-  sizes->values = program->value_size;
-  sizes->kept = capacity * program->kept_row;
-  sizes->partials = tiles * program->partial_size;
-  sizes->gradient = model->parameter_size;
-  sizes->state = model->state_size;
-  sizes->scratch = phase_scratch(program, spm_tile_rows(capacity)) + round_up(largest_chunk(program));
+void spm_program_sizes(const struct spm_program *program, long capacity, struct spm_sizes *sizes) {
+  long chunk = 0; /* of the largest range: room for one that is updated at once */
+  long tiles = divide_up(capacity, spm_tile_rows(capacity));
+#ifndef SPM_ONE_THREAD
+  if (capacity >= 512) tiles = spm_larger(tiles, 8); /* as 511 rows have, which is 4 more than 512 have */
+#endif
+  for (int p = 0; p < program->phase_count; p++)
+    for (int r = 0; r < program->phases[p].range_count; r++)
+      chunk = spm_larger(chunk, program->phases[p].ranges[r].chunk);
+  const long scratch = phase_scratch(program, spm_tile_rows(capacity)) + round_up(chunk);
+  sizes->values = spm_larger(sizes->values, program->value_size);
+  sizes->kept = spm_larger(sizes->kept, capacity * program->kept_row);
+  sizes->partials = spm_larger(sizes->partials, tiles * program->partial_size);
+  sizes->scratch = spm_larger(sizes->scratch, scratch);
 }
 
 /* ---- looking things up --------------------------------------------------------------------------------------- */
@@ -64,12 +60,13 @@ const struct spm_output *spm_find_output(const struct spm_program *program, int 
 }
 
 static real *place(const struct spm_call *call, int where, long offset) {
-  switch (where) {
-  case SPM_VALUES: return call->values + offset;
-  case SPM_GRADIENT: return call->gradient + offset;
-  case SPM_STATE_NEXT: return call->state_next + offset;
-  default: return call->kept + call->capacity * offset;
-  }
+  real *const starts[] = {[SPM_VALUES] = call->values,
+                          [SPM_GRADIENT] = call->gradient,
+#ifndef SPM_NO_STATES
+                          [SPM_STATE_NEXT] = call->state_next,
+#endif
+                          [SPM_KEPT] = call->kept};
+  return starts[where] + (where == SPM_KEPT ? call->capacity * offset : offset);
 }
 
 const real *spm_output_values(const struct spm_run *run, const struct spm_output *output) {
@@ -192,7 +189,86 @@ void spm_find_members(struct spm_run *run, int domain) {
 }
 #endif
 
-/* ---- units --------------------------------------------------------------------------------------------------- */
+/* ---- what a program is made of ------------------------------------------------------------------------------- */
+
+/* Of a statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
+static void combine_tiles(struct spm_run *run, const struct spm_statistic *s, long from, long count) {
+  const long width = run->program->partial_size, tiles = tiles_of(run->phase_call);
+  real *tile0 = run->phase_call->partials + s->partial + from;
+  for (long stride = 1; stride < tiles; stride *= 2)
+    for (long t = 0; t + stride < tiles; t += 2 * stride) {
+      real *into = tile0 + t * width;
+      const real *other = into + stride * width;
+#ifndef SPM_NO_MAXIMA
+      if (s->combine == SPM_MAX)
+        for (long i = 0; i < count; i++) into[i] = other[i] > into[i] || other[i] != other[i] ? other[i] : into[i];
+      if (s->combine == SPM_MAX) continue;
+#endif
+      for (long i = 0; i < count; i++) into[i] += other[i];
+    }
+  memcpy(place(run->phase_call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
+}
+
+#ifndef SPM_NO_UPDATES
+static void update(struct spm_run *run, int parameter, long offset, const real *gradient, long count, int thread) {
+  const struct spm_optimizer *o = run->optimizer;
+  const struct spm_training *s = o->stage;
+  const double lr = run->outcomes[0].lr;
+  real *values = run->parameters + offset;
+  if (!spm_all_finite(gradient, count)) {
+    struct spm_outcome *found = &run->outcomes[thread];
+    if (found->parameter < 0 || parameter < found->parameter) found->parameter = parameter;
+    found->status = SPM_STEP_PARTLY;
+    return;
+  }
+#ifndef SPM_NO_ADAM
+  if (strcmp(s->optimizer, "adam") == 0)
+    spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, lr, s->beta1,
+                    s->beta2, s->epsilon, s->weight_decay);
+#endif
+#ifndef SPM_NO_SGD
+  if (strcmp(s->optimizer, "sgd") == 0)
+    spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, lr, s->momentum, s->weight_decay);
+#endif
+}
+#endif
+
+#ifndef SPM_NO_OTHER_RANGES
+/* Is the range's parameter updated as soon as the range is made? */
+static int updated_at_once(struct spm_run *run, const struct spm_range *range) {
+#ifndef SPM_ONE_THREAD
+  if (run->parameters && run->optimizer->unfused) return 0;
+#endif
+  return run->parameters && range->parameter >= 0 && !run->model->parameters[range->parameter].fixed;
+}
+#endif
+
+/* A part of a range, and what it is the gradient of is updated while it is in cache. */
+static void make_gradient(struct spm_run *run, const struct spm_range *range, long unit, int thread) {
+  const long from = unit * range->chunk;
+  real *scratch = run->scratch + thread * run->scratch_size;
+#ifndef SPM_NO_OTHER_RANGES
+  if (!updated_at_once(run, range)) {
+    range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
+    return;
+  }
+#endif
+#ifndef SPM_NO_UPDATES
+  real *gradient = scratch + phase_scratch(run->program, run->call.tile);
+  range->run(&run->call, scratch, unit, gradient);
+  update(run, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
+#endif
+}
+
+/* The range that makes this parameter's gradient, or NULL. */
+static const struct spm_range *range_of(const struct spm_program *program, int parameter) {
+  for (int p = 0; p < program->phase_count; p++)
+    for (int r = 0; r < program->phases[p].range_count; r++)
+      if (program->phases[p].ranges[r].parameter == parameter) return &program->phases[p].ranges[r];
+  return NULL;
+}
+
+/* ---- phases -------------------------------------------------------------------------------------------------- */
 
 void spm_spread(const struct spm_run *run, long units, spm_unit_function function, void *context) {
 #ifdef SPM_ONE_THREAD
@@ -206,176 +282,107 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function functio
   for (long unit = 0; unit < units; unit++) function(context, unit, 0);
 }
 
-static real *scratch_of(const struct spm_run *run, int thread) { return run->scratch + thread * run->scratch_size; }
-
-struct phase_context {
-  const struct spm_run *run;
-  const struct spm_phase *phase;
-};
-
-/* What a row phase is called with. */
-static const struct spm_call *call_of(const struct spm_run *run, const struct spm_phase *phase) {
-#ifndef SPM_NO_DOMAINS
-  if (phase->domain > 0) return &run->domains[phase->domain];
+#ifdef SPM_ONE_THREAD
+static void run_updates(struct spm_run *run) {
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *o = &run->program->outputs[i];
+    const struct spm_tensor *parameter = &run->model->parameters[o->index];
+    if (o->role == SPM_GRADIENT_OF && !parameter->fixed && !range_of(run->program, o->index))
+      update(run, o->index, parameter->offset, spm_output_values(run, o), o->size, 0);
+  }
+}
 #else
-  (void)phase;
-#endif
-  return &run->call;
+static void tile_unit(void *context, long unit, int thread) {
+  struct spm_run *run = context;
+  run->phase->run(run->phase_call, run->scratch + thread * run->scratch_size, unit);
 }
 
-/* A domain without rows has one tile all the same: its statistics are 0. */
-static long tiles_of(const struct spm_call *call) { return larger(1, divide_up(call->rows, call->tile)); }
-
-static void run_unit(void *context, long unit, int thread) {
-  const struct phase_context *c = context;
-  c->phase->run(call_of(c->run, c->phase), scratch_of(c->run, thread), unit);
-}
-
-/* ---- statistics ---------------------------------------------------------------------------------------------- */
-
-static void combine_two(int combine, real *into, const real *from, long count) {
-#ifndef SPM_NO_MAXIMA
-  if (combine == SPM_MAX)
-    for (long i = 0; i < count; i++) into[i] = from[i] > into[i] || from[i] != from[i] ? from[i] : into[i];
-#endif
-  if (combine == SPM_SUM)
-    for (long i = 0; i < count; i++) into[i] += from[i];
-}
-
-/* A block of one statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
 static void combine_unit(void *context, long unit, int thread) {
-  const struct phase_context *c = context;
-  const struct spm_call *call = call_of(c->run, c->phase);
-  const struct spm_statistic *s = c->phase->statistics;
-  long width = c->run->program->partial_size, tiles = tiles_of(call);
+  struct spm_run *run = context;
+  const struct spm_statistic *s = run->phase->statistics;
   (void)thread;
   for (long blocks; unit >= (blocks = divide_up(s->size, COMBINE_BLOCK)); s++) unit -= blocks;
-  long from = unit * COMBINE_BLOCK, count = smaller(s->size - from, COMBINE_BLOCK);
-  real *tile0 = call->partials + s->partial + from;
-  for (long stride = 1; stride < tiles; stride *= 2)
-    for (long t = 0; t + stride < tiles; t += 2 * stride)
-      combine_two(s->combine, tile0 + t * width, tile0 + (t + stride) * width, count);
-  memcpy(place(call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
+  const long from = unit * COMBINE_BLOCK;
+  combine_tiles(run, s, from, smaller(s->size - from, COMBINE_BLOCK));
 }
 
 static void run_row_phase(struct spm_run *run, const struct spm_phase *phase) {
-  struct phase_context context = {run, phase};
   long blocks = 0;
-#ifndef SPM_NO_DOMAINS
-  if (phase->domain > 0 && run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
-#endif
-  spm_spread(run, tiles_of(call_of(run, phase)), run_unit, &context);
+  run->phase = phase;
+  spm_spread(run, tiles_of(run->phase_call), tile_unit, run);
   for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
-  spm_spread(run, blocks, combine_unit, &context);
+  spm_spread(run, blocks, combine_unit, run);
 }
-
-/* ---- gradients and updates ----------------------------------------------------------------------------------- */
-
-struct update_context {
-  struct spm_run *run;
-  const struct spm_phase *phase; /* of the gradient phase that is running */
-  real *parameters;              /* NULL: no updates */
-  const struct spm_optimizer *optimizer;
-  double lr;
-  int fused;
-  int broken[SPM_MAX_THREADS]; /* by thread: 1 + the first parameter whose gradient was not finite, 0: none */
-};
-
-static void note_broken(struct update_context *c, int parameter, int thread) {
-  int *broken = &c->broken[thread];
-  if (*broken == 0 || parameter < *broken - 1) *broken = parameter + 1;
-}
-
-#ifndef SPM_NO_UPDATES
-static void update(struct update_context *c, int parameter, long offset, const real *gradient, long count, int thread) {
-  const struct spm_optimizer *o = c->optimizer;
-  if (!spm_all_finite(gradient, count)) {
-    note_broken(c, parameter, thread);
-    return;
-  }
-  real *values = c->parameters + offset;
-#ifndef SPM_NO_ADAM
-  if (o->kind == SPM_ADAM)
-    spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, c->lr, o->beta1,
-                    o->beta2, o->epsilon, o->weight_decay);
-#endif
-#ifndef SPM_NO_SGD
-  if (o->kind == SPM_SGD)
-    spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, c->lr, o->momentum, o->weight_decay);
-#endif
-}
-
-static int updated_in_phase(const struct update_context *c, const struct spm_range *range) {
-  return c->parameters && c->fused && range->parameter >= 0 && !c->run->model->parameters[range->parameter].fixed;
-}
-
-#endif
 
 static void gradient_unit(void *context, long unit, int thread) {
-  struct update_context *c = context;
-  const struct spm_run *run = c->run;
-  const struct spm_range *range = c->phase->ranges;
+  struct spm_run *run = context;
+  const struct spm_range *range = run->phase->ranges;
   for (; unit >= range->units; range++) unit -= range->units;
-  long from = unit * range->chunk;
-  real *scratch = scratch_of(run, thread);
-#ifndef SPM_NO_UPDATES
-  if (updated_in_phase(c, range)) {
-    real *gradient = scratch + phase_scratch(run->program, run->call.tile);
-    range->run(&run->call, scratch, unit, gradient);
-    update(c, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
-    return;
-  }
-#endif
-  range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
+  make_gradient(run, range, unit, thread);
 }
 
-static void run_gradient_phase(struct update_context *c, const struct spm_phase *phase) {
+static void run_gradient_phase(struct spm_run *run, const struct spm_phase *phase) {
   long units = 0;
-  c->phase = phase;
+  run->phase = phase;
   for (int i = 0; i < phase->range_count; i++) units += phase->ranges[i].units;
-  spm_spread(c->run, units, gradient_unit, c);
+  spm_spread(run, units, gradient_unit, run);
 }
 
-/* The range that makes this parameter's gradient, or NULL. */
-static const struct spm_range *range_of(const struct spm_program *program, int parameter) {
-  for (int p = 0; p < program->phase_count; p++)
-    for (int r = 0; r < program->phases[p].range_count; r++)
-      if (program->phases[p].ranges[r].parameter == parameter) return &program->phases[p].ranges[r];
-  return NULL;
-}
-
-/* How a gradient output is cut into updates: as its range is, so that fused and unfused leave out the same parts of a
- * gradient that is not finite. 0: nothing is left to do for it. */
-static long update_chunk(const struct update_context *c, const struct spm_output *output) {
-  if (output->role != SPM_GRADIENT_OF || c->run->model->parameters[output->index].fixed) return 0;
-  const struct spm_range *range = range_of(c->run->program, output->index);
-  if (range && updated_in_phase(c, range)) return 0;
+/* How a gradient output is cut into updates once all are made: as its range is, so that fused and unfused leave out the
+ * same parts of a gradient that is not finite. 0: nothing is left to do for it. */
+static long update_chunk(struct spm_run *run, const struct spm_output *output) {
+  if (output->role != SPM_GRADIENT_OF || run->model->parameters[output->index].fixed) return 0;
+  const struct spm_range *range = range_of(run->program, output->index);
+  if (range && updated_at_once(run, range)) return 0;
   return range ? range->chunk : UPDATE_BLOCK;
 }
 
 static void update_unit(void *context, long unit, int thread) {
-  struct update_context *c = context;
-  const struct spm_output *output = c->run->program->outputs;
+  struct spm_run *run = context;
+  const struct spm_output *output = run->program->outputs;
   long chunk = 0;
   for (;; output++) {
-    chunk = update_chunk(c, output);
+    chunk = update_chunk(run, output);
     long units = chunk ? divide_up(output->size, chunk) : 0;
     if (unit < units) break;
     unit -= units;
   }
-  long from = unit * chunk, offset = c->run->model->parameters[output->index].offset + from;
-  update(c, output->index, offset, spm_output_values(c->run, output) + from, smaller(output->size - from, chunk),
+  long from = unit * chunk, offset = run->model->parameters[output->index].offset + from;
+  update(run, output->index, offset, spm_output_values(run, output) + from, smaller(output->size - from, chunk),
          thread);
 }
 
-static void run_updates(struct update_context *c) {
-  const struct spm_program *program = c->run->program;
+static void run_updates(struct spm_run *run) {
+  const struct spm_program *program = run->program;
   long units = 0;
   for (int i = 0; i < program->output_count; i++) {
-    long chunk = update_chunk(c, &program->outputs[i]);
+    long chunk = update_chunk(run, &program->outputs[i]);
     if (chunk) units += divide_up(program->outputs[i].size, chunk);
   }
-  spm_spread(c->run, units, update_unit, c);
+  spm_spread(run, units, update_unit, run);
+}
+#endif
+
+static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
+  run->phase_call = &run->call;
+#ifndef SPM_NO_DOMAINS
+  if (phase->domain > 0) {
+    if (run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
+    run->phase_call = &run->domains[phase->domain];
+  }
+#endif
+  if (phase->kind == SPM_STEP_PHASE) phase->run(run->phase_call, run->scratch, 0);
+#ifdef SPM_ONE_THREAD
+  for (long t = 0; phase->kind == SPM_ROW_PHASE && t < tiles_of(run->phase_call); t++)
+    phase->run(run->phase_call, run->scratch, t);
+  for (int i = 0; i < phase->statistic_count; i++)
+    combine_tiles(run, &phase->statistics[i], 0, phase->statistics[i].size);
+  for (int i = 0; i < phase->range_count; i++)
+    for (long unit = 0; unit < phase->ranges[i].units; unit++) make_gradient(run, &phase->ranges[i], unit, 0);
+#else
+  if (phase->kind == SPM_ROW_PHASE) run_row_phase(run, phase);
+  if (phase->kind == SPM_GRADIENT_PHASE) run_gradient_phase(run, phase);
+#endif
 }
 
 /* ---- whole programs ------------------------------------------------------------------------------------------ */
@@ -398,6 +405,12 @@ static void keep_state(const struct spm_run *run) {
 }
 #endif
 
+/* Does the output hold zeros until it is computed, and is it known whole when phases have run? A range is looked at
+ * when it is made. */
+static int is_checked(const struct spm_run *run, const struct spm_output *output) {
+  return output->place == SPM_VALUES || (output->place == SPM_GRADIENT && !range_of(run->program, output->index));
+}
+
 static void prepare(struct spm_run *run) {
   struct spm_call *call = &run->call;
   call->tile = spm_tile_rows(call->rows);
@@ -410,114 +423,105 @@ static void prepare(struct spm_run *run) {
   /* Checked before it may have been computed, so it must not be left over from the step before. */
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];
-    if (output->place == SPM_VALUES) memset(call->values + output->offset, 0, sizeof(real) * (size_t)output->size);
+    if (is_checked(run, output))
+      memset(place(call, output->place, output->offset), 0, sizeof(real) * (size_t)output->size);
   }
 }
 
-static void run_phase(struct update_context *c, const struct spm_phase *phase) {
-  if (phase->kind == SPM_STEP_PHASE)
-    phase->run(&c->run->call, c->run->scratch, 0);
-  else if (phase->kind == SPM_ROW_PHASE)
-    run_row_phase(c->run, phase);
-  else
-    run_gradient_phase(c, phase);
-}
-
 void spm_run_program(struct spm_run *run) {
-  struct update_context context = {.run = run};
+  run->parameters = NULL;
   prepare(run);
-  for (int p = 0; p < run->program->phase_count; p++) run_phase(&context, &run->program->phases[p]);
+  for (int p = 0; p < run->program->phase_count; p++) run_phase(run, &run->program->phases[p]);
 #ifndef SPM_NO_STATES
   store_state(run);
 #endif
 }
 
-/* Are the objective and the gradients finite, as far as they are known? Those that a range makes are looked at when
- * they are made, whatever this buffer holds of them. */
-static int finite_so_far(const struct spm_run *run, struct spm_outcome *outcome) {
+/* Are the objective and the gradients finite, as far as they are known? */
+static int finite_so_far(struct spm_run *run) {
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];
-    int gradient = output->role == SPM_GRADIENT_OF && !range_of(run->program, output->index);
-    if (output->role != SPM_OBJECTIVE && !gradient) continue;
+    if (output->role != SPM_OBJECTIVE && (output->role != SPM_GRADIENT_OF || !is_checked(run, output))) continue;
     if (spm_all_finite(spm_output_values(run, output), output->size)) continue;
-    if (gradient) outcome->parameter = output->index;
+    if (output->role == SPM_GRADIENT_OF) run->outcomes[0].parameter = output->index;
     return 0;
   }
   return 1;
 }
 
-/* A gradient that no phase has written yet must not hold what an earlier step left there. */
-static void clear_gradients(const struct spm_run *run) {
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *output = &run->program->outputs[i];
-    if (output->role == SPM_GRADIENT_OF && output->place == SPM_GRADIENT && !range_of(run->program, output->index))
-      memset(run->call.gradient + output->offset, 0, sizeof(real) * (size_t)output->size);
-  }
-}
-
-static double learning_rate(const struct spm_run *run, const struct spm_optimizer *optimizer) {
 #ifndef SPM_NO_RATES
-  const struct spm_output *lr = optimizer->rate ? spm_find_output(run->program, SPM_VALUE, optimizer->rate) : 0;
-  if (lr) return (double)*spm_output_values(run, lr);
-#else
-  (void)run;
-#endif
-  return optimizer->lr;
+static void set_rate(struct spm_run *run) {
+  const char *rate = run->optimizer->stage->rate;
+  const struct spm_output *lr = rate ? spm_find_output(run->program, SPM_VALUE, rate) : NULL;
+  if (lr) run->outcomes[0].lr = (double)*spm_output_values(run, lr);
 }
+#endif
 
-static void report_broken(const struct update_context *c, struct spm_outcome *outcome) {
-  for (int thread = 0; thread < SPM_MAX_THREADS; thread++) {
-    int parameter = c->broken[thread] - 1;
-    if (parameter < 0) continue;
-    outcome->status = SPM_STEP_PARTLY;
-    if (outcome->parameter < 0 || parameter < outcome->parameter) outcome->parameter = parameter;
+#ifndef SPM_ONE_THREAD
+/* The first thread's outcome becomes that of all. */
+static void join_outcomes(struct spm_run *run) {
+  struct spm_outcome *all = run->outcomes;
+  for (int t = 1; t < SPM_MAX_THREADS; t++) {
+    if (run->outcomes[t].status != SPM_STEP_PARTLY) continue;
+    if (all->status != SPM_STEP_PARTLY || run->outcomes[t].parameter < all->parameter)
+      all->parameter = run->outcomes[t].parameter;
+    all->status = SPM_STEP_PARTLY;
   }
 }
+#endif
 
-struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer,
-                                int fused) {
-  struct spm_outcome outcome = {SPM_STEP_UPDATED, -1, 0};
-  struct update_context context = {.run = run, .parameters = parameters, .optimizer = optimizer, .fused = fused};
+struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer) {
   int looked = 0, sound = 1;
+  run->parameters = parameters;
+  run->optimizer = optimizer;
+  for (int t = 0; t < SPM_MAX_THREADS; t++)
+    run->outcomes[t] = (struct spm_outcome){SPM_STEP_UPDATED, -1, optimizer->stage->lr};
   prepare(run);
-  clear_gradients(run);
   for (int p = 0; p < run->program->phase_count; p++) {
     const struct spm_phase *phase = &run->program->phases[p];
-    if (phase->kind == SPM_GRADIENT_PHASE) {
-      /* Looked at once, before anything is changed: the rest of a step cannot be taken back. */
-      if (!looked) sound = finite_so_far(run, &outcome);
-      if (!looked) context.lr = learning_rate(run, optimizer);
-      looked = 1;
-      if (!sound) continue;
-    }
-    run_phase(&context, phase);
+    const int first = phase->kind == SPM_GRADIENT_PHASE && !looked++; /* what follows cannot be taken back */
+    if (first) sound = finite_so_far(run);
+#ifndef SPM_NO_RATES
+    if (first) set_rate(run);
+#endif
+    if (sound || phase->kind != SPM_GRADIENT_PHASE) run_phase(run, phase);
   }
-  if (!looked) context.lr = learning_rate(run, optimizer);
-  outcome.lr = context.lr;
-  int changed = looked && sound && fused; /* ranges were updated, for better or worse */
-  if (sound && !finite_so_far(run, &outcome)) sound = 0;
-  if (!sound) {
-    outcome.status = changed ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;
+#ifndef SPM_NO_RATES
+  if (!looked) set_rate(run);
+#endif
+  if (!sound || !finite_so_far(run)) { /* partly: ranges were updated, for better or worse */
+    run->outcomes[0].status = sound && looked ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;
+#ifndef SPM_ONE_THREAD
+    if (optimizer->unfused) run->outcomes[0].status = SPM_STEP_SKIPPED;
+#endif
 #ifndef SPM_NO_STATES
     keep_state(run);
 #endif
-    return outcome;
+    return run->outcomes[0];
   }
 #ifndef SPM_NO_STATES
   store_state(run);
 #endif
-  run_updates(&context);
-  report_broken(&context, &outcome);
-  return outcome;
+  run_updates(run);
+#ifndef SPM_ONE_THREAD
+  join_outcomes(run);
+#endif
+  return run->outcomes[0];
+}
+
+void spm_store(const struct spm_run *run, int role, real *parameters) {
+  for (int i = 0; i < run->program->output_count; i++) {
+    const struct spm_output *output = &run->program->outputs[i];
+    if (output->role == role)
+      memcpy(parameters + run->model->parameters[output->index].offset, spm_output_values(run, output),
+             sizeof(real) * (size_t)output->size);
+  }
 }
 
 void spm_run_project(struct spm_run *run, real *parameters) {
+#ifndef SPM_NO_STATES
   run->call.state_next = 0; /* what the step before has put there is not to be lost */
+#endif
   spm_run_program(run);
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *output = &run->program->outputs[i];
-    if (output->role != SPM_EXPORT_OF) continue;
-    memcpy(parameters + run->model->parameters[output->index].offset, spm_output_values(run, output),
-           sizeof(real) * (size_t)output->size);
-  }
+  spm_store(run, SPM_EXPORT_OF, parameters);
 }

@@ -13,6 +13,7 @@
 #define spm_run_program spm_run_program_d
 #define spm_run_step spm_run_step_d
 #define spm_run_project spm_run_project_d
+#define spm_store spm_store_d
 #define spm_spread spm_spread_d
 #define spm_program_sizes spm_program_sizes_d
 #define spm_tile_rows spm_tile_rows_d
@@ -43,32 +44,18 @@ struct spm_workers {
 
 /* Lengths in reals. */
 struct spm_sizes {
-  long values, kept, partials, gradient, state;
+  long values, kept, partials;
   long scratch; /* of each thread; one block of threads x scratch */
 };
 
-struct spm_run {
-  const struct spm_model *model;
-  const struct spm_program *program;
-  struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
-                           the program has no states */
-  real *scratch;        /* threads x scratch_size */
-  long scratch_size;
-#ifndef SPM_ONE_THREAD
-  struct spm_workers workers;
-#endif
-#ifndef SPM_NO_DOMAINS
-  struct spm_call domains[SPM_MAX_DOMAINS]; /* made by the driver: what is called for rows of members */
-#endif
-};
-
-enum { SPM_ADAM, SPM_SGD, SPM_LBFGS }; /* the last is not the driver's: fit.h */
 struct spm_optimizer {
-  int kind;
-  double lr, beta1, beta2, epsilon, momentum, weight_decay;
+  const struct spm_training *stage; /* which says what it is: "adam" or "sgd"; others are not the driver's (fit.h) */
   real *first, *second; /* moments, laid out like the parameters; sgd has no second, and a first only with momentum */
   long updates;         /* made so far */
-  const char *rate;     /* the output that is the learning rate in the place of lr, or NULL */
+#ifndef SPM_ONE_THREAD
+  int unfused; /* updates after all gradients are made, not each range's right after it, while it is in cache; the bytes
+                  are the same */
+#endif
 };
 
 /* How a training step went. */
@@ -80,11 +67,32 @@ struct spm_outcome {
   double lr;     /* the learning rate that was used */
 };
 
+struct spm_run {
+  const struct spm_model *model;
+  const struct spm_program *program;
+  struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
+                           the program has no states */
+  real *scratch;        /* threads x scratch_size */
+  long scratch_size;
+  /* The driver's own: a step's parameters, or NULL where nothing is updated; the phase that runs, and its call. */
+  real *parameters;
+  const struct spm_optimizer *optimizer;
+  const struct spm_call *phase_call;
+  struct spm_outcome outcomes[SPM_MAX_THREADS]; /* by thread: what was found not to be finite; the first has the rate */
+#ifndef SPM_ONE_THREAD
+  const struct spm_phase *phase;
+  struct spm_workers workers;
+#endif
+#ifndef SPM_NO_DOMAINS
+  struct spm_call domains[SPM_MAX_DOMAINS]; /* made by the driver: what is called for rows of members */
+#endif
+};
+
+static inline long spm_larger(long a, long b) { return a > b ? a : b; }
 /* Rows in a tile: depends on the batch alone. */
 long spm_tile_rows(long rows);
-/* What a program needs for batches of up to `capacity` rows. */
-void spm_program_sizes(const struct spm_model *model, const struct spm_program *program, long capacity,
-                       struct spm_sizes *sizes);
+/* Raises sizes to what a program needs for batches of up to `capacity` rows. */
+void spm_program_sizes(const struct spm_program *program, long capacity, struct spm_sizes *sizes);
 const struct spm_program *spm_find_program(const struct spm_model *model, const char *name);             /* or NULL */
 const struct spm_output *spm_find_output(const struct spm_program *program, int role, const char *name); /* or NULL */
 /* Gives a run's domains their memory, all but the lists of who their rows are; and makes those lists for one of them,
@@ -99,11 +107,11 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function run_uni
 
 /* All phases in order; the next state, if the program has one, is in call.state_next. */
 void spm_run_program(struct spm_run *run);
-/* The same for a program with gradients, and updates `parameters` (which call.parameters points to as well). `fused`
- * updates each range of a gradient phase right after it was made, while it is in cache, instead of at the end; the
- * bytes are the same. The caller adds one to `updates` unless the step was skipped. */
-struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer,
-                                int fused);
+/* The same for a program with gradients, and updates `parameters` (which call.parameters points to as well). The caller
+ * adds one to `updates` unless the step was skipped. */
+struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer);
+/* A run's outputs of this role become the parameters that they are of. */
+void spm_store(const struct spm_run *run, int role, real *parameters);
 /* Runs "project" and stores its outputs in the parameters: sets projected ones back onto their constraints. */
 void spm_run_project(struct spm_run *run, real *parameters);
 

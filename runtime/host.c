@@ -59,15 +59,6 @@ static void free_blocks(struct spm_host *host) {
   free(host->blocks);
 }
 
-static long larger(long a, long b) { return a > b ? a : b; }
-
-static void add_sizes(struct spm_sizes *all, const struct spm_sizes *one) {
-  all->values = larger(all->values, one->values);
-  all->kept = larger(all->kept, one->kept);
-  all->partials = larger(all->partials, one->partials);
-  all->scratch = larger(all->scratch, one->scratch);
-}
-
 static int allocate_fitter(struct spm_host *host, long batch, struct spm_error *error) {
   const struct spm_model *model = host->model;
   struct spm_fitter *f = &host->fitter;
@@ -124,19 +115,14 @@ int spm_host_create(struct spm_host *host, const struct spm_model *model, long c
                     unsigned long long seed, struct spm_error *error) {
   *host = (struct spm_host){.model = model, .seed = seed};
   host->threads = threads < 1 ? 1 : threads > SPM_MAX_THREADS ? SPM_MAX_THREADS : threads;
-  host->capacity = larger(capacity, SPM_EVALUATION_ROWS);
+  host->capacity = spm_larger(capacity, SPM_EVALUATION_ROWS);
   for (int p = 0; p < model->program_count; p++) {
     const struct spm_program *program = &model->programs[p];
-    struct spm_sizes sizes;
     bool trains = has_gradients(program);
     if (trains && capacity == 0) continue;
     bool training = trains || model->row_state_count > 0; /* training batches begin anew, and are fitted */
-    spm_program_sizes(model, program,
-                      !program->uses_rows ? 0
-                      : training          ? host->capacity
-                                          : SPM_EVALUATION_ROWS,
-                      &sizes);
-    add_sizes(&host->sizes, &sizes);
+    const long rows = !program->uses_rows ? 0 : training ? host->capacity : SPM_EVALUATION_ROWS;
+    spm_program_sizes(program, rows, &host->sizes);
   }
   host->pool = pool_create(host->threads);
   if (host->pool) host->threads = pool_threads(host->pool); /* perhaps fewer could be started */

@@ -24,13 +24,8 @@ static inline float log_of(float x) {
   m.bits = (bits & 0x7FFFFFu) + 0x3F3504F3u;
   f = m.value - 1.0f;
   p = -7.634506e-2f;
-  p = p * f + 0.12761582f;
-  p = p * f + -0.13160181f;
-  p = p * f + 0.14201757f;
-  p = p * f + -0.16623357f;
-  p = p * f + 0.20001227f;
-  p = p * f + -0.2500082f;
-  p = p * f + 0.3333333f;
+  p = (((p * f + 0.12761582f) * f + -0.13160181f) * f + 0.14201757f) * f + -0.16623357f;
+  p = ((p * f + 0.20001227f) * f + -0.2500082f) * f + 0.3333333f;
   return n * 0.693359375f + (f + ((p * (f * (f * f)) + n * -2.12194440e-4f) - 0.5f * (f * f)));
 }
 
@@ -44,20 +39,10 @@ static inline float normal_of(uint32_t word) {
   float w = -log_of(rest * (2.0f - rest)), u = w - 2.5f, v = sqrtf(w < 0.0f ? 0.0f : w) - 3.0f;
   float p = 4.4636928e-7f, q = -2.3946498e-4f;
   union float_bits central, tail;
-  p = p * u + -4.5055176e-6f;
-  p = p * u + -5.7900356e-6f;
-  p = p * u + 3.0735956e-4f;
-  p = p * u + -1.7743169e-3f;
-  p = p * u + -5.906122e-3f;
-  p = p * u + 0.34880364f;
-  p = p * u + 2.1233132f;
-  q = q * v + 1.6367685e-3f;
-  q = q * v + -4.7497596e-3f;
-  q = q * v + 8.195757e-3f;
-  q = q * v + -1.0935127e-2f;
-  q = q * v + 1.3338324e-2f;
-  q = q * v + 1.4165951f;
-  q = q * v + 4.006435f;
+  p = (((p * u + -4.5055176e-6f) * u + -5.7900356e-6f) * u + 3.0735956e-4f) * u + -1.7743169e-3f;
+  p = ((p * u + -5.906122e-3f) * u + 0.34880364f) * u + 2.1233132f;
+  q = (((q * v + 1.6367685e-3f) * v + -4.7497596e-3f) * v + 8.195757e-3f) * v + -1.0935127e-2f;
+  q = ((q * v + 1.3338324e-2f) * v + 1.4165951f) * v + 4.006435f;
   uint32_t in_tail = (uint32_t)0 - (uint32_t)(w >= 5.0f);
   central.value = p * x;
   tail.value = q * x;
@@ -66,12 +51,14 @@ static inline float normal_of(uint32_t word) {
 }
 
 /* Element e of a row is word e mod 4 of block e / 4; rows lie row_stride apart. `last`: of the counter. */
-static void make_noise(int normal, const uint32_t key[2], uint32_t step, uint32_t last, long first_row, long rows,
-                       long n, real *out, long row_stride) {
+static void make_noise(int normal, unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
+                       uint32_t last, long n, real *out, long row_stride) {
   const long blocks = (n + 3) / 4;
+  uint32_t key[2];
   uint32_t words[4][LANES];
   float numbers[4][LANES];
   long row[LANES], block[LANES], next_row = 0, next_block = 0;
+  make_key(seed, stream, KEY_OF_NOISE, key);
   for (long left = rows * blocks; left > 0; left -= LANES) {
     for (int i = 0; i < LANES; i++) { /* those beyond the last block are made and not used */
       row[i] = next_row;
@@ -93,14 +80,10 @@ static void make_noise(int normal, const uint32_t key[2], uint32_t step, uint32_
 
 void SPM_K(noise_uniform)(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
                           unsigned sample, unsigned inner, long n, real *out, long row_stride) {
-  uint32_t key[2];
-  make_key(seed, stream, KEY_OF_NOISE, key);
-  make_noise(0, key, step, (sample << 16) | (inner & 0xFFFFu), first_row, rows, n, out, row_stride);
+  make_noise(0, seed, stream, step, first_row, rows, (sample << 16) | (inner & 0xFFFFu), n, out, row_stride);
 }
 
 void SPM_K(noise_normal)(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
                          unsigned sample, unsigned inner, long n, real *out, long row_stride) {
-  uint32_t key[2];
-  make_key(seed, stream, KEY_OF_NOISE, key);
-  make_noise(1, key, step, (sample << 16) | (inner & 0xFFFFu), first_row, rows, n, out, row_stride);
+  make_noise(1, seed, stream, step, first_row, rows, (sample << 16) | (inner & 0xFFFFu), n, out, row_stride);
 }

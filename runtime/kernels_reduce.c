@@ -8,12 +8,20 @@
 
 enum { BLOCK = 256 }; /* columns whose sums are held at once */
 
-/* Lanes and what is left over -> one number, in a fixed tree. */
-static double combine(double *lane, const double *tail, long tail_count) {
-  for (long j = 0; j < tail_count; j++) lane[j] += tail[j];
+/* 16 lanes -> one number, in a fixed tree. */
+static real combine(double *lane) {
   for (int width = 8; width > 0; width /= 2)
     for (int j = 0; j < width; j++) lane[j] += lane[j + width];
-  return lane[0];
+  return (real)lane[0];
+}
+
+real SPM_K(sum)(long n, const real *a) { /* whose plain lanes compilers make vectors of by themselves */
+  double lane[16] = {0};
+  long i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (int j = 0; j < 16; j++) lane[j] += (double)a[i + j];
+  for (long j = 0; j < n - i; j++) lane[j] += (double)a[i + j];
+  return combine(lane);
 }
 
 /* The larger, NaN once seen: comparing with NaN is false, so it is asked for by name. */
@@ -32,32 +40,18 @@ typedef int masks __attribute__((vector_size(32)));
 
 static inline const wide *at(const real *a) { return (const wide *)(const void *)a; }
 
-real SPM_K(sum)(long n, const real *a) {
-  eight low = {0}, high = {0};
-  double tail[16], lane[16];
-  long i = 0;
-  for (; i + 16 <= n; i += 16) {
-    low += __builtin_convertvector(*at(a + i), eight);
-    high += __builtin_convertvector(*at(a + i + 8), eight);
-  }
-  for (long j = 0; j < n - i; j++) tail[j] = (double)a[i + j];
-  memcpy(lane, &low, sizeof low);
-  memcpy(lane + 8, &high, sizeof high);
-  return (real)combine(lane, tail, n - i);
-}
-
 real SPM_K(dot)(long n, const real *a, const real *b) {
   eight low = {0}, high = {0};
-  double tail[16], lane[16];
+  double lane[16];
   long i = 0;
   for (; i + 16 <= n; i += 16) {
     low += __builtin_convertvector(*at(a + i), eight) * __builtin_convertvector(*at(b + i), eight);
     high += __builtin_convertvector(*at(a + i + 8), eight) * __builtin_convertvector(*at(b + i + 8), eight);
   }
-  for (long j = 0; j < n - i; j++) tail[j] = (double)a[i + j] * (double)b[i + j];
   memcpy(lane, &low, sizeof low);
   memcpy(lane + 8, &high, sizeof high);
-  return (real)combine(lane, tail, n - i);
+  for (long j = 0; j < n - i; j++) lane[j] += (double)a[i + j] * (double)b[i + j];
+  return combine(lane);
 }
 
 real SPM_K(maximum)(long n, const real *a) {
@@ -80,22 +74,13 @@ real SPM_K(maximum)(long n, const real *a) {
 
 #else /* no vectors */
 
-real SPM_K(sum)(long n, const real *a) {
-  double lane[16] = {0}, tail[16];
-  long i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (long j = 0; j < 16; j++) lane[j] += (double)a[i + j];
-  for (long j = 0; j < n - i; j++) tail[j] = (double)a[i + j];
-  return (real)combine(lane, tail, n - i);
-}
-
 real SPM_K(dot)(long n, const real *a, const real *b) {
-  double lane[16] = {0}, tail[16];
+  double lane[16] = {0};
   long i = 0;
   for (; i + 16 <= n; i += 16)
     for (long j = 0; j < 16; j++) lane[j] += (double)a[i + j] * (double)b[i + j];
-  for (long j = 0; j < n - i; j++) tail[j] = (double)a[i + j] * (double)b[i + j];
-  return (real)combine(lane, tail, n - i);
+  for (long j = 0; j < n - i; j++) lane[j] += (double)a[i + j] * (double)b[i + j];
+  return combine(lane);
 }
 
 real SPM_K(maximum)(long n, const real *a) {

@@ -1,4 +1,5 @@
-/* The contract between a generated model and whatever runs it. Pasted verbatim at the top of every generated file.
+/* The contract between a generated model and whatever runs it. Stands at the top of every generated file; a trainer's
+ * own, which is all there is to it, has no more of it than its model needs.
  *
  * A model is a set of programs; a program is a fixed list of phases, run in order by a driver (runtime/driver.c):
  *   step phase      no rows: values of parameters, schedules, state and statistics alone; one call, unit 0.
@@ -27,22 +28,31 @@ enum {                     /* where a value lives */
        SPM_STATE_NEXT,     /* next state: call->state_next + offset */
        SPM_KEPT            /* row values: call->kept + capacity * offset, then rows x size */
 };
-/* What a program's output is; the order is that of OutputRole in the compiler. SOLVED_OF: raw value of a solved
- * parameter, of which the mean over all batches is the one for the data. ROW_..._OF: of a row state, rows x size.
- * SUPPORT_OF: the weights of a summed-out latent's members, for each row.
- * SHARE_OF: the share of rows that the metric of this name is a mean of; it is 0 on the others. */
+/* What a program's output is; the order is that of OutputRole in the compiler. */
 enum { SPM_OBJECTIVE, SPM_TERM, SPM_METRIC, SPM_VALUE, SPM_GRADIENT_OF, SPM_STATE_OF, SPM_INITIAL_OF, SPM_EXPORT_OF };
+/* SOLVED_OF: raw value of a solved parameter, of which the mean over all batches is the one for the data. ROW_..._OF: of
+ * a row state, rows x size. */
 enum { SPM_SOLVED_OF = SPM_EXPORT_OF + 1, SPM_ROWS, SPM_ROW_GRADIENT_OF, SPM_ROW_NEXT_OF, SPM_ROW_INITIAL_OF };
+/* SUPPORT_OF: the weights of a summed-out latent's members, for each row.
+ * SHARE_OF: the share of rows that the metric of this name is a mean of; it is 0 on the others. */
 enum { SPM_SUPPORT_OF = SPM_ROW_INITIAL_OF + 1, SPM_SHARE_OF };
 
 /* What one call of a phase sees. Filled by the driver. */
 struct spm_call {
   const real *parameters;       /* raw parameters */
   const real *const *data;      /* by data declaration: rows x size */
+#ifndef SPM_NO_STATES
   const real *state;            /* before this step */
+#endif
+#ifndef SPM_NO_GIVENS
   const real *const *given;     /* by given: what initial values need of the data; for "initialise" alone */
+#endif
+#ifndef SPM_NO_ROW_STATES
   const real *const *row_state; /* by row state: what each row of the batch owns, rows x size, before this step */
+#endif
+#ifndef SPM_NO_STATES
   real *state_next;             /* written by step phases of programs that advance state */
+#endif
   real *values;                 /* step values */
   real *kept;                   /* row values alive between phases: capacity x kept_row */
   real *partials;               /* partials of statistics: tiles x partial_size */
@@ -55,6 +65,7 @@ struct spm_call {
   unsigned step;    /* counter of noise */
   real settings[6]; /* epoch, step, rows in batch, total rows; what a row counts for beyond 1, in a stage that balances:
                        where that is true, where it is false */
+#ifndef SPM_NO_DOMAINS
   /* Member rows. A latent that is summed out over its support makes of each datum one row for each member whose weight
    * is not 0; several such latents, one for each combination. Rows of the same latents are a domain, and its phases are
    * called with a call of its own, whose rows, capacity, tile, kept and partials are the domain's. */
@@ -63,6 +74,7 @@ struct spm_call {
   const int *first;               /* by row of the batch, and one more: its first row in the domain */
   const int *members;             /* [latent of the domain][capacity] */
   const int *links;               /* [domain][capacity]: the row there that belongs to this one */
+#endif
 };
 
 typedef void (*spm_phase_function)(const struct spm_call *call, real *scratch, long unit);
@@ -88,7 +100,9 @@ struct spm_range {
 
 struct spm_phase {
   int kind;
+#ifndef SPM_NO_DOMAINS
   int domain;             /* row phases: whose rows */
+#endif
   spm_phase_function run; /* step and row phases */
   int statistic_count;
   const struct spm_statistic *statistics; /* row phases */
@@ -124,9 +138,11 @@ struct spm_program {
   long partial_size;               /* of call->partials, a tile */
   long scratch_fixed, scratch_row; /* a thread's scratch: fixed + tile x row */
   int uses_rows;                   /* 0: no row phases, needs no data */
+#ifndef SPM_NO_DOMAINS
   int domain_count;
   const struct spm_domain *domains; /* NULL if there is but the batch */
   long supports[SPM_MAX_SUPPORTS];  /* by latent that is summed out: how many members */
+#endif
 };
 
 struct spm_tensor { /* a parameter, a state, a row state or a data declaration */
@@ -139,8 +155,12 @@ struct spm_tensor { /* a parameter, a state, a row state or a data declaration *
   int fixed, projected, constrained; /* parameters; row states: constrained */
   double low, high;                  /* data: declared bounds; state: low is the start value */
   int integer, unit, missing_ok;     /* data; unit: a file of bytes is read as byte / 255 */
+#ifndef SPM_NO_LABELS
   long categories; /* data: 0, or files hold labels 0 .. categories - 1, each read as a one-hot vector (the last dim) */
+#endif
+#ifndef SPM_NO_GATHERED
   long gathered;   /* data: 0, or each datum has so many distinct rows of the file, drawn afresh (the first dim) */
+#endif
 };
 
 struct spm_fit { /* inner iterations of L-BFGS */
@@ -155,13 +175,25 @@ struct spm_training {    /* a stage; numbers not in the spec hold the defaults *
   double lr, beta1, beta2, epsilon, momentum, weight_decay;
   long batch, epochs, steps; /* steps > 0 ends training early; batch 0: all rows */
   int shuffle;
+#ifndef SPM_NO_FITTER
   struct spm_fit fit;    /* lbfgs: iterations of one step */
+#endif
+#ifndef SPM_NO_UNCHANGED
   int unchanged;         /* > 0: training ends when an epoch's objective equals that of so many epochs before */
+#endif
+#ifndef SPM_NO_RATES
   const char *rate;      /* the SPM_VALUE output of "train" that is the learning rate in the place of lr, or NULL */
+#endif
+#ifndef SPM_NO_HELD
   long valid;            /* rows held back from the end of the data for validation; the same in all stages */
+#endif
+#ifndef SPM_NO_BEST
   const char *keep;      /* the output of "evaluate" of which the best on validation rows stays, or NULL */
   int smallest;          /* the best is the smallest */
+#endif
+#ifndef SPM_NO_SELECTIONS
   int selects, balances; /* program "select" has the outputs "rows", "balance" for each row, with "NAME." before them */
+#endif
 };
 
 enum { SPM_GIVEN_ROWS, SPM_GIVEN_MEAN, SPM_GIVEN_MEDIAN, SPM_GIVEN_FILE };
@@ -177,7 +209,9 @@ struct spm_given {
 };
 
 struct spm_model {
+#ifndef SPM_TRAINER
   int abi, real_size;
+#endif
   const char *name;
   int parameter_count, data_count, state_count, row_state_count, program_count, training_count;
   const struct spm_tensor *parameters, *data, *states, *row_states;
@@ -185,10 +219,14 @@ struct spm_model {
   const struct spm_training *trainings;
   long parameter_size, state_size; /* of the raw parameters and the state, padding included */
   long row_state_size;             /* of all row states, a row */
+#ifndef SPM_NO_FITTER
   struct spm_fit fit;              /* by "fit", of a batch's row states before each step of training */
   struct spm_fit fit_new;          /* by "fit_new", of rows that were not trained on */
+#endif
+#ifndef SPM_NO_GIVENS
   int given_count;
   const struct spm_given *givens;
+#endif
 };
 
 #endif

@@ -53,17 +53,18 @@ int spm_rows_begin(struct spm_run *run, real *const *batch) {
 /* One row of one row state; 0 if its gradient is not finite. */
 static int update_row(const struct spm_row_memory *memory, long at, const real *gradient, long size, real updates,
                       const struct spm_optimizer *o, double lr) {
+  const struct spm_training *s = o->stage;
   if (!spm_all_finite(gradient, size)) return 0;
   (void)updates; /* of Adam's */
 #ifndef SPM_NO_ADAM
-  if (o->kind == SPM_ADAM)
+  if (strcmp(s->optimizer, "adam") == 0)
     spm_adam_update(memory->values + at, memory->first + at, memory->second + at, gradient, size, (long)updates + 1, lr,
-                    o->beta1, o->beta2, o->epsilon, o->weight_decay);
+                    s->beta1, s->beta2, s->epsilon, s->weight_decay);
 #endif
 #ifndef SPM_NO_SGD
-  if (o->kind == SPM_SGD)
-    spm_sgd_update(memory->values + at, o->momentum != 0 ? memory->first + at : NULL, gradient, size, lr, o->momentum,
-                   o->weight_decay);
+  if (strcmp(s->optimizer, "sgd") == 0)
+    spm_sgd_update(memory->values + at, s->momentum != 0 ? memory->first + at : NULL, gradient, size, lr, s->momentum,
+                   s->weight_decay);
 #endif
   return 1;
 }

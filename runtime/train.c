@@ -164,7 +164,7 @@ static int run_step(struct training *t, struct spm_error *error) {
   t->optimizer.updates = t->state->updates;
   struct spm_outcome outcome =
       t->lbfgs ? spm_fit_step(&host->fitter, &run, &t->options->training.fit, host->parameters, host->row_batch)
-               : spm_run_step(&run, host->parameters, &t->optimizer, !t->options->unfused);
+               : spm_run_step(&run, host->parameters, &t->optimizer);
   spm_columns_read(t->options->train_columns, &run, t->values);
   t->broken_rows = -1;
   if (t->lbfgs)
@@ -295,22 +295,10 @@ static int run_epoch(struct training *t, struct spm_error *error) {
 
 static int prepare_optimizer(struct training *t, struct spm_error *error) {
   const struct spm_training *s = &t->options->training;
-  t->optimizer = (struct spm_optimizer){.lr = s->lr,
-                                        .beta1 = s->beta1,
-                                        .beta2 = s->beta2,
-                                        .epsilon = s->epsilon,
-                                        .momentum = s->momentum,
-                                        .weight_decay = s->weight_decay,
-                                        .rate = s->rate,
-                                        .first = t->host->first,
-                                        .second = t->host->second};
-  if (strcmp(s->optimizer, "adam") == 0)
-    t->optimizer.kind = SPM_ADAM;
-  else if (strcmp(s->optimizer, "sgd") == 0)
-    t->optimizer.kind = SPM_SGD;
-  else if (strcmp(s->optimizer, "lbfgs") == 0)
-    t->lbfgs = true;
-  else
+  t->optimizer = (struct spm_optimizer){
+      .stage = s, .first = t->host->first, .second = t->host->second, .unfused = t->options->unfused};
+  t->lbfgs = strcmp(s->optimizer, "lbfgs") == 0;
+  if (!t->lbfgs && strcmp(s->optimizer, "adam") != 0 && strcmp(s->optimizer, "sgd") != 0)
     return spm_fail(error, "%s: there is no optimizer called '%s'", t->host->model->name, s->optimizer);
   return 0;
 }

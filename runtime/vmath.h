@@ -39,23 +39,13 @@ typedef uint32_t vm_word;
 #define VM_INFINITY 0x7F800000u
 #endif
 
-VM_FUNCTION vm_word vm_bits(real x) {
-  union {
-    real value;
-    vm_word bits;
-  } both;
-  both.value = x;
-  return both.bits;
-}
+union vm_both {
+  real value;
+  vm_word bits;
+};
 
-VM_FUNCTION real vm_real(vm_word bits) {
-  union {
-    real value;
-    vm_word bits;
-  } both;
-  both.bits = bits;
-  return both.value;
-}
+VM_FUNCTION vm_word vm_bits(real x) { return ((union vm_both){.value = x}).bits; }
+VM_FUNCTION real vm_real(vm_word bits) { return ((union vm_both){.bits = bits}).value; }
 
 VM_FUNCTION vm_word vm_mask(int condition) { return (vm_word)0 - (vm_word)condition; }
 
@@ -117,10 +107,7 @@ VM_FUNCTION float vm_exp_reduce(float x, int32_t *n) {
 /* exp(r) - 1 - r, relative to exp(r) - 1 within 2^-28 */
 VM_FUNCTION float vm_exp_tail(float r) {
   float p = 1.9845879e-4f;
-  p = p * r + 1.3940668e-3f;
-  p = p * r + 8.33339e-3f;
-  p = p * r + 4.166636e-2f;
-  p = p * r + 0.16666666f;
+  p = (((p * r + 1.3940668e-3f) * r + 8.33339e-3f) * r + 4.166636e-2f) * r + 0.16666666f;
   p = p * r + 0.5f;
   return p * (r * r);
 }
@@ -164,14 +151,8 @@ VM_FUNCTION float vm_log_reduce(float x, int32_t *n) {
 /* log(2^n (1 + f)) */
 VM_FUNCTION float vm_log_finish(float f, float n) {
   float square = f * f, high, low, p = 6.746639e-2f;
-  p = p * f + -0.1167565f;
-  p = p * f + 0.11888162f;
-  p = p * f + -0.12405589f;
-  p = p * f + 0.14219552f;
-  p = p * f + -0.16667996f;
-  p = p * f + 0.20002119f;
-  p = p * f + -0.2500001f;
-  p = p * f + 0.33333313f;
+  p = (((p * f + -0.1167565f) * f + 0.11888162f) * f + -0.12405589f) * f + 0.14219552f;
+  p = (((p * f + -0.16667996f) * f + 0.20002119f) * f + -0.2500001f) * f + 0.33333313f;
   p = p * (f * square);
   high = n * 0.693359375f + f; /* the product is exact, and 0 or larger than f: `low` is the error of `high` */
   low = (n * 0.693359375f - high) + f;
@@ -216,9 +197,7 @@ VM_FUNCTION float vm_softplus(float x) { return vm_relu(x) + vm_log1p_inside(vm_
 
 VM_FUNCTION float vm_tanh(float x) {
   float size = vm_abs(x), square = x * x, p = -5.704987e-3f, large;
-  p = p * square + 2.0639086e-2f;
-  p = p * square + -5.3739715e-2f;
-  p = p * square + 0.13331442f;
+  p = ((p * square + 2.0639086e-2f) * square + -5.3739715e-2f) * square + 0.13331442f;
   p = p * square + -0.3333328f;
   p = p * square * x + x;
   large = 1.0f - 2.0f / (vm_exp(size + size) + 1.0f);
@@ -229,19 +208,11 @@ VM_FUNCTION float vm_tanh(float x) {
 VM_FUNCTION float vm_erf(float x) {
   float size = vm_abs(x), t = vm_choose(vm_mask(size > 4.0f), 4.0f, size), square = x * x;
   float p = 8.3738596e-5f, q = -4.938247e-6f; /* p: erf(x) / x - 1 below 0.92; q: log(1 - erf(t)) / t above */
-  p = p * square + -8.1437506e-4f;
-  p = p * square + 5.2011446e-3f;
-  p = p * square + -2.6859457e-2f;
-  p = p * square + 0.11283697f;
-  p = p * square + -0.37612635f;
-  p = p * square + 0.12837917f;
+  p = ((p * square + -8.1437506e-4f) * square + 5.2011446e-3f) * square + -2.6859457e-2f;
+  p = ((p * square + 0.11283697f) * square + -0.37612635f) * square + 0.12837917f;
   p = p * x + x;
-  q = q * t + 4.5581593e-5f;
-  q = q * t + 4.958465e-5f;
-  q = q * t + -2.9301518e-3f;
-  q = q * t + 2.2674128e-2f;
-  q = q * t + -0.10526269f;
-  q = q * t + -0.6356253f;
+  q = (((q * t + 4.5581593e-5f) * t + 4.958465e-5f) * t + -2.9301518e-3f) * t + 2.2674128e-2f;
+  q = (q * t + -0.10526269f) * t + -0.6356253f;
   q = q * t + -0.1285517f; /* -1.1285517 in two steps: its rounding would cost half an ulp of the result */
   q = 1.0f - vm_exp(q * t - t);
   q = vm_real((vm_bits(q) & ~(vm_word)VM_SIGN) | (vm_bits(x) & VM_SIGN));
@@ -308,16 +279,13 @@ VM_FUNCTION float vm_circle(float x, uint32_t *quadrant) {
 
 VM_FUNCTION float vm_sin_near(float r) {
   float square = r * r, p = 2.718084e-6f;
-  p = p * square + -1.9839309e-4f;
-  p = p * square + 8.333329e-3f;
-  p = p * square + -0.16666667f;
+  p = ((p * square + -1.9839309e-4f) * square + 8.333329e-3f) * square + -0.16666667f;
   return p * square * r + r;
 }
 
 VM_FUNCTION float vm_cos_near(float r) {
   float square = r * r, p = 2.4432786e-5f;
-  p = p * square + -1.3887313e-3f;
-  p = p * square + 4.1666646e-2f;
+  p = (p * square + -1.3887313e-3f) * square + 4.1666646e-2f;
   return 1.0f - (0.5f * square - p * (square * square));
 }
 
@@ -349,12 +317,9 @@ VM_FUNCTION double vm_log2_wide(float x) {
   int32_t n;
   double f = (double)vm_log_reduce(vm_choose(subnormal, x * 8388608.0f, x), &n) - 1.0;
   double s = f / (f + 2.0), square = s * s, p = 0.22195308321368667; /* the series of artanh, times 2 / ln 2 */
-  p = p * square + 0.2623081892525388;
-  p = p * square + 0.3205988979752525;
-  p = p * square + 0.4121985831111324;
-  p = p * square + 0.5770780163555853;
-  p = p * square + 0.9617966939259756;
-  p = p * square + 2.8853900817779268;
+  p = (p * square + 0.2623081892525388) * square + 0.3205988979752525;
+  p = (p * square + 0.4121985831111324) * square + 0.5770780163555853;
+  p = (p * square + 0.9617966939259756) * square + 2.8853900817779268;
   p = p * s + (double)(n - (int32_t)(subnormal & 23u));
   p = vm_wide_choose(x < vm_real(VM_INFINITY), p, (double)x);
   return vm_wide_choose(x == 0.0f, -(double)vm_real(VM_INFINITY), p);
@@ -367,15 +332,9 @@ VM_FUNCTION double vm_exp2_wide(double x) {
   x = vm_wide_choose(x < -300.0, -300.0, x);
   shifted = x + VM_WIDE_ROUNDER;
   r = x - (shifted - VM_WIDE_ROUNDER);
-  p = p * r + 1.01780860092397e-7;
-  p = p * r + 1.321548679014431e-6;
-  p = p * r + 1.5252733804059841e-5;
-  p = p * r + 1.540353039338161e-4;
-  p = p * r + 1.3333558146428443e-3;
-  p = p * r + 9.618129107628477e-3;
-  p = p * r + 5.550410866482158e-2;
-  p = p * r + 0.24022650695910072;
-  p = p * r + 0.6931471805599453;
+  p = ((p * r + 1.01780860092397e-7) * r + 1.321548679014431e-6) * r + 1.5252733804059841e-5;
+  p = ((p * r + 1.540353039338161e-4) * r + 1.3333558146428443e-3) * r + 9.618129107628477e-3;
+  p = ((p * r + 5.550410866482158e-2) * r + 0.24022650695910072) * r + 0.6931471805599453;
   p = p * r + 1.0;
   return p * vm_wide(((vm_wide_bits(shifted) + 1023u) & 0x7FFu) << 52);
 }

@@ -46,8 +46,10 @@ static void gather(struct spm_host *host, const struct spm_table *table, long ro
   cr_assert(spm_host_gather(host, &all, NULL, 0, rows, &error) == 0);
 }
 
-static struct spm_optimizer adam(struct spm_host *host) {
-  return (struct spm_optimizer){SPM_ADAM, 0.01, 0.9, 0.999, 1e-8, 0, 0, host->first, host->second, 0, "lr"};
+static struct spm_optimizer adam(struct spm_host *host, int fused) {
+  static const struct spm_training stage = {
+      .optimizer = "adam", .lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .rate = "lr"};
+  return (struct spm_optimizer){.stage = &stage, .first = host->first, .second = host->second, .unfused = !fused};
 }
 
 Test(driver, tiles_depend_on_the_batch_alone) {
@@ -56,10 +58,10 @@ Test(driver, tiles_depend_on_the_batch_alone) {
 }
 
 Test(driver, a_smaller_batch_may_need_more_partials) {
-  struct spm_sizes at_511, at_512;
   const struct spm_program *train = spm_find_program(&tiny_model, "train");
-  spm_program_sizes(&tiny_model, train, 511, &at_511);
-  spm_program_sizes(&tiny_model, train, 512, &at_512);
+  struct spm_sizes at_511 = {0}, at_512 = {0};
+  spm_program_sizes(train, 511, &at_511);
+  spm_program_sizes(train, 512, &at_512);
   cr_assert(at_511.partials == 8 * train->partial_size && at_512.partials >= at_511.partials);
 }
 
@@ -110,11 +112,11 @@ static void some_steps(int threads, int fused, float *parameters, float *state) 
   struct spm_host host;
   struct spm_table table = make_table(700);
   start(&host, 700, threads, 3);
-  struct spm_optimizer optimizer = adam(&host);
+  struct spm_optimizer optimizer = adam(&host, fused);
   for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
     gather(&host, &table, batches[b]);
     struct spm_run run = spm_host_run(&host, spm_find_program(&tiny_model, "train"), batches[b]);
-    struct spm_outcome outcome = spm_run_step(&run, host.parameters, &optimizer, fused);
+    struct spm_outcome outcome = spm_run_step(&run, host.parameters, &optimizer);
     cr_assert(outcome.status == SPM_STEP_UPDATED && fabs(outcome.lr - 0.05) < 1e-6);
     optimizer.updates++;
     memcpy(host.state, host.state_next, sizeof(real));
@@ -179,9 +181,9 @@ Test(driver, a_step_that_is_not_finite_changes_nothing) {
     gather(&host, &table, 100);
     float before[64];
     memcpy(before, host.parameters, sizeof before);
-    struct spm_optimizer optimizer = adam(&host);
+    struct spm_optimizer optimizer = adam(&host, fused);
     struct spm_run run = spm_host_run(&host, spm_find_program(&tiny_model, "train"), 100);
-    struct spm_outcome outcome = spm_run_step(&run, host.parameters, &optimizer, fused);
+    struct spm_outcome outcome = spm_run_step(&run, host.parameters, &optimizer);
     cr_assert(outcome.status == SPM_STEP_SKIPPED);
     cr_assert(memcmp(before, host.parameters, sizeof before) == 0 && host.state_next[0] == 2);
     for (int i = 0; i < 64; i++) cr_assert(host.first[i] == 0 && host.second[i] == 0);
@@ -199,10 +201,10 @@ Test(driver, a_range_that_is_not_finite_is_left_as_it_was) {
     gather(&host, &table, 100);
     float before[64];
     memcpy(before, host.parameters, sizeof before);
-    struct spm_optimizer optimizer = adam(&host);
+    struct spm_optimizer optimizer = adam(&host, fused);
     struct spm_run run = spm_host_run(&host, spm_find_program(&tiny_model, "train"), 100);
     run.call.settings[0] = -0.5f;
-    struct spm_outcome outcome = spm_run_step(&run, host.parameters, &optimizer, fused);
+    struct spm_outcome outcome = spm_run_step(&run, host.parameters, &optimizer);
     cr_assert(outcome.status == SPM_STEP_PARTLY && outcome.parameter == 0);
     cr_assert(memcmp(before + 2 * K, host.parameters + 2 * K, sizeof(float) * 2 * K) == 0 &&
               before[0] != host.parameters[0]);

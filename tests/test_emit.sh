@@ -167,11 +167,24 @@ gcc -O1 -DSPM_NO_BLAS -DSPM_REAL=double laplace.c -o model-double -lm
 ./model --data bars.idx --epochs 3 --batch 256 >single.txt
 sed -n 's/^epoch .* objective \([-0-9.e+]*\).*/\1/p' double.txt | awk 'BEGIN { print "objective" } { print }' >double.csv
 same_numbers 'double precision follows single' 1e-4 single.txt double.csv
+# A checkpoint that cannot be kept is told of before the first epoch, and leaves the one there is as it was.
+mkdir -p folder
+for bad in nowhere/checkpoint folder; do
+  if ./model --data bars.idx --epochs 1 --save $bad >out 2>&1; then echo "not ok --save $bad is refused"
+  elif grep -q '^epoch' out; then echo "not ok --save $bad is refused before the first epoch"
+  else echo "ok --save $bad is refused at the start: $(head -1 out)"; fi
+done
+cp half kept
+check 'a checkpoint is tried without a trace' ./model --data bars.idx --epochs 0 --save kept
+check 'a checkpoint that is there stays until there is another' cmp half kept
+[ ! -e kept.new ] || echo 'not ok kept.new is left'
 printf 'short' >short.idx
 for bad in missing.idx short.idx "$here/tests/emit/first.spm"; do
   if ./model --data x=$bad >out 2>&1; then echo "not ok $bad is refused"; else echo "ok a bad file is refused: $(cut -c1-70 out | head -1)"; fi
 done
 
+if "$spmc" emit "$here/specs/laplace_vae.spm" --main --header none.h -o none.c >refused.txt 2>&1; then echo 'not ok a trainer has no header'
+else check 'a trainer has no header' grep -q 'a trainer exports nothing' refused.txt; fi
 "$spmc" emit "$here/tests/emit/library.spm" -o none.c >out 2>&1
 if grep -q 'nothing to emit' out && [ ! -e none.c ]; then echo 'ok a library leaves nothing to emit'; else echo 'not ok a library leaves nothing to emit'; cat out; fi
 

@@ -21,4 +21,12 @@ for spec in *.spm; do
     failed=1
   else echo "ok $name.c"; fi
 done
+# A trainer is a text to be read: all of it, for one spec, in its own dims.
+most=1855
+"$SPMC" emit ../../../specs/laplace_vae.spm --main -o "$work/all.c" >"$work/out" 2>&1 || cat "$work/out"
+lines=$(wc -l <"$work/all.c")
+if [ "$lines" -eq 0 ] || [ "$lines" -gt $most ]; then
+  echo "not ok the trainer of laplace_vae has $lines lines, and not at most $most"
+  failed=1
+else echo "ok the trainer of laplace_vae has $lines lines, at most $most"; fi
 exit $failed

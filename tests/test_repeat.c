@@ -342,8 +342,8 @@ static float *floats(long count, float scale) {
 static float *langevin_outputs(const Jit *jit, int threads, long rows, long *count) {
   const struct spm_model *model = jit_model(jit);
   const struct spm_program *program = &model->programs[0];
-  struct spm_sizes sizes;
-  spm_program_sizes(model, program, rows, &sizes);
+  struct spm_sizes sizes = {0};
+  spm_program_sizes(program, rows, &sizes);
   const float *data[] = {floats(rows * model->data[0].size, 0.9f)};
   struct pool *pool = pool_create(threads);
   struct spm_run run = {.model = model, .program = program, .scratch_size = sizes.scratch};
@@ -356,7 +356,7 @@ static float *langevin_outputs(const Jit *jit, int threads, long rows, long *cou
                                .values = floats(sizes.values, 0),
                                .kept = floats(sizes.kept, 0),
                                .partials = floats(sizes.partials, 0),
-                               .gradient = floats(sizes.gradient, 0),
+                               .gradient = floats(model->parameter_size, 0),
                                .rows = rows,
                                .capacity = rows,
                                .seed = 8,

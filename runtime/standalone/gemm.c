@@ -1,12 +1,5 @@
-/* Pasted into generated files: matrix products by CBLAS, or with -DSPM_NO_BLAS by plain loops. */
-#include "kernels_gemm.c"
-
-#ifdef SPM_NO_BLAS
-void SPM_K(gemm)(int ta, int tb, long m, long n, long k, real alpha, const real *a, long lda, const real *b, long ldb,
-                 real beta, real *c, long ldc) {
-  SPM_K(gemm_plain)(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-#else
+/* Pasted into generated files: matrix products by CBLAS; with -DSPM_NO_BLAS the plain loops of kernels_gemm.c stand in
+ * its place, by the same name. */
 /* As in <cblas.h>, which not every compiler reads; 101: row-major, 111: as stored, 112: transposed. */
 #ifdef SPM_DOUBLE
 #define spm_cblas_gemm cblas_dgemm
@@ -22,4 +15,3 @@ void SPM_K(gemm)(int ta, int tb, long m, long n, long k, real alpha, const real 
     spm_cblas_gemm(101, ta ? 112 : 111, tb ? 112 : 111, (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta,
                    c, (int)ldc);
 }
-#endif

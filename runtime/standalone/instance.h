@@ -11,21 +11,28 @@
 
 struct spm_instance {
   const struct spm_model *model;
-  long rows;                 /* room for batches of that many */
-  long total_rows;           /* of the training data: what terms of the parameters alone are divided by */
-  long epoch, step, updates; /* of this stage of training */
+  long rows;        /* room for batches of that many */
+  long total_rows;  /* of the training data: what terms of the parameters alone are divided by */
+  long epoch, step; /* of this stage of training */
+  long noise_step;  /* through all stages, by which noise is drawn */
 #ifndef SPM_NO_STAGES
   int stage;
-  long earlier_steps;
 #endif
 #ifndef SPM_NO_BALANCE
   real weights[2]; /* of rows of a training batch, less 1: settings of programs */
 #endif
-  unsigned long long seed;
-  const struct spm_program *train, *project; /* NULL: there is none, or none is needed */
+  int training;                    /* with gradients and moments */
+  const struct spm_program *train; /* or NULL */
   struct spm_optimizer optimizer;
-  struct spm_sizes sizes; /* the largest of all programs */
-  real *parameters, *state, *state_next, *gradient, *values, *project_values, *kept, *partials, *scratch;
+  struct spm_call call; /* memory and seed, as all runs see them */
+  real *parameters, *scratch;
+#ifndef SPM_NO_STATES
+  real *state, *state_next;
+#endif
+#ifndef SPM_NO_PROJECTIONS
+  const struct spm_program *project; /* NULL: none is needed */
+  real *project_values;
+#endif
 #ifndef SPM_NO_ROW_STATES
   real **row_batch;             /* what a batch's rows own, by row state */
   struct spm_row_memory owned;  /* what all rows of the training data own; set by spm_instance_own */
@@ -36,16 +43,16 @@ struct spm_instance {
 #endif
 };
 
-/* How many reals an instance needs, and of what kind; training: gradients and moments, too. */
-size_t spm_instance_reals(const struct spm_model *model, long rows, int training, struct spm_sizes *sizes);
+/* Says where everything of an instance lies in the memory, and how many reals that are; with NULL only the latter. What
+ * the caller has set: model, rows, training, call.seed; all else is zero. */
+size_t spm_instance_place(struct spm_instance *instance, real *memory);
 #ifndef SPM_NO_PROJECTIONS
 /* The program that sets parameters back onto their constraints after a step, or NULL where none has any. */
 const struct spm_program *spm_instance_project(const struct spm_model *model);
 #endif
 /* Takes over that many zeroed reals; sets parameters and state to the start of a run with this seed. `given`: what
  * initial values need, or 0 where they need nothing. */
-void spm_instance_open(struct spm_instance *instance, const struct spm_model *model, real *memory, long rows,
-                       int training, unsigned long long seed, const real *const *given);
+void spm_instance_open(struct spm_instance *instance, real *memory, const real *const *given);
 #ifndef SPM_NO_ROW_STATES
 /* Reals for what `rows` rows of the training data own; training: with their moments. */
 size_t spm_instance_owned_reals(const struct spm_model *model, long rows, int training);
@@ -67,8 +74,6 @@ void spm_instance_next_stage(struct spm_instance *instance);
 /* The optimiser becomes that of the stage, as a resumed run wants it. */
 void spm_instance_set_stage(struct spm_instance *instance, int stage);
 #endif
-/* The number of a step through all stages, by which noise is drawn. */
-unsigned spm_instance_noise_step(const struct spm_instance *instance);
 /* One step of training; `run` is left for reading its outputs. */
 struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
                                      struct spm_run *run);

@@ -5,7 +5,6 @@
 struct SPM_MODEL_NAME {
   struct spm_instance instance;
   struct spm_run run; /* the last one, whose outputs can be read */
-  int training;
 #ifndef SPM_NO_ROW_STATES
   const long *order; /* of rows of the training data, or NULL: which steps are of */
   long first;
@@ -16,8 +15,8 @@ struct SPM_MODEL_NAME {
 enum { HEAD = (sizeof(struct SPM_MODEL_NAME) + 63) / 64 * 64 };
 
 extern size_t SPM_MODEL_NAME_size(long rows, int training) {
-  struct spm_sizes sizes;
-  return HEAD + sizeof(real) * spm_instance_reals(&spm_model_SPM_MODEL_NAME, rows, training, &sizes);
+  struct spm_instance counted = {.model = &spm_model_SPM_MODEL_NAME, .rows = rows, .training = training};
+  return HEAD + sizeof(real) * spm_instance_place(&counted, NULL);
 }
 
 extern struct SPM_MODEL_NAME *SPM_MODEL_NAME_open(void *memory, size_t size, long rows, int training,
@@ -26,9 +25,9 @@ extern struct SPM_MODEL_NAME *SPM_MODEL_NAME_open(void *memory, size_t size, lon
   if (!memory || rows < 1 || size < SPM_MODEL_NAME_size(rows, training) || (size_t)memory % sizeof(double) != 0)
     return NULL;
   memset(memory, 0, size);
-  m->training = training;
-  spm_instance_open(&m->instance, &spm_model_SPM_MODEL_NAME, (real *)(void *)((char *)memory + HEAD), rows, training,
-                    seed, 0);
+  m->instance = (struct spm_instance){.model = &spm_model_SPM_MODEL_NAME, .rows = rows, .training = training};
+  m->instance.call.seed = seed;
+  spm_instance_open(&m->instance, (real *)(void *)((char *)memory + HEAD), NULL);
   return m;
 }
 
@@ -43,8 +42,8 @@ extern size_t SPM_MODEL_NAME_rows_size(long rows, int training) {
 }
 
 extern void SPM_MODEL_NAME_rows(struct SPM_MODEL_NAME *m, void *memory, long rows) {
-  memset(memory, 0, SPM_MODEL_NAME_rows_size(rows, m->training));
-  spm_instance_own(&m->instance, memory, rows, m->training);
+  memset(memory, 0, SPM_MODEL_NAME_rows_size(rows, m->instance.training));
+  spm_instance_own(&m->instance, memory, rows, m->instance.training);
 }
 
 extern int SPM_MODEL_NAME_begin(struct SPM_MODEL_NAME *m, const real *const *data, long first, long rows) {
@@ -78,7 +77,7 @@ static int visit_rows(struct SPM_MODEL_NAME *m, long rows) {
 #endif
 
 extern int SPM_MODEL_NAME_step(struct SPM_MODEL_NAME *m, const real *const *data, long rows) {
-  if (!m->training || !m->instance.train || rows < 1 || rows > m->instance.rows) return -1;
+  if (!m->instance.training || !m->instance.train || rows < 1 || rows > m->instance.rows) return -1;
 #ifndef SPM_NO_ROW_STATES
   if (visit_rows(m, rows) != 0) return -1;
 #endif
@@ -87,7 +86,7 @@ extern int SPM_MODEL_NAME_step(struct SPM_MODEL_NAME *m, const real *const *data
 
 #ifndef SPM_NO_STAGES
 extern int SPM_MODEL_NAME_next_stage(struct SPM_MODEL_NAME *m) {
-  if (!m->training || m->instance.stage + 1 >= spm_model_SPM_MODEL_NAME.training_count) return -1;
+  if (!m->instance.training || m->instance.stage + 1 >= spm_model_SPM_MODEL_NAME.training_count) return -1;
   spm_instance_next_stage(&m->instance);
   return 0;
 }
@@ -95,7 +94,7 @@ extern int SPM_MODEL_NAME_next_stage(struct SPM_MODEL_NAME *m) {
 
 extern int SPM_MODEL_NAME_run(struct SPM_MODEL_NAME *m, const char *program, const real *const *data, long rows) {
   const struct spm_program *p = spm_find_program(&spm_model_SPM_MODEL_NAME, program);
-  if (!p || rows < 0 || rows > m->instance.rows || (!m->training && spm_find_output(p, SPM_GRADIENT_OF, NULL)))
+  if (!p || rows < 0 || rows > m->instance.rows || (!m->instance.training && spm_find_output(p, SPM_GRADIENT_OF, NULL)))
     return -1;
 #ifndef SPM_NO_ROW_STATES
   if (p->uses_rows && strcmp(program, "initialise_rows") != 0 && spm_instance_fresh(&m->instance, data, 0, rows) >= 0)

@@ -3,38 +3,33 @@
 
 static int is_number(const struct spm_output *output) { return output->place == SPM_VALUES && output->size == 1; }
 
-static int is_shown(const struct spm_output *output) {
-  return is_number(output) && (output->role == SPM_OBJECTIVE || output->role == SPM_TERM);
-}
-
 /* ---- the best of a stage ---------------------------------------------------------------------------------------- */
 
 #ifndef SPM_NO_BEST
 /* Puts aside all that training changes, or takes it back. */
 static void move_best(struct run *run, int back) {
   const struct spm_instance *i = &run->instance;
-  real *best = run->best, *const places[] = {
-                              i->parameters,
-                              i->state,
-#ifndef SPM_NO_ROW_STATES
-                              i->owned.values,
+  real *best = run->best;
+  const struct {
+    real *values;
+    long count;
+  } parts[] = {
+      {i->parameters, MODEL->parameter_size},
+#ifndef SPM_NO_STATES
+      {i->state, MODEL->state_size},
 #endif
-                          };
-  const long sizes[] = {
-      MODEL->parameter_size,
-      MODEL->state_size,
 #ifndef SPM_NO_ROW_STATES
-      i->owned.rows * MODEL->row_state_size,
+      {i->owned.values, i->owned.rows * MODEL->row_state_size},
 #endif
   };
-  for (size_t k = 0; k < sizeof sizes / sizeof *sizes; best += sizes[k++])
-    memcpy(back ? places[k] : best, back ? best : places[k], sizeof(real) * (size_t)sizes[k]);
+  for (size_t k = 0; k < sizeof parts / sizeof *parts; best += parts[k++].count)
+    memcpy(back ? parts[k].values : best, back ? best : parts[k].values, sizeof(real) * (size_t)parts[k].count);
 }
 
 /* keep = best(...): a value that is not a number is never the best. */
 static void note_best(struct run *run, double value) {
-  if (run->training->smallest) value = -value;
-  if (!run->training->keep || value != value || (run->has_best && value <= run->best_value)) return;
+  if (run->stage.smallest) value = -value;
+  if (!run->stage.keep || value != value || (run->has_best && value <= run->best_value)) return;
   move_best(run, 0);
   run->has_best = 1;
   run->best_value = value;
@@ -45,9 +40,9 @@ static void note_best(struct run *run, double value) {
 /* The mean of the output that the stage keeps the best of; of a metric over some of the rows, the mean over those. */
 static double kept_value(const struct run *run, const struct spm_program *program, const double *sums, double rows) {
   double value = (double)NAN, share = 1;
-  for (int i = 0; run->training->keep && i < program->output_count; i++) {
+  for (int i = 0; run->stage.keep && i < program->output_count; i++) {
     const struct spm_output *output = &program->outputs[i];
-    if (!is_number(output) || strcmp(output->name, run->training->keep) != 0) continue;
+    if (!is_number(output) || strcmp(output->name, run->stage.keep) != 0) continue;
     *(output->role == SPM_SHARE_OF ? &share : &value) = sums[i] / rows;
   }
   return share > 0 ? value / share : (double)NAN;
@@ -56,6 +51,14 @@ static double kept_value(const struct run *run, const struct spm_program *progra
 
 /* ---- training -------------------------------------------------------------------------------------------------- */
 
+/* Numbers in a row of the data's file. */
+static long row_size(const struct spm_tensor *data) {
+#ifndef SPM_NO_GATHERED
+  if (data->gathered > 0) return data->size / data->gathered;
+#endif
+  return data->size;
+}
+
 static void add_outputs(const struct spm_run *run, double weight, double *sums) {
   for (int i = 0; i < run->program->output_count; i++)
     if (is_number(&run->program->outputs[i]))
@@ -63,44 +66,64 @@ static void add_outputs(const struct spm_run *run, double weight, double *sums) 
 }
 
 static void print_outputs(const struct spm_program *program, const double *sums, double rows) {
-  for (int i = 0; i < program->output_count; i++)
-    if (is_shown(&program->outputs[i])) printf("  %s %.*g", program->outputs[i].name, 9, sums[i] / rows);
+  for (int i = 0; i < program->output_count; i++) {
+    const struct spm_output *output = &program->outputs[i];
+    if (is_number(output) && (output->role == SPM_OBJECTIVE || output->role == SPM_TERM))
+      printf("  %s %.9g", output->name, sums[i] / rows);
+  }
   printf("\n");
   fflush(stdout);
 }
 
-/* The number in the files of the set's row of this number. */
-static long number_of(const struct rows *rows, long row) {
 #ifndef SPM_NO_SELECTIONS
-  if (rows->chosen) return rows->chosen[row];
+/* Where the set's row of this number is. */
+static long place_of_row(const struct rows *rows, long row) { return rows->chosen ? rows->chosen[row] : row; }
 #endif
-  return rows->first + row;
-}
 
-static void gather(struct run *run, const struct rows *rows, const long *order, unsigned draw, long first, long count) {
-  (void)draw; /* of gathered data */
-  for (int d = 0; d < MODEL->data_count; d++) {
-    const struct spm_tensor *data = &MODEL->data[d];
-    real *to = run->batch[d];
 #ifndef SPM_NO_GATHERED
-    const long size = data->size / (data->gathered > 0 ? data->gathered : 1);
-    long *drawn = memory_of(sizeof(long) * (size_t)data->gathered);
-    if (data->gathered > rows->count)
-      fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
-    for (long r = 0; data->gathered > 0 && r < count; r++) {
-      spm_draw_distinct(drawn, data->gathered, rows->count, run->instance.seed, draw, first + r);
-      for (long n = 0; n < data->gathered; n++, to += size)
-        memcpy(to, rows->values[d] + number_of(rows, drawn[n]) * size, sizeof(real) * (size_t)size);
+/* Rows that are drawn afresh for each datum. */
+static void gather_drawn(const struct run *run, const struct rows *rows, int d, long first, long count) {
+  const struct spm_tensor *data = &MODEL->data[d];
+  const long size = row_size(data);
+  long *drawn = memory_of(sizeof(long) * (size_t)data->gathered);
+  real *to = run->batch[d];
+  if (data->gathered > rows->count)
+    fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
+  for (long r = 0; r < count; r++) {
+    spm_draw_distinct(drawn, data->gathered, rows->count, run->instance.call.seed, run->draw, first + r);
+    for (long n = 0; n < data->gathered; n++, to += size) {
+      long row = drawn[n];
+#ifndef SPM_NO_SELECTIONS
+      row = place_of_row(rows, row);
+#endif
+      memcpy(to, rows->values[d] + row * size, sizeof(real) * (size_t)size);
     }
-    free(drawn);
-    if (data->gathered > 0) continue;
+  }
+  free(drawn);
+}
 #endif
-    for (long r = 0; r < count; r++, to += data->size) {
-      const long row = order ? order[first + r] : number_of(rows, first + r);
-      if (rows->values[d]) memcpy(to, rows->values[d] + row * data->size, sizeof(real) * (size_t)data->size);
+
+/* Puts rows order[first], ... of the files, or first, ... of the set, into the batch. */
+static void gather(const struct run *run, const struct rows *rows, const long *order, long first, long count) {
+  for (int d = 0; d < MODEL->data_count; d++) {
+    const long size = MODEL->data[d].size;
+#ifndef SPM_NO_GATHERED
+    if (MODEL->data[d].gathered > 0) {
+      gather_drawn(run, rows, d, first, count);
+      continue;
+    }
+#endif
 #ifndef SPM_NO_GAPS
-      for (long i = 0; !rows->values[d] && i < data->size; i++) to[i] = (real)NAN;
+    for (long i = 0; !rows->values[d] && i < count * size; i++) run->batch[d][i] = (real)NAN;
+    if (!rows->values[d]) continue;
 #endif
+    for (long r = 0; r < count; r++) {
+#ifndef SPM_NO_SELECTIONS
+      const long row = order ? order[first + r] : place_of_row(rows, first + r);
+#else
+      const long row = order ? order[first + r] : first + r;
+#endif
+      memcpy(run->batch[d] + r * size, rows->values[d] + row * size, sizeof(real) * (size_t)size);
     }
   }
 }
@@ -111,12 +134,13 @@ static void stop_unless_finite(int row_state) {
 }
 
 /* What the training data's rows own at the start of a run. */
-static void begin_rows_of(struct run *run, const struct options *o, real *memory) {
+static void begin_rows_of(struct run *run, const struct options *o) {
   const real *const *batch = (const real *const *)run->batch;
+  real *memory = memory_of(sizeof(real) * spm_instance_owned_reals(MODEL, o->data.count, 1));
   spm_instance_own(&run->instance, memory, o->data.count, 1);
   for (long first = 0; first < o->data.count; first += EVALUATION_ROWS) {
     long count = o->data.count - first < EVALUATION_ROWS ? o->data.count - first : EVALUATION_ROWS;
-    gather(run, &o->data, NULL, 0, first, count);
+    gather(run, &o->data, NULL, first, count);
     stop_unless_finite(spm_instance_begin(&run->instance, batch, first, count));
   }
 }
@@ -130,7 +154,7 @@ static void solve(struct run *run, const struct rows *rows) {
   double *sums = memory_of(sizeof(double) * (size_t)MODEL->parameter_size);
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
-    gather(run, rows, NULL, 0, first, count);
+    gather(run, rows, NULL, first, count);
 #ifndef SPM_NO_ROW_STATES
 #ifndef SPM_NO_SELECTIONS
     spm_instance_visit(instance, rows->chosen ? rows->chosen + first : NULL, first, count);
@@ -154,7 +178,7 @@ static void evaluate(struct run *run, const struct rows *rows, const char *name)
   double *sums = memory_of(sizeof(double) * (size_t)program->output_count);
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
-    gather(run, rows, NULL, 0, first, count);
+    gather(run, rows, NULL, first, count);
 #ifndef SPM_NO_ROW_STATES
     stop_unless_finite(spm_instance_fresh(&run->instance, (const real *const *)run->batch, first, count));
 #endif
@@ -181,19 +205,22 @@ static double objective_of(const struct spm_program *program, const double *sums
 
 /* Numbers of the epoch's rows; NULL: they stand as they are. */
 static const long *epoch_order(struct run *run) {
-  long epoch = run->instance.epoch;
 #ifndef SPM_NO_STAGES
-  epoch += run->earlier_epochs;
+  const long epoch = run->earlier_epochs + run->instance.epoch;
+#else
+  const long epoch = run->instance.epoch;
 #endif
 #ifndef SPM_NO_SELECTIONS
-  if (!run->training->shuffle && !run->selection.numbers) return NULL;
-  spm_selection_order(&run->selection, run->training->shuffle, run->instance.seed, epoch, run->order);
+  if (!run->stage.shuffle && !run->selection.numbers) return NULL;
+  spm_selection_order(&run->selection, run->stage.shuffle, run->instance.call.seed, epoch, run->order);
 #else
-  if (!run->training->shuffle) return NULL;
-  spm_shuffle(run->order, run->epoch_rows, run->instance.seed, epoch);
+  if (!run->stage.shuffle) return NULL;
+  spm_shuffle(run->order, run->epoch_rows, run->instance.call.seed, epoch);
 #endif
   return run->order;
 }
+
+static int goes_on(const struct run *run) { return run->stage.steps <= 0 || run->instance.step < run->stage.steps; }
 
 static void train_epoch(struct run *run) {
   struct spm_instance *instance = &run->instance;
@@ -201,10 +228,16 @@ static void train_epoch(struct run *run) {
   const long batch = run->batch_rows, steps = (run->epoch_rows + batch - 1) / batch, *order = epoch_order(run);
   long skipped = 0, done = 0;
   clock_t start = clock(), shown = start;
-  for (; done < steps && (run->steps <= 0 || instance->step < run->steps); done++) {
+  for (; done < steps && goes_on(run); done++) {
     struct spm_run step;
     long first = done * batch, count = run->epoch_rows - first < batch ? run->epoch_rows - first : batch;
-    gather(run, &run->taken, order, spm_instance_noise_step(instance) + 1, first, count);
+#ifndef SPM_NO_GATHERED
+    run->draw = (unsigned)instance->noise_step + 1;
+#endif
+    gather(run, &run->taken, order, first, count);
+#ifndef SPM_NO_GATHERED
+    run->draw = 0;
+#endif
 #ifndef SPM_NO_ROW_STATES
     spm_instance_visit(instance, order ? order + first : NULL, first, count);
 #endif
@@ -215,15 +248,16 @@ static void train_epoch(struct run *run) {
     }
     skipped = outcome.status == SPM_STEP_UPDATED ? 0 : skipped + 1;
     if (skipped == TRAIN_SKIPS_ALLOWED)
-      fail("%ld steps one after the other were not finite; a lower learning rate may help", skipped);
+      fail("%ld steps one after the other were not finite, the last in %s; a lower learning rate may help", skipped,
+           outcome.parameter < 0 ? "the objective" : MODEL->parameters[outcome.parameter].name);
     if (clock() - shown > CLOCKS_PER_SEC) {
       fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
       shown = clock();
     }
   }
 #ifndef SPM_NO_UNCHANGED
-  run->unchanged = train_unchanged(run->recent, run->training->unchanged, instance->epoch,
-                                   objective_of(instance->train, sums) / seen);
+  run->unchanged =
+      train_unchanged(run->recent, run->stage.unchanged, instance->epoch, objective_of(instance->train, sums) / seen);
 #endif
   instance->epoch++;
   printf("epoch %ld  %.3f ms a step", instance->epoch,
@@ -243,22 +277,14 @@ static struct spm_training stage_with(const struct spm_training *stage, const st
   return t;
 }
 
-static long most_rows(const struct spm_training *stage, long rows) {
-#ifndef SPM_NO_BALANCE
-  return spm_most_batch_rows(stage, rows);
-#else
-  return train_batch_rows(stage, rows);
-#endif
-}
-
 #ifndef SPM_NO_SELECTIONS
 /* "rows" or "balance" of the stage for each row. */
 static void ask_rows(struct run *run, const struct rows *rows, const char *what, char *answer) {
   const struct spm_program *program = spm_find_program(MODEL, "select");
-  const struct spm_output *output = spm_selection_output(program, run->training, what);
+  const struct spm_output *output = spm_selection_output(program, &run->stage, what);
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
-    gather(run, rows, NULL, 0, first, count);
+    gather(run, rows, NULL, first, count);
     struct spm_run asked = spm_instance_run(&run->instance, program, (const real *const *)run->batch, count);
     asked.call.first_row = first;
     spm_run_program(&asked);
@@ -267,8 +293,9 @@ static void ask_rows(struct run *run, const struct rows *rows, const char *what,
 }
 
 /* Leaves of the rows those that the stage takes; `kind`: rows to validate are never balanced. */
-static void select_rows(struct run *run, const struct spm_training *stage, struct rows *rows, const char *kind,
-                        long *numbers, struct spm_selection *selection) {
+static void select_rows(struct run *run, struct rows *rows, const char *kind, long *numbers,
+                        struct spm_selection *selection) {
+  const struct spm_training *stage = &run->stage;
   const int balanced = stage->balances && rows == &run->taken;
   spm_selection_all(selection, stage, rows->count);
   if (rows->count == 0 || (!stage->selects && !balanced)) return;
@@ -276,7 +303,7 @@ static void select_rows(struct run *run, const struct spm_training *stage, struc
   memset(taken, 1, (size_t)rows->count);
   if (stage->selects) ask_rows(run, rows, "rows", taken);
   if (balanced) ask_rows(run, rows, "balance", part);
-  spm_selection_take(selection, stage, numbers, rows->first, rows->count, taken, balanced ? part : NULL);
+  spm_selection_take(selection, stage, numbers, 0, rows->count, taken, balanced ? part : NULL);
   if (spm_selection_flaw(selection, stage, rows->count, kind, flaw, sizeof flaw) != 0) fail("%s", flaw);
   rows->chosen = numbers;
   rows->count = selection->count;
@@ -285,100 +312,86 @@ static void select_rows(struct run *run, const struct spm_training *stage, struc
 }
 #endif
 
-/* The rows that the stage takes, and in what batches. */
-static void set_rows(struct run *run, const struct spm_training *stage, const struct options *o) {
+/* The stage that the instance stands in, the rows that it takes, and in what batches. */
+static void set_stage(struct run *run, const struct options *o) {
+  run->stage = stage_with(run->instance.optimizer.stage, o);
   run->taken = o->data;
   run->valid = o->valid;
 #ifndef SPM_NO_SELECTIONS
   struct spm_selection valid;
-  select_rows(run, stage, &run->taken, "training", run->taken_numbers, &run->selection);
-  select_rows(run, stage, &run->valid, "validation", run->valid_numbers, &valid);
+  select_rows(run, &run->taken, "training", run->taken_numbers, &run->selection);
+  select_rows(run, &run->valid, "validation", run->valid_numbers, &valid);
   run->batch_rows = run->selection.batch;
   run->epoch_rows = run->selection.epoch_rows;
+#else
+  run->batch_rows = train_batch_rows(&run->stage, run->taken.count);
+  run->epoch_rows = run->taken.count;
+#endif
   run->instance.total_rows = run->taken.count;
 #ifndef SPM_NO_BALANCE
   memcpy(run->instance.weights, run->selection.weights, sizeof run->selection.weights);
 #endif
-#else
-  run->batch_rows = train_batch_rows(stage, o->data.count);
-  run->epoch_rows = o->data.count;
-#endif
-}
-
-static void set_stage(struct run *run, const struct options *o) {
-  const struct spm_training *t = MODEL->trainings;
-#ifndef SPM_NO_STAGES
-  t += run->instance.stage;
-#endif
-  run->training = t;
-  const struct spm_training stage = stage_with(t, o);
-  run->epochs = stage.epochs;
-  run->steps = stage.steps;
-  set_rows(run, &stage, o);
 #ifndef SPM_NO_LBFGS
-  if (strcmp(t->optimizer, "lbfgs") == 0 && run->batch_rows < run->epoch_rows)
+  if (strcmp(run->stage.optimizer, "lbfgs") == 0 && run->batch_rows < run->epoch_rows)
     fail("lbfgs takes all %ld rows in each step: --batch 0", run->taken.count);
 #endif
 }
 
-/* A run at its start, or where its checkpoint left it; returns the memory that it lies in. */
-static real *open_run(struct run *run, struct options *o) {
-  struct spm_sizes sizes;
-  long room = EVALUATION_ROWS;
-  for (int t = 0; t < MODEL->training_count; t++) {
+/* A run at its start, or where its checkpoint left it. */
+static void open_run(struct run *run, struct options *o) {
+  struct spm_instance *instance = &run->instance;
+  *instance = (struct spm_instance){.model = MODEL, .rows = EVALUATION_ROWS, .training = 1};
+  for (int t = 0; t < MODEL->training_count; t++) { /* room for the largest batch of all stages */
     const struct spm_training stage = stage_with(&MODEL->trainings[t], o);
-    if (most_rows(&stage, o->data.count) > room) room = most_rows(&stage, o->data.count);
-  }
-  size_t reals = spm_instance_reals(MODEL, room, 1, &sizes), owned = 0;
-  const real *const *given = NULL;
-  size_t order = sizeof(long) * (size_t)o->data.count;
 #ifndef SPM_NO_BALANCE
-  order *= 4; /* each part twice, and as much behind it */
+    instance->rows = spm_larger(instance->rows, spm_most_batch_rows(&stage, o->data.count));
+#else
+    instance->rows = spm_larger(instance->rows, train_batch_rows(&stage, o->data.count));
 #endif
-  run->order = memory_of(order);
+  }
+  instance->call.seed = (unsigned long long)o->seed;
+#ifndef SPM_NO_BALANCE
+  run->order = memory_of(4 * sizeof(long) * (size_t)o->data.count); /* each part twice, and as much behind it */
+#else
+  run->order = memory_of(sizeof(long) * (size_t)o->data.count);
+#endif
 #ifndef SPM_NO_SELECTIONS
   run->taken_numbers = memory_of(sizeof(long) * (size_t)o->data.count);
   run->valid_numbers = memory_of(sizeof(long) * (size_t)o->valid.count);
 #endif
   for (int d = 0; d < MODEL->data_count; d++)
-    run->batch[d] = memory_of(sizeof(real) * (size_t)room * (size_t)MODEL->data[d].size);
-#ifndef SPM_NO_ROW_STATES
-  owned = spm_instance_owned_reals(MODEL, o->data.count, 1);
-#endif
-  size_t best = 0;
-#ifndef SPM_NO_BEST
-  best = (size_t)(MODEL->parameter_size + MODEL->state_size + o->data.count * MODEL->row_state_size);
-#endif
-  real *memory = memory_of(sizeof(real) * (reals + owned + best));
+    run->batch[d] = memory_of(sizeof(real) * (size_t)(instance->rows * MODEL->data[d].size));
+  real *memory = memory_of(sizeof(real) * spm_instance_place(instance, NULL));
 #ifndef SPM_NO_GIVENS
-  real **givens = make_givens(o);
-  given = (const real *const *)givens;
+  spm_instance_open(instance, memory, make_givens(o));
+#else
+  spm_instance_open(instance, memory, NULL);
 #endif
-  spm_instance_open(&run->instance, MODEL, memory, room, 1, (unsigned long long)o->seed, given);
-#ifndef SPM_NO_GIVENS
-  for (int g = 0; g < MODEL->given_count; g++) free(givens[g]);
-  free(givens);
-#endif
-  run->instance.total_rows = o->data.count;
 #ifndef SPM_NO_ROW_STATES
-  begin_rows_of(run, o, memory + reals);
+  begin_rows_of(run, o);
 #endif
 #ifndef SPM_NO_BEST
-  run->best = memory + reals + owned;
+  const long best = MODEL->parameter_size + MODEL->state_size + o->data.count * MODEL->row_state_size;
+  run->best = memory_of(sizeof(real) * (size_t)best);
 #endif
   set_stage(run, o);
   if (o->resume) {
-    read_checkpoint(run, o);
-    const long rows = run->batch_rows;
+    const long rows = read_checkpoint(run, o);
+#ifndef SPM_NO_STAGES
     set_stage(run, o);
+#endif
     if (rows != run->batch_rows) fail("%s: was made with batches of %ld rows", o->resume, rows);
   }
-  return memory;
+  if (o->save) try_checkpoint(o->save);
 }
 
 static void train_stage(struct run *run, const struct options *o) {
   const struct spm_instance *instance = &run->instance;
-  while (instance->epoch < run->epochs && (run->steps <= 0 || instance->step < run->steps) && !run->unchanged) {
+#ifndef SPM_NO_UNCHANGED
+  while (instance->epoch < run->stage.epochs && goes_on(run) && !run->unchanged) {
+#else
+  while (instance->epoch < run->stage.epochs && goes_on(run)) {
+#endif
     train_epoch(run);
 #ifndef SPM_NO_SOLVED
     if (o->valid.count > 0 || o->save) solve(run, &run->taken);
@@ -391,23 +404,26 @@ static void train_stage(struct run *run, const struct options *o) {
 #endif
 }
 
+/* What memory there is at the end is the system's. */
 static void train(struct options *o) {
   static struct run run;
-  real *memory = open_run(&run, o);
+  open_run(&run, o);
   printf("%s: %ld rows, batches of %ld, %ld epochs, seed %ld\n", MODEL->name, run.taken.count, run.batch_rows,
-         run.epochs, o->seed);
+         run.stage.epochs, o->seed);
   train_stage(&run, o);
 #ifndef SPM_NO_STAGES
   while (run.instance.stage + 1 < MODEL->training_count) {
     run.earlier_epochs += run.instance.epoch;
+#ifndef SPM_NO_UNCHANGED
     run.unchanged = 0;
+#endif
 #ifndef SPM_NO_BEST
     run.has_best = 0;
 #endif
     spm_instance_next_stage(&run.instance);
     set_stage(&run, o);
-    printf("stage %s: %ld rows, batches of %ld, %ld epochs\n", run.training->name, run.taken.count, run.batch_rows,
-           run.epochs);
+    printf("stage %s: %ld rows, batches of %ld, %ld epochs\n", run.stage.name, run.taken.count, run.batch_rows,
+           run.stage.epochs);
     train_stage(&run, o);
   }
 #endif
@@ -425,13 +441,6 @@ static void train(struct options *o) {
   run.instance.total_rows = o->data.count;
 #endif
   if (o->test.count > 0) evaluate(&run, &o->test, "test");
-  for (int d = 0; d < MODEL->data_count; d++) free(run.batch[d]);
-  free(memory);
-  free(run.order);
-#ifndef SPM_NO_SELECTIONS
-  free(run.taken_numbers);
-  free(run.valid_numbers);
-#endif
 }
 
 /* ---- the command line ------------------------------------------------------------------------------------------ */
@@ -447,16 +456,15 @@ static void usage(void) {
 }
 
 static void name_file(struct rows *rows, const char *text) {
-  const char *equals = strchr(text, '=');
   for (int d = 0; d < MODEL->data_count; d++) {
-    const char *name = MODEL->data[d].name;
-    size_t length = strlen(name);
-    if (equals && (size_t)(equals - text) == length && strncmp(text, name, length) == 0) {
-      rows->paths[d] = equals + 1;
+    const size_t length = strlen(MODEL->data[d].name);
+    if (strncmp(text, MODEL->data[d].name, length) == 0 && text[length] == '=') {
+      rows->paths[d] = text + length + 1;
       return;
     }
   }
-  if (MODEL->data_count != 1 || equals) fail("%s: NAME=FILE is wanted, with a name that the model has", text);
+  if (MODEL->data_count != 1 || strchr(text, '='))
+    fail("%s: NAME=FILE is wanted, with a name that the model has", text);
   rows->paths[0] = text;
 }
 
@@ -475,7 +483,8 @@ static void hold_back(struct options *o) {
     if (held >= o->data.count) fail("%ld of the %ld rows of the data are held back: none is left", held, o->data.count);
     o->data.count -= held;
     o->valid = o->data;
-    o->valid.first = o->data.count;
+    for (int d = 0; d < MODEL->data_count; d++)
+      if (o->valid.values[d]) o->valid.values[d] += o->data.count * row_size(&MODEL->data[d]);
     o->valid.count = held;
   }
   for (int t = 0; t < MODEL->training_count; t++)

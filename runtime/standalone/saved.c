@@ -1,20 +1,24 @@
 /* Checkpoints of an emitted trainer: safetensors files, of a layout that is known beforehand. */
 #include "trainer.h"
 
-enum { RUN_NOTE = 200 };
+static const char before_note[] = "{\"__metadata__\":{\"run\":\"";
+enum { NOTE = 200, NOTE_AT = 8 + sizeof before_note - 1 }; /* behind the header's length */
 
 struct entry { /* a tensor of the file */
   const char *kind;
   const struct spm_tensor *tensor;
   real *values;
-  long rows; /* so many in it, one after the other; 0: it is one itself */
+  size_t count;
+#ifndef SPM_NO_ROW_STATES
+  long rows; /* so many of the tensor, one after the other; 0: it is one itself */
+#endif
 };
 
 /* The index-th of all: parameters, their moments, states, what rows own, the best of these. 0 after the last. */
 static int entry_at(const struct run *run, int index, struct entry *e) {
   const struct spm_instance *i = &run->instance;
 #ifndef SPM_NO_ROW_STATES
-  static const struct spm_tensor updates = {"row_updates", "", 0, {0}, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  static const struct spm_tensor updates = {.name = "row_updates", .dims = "", .size = 1};
   const struct spm_row_memory *m = &i->owned;
 #endif
   const struct {
@@ -22,35 +26,45 @@ static int entry_at(const struct run *run, int index, struct entry *e) {
     const struct spm_tensor *tensors;
     int count;
     real *values;
+#ifndef SPM_NO_ROW_STATES
     long rows;
+#endif
   } groups[] = {
-      {"", MODEL->parameters, MODEL->parameter_count, i->parameters, 0},
-      {"optimizer.first.", MODEL->parameters, MODEL->parameter_count, i->optimizer.first, 0},
-      {"optimizer.second.", MODEL->parameters, MODEL->parameter_count, i->optimizer.second, 0},
+      {.kind = "", MODEL->parameters, MODEL->parameter_count, i->parameters},
+      {.kind = "optimizer.first.", MODEL->parameters, MODEL->parameter_count, i->optimizer.first},
+      {.kind = "optimizer.second.", MODEL->parameters, MODEL->parameter_count, i->optimizer.second},
 #ifndef SPM_NO_STATES
-      {"state.", MODEL->states, MODEL->state_count, i->state, 0},
+      {.kind = "state.", MODEL->states, MODEL->state_count, i->state},
 #endif
 #ifndef SPM_NO_ROW_STATES
-      {"", MODEL->row_states, MODEL->row_state_count, m->values, m->rows},
-      {"optimizer.first.", MODEL->row_states, MODEL->row_state_count, m->first, m->rows},
-      {"optimizer.second.", MODEL->row_states, MODEL->row_state_count, m->second, m->rows},
-      {"optimizer.", &updates, 1, m->updates, m->rows},
+      {.kind = "", MODEL->row_states, MODEL->row_state_count, m->values, m->rows},
+      {.kind = "optimizer.first.", MODEL->row_states, MODEL->row_state_count, m->first, m->rows},
+      {.kind = "optimizer.second.", MODEL->row_states, MODEL->row_state_count, m->second, m->rows},
+      {.kind = "optimizer.", &updates, 1, m->updates, m->rows},
 #endif
 #ifndef SPM_NO_BEST
-      {"best.", MODEL->parameters, MODEL->parameter_count, run->best, 0},
-      {"best.state.", MODEL->states, MODEL->state_count, run->best + MODEL->parameter_size, 0},
+      {.kind = "best.", MODEL->parameters, MODEL->parameter_count, run->best},
+      {.kind = "best.state.", MODEL->states, MODEL->state_count, run->best + MODEL->parameter_size},
 #ifndef SPM_NO_ROW_STATES
-      {"best.", MODEL->row_states, MODEL->row_state_count, run->best + MODEL->parameter_size + MODEL->state_size,
+      {.kind = "best.",
+       MODEL->row_states,
+       MODEL->row_state_count,
+       run->best + MODEL->parameter_size + MODEL->state_size,
        m->rows},
 #endif
 #endif
   };
   for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
     if (groups[g].values && index < groups[g].count) {
-      e->tensor = &groups[g].tensors[index];
-      e->kind = !groups[g].kind[0] && e->tensor->constrained ? "raw." : groups[g].kind;
+      const struct spm_tensor *tensor = e->tensor = &groups[g].tensors[index];
+      e->kind = !groups[g].kind[0] && tensor->constrained ? "raw." : groups[g].kind;
+      e->values = groups[g].values + tensor->offset;
+      e->count = (size_t)tensor->size;
+#ifndef SPM_NO_ROW_STATES
       e->rows = groups[g].rows;
-      e->values = groups[g].values + (e->rows > 0 ? e->rows : 1) * e->tensor->offset;
+      if (e->rows > 0) e->values = groups[g].values + e->rows * tensor->offset;
+      if (e->rows > 0) e->count *= (size_t)e->rows;
+#endif
       return 1;
     }
     if (groups[g].values) index -= groups[g].count;
@@ -58,34 +72,36 @@ static int entry_at(const struct run *run, int index, struct entry *e) {
   return 0;
 }
 
-static size_t numbers_in(const struct entry *e) {
-  return (size_t)(e->rows > 0 ? e->rows : 1) * (size_t)e->tensor->size;
-}
-
-/* The header: where the run stands, in fixed width, and the list of tensors. */
+/* The header: its length, where the run stands, in fixed width, and the list of tensors. */
 static char *checkpoint_header(const struct run *run, const struct options *o, size_t *length) {
   const struct spm_instance *instance = &run->instance;
   struct entry e;
-  size_t room = RUN_NOTE + 64, offset = 0;
-  char note[RUN_NOTE + 128];
-  for (int i = 0; entry_at(run, i, &e); i++) room += strlen(e.tensor->name) + 128 + 24 * (size_t)(e.tensor->rank + 1);
-  char *text = memory_of(room), *at = text;
-  sprintf(note, "%ld %ld %ld %ld %ld %ld %d", o->seed, instance->epoch, instance->step, instance->updates,
-          run->batch_rows, o->data.count, run->unchanged);
+  size_t room = NOTE_AT + NOTE + 64, offset = 0;
+  char note[NOTE + 128];
+  for (int i = 0; entry_at(run, i, &e); i++) room += strlen(e.tensor->name) + 400;
+  char *text = memory_of(room), *at = text + 8;
+  sprintf(note, "%ld %ld %ld %ld %ld %ld", o->seed, instance->epoch, instance->step, instance->optimizer.updates,
+          run->batch_rows, o->data.count);
+#ifndef SPM_NO_UNCHANGED
+  sprintf(note + strlen(note), " %d", run->unchanged);
+#endif
 #ifndef SPM_NO_STAGES
-  sprintf(note + strlen(note), " %d %ld %ld", instance->stage, run->earlier_epochs, instance->earlier_steps);
+  sprintf(note + strlen(note), " %d %ld %ld", instance->stage, run->earlier_epochs,
+          instance->noise_step - instance->step);
 #endif
 #ifndef SPM_NO_BEST
   sprintf(note + strlen(note), " %d %.17g %ld %ld", run->has_best, run->best_value, run->best_epoch, run->best_step);
 #endif
-  at += sprintf(at, "{\"__metadata__\":{\"run\":\"%*.*s\"}", (int)RUN_NOTE, (int)RUN_NOTE, note);
+  at += sprintf(at, "%s%*.*s\"}", before_note, (int)NOTE, (int)NOTE, note);
   for (int i = 0; entry_at(run, i, &e); i++) {
     at += sprintf(at, ",\"%s%s\":{\"dtype\":\"F%d\",\"shape\":[", e.kind, e.tensor->name, (int)sizeof(real) * 8);
+#ifndef SPM_NO_ROW_STATES
     if (e.rows > 0) at += sprintf(at, "%ld%s", e.rows, e.tensor->rank > 0 ? "," : "");
+#endif
     for (int d = 0; d < e.tensor->rank; d++) at += sprintf(at, "%s%ld", d ? "," : "", e.tensor->shape[d]);
-    at += sprintf(at, "],\"data_offsets\":[%lu,", (unsigned long)offset);
-    offset += numbers_in(&e) * sizeof(real);
-    at += sprintf(at, "%lu]}", (unsigned long)offset);
+    at += sprintf(at, "],\"data_offsets\":[%lu,%lu]}", (unsigned long)offset,
+                  (unsigned long)(offset + e.count * sizeof(real)));
+    offset += e.count * sizeof(real);
   }
 #ifndef SPM_NO_UNCHANGED
   at += sprintf(at, ",\"recent\":{\"dtype\":\"F64\",\"shape\":[%d],\"data_offsets\":[%lu,%lu]}", TRAIN_UNCHANGED_MOST,
@@ -94,71 +110,84 @@ static char *checkpoint_header(const struct run *run, const struct options *o, s
   *at++ = '}';
   while ((at - text) % 8 != 0) *at++ = ' ';
   *length = (size_t)(at - text);
+  for (int i = 0; i < 8; i++) text[i] = (char)(unsigned char)((uint64_t)(*length - 8) >> 8 * i);
   return text;
-}
-
-static void move_bytes(void *bytes, size_t count, FILE *stream, const char *path, int writing) {
-  if ((writing ? fwrite(bytes, 1, count, stream) : fread(bytes, 1, count, stream)) != count)
-    fail("%s: cannot be %s", path, writing ? "written" : "read");
 }
 
 static void move_tensors(struct run *run, FILE *stream, const char *path, int writing) {
   struct entry e;
-  for (int i = 0; entry_at(run, i, &e); i++) move_bytes(e.values, numbers_in(&e) * sizeof(real), stream, path, writing);
+  size_t moved = 1;
+  for (int i = 0; moved && entry_at(run, i, &e); i++)
+    moved = e.count == 0 || (writing ? fwrite(e.values, sizeof(real) * e.count, 1, stream)
+                                     : fread(e.values, sizeof(real) * e.count, 1, stream));
 #ifndef SPM_NO_UNCHANGED
-  move_bytes(run->recent, sizeof run->recent, stream, path, writing);
+  moved = moved && (writing ? fwrite(run->recent, sizeof run->recent, 1, stream)
+                            : fread(run->recent, sizeof run->recent, 1, stream));
 #endif
+  if (!moved) fail("%s: cannot be %s", path, writing ? "written" : "read");
+}
+
+/* A new file beside the old one, which it takes the place of when it is whole. */
+static FILE *open_beside(const char *path, char name[4096]) {
+  if (snprintf(name, 4096, "%s.new", path) >= 4096) fail("%s: is too long a name", path);
+  FILE *stream = fopen(name, "wb");
+  if (!stream) fail("%s: cannot be written", name);
+  return stream;
+}
+
+void try_checkpoint(const char *path) {
+  char name[4096];
+  FILE *old = fopen(path, "rb");
+  if (old && fgetc(old) == EOF && ferror(old)) fail("%s: is no file that can be written", path);
+  if (old) fclose(old);
+  fclose(open_beside(path, name));
+  remove(name);
 }
 
 void write_checkpoint(struct run *run, const struct options *o) {
   size_t length;
   char name[4096], *header = checkpoint_header(run, o, &length);
-  unsigned char bytes[8];
-  if (snprintf(name, sizeof name, "%s.new", o->save) >= (int)sizeof name) fail("%s: is too long a name", o->save);
-  FILE *stream = fopen(name, "wb");
-  if (!stream) fail("%s: cannot be written", name);
-  for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)((uint64_t)length >> 8 * i);
-  move_bytes(bytes, 8, stream, name, 1);
-  move_bytes(header, length, stream, name, 1);
+  FILE *stream = open_beside(o->save, name);
+  if (!fwrite(header, length, 1, stream)) fail("%s: cannot be written", name);
   move_tensors(run, stream, name, 1);
   if (fclose(stream) != 0 || rename(name, o->save) != 0) fail("%s: cannot be written", o->save);
   free(header);
 }
 
-void read_checkpoint(struct run *run, struct options *o) {
+long read_checkpoint(struct run *run, struct options *o) {
   struct spm_instance *instance = &run->instance;
   size_t length;
-  long total = 0;
+  long batch = 0, total = 0;
   int read = 0;
-  char *header = checkpoint_header(run, o, &length), *found = memory_of(length + 1);
-  unsigned char bytes[8];
-  const size_t note = strlen("{\"__metadata__\":{\"run\":\"");
+  char *header = checkpoint_header(run, o, &length), *found = memory_of(length + 1), *note = found + NOTE_AT;
   FILE *stream = fopen(o->resume, "rb");
   if (!stream) fail("%s: cannot be opened", o->resume);
-  if (fread(bytes, 1, 8, stream) != 8 || read_integer(bytes, 8, 0) != length ||
-      fread(found, 1, length, stream) != length ||
-      memcmp(header + note + RUN_NOTE, found + note + RUN_NOTE, length - note - RUN_NOTE) != 0 ||
-      sscanf(found + note, "%ld %ld %ld %ld %ld %ld%n", &o->seed, &instance->epoch, &instance->step, &instance->updates,
-             &run->batch_rows, &total, &read) != 6)
+  if (!fread(found, length, 1, stream) || memcmp(found, header, NOTE_AT) != 0 ||
+      memcmp(note + NOTE, header + NOTE_AT + NOTE, length - NOTE_AT - NOTE) != 0 ||
+      sscanf(note, "%ld %ld %ld %ld %ld %ld%n", &o->seed, &instance->epoch, &instance->step,
+             &instance->optimizer.updates, &batch, &total, &read) != 6)
     fail("%s: is no checkpoint of this model", o->resume);
-  char *more = found + note + read;
-  run->unchanged = (int)strtol(more, &more, 10);
+  note += read;
+  instance->noise_step = instance->step;
+#ifndef SPM_NO_UNCHANGED
+  run->unchanged = (int)strtol(note, &note, 10);
+#endif
 #ifndef SPM_NO_STAGES
-  const int stage = (int)strtol(more, &more, 10);
-  run->earlier_epochs = strtol(more, &more, 10);
-  instance->earlier_steps = strtol(more, &more, 10);
-  spm_instance_set_stage(instance, stage);
+  spm_instance_set_stage(instance, (int)strtol(note, &note, 10));
+  run->earlier_epochs = strtol(note, &note, 10);
+  instance->noise_step += strtol(note, &note, 10);
 #endif
 #ifndef SPM_NO_BEST
-  run->has_best = (int)strtol(more, &more, 10);
-  run->best_value = strtod(more, &more);
-  run->best_epoch = strtol(more, &more, 10);
-  run->best_step = strtol(more, &more, 10);
+  run->has_best = (int)strtol(note, &note, 10);
+  run->best_value = strtod(note, &note);
+  run->best_epoch = strtol(note, &note, 10);
+  run->best_step = strtol(note, &note, 10);
 #endif
   if (total != o->data.count) fail("%s: was made with %ld rows of data", o->resume, total);
-  instance->seed = (unsigned long long)o->seed;
+  instance->call.seed = (unsigned long long)o->seed;
   move_tensors(run, stream, o->resume, 0);
   fclose(stream);
   free(header);
   free(found);
+  return batch;
 }

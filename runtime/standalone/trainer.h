@@ -24,9 +24,9 @@ struct rows { /* files of one data set, read whole; by data declaration of the m
   const char *paths[MAX_DATA];
   real *values[MAX_DATA];
 #ifndef SPM_NO_SELECTIONS
-  const long *chosen; /* their numbers in the files; NULL: */
+  const long *chosen; /* their numbers there; NULL: they are the first ones */
 #endif
-  long first, count; /* they are the files' rows first, first + 1, ... */
+  long count;
 };
 
 struct options {
@@ -37,19 +37,22 @@ struct options {
 
 struct run { /* a model in training */
   struct spm_instance instance;
+  struct spm_training stage; /* that is trained, and what the command line makes of it */
+  struct rows taken, valid;  /* of the data, and of the rows to evaluate on, those that the stage takes */
+  long batch_rows, epoch_rows;
   real *batch[MAX_DATA];
+#ifndef SPM_NO_GATHERED
+  unsigned draw; /* of gathered data: 0, or by which step */
+#endif
   long *order; /* room for the numbers of an epoch's rows */
 #ifndef SPM_NO_UNCHANGED
   double recent[TRAIN_UNCHANGED_MOST]; /* objectives of the last epochs, the latest first */
-#endif
   int unchanged;                       /* the objective no longer changes, and the stage ends */
-  const struct spm_training *training; /* the stage, and what the command line makes of it: */
-  struct rows taken, valid;            /* of the data, and of the rows to evaluate on, those that the stage takes */
+#endif
 #ifndef SPM_NO_SELECTIONS
   struct spm_selection selection; /* of the data */
   long *taken_numbers, *valid_numbers;
 #endif
-  long epochs, batch_rows, epoch_rows, steps; /* epoch_rows: in the batches of an epoch */
 #ifndef SPM_NO_STAGES
   long earlier_epochs;
 #endif
@@ -67,15 +70,17 @@ void fail(const char *format, ...);
 void *memory_of(size_t bytes);
 
 uint64_t read_integer(const unsigned char *bytes, int width, int big);
-/* The files of a data set, read whole; needed: all must be there. */
+/* The files of a data set, read whole; training: as much as must be there. */
 void read_rows(struct rows *rows, int needed);
 #ifndef SPM_NO_GIVENS
-/* What initial values need, by given; to be freed, the first one last. */
-real **make_givens(const struct options *o);
+/* What initial values need, by given. */
+const real *const *make_givens(const struct options *o);
 #endif
 
 void write_checkpoint(struct run *run, const struct options *o);
-/* Sets all of the run but what set_stage does: batch_rows is that of the file. */
-void read_checkpoint(struct run *run, struct options *o);
+/* Ends the program unless a checkpoint can be written to this file. */
+void try_checkpoint(const char *path);
+/* Sets all of the run but its stage; returns how many rows its batches had. */
+long read_checkpoint(struct run *run, struct options *o);
 
 #endif

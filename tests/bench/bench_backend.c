@@ -56,8 +56,8 @@ static void prepare(Contender *contender, const char *name, const Jit *jit) {
   contender->best = 1e9;
   if (jit == NULL) return;
   const struct spm_model *model = jit_model(jit);
-  struct spm_sizes sizes;
-  spm_program_sizes(model, &model->programs[0], ROWS, &sizes);
+  struct spm_sizes sizes = {0};
+  spm_program_sizes(&model->programs[0], ROWS, &sizes);
   const float **data = calloc(1, sizeof *data);
   data[0] = x;
   contender->run = (struct spm_run){.model = model,
@@ -72,7 +72,7 @@ static void prepare(Contender *contender, const char *name, const Jit *jit) {
                                           .values = numbers(sizes.values),
                                           .kept = numbers(sizes.kept),
                                           .partials = numbers(sizes.partials),
-                                          .gradient = numbers(sizes.gradient),
+                                          .gradient = numbers(model->parameter_size),
                                           .rows = ROWS,
                                           .capacity = ROWS,
                                           .settings = {0, 0, ROWS, ROWS}};

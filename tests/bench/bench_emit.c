@@ -89,14 +89,16 @@ static void open_emitted(Model *model, Compilation *c) {
 }
 
 static struct spm_host host;
-static struct spm_optimizer optimizer = {.kind = SPM_ADAM, .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
+static const struct spm_training stage = {
+    .optimizer = "adam", .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
+static struct spm_optimizer optimizer = {.stage = &stage};
 
 static void step_runtime(void) {
   const struct spm_program *program = spm_find_program(host.model, "train");
   host.step = optimizer.updates;
   struct spm_run run = spm_host_run(&host, program, rows);
   run.call.step = (unsigned)optimizer.updates;
-  if (spm_run_step(&run, host.parameters, &optimizer, 1).status != SPM_STEP_UPDATED) fail("a step was skipped");
+  if (spm_run_step(&run, host.parameters, &optimizer).status != SPM_STEP_UPDATED) fail("a step was skipped");
   optimizer.updates++;
   objective[RUNTIME] = (double)*spm_output_values(&run, spm_find_output(program, SPM_OBJECTIVE, NULL));
 }

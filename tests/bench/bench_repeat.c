@@ -97,8 +97,8 @@ typedef struct Contender {
 static void prepare(Contender *contender, Jit *jit) {
   static const float *data[1];
   const struct spm_model *model = jit_model(jit);
-  struct spm_sizes sizes;
-  spm_program_sizes(model, &model->programs[0], ROWS, &sizes);
+  struct spm_sizes sizes = {0};
+  spm_program_sizes(&model->programs[0], ROWS, &sizes);
   if (data[0] == NULL) data[0] = numbers(ROWS * D);
   *contender = (Contender){.jit = jit, .best = 1e9};
   contender->run = (struct spm_run){.model = model,

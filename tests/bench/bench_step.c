@@ -98,13 +98,9 @@ static void trainer_create(struct trainer *t, const struct spm_model *model, lon
   t->host.total_rows = rows;
   if (spm_host_initialise(&t->host, &error) != 0) fail(error.message);
   products_fill(t->host.batch[0], rows * DATA_SIZE, 1, 1);
-  t->optimizer = (struct spm_optimizer){.kind = SPM_ADAM,
-                                        .lr = 1e-3,
-                                        .beta1 = 0.9,
-                                        .beta2 = 0.999,
-                                        .epsilon = 1e-8,
-                                        .first = t->host.first,
-                                        .second = t->host.second};
+  static const struct spm_training stage = {
+      .optimizer = "adam", .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
+  t->optimizer = (struct spm_optimizer){.stage = &stage, .first = t->host.first, .second = t->host.second};
 }
 
 static struct spm_run trainer_run(struct trainer *t) {
@@ -117,7 +113,7 @@ static struct spm_run trainer_run(struct trainer *t) {
 static void trainer_step(void *trainer) {
   struct trainer *t = trainer;
   struct spm_run run = trainer_run(t);
-  if (spm_run_step(&run, t->host.parameters, &t->optimizer, 1).status != SPM_STEP_UPDATED) fail("a step was skipped");
+  if (spm_run_step(&run, t->host.parameters, &t->optimizer).status != SPM_STEP_UPDATED) fail("a step was skipped");
   const struct spm_output *objective = spm_find_output(t->program, SPM_OBJECTIVE, NULL);
   if (objective) t->objective = (double)*spm_output_values(&run, objective);
   if (t->optimizer.updates++ == 0) t->first_objective = t->objective;

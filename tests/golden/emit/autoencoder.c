@@ -15,11 +15,9 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
   const real *rows_in_batch = call->settings + 2; /* [] */
   real *div_28 = call->values + 80, *mul_29 = call->values + 96; /* [], [] */
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
-  {
   const real rows_in_batch_1_ = rows_in_batch[0];
   div_28[0] = ((real)(-1)) / rows_in_batch_1_;
   mul_29[0] = ((real)1 / rows_in_batch_1_) * ((real)0.1);
-  }
 }
 
 /* autoencoder.spm:7: let z = relu(W @ x); */
@@ -44,26 +42,23 @@ static void train_rows_1_loop_2(long rows, const real *restrict x, real *restric
 /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
 static void train_rows_1_loop_3(long rows, const real *restrict mul_29, real *restrict select_38, const real *restrict less_37) {
   const real mul_29_0_ = mul_29[0];
-  for (long i = 0; i < rows * 3; i++) {
-    const real select_5_ = vm_select(less_37[i], mul_29_0_ + select_38[i], (real)0);
-    select_38[i] = select_5_;
-  }
+  for (long i = 0; i < rows * 3; i++)
+    select_38[i] = vm_select(less_37[i], mul_29_0_ + select_38[i], (real)0);
 }
 
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
+  const long tile = call->tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_3 = scratch, *z = scratch + call->tile * 3; /* [rows, K], [rows, K] */
-  real *less_37 = scratch, *contract_5 = scratch + call->tile * 6; /* [rows, K], [rows, D] */
-  real *div_28 = call->values + 80, *sub_15 = scratch + call->tile * 6; /* [], [rows, D] */
-  real *mul_32 = scratch + call->tile * 11, *sum_16 = scratch + call->tile * 10; /* [rows, D], [rows] */
-  real *sum_17 = scratch + call->tile * 6, *sum_over_19_partial = call->partials + unit * 64; /* [rows], [] */
-  real *sum_over_22_partial = call->partials + 16 + unit * 64; /* [] */
+  real *contract_3 = scratch, *z = scratch + tile * 3, *less_37 = scratch; /* [rows, K], [rows, K], [rows, K] */
+  real *contract_5 = scratch + tile * 6, *div_28 = call->values + 80; /* [rows, D], [] */
+  real *sub_15 = scratch + tile * 6, *mul_32 = scratch + tile * 11; /* [rows, D], [rows, D] */
+  real *sum_16 = scratch + tile * 10, *sum_17 = scratch + tile * 6; /* [rows], [rows] */
+  real *sum_over_19_partial = call->partials + unit * 64, *contract_34 = scratch + tile * 3; /* [], [rows, K] */
+  real *sum_over_22_partial = call->partials + 16 + unit * 64, *mul_29 = call->values + 96; /* [], [] */
   real *contract_33_partial = call->partials + 32 + unit * 64; /* [D, K] */
-  real *contract_34 = scratch + call->tile * 3, *mul_29 = call->values + 96; /* [rows, K], [] */
-  real *select_38 = scratch + call->tile * 3; /* [rows, K] */
+  real *select_38 = scratch + tile * 3; /* [rows, K] */
   real *contract_39_partial = call->partials + 48 + unit * 64; /* [K, D] */
   /* autoencoder.spm:7: let z = relu(W @ x); */
   spm_gemm(0, 1, rows, 3, 4, 1, x, 4, W, 4, 0, contract_3, 3);
@@ -87,27 +82,23 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_19 = call->values, *sum_over_22 = call->values + 32; /* [], [] */
-  real *div_21 = call->values + 16, *div_24 = call->values + 48, *sub_25 = call->values + 64; /* [], [], [] */
+  real *sum_over_19 = call->values, *sum_over_22 = call->values + 32, *div_21 = call->values + 16; /* [], [], [] */
+  real *div_24 = call->values + 48, *sub_25 = call->values + 64; /* [], [] */
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
-  {
   const real rows_in_batch_1_ = rows_in_batch[0];
   const real div_2_ = sum_over_19[0] / rows_in_batch_1_;
   const real div_6_ = (sum_over_22[0] * ((real)0.1)) / rows_in_batch_1_;
   div_21[0] = div_2_;
   div_24[0] = div_6_;
   sub_25[0] = div_2_ - div_6_;
-  }
 }
 
 /* ---- program evaluate ---- */
 
 /* autoencoder.spm:7: let z = relu(W @ x); */
 static void evaluate_rows_0_loop_1(long rows, real *restrict z) {
-  for (long i = 0; i < rows * 3; i++) {
-    const real z_1_ = vm_relu(z[i]);
-    z[i] = z_1_;
-  }
+  for (long i = 0; i < rows * 3; i++)
+    z[i] = vm_relu(z[i]);
 }
 
 /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
@@ -119,14 +110,13 @@ static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *rest
 }
 
 static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
+  const long tile = call->tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_3 = scratch, *z = scratch; /* [rows, K], [rows, K] */
-  real *contract_5 = scratch + call->tile * 3, *sub_13 = scratch + call->tile * 3; /* [rows, D], [rows, D] */
-  real *sum_14 = scratch + call->tile * 7, *sum_15 = scratch + call->tile * 3; /* [rows], [rows] */
-  real *sum_over_17_partial = call->partials + unit * 32; /* [] */
+  real *contract_3 = scratch, *z = scratch, *contract_5 = scratch + tile * 3; /* [rows, K], [rows, K], [rows, D] */
+  real *sub_13 = scratch + tile * 3, *sum_14 = scratch + tile * 7; /* [rows, D], [rows] */
+  real *sum_15 = scratch + tile * 3, *sum_over_17_partial = call->partials + unit * 32; /* [rows], [] */
   real *sum_over_20_partial = call->partials + 16 + unit * 32; /* [] */
   /* autoencoder.spm:7: let z = relu(W @ x); */
   spm_gemm(0, 1, rows, 3, 4, 1, x, 4, W, 4, 0, contract_3, 3);
@@ -139,21 +129,5 @@ static void evaluate_rows_0(const struct spm_call *call, real *scratch, long uni
   spm_reduce_sum(rows, 3, 1, sum_15, z);
   sum_over_17_partial[0] = spm_sum(rows, sum_14);
   sum_over_20_partial[0] = spm_sum(rows, sum_15);
-}
-
-static void evaluate_step_1(const struct spm_call *call, real *scratch, long unit) {
-  (void)scratch, (void)unit;
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_17 = call->values, *sum_over_20 = call->values + 32; /* [], [] */
-  real *div_19 = call->values + 16, *div_22 = call->values + 48, *sub_23 = call->values + 64; /* [], [], [] */
-  /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
-  {
-  const real rows_in_batch_1_ = rows_in_batch[0];
-  const real div_2_ = sum_over_17[0] / rows_in_batch_1_;
-  const real div_6_ = (sum_over_20[0] * ((real)0.1)) / rows_in_batch_1_;
-  div_19[0] = div_2_;
-  div_22[0] = div_6_;
-  sub_23[0] = div_2_ - div_6_;
-  }
 }
 

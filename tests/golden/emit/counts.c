@@ -33,15 +33,12 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
   (void)unit;
   const real *rows_in_batch = call->settings + 2, *scale = call->parameters; /* [], [D] */
   real *div_16 = call->values + 64, *mul_20 = scratch, *scale_2 = call->values; /* [], [], [D] */
-  real *log_9 = call->values + 16, *mul_22 = call->values + 80; /* [D], [D] */
-  real *sigmoid_28 = call->values + 112; /* [D] */
+  real *log_9 = call->values + 16, *mul_22 = call->values + 80, *sigmoid_28 = call->values + 112; /* [D], [D], [D] */
   /* counts.spm:7: objective elbo; */
-  {
   const real rows_in_batch_1_ = rows_in_batch[0];
   const real div_2_ = (real)1 / rows_in_batch_1_;
   div_16[0] = div_2_;
   mul_20[0] = (rows_in_batch_1_ * div_2_) * (real)2;
-  }
   train_step_0_loop_1(scale, mul_20, scale_2, log_9, mul_22, sigmoid_28);
 }
 
@@ -58,8 +55,7 @@ static void train_rows_1_loop_1(long rows, const real *restrict x, const real *r
 }
 
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
   const real *x = call->data[0] + first * 3; /* [rows, D] */
   real *scale_2 = call->values, *log_9 = call->values + 16, *sub_10 = scratch + 16; /* [D], [D], [rows, D] */
   real *div_23 = scratch + 16 + call->tile * 4, *sum_11 = scratch + 16 + call->tile * 3; /* [rows, D], [rows] */
@@ -83,10 +79,10 @@ static void train_step_2_loop_1(const real *restrict div_16, const real *restric
 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
+  real *values = call->values;
   const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_12 = call->values + 32, *div_14 = call->values + 48; /* [], [] */
-  real *div_16 = call->values + 64, *sum_over_25 = call->values + 96; /* [], [D] */
-  real *mul_22 = call->values + 80, *sigmoid_28 = call->values + 112; /* [D], [D] */
+  real *sum_over_12 = values + 32, *div_14 = values + 48, *div_16 = values + 64; /* [], [], [] */
+  real *sum_over_25 = values + 96, *mul_22 = values + 80, *sigmoid_28 = values + 112; /* [D], [D], [D] */
   real *scale_gradient = call->gradient; /* [D] */
   /* counts.spm:7: objective elbo; */
   div_14[0] = sum_over_12[0] / rows_in_batch[0];
@@ -120,8 +116,7 @@ static void evaluate_rows_1_loop_1(long rows, const real *restrict x, const real
 }
 
 static void evaluate_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
   const real *x = call->data[0] + first * 3; /* [rows, D] */
   real *scale_2 = call->values, *log_9 = call->values + 16, *sub_10 = scratch; /* [D], [D], [rows, D] */
   real *sum_11 = scratch + call->tile * 3, *sum_over_12_partial = call->partials + unit * 16; /* [rows], [] */

@@ -15,11 +15,9 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
   const real *rows_in_batch = call->settings + 2; /* [] */
   real *div_37 = call->values + 80, *div_38 = call->values + 96; /* [], [] */
   /* factors.spm:11: objective elbo; */
-  {
   const real rows_in_batch_1_ = rows_in_batch[0];
   div_37[0] = (real)1 / rows_in_batch_1_;
   div_38[0] = ((real)(-1)) / rows_in_batch_1_;
-  }
 }
 
 /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
@@ -27,9 +25,8 @@ static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict mul_
   const real div_37_12_ = div_37[0];
   for (long i = 0; i < rows * 2; i++) {
     const real contract_3_3_ = mul_40[i];
-    const real z_4_ = contract_3_3_ + (z[i] * ((real)0.5));
     const real add_10_ = (((contract_3_3_ * contract_3_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
-    z[i] = z_4_;
+    z[i] = contract_3_3_ + (z[i] * ((real)0.5));
     sub_28[i] = add_10_ - ((real)0.5);
     mul_40[i] = contract_3_3_ * div_37_12_;
   }
@@ -47,27 +44,23 @@ static void train_rows_1_loop_2(long rows, const real *restrict x, real *restric
 
 /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
 static void train_rows_1_loop_3(long rows, real *restrict add_45, const real *restrict contract_44) {
-  for (long i = 0; i < rows * 2; i++) {
-    const real add_2_ = add_45[i] + contract_44[i];
-    add_45[i] = add_2_;
-  }
+  for (long i = 0; i < rows * 2; i++)
+    add_45[i] = add_45[i] + contract_44[i];
 }
 
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
+  const long tile = call->tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_3 = scratch, *z_e = scratch + call->tile * 2; /* [rows, K], [rows, K] */
-  real *div_37 = call->values + 80, *z = scratch + call->tile * 2; /* [], [rows, K] */
-  real *sub_28 = scratch + call->tile * 9, *mul_40 = scratch; /* [rows, K], [rows, K] */
-  real *contract_9 = scratch + call->tile * 4, *div_38 = call->values + 96; /* [rows, D], [] */
-  real *sub_18 = scratch + call->tile * 4, *mul_42 = scratch + call->tile * 11; /* [rows, D], [rows, D] */
-  real *sum_19 = scratch + call->tile * 8, *sum_29 = scratch + call->tile * 4; /* [rows], [rows] */
-  real *sum_over_30_partial = call->partials + unit * 64; /* [] */
+  real *contract_3 = scratch, *z_e = scratch + tile * 2, *div_37 = call->values + 80; /* [rows, K], [rows, K], [] */
+  real *z = scratch + tile * 2, *sub_28 = scratch + tile * 9, *mul_40 = scratch; /* [rows, K], [rows, K], [rows, K] */
+  real *contract_9 = scratch + tile * 4, *div_38 = call->values + 96; /* [rows, D], [] */
+  real *sub_18 = scratch + tile * 4, *mul_42 = scratch + tile * 11; /* [rows, D], [rows, D] */
+  real *sum_19 = scratch + tile * 8, *sum_29 = scratch + tile * 4, *add_45 = scratch; /* [rows], [rows], [rows, K] */
+  real *sum_over_30_partial = call->partials + unit * 64, *contract_44 = scratch + tile * 2; /* [], [rows, K] */
   real *sum_over_33_partial = call->partials + 16 + unit * 64; /* [] */
   real *contract_43_partial = call->partials + 32 + unit * 64; /* [D, K] */
-  real *contract_44 = scratch + call->tile * 2, *add_45 = scratch; /* [rows, K], [rows, K] */
   real *contract_46_partial = call->partials + 48 + unit * 64; /* [K, D] */
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
@@ -92,17 +85,15 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_30 = call->values, *sum_over_33 = call->values + 32; /* [], [] */
-  real *div_32 = call->values + 16, *div_34 = call->values + 48, *sub_35 = call->values + 64; /* [], [], [] */
+  real *sum_over_30 = call->values, *sum_over_33 = call->values + 32, *div_32 = call->values + 16; /* [], [], [] */
+  real *div_34 = call->values + 48, *sub_35 = call->values + 64; /* [], [] */
   /* factors.spm:11: objective elbo; */
-  {
   const real rows_in_batch_1_ = rows_in_batch[0];
   const real div_2_ = sum_over_30[0] / rows_in_batch_1_;
   const real div_4_ = sum_over_33[0] / rows_in_batch_1_;
   div_32[0] = div_2_;
   div_34[0] = div_4_;
   sub_35[0] = div_2_ - div_4_;
-  }
 }
 
 /* ---- program evaluate ---- */
@@ -111,9 +102,8 @@ static void train_step_2(const struct spm_call *call, real *scratch, long unit) 
 static void evaluate_rows_0_loop_1(long rows, real *restrict z, real *restrict sub_27) {
   for (long i = 0; i < rows * 2; i++) {
     const real contract_3_3_ = sub_27[i];
-    const real z_4_ = contract_3_3_ + (z[i] * ((real)0.5));
     const real add_10_ = (((contract_3_3_ * contract_3_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
-    z[i] = z_4_;
+    z[i] = contract_3_3_ + (z[i] * ((real)0.5));
     sub_27[i] = add_10_ - ((real)0.5);
   }
 }
@@ -127,15 +117,14 @@ static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *rest
 }
 
 static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
+  const long tile = call->tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_3 = scratch, *z_e = scratch + call->tile * 2; /* [rows, K], [rows, K] */
-  real *z = scratch + call->tile * 2, *sub_27 = scratch; /* [rows, K], [rows, K] */
-  real *contract_9 = scratch + call->tile * 4, *sub_17 = scratch + call->tile * 4; /* [rows, D], [rows, D] */
-  real *sum_18 = scratch + call->tile * 2, *sum_28 = scratch + call->tile * 3; /* [rows], [rows] */
-  real *sum_over_29_partial = call->partials + unit * 32; /* [] */
+  real *contract_3 = scratch, *z_e = scratch + tile * 2, *sub_27 = scratch; /* [rows, K], [rows, K], [rows, K] */
+  real *z = scratch + tile * 2, *contract_9 = scratch + tile * 4; /* [rows, K], [rows, D] */
+  real *sub_17 = scratch + tile * 4, *sum_18 = scratch + tile * 2; /* [rows, D], [rows] */
+  real *sum_28 = scratch + tile * 3, *sum_over_29_partial = call->partials + unit * 32; /* [rows], [] */
   real *sum_over_32_partial = call->partials + 16 + unit * 32; /* [] */
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
@@ -149,21 +138,5 @@ static void evaluate_rows_0(const struct spm_call *call, real *scratch, long uni
   spm_reduce_sum(rows, 2, 1, sum_28, sub_27);
   sum_over_29_partial[0] = spm_sum(rows, sum_18);
   sum_over_32_partial[0] = spm_sum(rows, sum_28);
-}
-
-static void evaluate_step_1(const struct spm_call *call, real *scratch, long unit) {
-  (void)scratch, (void)unit;
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_29 = call->values, *sum_over_32 = call->values + 32; /* [], [] */
-  real *div_31 = call->values + 16, *div_33 = call->values + 48, *sub_34 = call->values + 64; /* [], [], [] */
-  /* factors.spm:11: objective elbo; */
-  {
-  const real rows_in_batch_1_ = rows_in_batch[0];
-  const real div_2_ = sum_over_29[0] / rows_in_batch_1_;
-  const real div_4_ = sum_over_32[0] / rows_in_batch_1_;
-  div_31[0] = div_2_;
-  div_33[0] = div_4_;
-  sub_34[0] = div_2_ - div_4_;
-  }
 }
 

@@ -32,8 +32,7 @@ static void train_rows_1_loop_1(long rows, const real *restrict x, const real *r
 }
 
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
   const real *x = call->data[0] + first * 3, *m = call->parameters; /* [rows, D], [D] */
   real *sub_2 = scratch, *sub_9 = scratch + call->tile * 3; /* [rows, D], [rows, D] */
   real *sum_10 = scratch + call->tile * 6, *sum_over_11_partial = call->partials + unit * 32; /* [rows], [] */
@@ -75,8 +74,7 @@ static void evaluate_rows_0_loop_1(long rows, const real *restrict x, const real
 }
 
 static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
   const real *x = call->data[0] + first * 3, *m = call->parameters; /* [rows, D], [D] */
   real *sub_9 = scratch, *sum_10 = scratch + call->tile * 3; /* [rows, D], [rows] */
   real *sum_over_11_partial = call->partials + unit * 16; /* [] */

@@ -23,11 +23,9 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
   real *div_18 = call->values + 64, *div_19 = call->values + 80, *abs_8 = scratch; /* [], [], [D] */
   real *mul_22 = call->values + 96, *sum_9 = scratch + 16, *mul_11 = call->values; /* [D], [], [] */
   /* regression.spm:8: objective log_lik(y) - 0.1 * sum(abs(w)); */
-  {
   const real rows_in_batch_1_ = rows_in_batch[0];
   div_18[0] = (real)1 / rows_in_batch_1_;
   div_19[0] = ((real)(-1)) / rows_in_batch_1_;
-  }
   train_step_0_loop_1(w, abs_8, mul_22);
   sum_9[0] = spm_sum(4, abs_8);
   mul_11[0] = sum_9[0] * ((real)0.1);
@@ -69,14 +67,12 @@ static void train_rows_1_loop_3(long rows, const real *restrict x, const real *r
 }
 
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
   const real *w = call->parameters, *x = call->data[0] + first * 4; /* [D], [rows, D] */
   const real *y = call->data[1] + first; /* [rows] */
   real *mul_2 = scratch + 32, *sum_3 = scratch + 32 + call->tile * 4; /* [rows, D], [rows] */
-  real *div_18 = call->values + 64, *div_19 = call->values + 80; /* [], [] */
-  real *sum_over_12_partial = call->partials + unit * 32; /* [] */
-  real *add_26 = scratch + 32 + call->tile * 4, *mul_28 = scratch + 32; /* [rows], [rows, D] */
+  real *div_18 = call->values + 64, *div_19 = call->values + 80, *mul_28 = scratch + 32; /* [], [], [rows, D] */
+  real *sum_over_12_partial = call->partials + unit * 32, *add_26 = scratch + 32 + call->tile * 4; /* [], [rows] */
   real *sum_over_29_partial = call->partials + 16 + unit * 32; /* [D] */
   train_rows_1_loop_1(rows, w, x, mul_2);
   /* regression.spm:7: likelihood y ~ bernoulli(logits = sum(w * x)); */
@@ -94,16 +90,15 @@ static void train_step_2_loop_1(const real *restrict mul_22, const real *restric
 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
+  real *values = call->values;
   const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_12 = call->values + 16, *mul_11 = call->values, *div_14 = call->values + 32; /* [], [], [] */
-  real *sub_16 = call->values + 48, *mul_22 = call->values + 96; /* [], [D] */
-  real *sum_over_29 = call->values + 112, *w_gradient = call->gradient; /* [D], [D] */
+  real *sum_over_12 = values + 16, *mul_11 = values, *div_14 = values + 32; /* [], [], [] */
+  real *sub_16 = values + 48, *mul_22 = values + 96, *sum_over_29 = values + 112; /* [], [D], [D] */
+  real *w_gradient = call->gradient; /* [D] */
   /* regression.spm:8: objective log_lik(y) - 0.1 * sum(abs(w)); */
-  {
   const real div_2_ = sum_over_12[0] / rows_in_batch[0];
   div_14[0] = div_2_;
   sub_16[0] = div_2_ - mul_11[0];
-  }
   train_step_2_loop_1(mul_22, sum_over_29, w_gradient);
 }
 
@@ -140,8 +135,7 @@ static void evaluate_rows_1_loop_1(long rows, const real *restrict sum_3, const 
 }
 
 static void evaluate_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile;
-  const long rows = call->rows - first < call->tile ? call->rows - first : call->tile;
+  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
   const real *w = call->parameters, *x = call->data[0] + first * 4; /* [D], [rows, D] */
   const real *y = call->data[1] + first; /* [rows] */
   real *mul_2 = scratch + 32, *sum_3 = scratch + 32 + call->tile * 4; /* [rows, D], [rows] */
@@ -158,10 +152,8 @@ static void evaluate_step_2(const struct spm_call *call, real *scratch, long uni
   real *sum_over_12 = call->values + 16, *mul_11 = call->values, *div_14 = call->values + 32; /* [], [], [] */
   real *sub_15 = call->values + 48; /* [] */
   /* regression.spm:8: objective log_lik(y) - 0.1 * sum(abs(w)); */
-  {
   const real div_2_ = sum_over_12[0] / rows_in_batch[0];
   div_14[0] = div_2_;
   sub_15[0] = div_2_ - mul_11[0];
-  }
 }
 
