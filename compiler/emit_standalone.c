@@ -40,7 +40,7 @@ static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/standalone/instance.h",
                                            "runtime/standalone/instance.c"};
 static const char *const trainer_files[] = {
-    "runtime/train.h",           "runtime/selection.h",          "runtime/train.c",
+    "runtime/stage.h",           "runtime/selection.h",          "runtime/stage.c",
     "runtime/selection.c",       "runtime/standalone/trainer.h", "runtime/standalone/files.c",
     "runtime/standalone/saved.c"};
 enum {
