@@ -154,8 +154,8 @@ static int store_of(const Nest *nest, int number) {
 static bool goes_inline(const Nest *nest, int number, const char *text) {
   const Instruction *instruction = &nest->loop->instructions[number];
   bool named = instruction->op != OP_COUNT && instruction->node != NULL && instruction->node->name != NULL;
-  if (nest->uses[number] != 1 || strlen(text) > 84) return false;
   const int store = store_of(nest, number);
+  if (nest->uses[number] != 1 || strlen(text) > (store >= 0 ? 100 : 84)) return false;
   if (store >= 0) return store == 0 || !nest->reads_written[number]; /* nothing is written before the first store */
   return !named;
 }
