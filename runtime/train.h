@@ -42,7 +42,7 @@ struct train_events { /* each may be NULL */
 
 struct train_options {
   struct spm_training training;          /* the stage; what the command line changed is in it */
-  struct spm_rows data, valid;           /* valid.count 0: none */
+  struct spm_rows data, valid;           /* valid.count 0: none; those that `rows` takes judge */
   const struct spm_selection *selection; /* of `data`; NULL: all rows, unbalanced */
   const char *checkpoint;                /* file to keep up to date; NULL: none */
   const struct spm_columns *train_columns, *valid_columns;
