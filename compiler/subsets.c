@@ -36,11 +36,16 @@ static Node *reached(Elaborator *e, const NumberNode *known, Dim most) {
 
 /* Chances of the values that a number may have -> of its being at least 1, 2, ... */
 static Value gates_of(Elaborator *e, Value chances, const NumberNode *known, Dim most, Span span) {
-  Node *a = chances.node, *b = reached(e, known, most);
+  Node *a = chances.node;
   int rank = a->shape.rank, labels[MAX_RANK], out[MAX_RANK];
+  place(e, span);
+  if (known->first <= 1) { /* tail sums */
+    Node *tails = build_cumsum(e->graph, a, rank - 1, true, false);
+    return value_tensor(build_slice(e->graph, tails, rank - 1, 1 - (long)known->first, most), chances.mapped, span);
+  }
   for (int d = 0; d < rank; d++) labels[d] = out[d] = d;
   out[rank - 1] = rank;
-  place(e, span);
+  Node *b = reached(e, known, most);
   return value_tensor(build_contract(e->graph, a, labels, b, (int[]){rank - 1, rank}, rank, out, 0), chances.mapped,
                       span);
 }
