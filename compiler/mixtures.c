@@ -4,6 +4,7 @@
  * contributes nothing and has gradient 0 (LANGUAGE rule 13). */
 #include "front.h"
 
+#include <math.h>
 #include <string.h>
 
 bool is_combinator(Name name) { return strcmp(name, "mixture") == 0 || strcmp(name, "joint") == 0; }
@@ -50,6 +51,29 @@ static bool check_weight(Elaborator *e, const Value *w, Span span) {
   Facts unit = {.low = 0, .high = 1};
   if (!facts_disjoint(&node->facts, &unit)) return true;
   error_at(e->c, "support", span, "a weight of a mixture lies in [0, 1]; this %s", lies_text(e->c, &node->facts));
+  return false;
+}
+
+/* Weights that cannot make 1 together are a density of another mass. */
+static bool check_sum(Elaborator *e, const Value *made, Span span) {
+  static const double slack = 1e-4;
+  double low = 0, high = 0, times = made->over_count ? made->over.size : 1;
+  for (int i = 0; i < made->count; i++) {
+    Node *w = value_node(e, &made->weights[i]);
+    if (!w) return false;
+    low += times * fmax(w->facts.low, 0);
+    high += times * fmin(w->facts.high, 1);
+  }
+  if (low <= 1 + slack && high >= 1 - slack) return true;
+  bool known = low == high;
+  Diagnostic *d = error_at(e->c, "support", span, "the weights of a mixture sum to 1; these sum to %s%s",
+                           known     ? ""
+                           : low > 1 ? "at least "
+                                     : "at most ",
+                           shortest_number(e->c, low > 1 ? low : high));
+  help_with(d,
+            made->over_count ? "one weight stands for each of the %s components" : "the last one may be 1 - the others",
+            dim_text(e->c, made->over));
   return false;
 }
 
@@ -104,6 +128,7 @@ static Value make_mixture(Elaborator *e, const Expr *call) {
     return value_error();
   }
   if (over && !elaborate_dim(e, over->value, &made.over)) return value_error();
+  if (!e->generic && !check_sum(e, &made, call->span)) return value_error();
   return made;
 }
 
