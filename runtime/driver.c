@@ -260,6 +260,7 @@ static void make_gradient(struct spm_run *run, const struct spm_range *range, lo
 #endif
 }
 
+#ifndef SPM_NO_OTHER_RANGES /* else no range's gradient is an output */
 /* The range that makes this parameter's gradient, or NULL. */
 static const struct spm_range *range_of(const struct spm_program *program, int parameter) {
   for (int p = 0; p < program->phase_count; p++)
@@ -267,6 +268,7 @@ static const struct spm_range *range_of(const struct spm_program *program, int p
       if (program->phases[p].ranges[r].parameter == parameter) return &program->phases[p].ranges[r];
   return NULL;
 }
+#endif
 
 /* ---- phases -------------------------------------------------------------------------------------------------- */
 
@@ -287,7 +289,10 @@ static void run_updates(struct spm_run *run) {
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *o = &run->program->outputs[i];
     const struct spm_tensor *parameter = &run->model->parameters[o->index];
-    if (o->role == SPM_GRADIENT_OF && !parameter->fixed && !range_of(run->program, o->index))
+#ifndef SPM_NO_OTHER_RANGES
+    if (o->role == SPM_GRADIENT_OF && range_of(run->program, o->index)) continue;
+#endif
+    if (o->role == SPM_GRADIENT_OF && !parameter->fixed)
       update(run, o->index, parameter->offset, spm_output_values(run, o), o->size, 0);
   }
 }
@@ -408,7 +413,12 @@ static void keep_state(const struct spm_run *run) {
 /* Does the output hold zeros until it is computed, and is it known whole when phases have run? A range is looked at
  * when it is made. */
 static int is_checked(const struct spm_run *run, const struct spm_output *output) {
-  return output->place == SPM_VALUES || (output->place == SPM_GRADIENT && !range_of(run->program, output->index));
+#ifndef SPM_NO_OTHER_RANGES
+  if (output->place == SPM_GRADIENT && range_of(run->program, output->index)) return 0;
+#else
+  (void)run;
+#endif
+  return output->place == SPM_VALUES || output->place == SPM_GRADIENT;
 }
 
 static void prepare(struct spm_run *run) {

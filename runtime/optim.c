@@ -2,20 +2,15 @@
 #include "optim.h"
 #include "vmath.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdint.h>
-
-#ifdef SPM_DOUBLE
-#define SPM_SMALLEST DBL_MIN
-#else
-#define SPM_SMALLEST FLT_MIN
-#endif
 
 /* A moment that only decays would end subnormal and stay there, since a tenth off the smallest number rounds to nothing
  * off; and a step with many of these takes times as long. By bits: compilers make a branch of `x < smallest ? 0 : x`,
  * and a loop with a branch is no vector loop. */
-static inline real without_subnormal(real x) { return vm_real(vm_bits(x) & ~vm_mask(vm_abs(x) < SPM_SMALLEST)); }
+static inline real without_subnormal(real x) {
+  return vm_real(vm_bits(x) & ~vm_mask(vm_abs(x) < vm_real(VM_SMALLEST)));
+}
 
 /* The four never overlap, and `restrict` on parameters is what makes compilers vectorise. */
 static void adam(real *restrict values, real *restrict first, real *restrict second, const real *restrict gradient,

@@ -124,7 +124,12 @@ void spm_instance_open(struct spm_instance *instance, real *memory, const real *
   (void)given;
 #endif
   spm_run_program(&run);
+#ifdef SPM_INITIAL_IN_PLACE
+  memcpy(instance->parameters, run.call.values,
+         sizeof(real) * (size_t)model->parameter_size); /* where they lie alike */
+#else
   spm_store(&run, SPM_INITIAL_OF, instance->parameters);
+#endif
 }
 
 #ifndef SPM_NO_ROW_STATES

@@ -5,7 +5,7 @@
 #include "../given.h"
 #include "../rng.h"
 #include "../selection.h"
-#include "../train.h"
+#include "../stage.h"
 #include "instance.h"
 
 #include <math.h>
