@@ -203,22 +203,14 @@ static void fit_batch(struct spm_instance *instance, const real *const *data, lo
 }
 #endif
 
-/* The optimiser has moved: so do the state, and parameters back onto their constraints. */
-static void after_update(struct spm_instance *instance) {
-  instance->optimizer.updates++;
-#ifndef SPM_NO_STATES
-  real *before = instance->state;
-  instance->state = instance->state_next;
-  instance->state_next = before;
-#endif
 #ifndef SPM_NO_PROJECTIONS
-  if (instance->project) { /* in values of its own: those of the step are still to be read */
-    struct spm_run project = spm_instance_run(instance, instance->project, NULL, 0);
-    project.call.values = instance->project_values;
-    spm_run_project(&project, instance->parameters);
-  }
-#endif
+/* Sets parameters back onto their constraints; in values of its own: those of the step are still to be read. */
+static void project(struct spm_instance *instance) {
+  struct spm_run run = spm_instance_run(instance, instance->project, NULL, 0);
+  run.call.values = instance->project_values;
+  spm_run_project(&run, instance->parameters);
 }
+#endif
 
 static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_run *run) {
 #ifndef SPM_NO_LBFGS
@@ -260,7 +252,16 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
   const struct spm_outcome outcome = move_batch(instance, run);
   instance->step++;
   instance->noise_step++;
-  if (outcome.status != SPM_STEP_SKIPPED) after_update(instance);
+  if (outcome.status == SPM_STEP_SKIPPED) return outcome;
+  instance->optimizer.updates++;
+#ifndef SPM_NO_STATES
+  real *before = instance->state;
+  instance->state = instance->state_next;
+  instance->state_next = before;
+#endif
+#ifndef SPM_NO_PROJECTIONS
+  if (instance->project) project(instance);
+#endif
   return outcome;
 }
 
