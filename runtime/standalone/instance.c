@@ -212,6 +212,7 @@ static void project(struct spm_instance *instance) {
 }
 #endif
 
+#ifndef SPM_PLAIN_STEPS
 static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_run *run) {
 #ifndef SPM_NO_LBFGS
   real *const *batch = NULL;
@@ -230,17 +231,16 @@ static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_r
 #ifdef SPM_NO_UPDATES
   return (struct spm_outcome){SPM_STEP_SKIPPED, -1, 0};
 #else
-#ifndef SPM_NO_ROW_STATES
   struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
+#ifndef SPM_NO_ROW_STATES
   if (outcome.status != SPM_STEP_SKIPPED && spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows,
                                                             &instance->optimizer, outcome.lr) >= 0)
     outcome.status = SPM_STEP_PARTLY;
-  return outcome;
-#else
-  return spm_run_step(run, instance->parameters, &instance->optimizer);
 #endif
+  return outcome;
 #endif
 }
+#endif
 
 struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
                                      struct spm_run *run) {
@@ -249,7 +249,11 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
 #endif
   *run = spm_instance_run(instance, instance->train, data, rows);
   run->call.step = (unsigned)instance->noise_step;
+#ifdef SPM_PLAIN_STEPS
+  const struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
+#else
   const struct spm_outcome outcome = move_batch(instance, run);
+#endif
   instance->step++;
   instance->noise_step++;
   if (outcome.status == SPM_STEP_SKIPPED) return outcome;
