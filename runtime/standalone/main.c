@@ -381,7 +381,7 @@ static void open_run(struct run *run, struct options *o) {
 #endif
     if (rows != run->batch_rows) fail("%s: was made with batches of %ld rows", o->resume, rows);
   }
-  if (o->save) try_checkpoint(o->save);
+  if (o->save) try_checkpoint(o);
 }
 
 static void train_stage(struct run *run, const struct options *o) {
