@@ -288,12 +288,11 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function functio
 static void run_updates(struct spm_run *run) {
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *o = &run->program->outputs[i];
-    const struct spm_tensor *parameter = &run->model->parameters[o->index];
+    if (o->role != SPM_GRADIENT_OF || run->model->parameters[o->index].fixed) continue;
 #ifndef SPM_NO_OTHER_RANGES
-    if (o->role == SPM_GRADIENT_OF && range_of(run->program, o->index)) continue;
+    if (range_of(run->program, o->index)) continue;
 #endif
-    if (o->role == SPM_GRADIENT_OF && !parameter->fixed)
-      update(run, o->index, parameter->offset, spm_output_values(run, o), o->size, 0);
+    update(run, o->index, run->model->parameters[o->index].offset, spm_output_values(run, o), o->size, 0);
   }
 }
 #else

@@ -125,8 +125,8 @@ void spm_instance_open(struct spm_instance *instance, real *memory, const real *
 #endif
   spm_run_program(&run);
 #ifdef SPM_INITIAL_IN_PLACE
-  memcpy(instance->parameters, run.call.values,
-         sizeof(real) * (size_t)model->parameter_size); /* where they lie alike */
+  /* Its values lie as the parameters do. */
+  memcpy(instance->parameters, run.call.values, sizeof(real) * (size_t)model->parameter_size);
 #else
   spm_store(&run, SPM_INITIAL_OF, instance->parameters);
 #endif
