@@ -204,10 +204,11 @@ void SPM_K(relaxed_subset)(long n, long m, real *out, real *room, const real *ke
   const real scale = scale_of(*temperature);
   clear(n, left);
   for (long i = 0; i < n; i++) out[i] = 1;
-  for (long l = 0; l < picks_of(n, m); l++) {
+  m = picks_of(n, m);
+  for (long l = 0; l < m; l++) {
     const Pick pick = weigh(n, e, keys, left, scale);
     missed_by(n, out, out, e, &pick, gates[l]);
-    left_after(n, left, left, e, &pick, scale);
+    if (l < m - 1) left_after(n, left, left, e, &pick, scale);
   }
   for (long i = 0; i < n; i++) out[i] = 1 - out[i];
 }
