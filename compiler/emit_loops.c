@@ -224,14 +224,25 @@ static void emit_block_end(Nest *nest, int number) {
   }
 }
 
+/* Those that are alike share a loop. */
 static void emit_fills(Nest *nest) {
   Emitter *e = nest->e;
-  for (int i = 0; i < nest->loop->store_count; i++) {
-    const Store *store = &nest->loop->stores[i];
-    if (store->kind == STORE_SET) continue;
-    const char *start = store->kind == STORE_ADD ? "0" : "(real)(-1.0 / 0.0)";
-    put_line(nest->out, 1, "for (long i = 0; i < %s; i++) %s[i] = %s;", extent_text(e, store->fill),
-             store->to.tensor->name, start);
+  const Loop *loop = nest->loop;
+  bool *done = arena_array(e->compilation, bool, loop->store_count);
+  for (int i = 0; i < loop->store_count; i++) {
+    const Store *store = &loop->stores[i];
+    if (store->kind == STORE_SET || done[i]) continue;
+    const char *extent = extent_text(e, store->fill);
+    Text line = {.compilation = e->compilation};
+    for (int k = i; k < loop->store_count; k++) {
+      const Store *other = &loop->stores[k];
+      if (done[k] || other->kind != store->kind || strcmp(extent_text(e, other->fill), extent) != 0) continue;
+      if (line.length > 0 && line.length + strlen(other->to.tensor->name) > 60) continue;
+      text_append(&line, "%s[i] = ", other->to.tensor->name);
+      done[k] = true;
+    }
+    put_line(nest->out, 1, "for (long i = 0; i < %s; i++) %s%s;", extent, line.bytes,
+             store->kind == STORE_ADD ? "0" : "(real)(-1.0 / 0.0)");
   }
 }
 

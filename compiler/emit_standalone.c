@@ -209,6 +209,11 @@ static bool lacks_givens(const Model *m, Plan *const *plans, int count) {
   return m->signature.given_count == 0;
 }
 
+/* Are all steps the driver's alone? */
+static bool has_plain_steps(const Model *m, Plan *const *plans, int count) {
+  return lacks_lbfgs(m, plans, count) && lacks_row_states(m, plans, count);
+}
+
 /* Are all ranges gradients of parameters that are trained? */
 static bool lacks_other_ranges(const Model *m, Plan *const *plans, int count) {
   for (int p = 0; p < count; p++)
@@ -266,6 +271,7 @@ static const struct {
     {"SPM_NO_SGD", lacks_sgd, false},
     {"SPM_NO_MAXIMA", lacks_maxima, false},
     {"SPM_NO_RATES", lacks_rates, false},
+    {"SPM_PLAIN_STEPS", has_plain_steps, false},
     {"SPM_NO_OTHER_RANGES", lacks_other_ranges, true},
     {"SPM_INITIAL_IN_PLACE", initial_in_place, true},
     {"SPM_NO_DOMAINS", lacks_domains, false},
@@ -336,7 +342,11 @@ static void paste_contract(const Sources *s, bool whole, const Text *const *othe
   pieces_add(p, "runtime/model.h", pieces_decide(c, text, whole ? s->whole : s->decided, FEATURES), whole);
   for (int i = 0; i < count; i++) pieces_need(p, others[i]->length > 0 ? others[i]->bytes : "");
   text_append(out, "%.*s\n\n", (int)(end - text), text);
-  pieces_paste(p, out);
+  Text pasted = {.compilation = c};
+  pieces_paste(p, &pasted);
+  for (; pasted.length > 1 && pasted.bytes[pasted.length - 2] == '\n'; pasted.length--) {
+  }
+  text_append(out, "%.*s", (int)pasted.length, pasted.bytes);
 }
 
 static unsigned programs_of(const Standalone *options) {

@@ -1,8 +1,9 @@
 /* Subsets of a given size whose log probability is the sum of their members' logits, up to a constant: sums over all of
  * them by the recursion over members (Ahmed et al. 2023, "SIMPLE"), in O(n m). Not e_j, the sum over subsets of size j,
  * is carried along but its ratio e_j / e_(j-1): it needs no logarithms, neither cancels nor overflows, and gives the
- * probability that the next member is in, r / (ratio + r) with r = exp(logit). Requires and leaves what kernels.h says.
- */
+ * probability that the next member is in, r / (ratio + r) with r = exp(logit). And subsets by picks without
+ * replacement, one after the other, each by softmax among what those before it left (Xie and Ermon 2019). Requires and
+ * leaves what kernels.h says. */
 #include "kernels.h"
 #include "vmath.h"
 
@@ -184,14 +185,14 @@ static Pick weigh(long n, real *e, const real *keys, const real *left, real scal
 }
 
 /* What the pick leaves; `next` may be `left`. */
-static void leave(long n, real *next, const real *left, const real *e, const Pick *pick, real scale) {
+static void left_after(long n, real *next, const real *left, const real *e, const Pick *pick, real scale) {
   const real of_first = left[pick->first] - (scale == 0 ? (real)1e30 : vm_softplus(pick->ahead));
   for (long i = 0; i < n; i++) next[i] = left[i] + vm_log1p(-pick->share * e[i]);
   next[pick->first] = of_first;
 }
 
 /* Multiplies by what the pick does not take, as far as its gate is open. */
-static void miss(long n, real *out, const real *product, const real *e, const Pick *pick, real gate) {
+static void missed_by(long n, real *out, const real *product, const real *e, const Pick *pick, real gate) {
   const real of_first = product[pick->first] * (1 - gate * pick->taken);
   for (long i = 0; i < n; i++) out[i] = product[i] * (1 - gate * (pick->share * e[i]));
   out[pick->first] = of_first;
@@ -203,10 +204,11 @@ void SPM_K(relaxed_subset)(long n, long m, real *out, real *room, const real *ke
   const real scale = scale_of(*temperature);
   clear(n, left);
   for (long i = 0; i < n; i++) out[i] = 1;
-  for (long l = 0; l < picks_of(n, m); l++) {
+  m = picks_of(n, m);
+  for (long l = 0; l < m; l++) {
     const Pick pick = weigh(n, e, keys, left, scale);
-    miss(n, out, out, e, &pick, gates[l]);
-    leave(n, left, left, e, &pick, scale);
+    missed_by(n, out, out, e, &pick, gates[l]);
+    if (l < m - 1) left_after(n, left, left, e, &pick, scale);
   }
   for (long i = 0; i < n; i++) out[i] = 1 - out[i];
 }
@@ -257,8 +259,8 @@ void SPM_K(relaxed_subset_slope)(long n, long m, real *out, real *room, const re
     const Pick pick = weigh(n, e + l * n, keys, left + l * n, scale);
     keep_pick(kept + 4 * l, &pick);
     if (l == m - 1) break;
-    miss(n, before + (l + 1) * n, before + l * n, e + l * n, &pick, gates[l]);
-    leave(n, left + (l + 1) * n, left + l * n, e + l * n, &pick, scale);
+    missed_by(n, before + (l + 1) * n, before + l * n, e + l * n, &pick, gates[l]);
+    left_after(n, left + (l + 1) * n, left + l * n, e + l * n, &pick, scale);
   }
   for (long l = m - 1; l >= 0; l--) {
     const Pick pick = kept_pick(kept + 4 * l);
@@ -268,7 +270,7 @@ void SPM_K(relaxed_subset_slope)(long n, long m, real *out, real *room, const re
     part[pick.first] = h[pick.first] * pick.taken;
     out[n + l] = SPM_K(sum)(n, part);
     for (long i = 0; i < n; i++) h[i] = h[i] * gates[l];
-    miss(n, after, after, p, &pick, gates[l]);
+    missed_by(n, after, after, p, &pick, gates[l]);
     turn_back(n, c, out, of_scale, part, p, h, &pick, keys, left + l * n, scale);
   }
   *of_scale *= -scale * scale;
@@ -314,7 +316,7 @@ void SPM_K(picks_kl)(long n, long m, real *out, real *room, const real *keys, co
     out[l] = SPM_K(sum)(n, e) / q.sum;
     if (l == m - 1) break;
     const Pick pick = weigh(n, e, keys, left, scale);
-    leave(n, left, left, e, &pick, scale);
+    left_after(n, left, left, e, &pick, scale);
     weights_after(n, &q, q.x, a, left, e, &pick);
     weights_after(n, &r, r.x, b, left, e, &pick);
   }
@@ -337,7 +339,7 @@ void SPM_K(picks_kl_slope)(long n, long m, real *out, real *room, const real *ke
   for (long l = 0; l < m - 1; l++) {
     const Pick pick = weigh(n, e + l * n, keys, left + l * n, scale);
     keep_pick(kept + 4 * l, &pick);
-    leave(n, left + (l + 1) * n, left + l * n, e + l * n, &pick, scale);
+    left_after(n, left + (l + 1) * n, left + l * n, e + l * n, &pick, scale);
     weights_after(n, &q, qs + (l + 1) * n, a, left + (l + 1) * n, e + l * n, &pick);
     weights_after(n, &r, rs + (l + 1) * n, b, left + (l + 1) * n, e + l * n, &pick);
   }
