@@ -28,15 +28,15 @@ typedef struct Arguments { /* of all commands; each accepts those it lists */
   const char *dumps[MAX_DUMPS];
   int dump_count;
   const char *out;
-  long epochs, batch, threads, elements; /* -1: not given */
-  int blas;                              /* enum spm_blas; -1: not given */
+  long epochs, batch, threads, elements, rows; /* -1: not given */
+  int blas;                                    /* enum spm_blas; -1: not given */
   bool seed_given;
   unsigned long long seed;
   bool resume, force, json, quiet, plain;
   bool with_main, with_library; /* emit */
   const char *header;
-  const char *each;             /* eval */
-  bool color; /* of messages, decided from --color, NO_COLOR and whether stderr is a terminal */
+  const char *each; /* eval */
+  bool color;       /* of messages, decided from --color, NO_COLOR and whether stderr is a terminal */
 } Arguments;
 
 /* Which options a command accepts (command_options.c). */
@@ -53,6 +53,7 @@ enum {
   OPTION_EMIT = 512,  /* --out FILE --main --lib --header */
   OPTION_ROWS = 1024, /* --out DIRECTORY */
   OPTION_EACH = 2048,
+  OPTION_SAMPLE = 4096, /* --rows */
   OPTION_OUT = OPTION_TRAIN | OPTION_EMIT | OPTION_ROWS
 };
 
@@ -73,6 +74,7 @@ int command_train(const Arguments *);
 int command_eval(const Arguments *);
 int command_encode(const Arguments *);
 int command_reconstruct(const Arguments *);
+int command_sample(const Arguments *);
 int command_check(const Arguments *);
 int command_diagnose(const Arguments *);
 int command_explain(const Arguments *);
@@ -114,6 +116,7 @@ typedef struct Loaded { /* a spec on its way to a callable */
   Model *model;
   Jit *jit;
   const struct spm_model *descriptor;
+  const bool *needed; /* data that must have a file; NULL: all but those that may be missing */
   double compile_seconds;
 } Loaded;
 

@@ -189,7 +189,7 @@ static int check_counts(const Arguments *a, const Loaded *l, const char *option,
   const struct spm_model *model = l->descriptor;
   int first = -1;
   for (int d = 0; d < model->data_count; d++) {
-    if (!tables[d] && model->data[d].missing_ok) continue; /* all of it is missing */
+    if (!tables[d] && (model->data[d].missing_ok || (l->needed && !l->needed[d]))) continue; /* all of it is missing */
     if (!tables[d])
       return fail_user(a, "no file was given for the data `%s`: %s %s=FILE", model->data[d].name, option,
                        model->data[d].name);
@@ -203,7 +203,7 @@ static int check_counts(const Arguments *a, const Loaded *l, const char *option,
                      option, model->data[0].name);
   if (first < 0) return fail_user(a, "%s: the model declares no data", a->target);
   for (int d = 0; d < model->data_count && !a->quiet; d++)
-    if (!tables[d])
+    if (!tables[d] && !(l->needed && !l->needed[d]))
       fprintf(stderr, "spmc: note: no file was given for `%s` (%s %s=FILE): all of it is missing\n",
               model->data[d].name, option, model->data[d].name);
   rows->tables = tables;

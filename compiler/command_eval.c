@@ -1,6 +1,8 @@
 /* spmc eval: a run directory and data -> the objective, its terms and the metrics over all rows, or of each.
- * spmc encode, spmc reconstruct: the same -> what a program computes for each row, as .npy files. */
+ * spmc encode, spmc reconstruct: the same -> what a program computes for each row, as .npy files.
+ * spmc sample: a run directory, and data where the model is conditioned on some -> draws, as .npy files. */
 #include "command_run.h"
+#include "front.h"
 
 #include "runtime/files.h"
 #include "runtime/saved.h"
@@ -24,6 +26,8 @@ typedef struct Evaluating {
   struct spm_columns columns;
 } Evaluating;
 
+static bool is_sampling(const Arguments *a) { return strcmp(a->command, "sample") == 0; }
+
 static int compile(Evaluating *e) {
   const Arguments *a = e->a;
   int code = run_read(a, a->target, &e->record);
@@ -33,10 +37,27 @@ static int compile(Evaluating *e) {
   CompileOptions options = {.overrides = e->record.overrides,
                             .override_count = e->record.override_count,
                             .data = e->record.shapes,
-                            .data_count = e->record.shape_count};
+                            .data_count = e->record.shape_count,
+                            .sampling = is_sampling(a)};
   code = loaded_check(a, e->spec, &options, &e->loaded);
   if (code < 0) code = loaded_compile(a, &e->loaded, false);
   return code;
+}
+
+/* Data that what is drawn depends on; false: there are none. */
+static bool say_what_is_needed(Evaluating *e) {
+  const Graph *g = model_graph(e->loaded.model, PROGRAM_SAMPLE);
+  bool *needed = arena_allocate(e->loaded.compilation, (size_t)e->loaded.descriptor->data_count + 1), any = false;
+  bool *reached = arena_allocate(e->loaded.compilation, g ? (size_t)g->count + 1 : 1);
+  for (int o = 0; g && o < g->output_count; o++) reached[g->outputs[o].value->id] = true;
+  for (int id = g ? g->count - 1 : -1; id >= 0; id--) {
+    const Node *n = g->nodes[id];
+    if (!reached[id]) continue;
+    if (n->op == IR_data && !g->signature->data[n->index].missing_ok) any = needed[n->index] = true;
+    for (int k = 0; k < n->operand_count; k++) reached[n->operands[k]->id] = true;
+  }
+  e->loaded.needed = needed;
+  return any;
 }
 
 static int bind(Evaluating *e) {
@@ -45,6 +66,10 @@ static int bind(Evaluating *e) {
   if (code >= 0) return code;
   e->tables = calloc((size_t)e->loaded.descriptor->data_count + 1, sizeof *e->tables);
   if (!e->tables) return fail_user(a, "out of memory");
+  if (is_sampling(a) && !say_what_is_needed(e) && a->data_count == 0) {
+    e->rows = (struct spm_rows){.tables = e->tables, .count = a->rows > 0 ? a->rows : 64};
+    return -1;
+  }
   return loaded_bind(a, &e->loaded, &e->data, "--data", e->tables, &e->rows);
 }
 
@@ -247,3 +272,4 @@ static int with_run(const Arguments *a, int (*finish)(Evaluating *)) {
 int command_eval(const Arguments *a) { return with_run(a, evaluate); }
 int command_encode(const Arguments *a) { return with_run(a, write_outputs); }
 int command_reconstruct(const Arguments *a) { return with_run(a, write_outputs); }
+int command_sample(const Arguments *a) { return with_run(a, write_outputs); }

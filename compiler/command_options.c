@@ -22,6 +22,7 @@ enum {
   KEY_FORCE,
   KEY_JSON,
   KEY_EACH,
+  KEY_ROWS,
   KEY_COLOR,
   KEY_DUMP,
   KEY_ELEMENTS,
@@ -56,6 +57,7 @@ static const struct {
      OPTION_TRAIN},
     {{"each", KEY_EACH, "FILE", 0, "write the numbers of each row as CSV, and print their quantiles, too", 2},
      OPTION_EACH},
+    {{"rows", KEY_ROWS, "N", 0, "how many to draw where no file says it (default 64)", 2}, OPTION_SAMPLE},
     {{"seed", KEY_SEED, "S", 0, "of all random numbers; drawn, shown and recorded if not given", 3}, OPTION_SEED},
     {{"threads", KEY_THREADS, "N", 0, "threads to use; any number gives the same bytes", 3}, OPTION_THREADS},
     {{"blas", KEY_BLAS, "LIBRARY", 0,
@@ -219,6 +221,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state) {
   case KEY_DUMP: read_dump(p, text); break;
   case KEY_JSON: a->json = true; break;
   case KEY_EACH: a->each = text; break;
+  case KEY_ROWS: a->rows = read_long(p, "rows", text, 1); break;
   case 'q': a->quiet = true; break;
   case KEY_PLAIN: a->plain = true; break;
   case KEY_COLOR: read_color(p, text); break;
@@ -282,7 +285,10 @@ static void check_combination(Parsing *p) {
   if (train && a->dump_count == 0 && a->data_count == 0) usage_error(p, "--data NAME=FILE is missing");
   bool rows = p->command->options & OPTION_ROWS;
   if (rows && !a->out) usage_error(p, "--out DIRECTORY is missing: where NAME.npy goes");
-  if ((rows || strcmp(p->command->name, "eval") == 0) && a->data_count == 0)
+  bool draws = p->command->options & OPTION_SAMPLE;
+  if (draws && a->rows >= 0 && a->data_count > 0)
+    usage_error(p, "there are as many draws as the files have rows: --rows goes without --data");
+  if ((rows || strcmp(p->command->name, "eval") == 0) && a->data_count == 0 && !draws)
     usage_error(p, "--data NAME=FILE is missing");
   bool emit = p->command->options & OPTION_EMIT;
   if (emit && !a->out) usage_error(p, "-o FILE is missing: where the C goes");
@@ -293,8 +299,8 @@ static void check_combination(Parsing *p) {
 
 int arguments_parse(const Command *command, int argc, char **argv, Arguments *arguments) {
   Parsing p = {command, arguments, -1};
-  *arguments =
-      (Arguments){.command = command->name, .epochs = -1, .batch = -1, .threads = -1, .elements = -1, .blas = -1};
+  *arguments = (Arguments){
+      .command = command->name, .epochs = -1, .batch = -1, .threads = -1, .elements = -1, .rows = -1, .blas = -1};
   const char *no_color = getenv("NO_COLOR");
   arguments->color = isatty(STDERR_FILENO) && !(no_color && no_color[0]);
   for (int i = 1; i < argc; i++)

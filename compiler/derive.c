@@ -6,8 +6,8 @@
 #include <string.h>
 
 const char *const program_names[PROGRAM_COUNT] = {
-    "initialise",      "train",       "evaluate", "encode",  "reconstruct", "export",  "project",
-    "initialise_rows", "export_rows", "fit",      "fit_new", "solve",       "measure", "select"};
+    "initialise",  "train", "evaluate", "encode", "reconstruct", "export", "project", "initialise_rows",
+    "export_rows", "fit",   "fit_new",  "solve",  "measure",     "select", "sample"};
 
 /* ---- outputs shared by train and evaluate ---------------------------------------------------------------------- */
 
@@ -335,6 +335,30 @@ static void derive_reconstruct(Elaborator *e) {
   }
 }
 
+/* The draws that latents' names are here (LANGUAGE rule 4), and for data the mean of their likelihood, or a draw where
+ * it declares none. */
+static void derive_sample(Elaborator *e) {
+  const Model *m = e->model;
+  for (int i = 0; i < m->items.count; i++) {
+    Item *latent = m->items.items[i];
+    if (is_latent(m, latent)) output_rows(e, latent->name, model_value(e, latent, latent->name_span));
+  }
+  for (int i = 0; i < m->items.count; i++) {
+    Item *likelihood = m->items.items[i];
+    Item *variable = likelihood->kind == ITEM_LIKELIHOOD ? model_find_declaration(m, likelihood->name) : NULL;
+    Support support;
+    Shape shape;
+    if (!variable || variable->kind != ITEM_DATA) continue;
+    Value d = model_value(e, likelihood, likelihood->span), none = {.kind = VALUE_WORD};
+    if (d.kind != VALUE_DISTRIBUTION) continue;
+    Value made = mean_of(e, likelihood, variable, none);
+    bool drawn = made.kind == VALUE_WORD && can_be_drawn(&d) && read_support(e, variable->type, &support) &&
+                 read_shape(e, variable->type, &shape);
+    if (drawn) made = distribution_sample(e, &d, variable->name, &shape, AXIS_DATUM, d.span);
+    if (made.kind != VALUE_WORD) output_rows(e, variable->name, made);
+  }
+}
+
 static void derive_parameters(Elaborator *e, OutputRole role, bool (*wanted)(const Parameter *),
                               Value (*value)(Elaborator *, int)) {
   for (int i = 0; i < e->graph->signature->parameter_count; i++) {
@@ -437,6 +461,9 @@ static Graph *derive_with(Elaborator *e) {
   case PROGRAM_EXPORT_ROWS: derive_rows(e, OUTPUT_ROWS, exported_row); break;
   case PROGRAM_SOLVE: derive_solve(e); break;
   case PROGRAM_SELECT: derive_select(e); break;
+  case PROGRAM_SAMPLE:
+    if (e->model->options.sampling) derive_sample(e);
+    break;
   case PROGRAM_FIT:
   case PROGRAM_FIT_NEW:
     if (latent_fit(e->model))

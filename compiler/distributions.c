@@ -425,6 +425,8 @@ Value distribution_transform(Elaborator *e, const Value *d, Value *noise, const 
   return field_at(e, d, field, &field->head, noise, shape, span);
 }
 
+bool can_be_drawn(const Value *d) { return d->combinator != COMBINE_NONE || find_field(d->family, "sample"); }
+
 Value distribution_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
   if (d->combinator != COMBINE_NONE) return combinator_sample(e, d, variable, shape, axes, span);
   const Field *field = find_field(d->family, "sample");

@@ -431,6 +431,7 @@ bool distribution_argument_shape(Elaborator *e, const Value *d, const Formal *ar
                                  Shape *own);
 Value distribution_field_at(Elaborator *e, const Value *d, const Field *, Value *arguments, const Shape *shape, Span);
 /* A draw of the given shape; its noise is named after `variable` and has the given axes. */
+bool can_be_drawn(const Value *d);
 Value distribution_sample(Elaborator *, const Value *d, Name variable, const Shape *shape, unsigned axes, Span);
 /* The values of a sampler's noise, named after `variable`. */
 bool distribution_noise(Elaborator *, const Value *d, const Field *, Name variable, const Shape *, unsigned axes,
@@ -624,6 +625,8 @@ Value call_expect(Elaborator *, const Expr *call, Span); /* expectations.c */
 /* `call` is NULL for a bare name. */
 Value call_objective_word(Elaborator *, Name, const Expr *call, Span);
 Value latent_draw(Elaborator *, Item *latent, Span);
+/* A draw from its prior; a number as the one-hot vector that its distribution has it as. */
+Value prior_draw(Elaborator *, const Item *latent, Name noise, unsigned axes, Span);
 /* The statement about a variable, evaluated; an error that says what is missing. */
 Value statement_of(Elaborator *, ItemKind, Name, Span);
 /* Sum over statements of a kind of their log densities, one value for each row and sample. */

@@ -177,20 +177,13 @@ static bool set_value(Marginal *m, const Item *latent, Node *z) {
 /* A latent's draw from its prior becomes its value; *on is 1 where it falls on the support. */
 static bool draw_from_prior(Marginal *m, const Item *latent, const Summed *s, Node **on) {
   Elaborator *e = m->e;
-  Support support;
-  Shape shape;
   if (!s->table) {
     error_at(e->c, "not-supported", m->span, "log_marginal where `%s` is summed out in part is not supported yet",
              latent->name);
     return false;
   }
-  if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape)) return false;
-  Value d = statement_of(e, ITEM_PRIOR, latent->name, m->span);
-  if (d.kind != VALUE_DISTRIBUTION) return false;
   unsigned axes = AXIS_DATUM | (e->graph->samples > 1 ? (unsigned)AXIS_SAMPLE : 0u);
-  hold_as_vector(e, &d, &support, &shape);
-  Value z =
-      distribution_sample(e, &d, intern(e->c, arena_printf(e->c, "%s.prior", latent->name)), &shape, axes, m->span);
+  Value z = prior_draw(e, latent, intern(e->c, arena_printf(e->c, "%s.prior", latent->name)), axes, m->span);
   if (z.kind != VALUE_TENSOR) return false;
   if (z.node->axes & AXES_SUPPORT) {
     error_at(e->c, "not-supported", m->span,

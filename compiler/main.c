@@ -43,6 +43,15 @@ const Command commands[] = {
      "\n"
      "  spmc reconstruct run --data x=t10k-images.idx.gz --out reconstructions",
      command_reconstruct},
+    {"sample", OPTION_DATA | OPTION_ROWS | OPTION_SAMPLE | OPTION_SEED | OPTION_THREADS, "RUN",
+     "draw from a trained model's priors, as .npy",
+     "Writes NAME.npy into a directory for each latent of the model in a run directory, drawn from its prior, and for\n"
+     "each data declaration the mean of its likelihood there (a draw where it declares none), as floats. Only data "
+     "that\n"
+     "the model is conditioned on, a class for instance, need a file: there is a draw for each of its rows.\n"
+     "\n"
+     "  spmc sample run --rows 100 --seed 3 --out samples",
+     command_sample},
     {"check", OPTION_DATA | OPTION_DUMP | OPTION_JSON | OPTION_SEED | OPTION_OVERRIDE, "MODEL.spm",
      "check a model, or a library, without running it",
      "Reads MODEL.spm and reports every problem found. Needs no data: dims without a value are given a\n"

@@ -179,7 +179,29 @@ bool is_point(const Model *m, Name latent) {
   return (posterior && posterior->is_point) || model_inference(m, latent);
 }
 
+Value prior_draw(Elaborator *e, const Item *latent, Name noise, unsigned axes, Span span) {
+  Support support;
+  Shape shape;
+  if (!read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape)) return value_error();
+  Value d = statement_of(e, ITEM_PRIOR, latent->name, span);
+  if (d.kind != VALUE_DISTRIBUTION) return value_error();
+  hold_as_vector(e, &d, &support, &shape);
+  Value z = distribution_sample(e, &d, noise, &shape, axes, span);
+  return z.kind == VALUE_TENSOR && latent->kind == ITEM_DATA ? known_where_observed(e, latent, &d, z, span) : z;
+}
+
+/* What the program "sample" is about. */
+static Value draw_of_model(Elaborator *e, const Item *latent, Span span) {
+  Support support;
+  Shape shape;
+  Value z = prior_draw(e, latent, latent->name, AXIS_DATUM, span);
+  if (z.kind != VALUE_TENSOR || !read_support(e, latent->type, &support) || !read_shape(e, latent->type, &shape))
+    return value_error();
+  return z.node->shape.rank > shape.rank ? number_of_vector(e, z, &support, span) : z;
+}
+
 Value latent_draw(Elaborator *e, Item *latent, Span span) {
+  if (e->program == PROGRAM_SAMPLE && latent->kind != ITEM_PARAM) return draw_of_model(e, latent, span);
   if (model_inference(e->model, latent->name)) return inferred_latent(e, latent, span);
   Support support;
   Shape shape;

@@ -25,6 +25,7 @@ typedef struct CompileOptions {
   int data_count;
   const char *search_path; /* directories for `use`, separated by ':', after the using file's own; NULL: none */
   const char *text;        /* the spec's own text, where the path only names it; NULL: it is read from the path */
+  bool sampling;           /* the program "sample" is wanted, too */
   bool invent_dims;        /* dims without a value become small numbers (check, diagnose: LANGUAGE rule 33) */
 } CompileOptions;
 
@@ -44,6 +45,7 @@ typedef enum ProgramKind {
   PROGRAM_SOLVE,   /* the solved params of a batch */
   PROGRAM_MEASURE, /* evaluate, and what only `spmc eval` takes the time for */
   PROGRAM_SELECT,  /* which rows stages train on, and by what they balance them */
+  PROGRAM_SAMPLE,  /* latents drawn from their priors, and what the model makes of them; for `spmc sample` alone */
   PROGRAM_COUNT
 } ProgramKind;
 extern const char *const program_names[PROGRAM_COUNT];

@@ -98,6 +98,16 @@ expect 'encode without data' 2 '--data' "$spmc" encode run --out codes
 expect 'eval with wrong data' 1 'labels.idx' "$spmc" eval run --data x=labels.idx
 cp -r run damaged && head -c 3000 run/model.safetensors > damaged/model.safetensors
 expect 'eval of a damaged model' 1 'model.safetensors' "$spmc" eval damaged --data x=test.idx
+expect 'draws from the priors' 0 'z.npy  20 rows of 4 numbers' "$spmc" sample run --rows 20 --out drawn
+"$spmc" sample run --rows 20 --threads 3 --out drawn3 >/dev/null && "$spmc" sample run --rows 20 --seed 9 --out drawn9 >/dev/null
+check 'draws: the same on one and three threads' cmp drawn/x.npy drawn3/x.npy
+check 'draws: others by another seed' test "$(cmp drawn/z.npy drawn9/z.npy | wc -l)" = 1
+printf 'model given;\ndim D;\ndata x : unit[D];\ndata y : real;\nlatent z : real;\nprior z ~ normal(y, 1);\nposterior z ~ normal(y, 0.1);\nlikelihood x ~ bernoulli(prob = expand(sigmoid(z), D));\ntrain { epochs = 1; }\n' >given.spm
+printf '%s\n' 0 1 2 >y.csv && { printf '\000\000\010\003\000\000\000\003\000\000\000\034\000\000\000\034'; head -c $((3 * 784)) /dev/zero; } >three.idx
+"$spmc" train given.spm --data x=three.idx --data y=y.csv --out given -q
+expect 'draws given data' 0 'z.npy  3 rows of 1 numbers' "$spmc" sample given --data y=y.csv --out given-drawn
+expect 'draws without the data that they need' 1 'no file was given for the data .y.' "$spmc" sample given --out given-drawn
+expect 'draws by rows and by files' 2 'goes without --data' "$spmc" sample given --data y=y.csv --rows 3 --out given-drawn
 expect 'a run in the place of a spec' 1 'the spec of this run is .run/model.spm' "$spmc" explain run
 expect 'a file that may not grow' 1 'larger than the system allows' sh -c 'ulimit -f 2; exec "$0" "$@"' "$spmc" train $spec --data x=train.idx --out full --epochs 1 $small
 sed 's/exp(q.log_sigma)/q.log_sigma/' $spec >sigma.spm
