@@ -50,7 +50,7 @@ NUMERIC := $(filter $(RUNTIME),$(addprefix runtime/,kernels.c $(notdir $(wildcar
 GENERATED := $(if $(wildcard compiler/parser.y),$(BUILD)/parser.c) $(if $(wildcard compiler/lexer.l),$(BUILD)/lexer.c)
 # Texts the program carries with it: the library in .spm, and what generated C files are made of.
 TEXTS := $(sort $(wildcard compiler/library/*.spm runtime/*.def runtime/kernels_*.c runtime/standalone/*) \
-           $(addprefix runtime/,model.h vmath.h special.h philox.h convolve.h sparse.h driver.h driver.c optim.h optim.c train.h train.c given.h given.c selection.h selection.c lbfgs.h lbfgs.c fit.h fit.c \
+           $(addprefix runtime/,model.h vmath.h special.h philox.h convolve.h sparse.h driver.h driver.c optim.h optim.c stage.h stage.c given.h given.c selection.h selection.c lbfgs.h lbfgs.c fit.h fit.c \
            row_state.h row_state.c solved.h solved.c rng.h rng.c))
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))

@@ -11,8 +11,10 @@ static const LineOp line_ops[] = {
     {IR_subset_moments_slope, {1, 1, 2}, 2, 2},
     {IR_subset_inclusion, {1, 1}, 1, 1},
     {IR_subset_draw, {1, 1, 0}, 1, -1},
-    {IR_picks_left, {1, 0}, 2, -1},
-    {IR_picks_left_slope, {1, 2, 2, 0}, 1, -1},
+    {IR_relaxed_subset, {1, 1, 0}, 1, 1},
+    {IR_relaxed_subset_slope, {1, 1, 0, 1}, 1, 1},
+    {IR_picks_kl, {1, 1, 1, 0}, 1, -1},
+    {IR_picks_kl_slope, {1, 1, 1, 0, 1}, 1, 4},
     {IR_sparsemax, {1}, 1, -1},
     {IR_entmax, {1, 0}, 1, -1},
     {IR_cholesky, {2}, 2, -1},
@@ -39,12 +41,12 @@ bool line_operands_agree(Op op, Node *const *operands) {
     for (int d = 0; d < lead; d++)
       if (operands[k]->shape.dims[d].size != operands[0]->shape.dims[d].size) return false;
   }
-  if (op_table[op].operands < 2 || line->own_dims[1] == 0 || op == IR_subset_inclusion) return true;
+  if (op_table[op].operands < 2 || line->own_dims[1] == 0 || op == IR_subset_inclusion || op == IR_relaxed_subset)
+    return true;
   if (op == IR_sparsemap_slope)
     return operands[0]->shape.dims[lead].size == last_extent(operands[1]) && last_extent(operands[0]) > 1;
-  if (op == IR_picks_left_slope && (!same_last(operands[1], operands[2]) ||
-                                    operands[1]->shape.dims[lead].size != operands[2]->shape.dims[lead].size))
-    return false;
+  if (op == IR_relaxed_subset_slope) return same_last(operands[0], operands[3]);
+  if ((op == IR_picks_kl || op == IR_picks_kl_slope) && !same_last(operands[0], operands[2])) return false;
   return same_last(operands[0], operands[1]) &&
          (op != IR_subset_moments_slope || operands[2]->shape.dims[lead].size == 2);
 }
@@ -54,6 +56,14 @@ long line_few(Op op, Node *const *operands, long most) {
   return few < 0 ? most : (long)last_extent(operands[few]);
 }
 
+/* Of the adjoints of all operands but the last, end to end. */
+static Dim adjoints_length(Op op, Node *const *operands) {
+  double length = 0;
+  for (int k = 0; k < op_table[op].operands - 1; k++)
+    length += line_op(op)->own_dims[k] > 0 ? last_extent(operands[k]) : 1;
+  return dim_number(length);
+}
+
 Shape line_shape(Op op, Node *const *operands, long most) {
   assert(line_operands_agree(op, operands));
   Shape shape = operands[0]->shape;
@@ -61,7 +71,9 @@ Shape line_shape(Op op, Node *const *operands, long most) {
     shape.dims[--shape.rank - 1] = dim_number(last_extent(operands[0]) - 1);
     return shape;
   }
-  if (op == IR_picks_left_slope) shape.dims[shape.rank - 1] = dim_number(last_extent(operands[0]) + 1);
+  Dim *own = &shape.dims[shape.rank - 1];
+  if (op == IR_picks_kl) *own = dim_number((double)most);
+  if (op == IR_relaxed_subset_slope || op == IR_picks_kl_slope) *own = adjoints_length(op, operands);
   if (line_op(op)->result_own_dims == line_op(op)->own_dims[0]) return shape;
   assert(shape.rank < MAX_RANK);
   if (op == IR_top_k_members || op == IR_sparsemap_members) {
@@ -70,8 +82,8 @@ Shape line_shape(Op op, Node *const *operands, long most) {
     shape.dims[shape.rank++] = line;
     return shape;
   }
-  Dim last = op == IR_subset_moments ? dim_number((double)most) : shape.dims[shape.rank - 1];
-  shape.dims[shape.rank - 1] = dim_number(op == IR_picks_left ? (double)most : 2);
+  Dim last = op == IR_subset_moments ? dim_number((double)most) : *own;
+  *own = dim_number(2);
   shape.dims[shape.rank++] = last;
   return shape;
 }

@@ -475,11 +475,11 @@ static void report_stage(const Run *run, const struct spm_training *t) {
 }
 
 static int train_rows(Run *run, const struct spm_training *t, const struct spm_selection *rows,
-                      const struct spm_rows *valid, struct spm_error *error) {
+                      struct spm_error *error) {
   const Arguments *a = run->a;
   struct train_options options = {.training = *t,
                                   .data = run->data_rows,
-                                  .valid = *valid,
+                                  .valid = run->valid_rows,
                                   .selection = rows,
                                   .checkpoint = run->checkpoint,
                                   .train_columns = &run->train_columns,
@@ -499,23 +499,15 @@ static int train_rows(Run *run, const struct spm_training *t, const struct spm_s
   return status;
 }
 
-/* `rows` holds for validation rows, too. */
 static int train_stage(Run *run, const struct spm_training *t, struct spm_error *error) {
-  struct spm_selection rows = {0}, valid_rows = {0};
-  struct spm_rows valid = run->valid_rows;
+  struct spm_selection rows = {0};
   int status = spm_host_select(&run->host, t, &run->data_rows, true, &rows, error);
-  if (status == 0 && valid.count > 0 && t->selects) {
-    status = spm_host_select(&run->host, t, &valid, false, &valid_rows, error);
-    valid.chosen = valid_rows.numbers;
-    valid.count = valid_rows.count;
-  }
   if (status == 0 && rows.numbers && !run->a->quiet)
     printf("%s%s%s rows%s%s%s\n", t->name, t->name[0] ? "  " : "", spm_count(rows.count).text,
            rows.balanced ? ", in equal shares: " : "", rows.balanced ? spm_count(rows.parts[0]).text : "",
            rows.balanced ? arena_printf(run->loaded.compilation, " and %s", spm_count(rows.parts[1]).text) : "");
-  status = status == 0 ? train_rows(run, t, &rows, &valid, error) : TRAIN_FAILED;
+  status = status == 0 ? train_rows(run, t, &rows, error) : TRAIN_FAILED;
   spm_host_selection_free(&rows);
-  spm_host_selection_free(&valid_rows);
   return status;
 }
 

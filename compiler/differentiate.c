@@ -231,10 +231,11 @@ static void pull_beta_quantile(Pass *pass, Node *y, Node *g) {
 static void refuse(Pass *pass, const Node *y) {
   const char *what = y->op == IR_gamma_quantile_slope   ? "`gamma_quantile` in its shapes"
                      : y->op == IR_subset_moments_slope ? "sums over subsets of a given size"
-                     : y->op == IR_picks_left_slope     ? "relaxed picks without replacement"
-                     : y->op == IR_sparsemap_slope      ? "`sparsemap`"
-                     : y->op == IR_low_rank_weights     ? "the log probability of a category, a softmax of few factors,"
-                                                        : "`beta_quantile` in its shapes";
+                     : y->op == IR_relaxed_subset_slope || y->op == IR_picks_kl_slope
+                         ? "relaxed picks without replacement"
+                     : y->op == IR_sparsemap_slope  ? "`sparsemap`"
+                     : y->op == IR_low_rank_weights ? "the log probability of a category, a softmax of few factors,"
+                                                    : "`beta_quantile` in its shapes";
   error_at(pass->graph->compilation, "not-supported", y->span, "the derivative of %s cannot be differentiated again",
            what);
 }
@@ -434,16 +435,24 @@ static void pull_subset_inclusion(Pass *pass, Node *y, Node *g) {
   contribute(pass, a, one_line(pass, slope, 0));
 }
 
-static void pull_picks_left(Pass *pass, Node *y, Node *g) {
+/* The slope holds the adjoints of all operands end to end. */
+static void pull_picks(Pass *pass, Node *y, Node *g) {
   Graph *graph = pass->graph;
-  Node *keys = y->operands[0], *scale = y->operands[1];
-  Node *slope = build_line(graph, IR_picks_left_slope, (Node *[]){keys, build_stop(graph, y), g, scale}, y->start);
-  int last = keys->shape.rank - 1;
-  Dim n = keys->shape.dims[last];
-  contribute(pass, keys, build_slice(graph, slope, last, 0, n));
-  if (!pass->active[scale->id]) return;
-  Node *of_scale = build_slice(graph, slope, last, (long)n.size, dim_number(1));
-  contribute(pass, scale, build_reshape(graph, of_scale, &scale->shape));
+  Op op = y->op == IR_picks_kl ? IR_picks_kl_slope : IR_relaxed_subset_slope;
+  Node *operands[LINE_OPERANDS];
+  for (int k = 0; k < y->operand_count; k++) operands[k] = y->operands[k];
+  operands[y->operand_count] = g;
+  Node *slope = build_line(graph, op, operands, 0);
+  long start = 0;
+  for (int k = 0; k < y->operand_count; k++) {
+    Node *x = y->operands[k];
+    Dim length = line_op(op)->own_dims[k] > 0 ? x->shape.dims[x->shape.rank - 1] : dim_number(1);
+    if (pass->active[x->id]) {
+      Node *part = build_slice(graph, slope, slope->shape.rank - 1, start, length);
+      contribute(pass, x, build_reshape(graph, part, &x->shape));
+    }
+    start += (long)length.size;
+  }
 }
 
 /* sparsemax and entmax: with w = y^(2 - alpha) on the support, else 0, the adjoint is w (g - <w, g> / <w, 1>). */
@@ -578,8 +587,10 @@ static void pull(Pass *pass, Node *y, Node *g) {
   case IR_subset_draw: return;
   case IR_subset_moments: pull_subset_moments(pass, y, g); return;
   case IR_subset_inclusion: pull_subset_inclusion(pass, y, g); return;
-  case IR_picks_left: pull_picks_left(pass, y, g); return;
-  case IR_picks_left_slope:
+  case IR_relaxed_subset:
+  case IR_picks_kl: pull_picks(pass, y, g); return;
+  case IR_relaxed_subset_slope:
+  case IR_picks_kl_slope:
   case IR_subset_moments_slope:
   case IR_sparsemap_slope: refuse(pass, y); return;
   case IR_top_k_members: pull_top_k_members(pass, y, g); return;

@@ -383,7 +383,7 @@ static void emit_descriptor(Emitter *e, const Signature *s, Plan *const *plans, 
   number_field(&entry, "given_count", s->given_count);
   if (s->given_count > 0) field(&entry, "givens", "model_givens");
   if (e->exported) put_line(&e->body, 0, "\nextern const struct spm_model spm_model_%s;", e->model);
-  put_line(&e->body, 0, "%sconst struct spm_model spm_model_%s = {\n    %s};", e->exported ? "" : "static ", e->model,
+  put_line(&e->body, 0, "%sconst struct spm_model spm_model_%s = {\n   %s};", e->exported ? "" : "static ", e->model,
            entry.text.bytes);
 }
 

@@ -154,8 +154,8 @@ static int store_of(const Nest *nest, int number) {
 static bool goes_inline(const Nest *nest, int number, const char *text) {
   const Instruction *instruction = &nest->loop->instructions[number];
   bool named = instruction->op != OP_COUNT && instruction->node != NULL && instruction->node->name != NULL;
-  if (nest->uses[number] != 1 || strlen(text) > 84) return false;
   const int store = store_of(nest, number);
+  if (nest->uses[number] != 1 || strlen(text) > (store >= 0 ? 100 : 84)) return false;
   if (store >= 0) return store == 0 || !nest->reads_written[number]; /* nothing is written before the first store */
   return !named;
 }
@@ -224,14 +224,25 @@ static void emit_block_end(Nest *nest, int number) {
   }
 }
 
+/* Those that are alike share a loop. */
 static void emit_fills(Nest *nest) {
   Emitter *e = nest->e;
-  for (int i = 0; i < nest->loop->store_count; i++) {
-    const Store *store = &nest->loop->stores[i];
-    if (store->kind == STORE_SET) continue;
-    const char *start = store->kind == STORE_ADD ? "0" : "(real)(-1.0 / 0.0)";
-    put_line(nest->out, 1, "for (long i = 0; i < %s; i++) %s[i] = %s;", extent_text(e, store->fill),
-             store->to.tensor->name, start);
+  const Loop *loop = nest->loop;
+  bool *done = arena_array(e->compilation, bool, loop->store_count);
+  for (int i = 0; i < loop->store_count; i++) {
+    const Store *store = &loop->stores[i];
+    if (store->kind == STORE_SET || done[i]) continue;
+    const char *extent = extent_text(e, store->fill);
+    Text line = {.compilation = e->compilation};
+    for (int k = i; k < loop->store_count; k++) {
+      const Store *other = &loop->stores[k];
+      if (done[k] || other->kind != store->kind || strcmp(extent_text(e, other->fill), extent) != 0) continue;
+      if (line.length > 0 && line.length + strlen(other->to.tensor->name) > 60) continue;
+      text_append(&line, "%s[i] = ", other->to.tensor->name);
+      done[k] = true;
+    }
+    put_line(nest->out, 1, "for (long i = 0; i < %s; i++) %s%s;", extent, line.bytes,
+             store->kind == STORE_ADD ? "0" : "(real)(-1.0 / 0.0)");
   }
 }
 
@@ -328,13 +339,13 @@ static bool mentions(const Loop *loop, ExtentKind kind) {
   return false;
 }
 
-enum { LINE = 110 };
+enum { LINE = 118 };
 
-/* One more item of a list that goes on in the next line where it gets too long. */
-static void add_item(Text *list, size_t *line_start, const char *item) {
-  bool fits = list->length - *line_start + strlen(item) < LINE;
+/* One more item of a list that goes on in the next line where it gets too long; `before` stands on its first. */
+static void add_item(Text *list, size_t *line, size_t before, const char *item) {
+  const bool fits = list->length == 0 || before + list->length + strlen(item) + 2 <= *line + LINE;
   if (list->length > 0) text_append(list, fits ? ", " : ",\n    ");
-  if (!fits) *line_start = list->length;
+  if (!fits) *line = before + list->length - 4;
   text_append(list, "%s", item);
 }
 
@@ -376,16 +387,18 @@ void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
     emit_block(e, text, &nest, step->node);
     return;
   }
+  const char *name = arena_printf(e->compilation, "%s_loop_%d", e->function, e->loop_number + 1);
+  const size_t before = strlen("static void (") + strlen(name), before_call = before - strlen("static void");
   size_t heading_line = 0, call_line = 0;
   if (mentions(&step->loop, EXTENT_ROWS)) {
-    add_item(&heading, &heading_line, "long rows");
-    add_item(&call, &call_line, "rows");
+    add_item(&heading, &heading_line, before, "long rows");
+    add_item(&call, &call_line, before_call, "rows");
   }
   for (int i = 0; i < nest.parameter_count; i++) {
     const char *parameter = nest.parameters[i]->name;
     const char *constant = nest.written[i] ? "" : "const ";
-    add_item(&heading, &heading_line, arena_printf(e->compilation, "%sreal *restrict %s", constant, parameter));
-    add_item(&call, &call_line, parameter);
+    add_item(&heading, &heading_line, before, arena_printf(e->compilation, "%sreal *restrict %s", constant, parameter));
+    add_item(&call, &call_line, before_call, parameter);
   }
   text_append(&function, "%s) {\n", heading.bytes);
   emit_fills(&nest);

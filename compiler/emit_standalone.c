@@ -40,7 +40,7 @@ static const char *const driver_files[] = {"runtime/optim.h",
                                            "runtime/standalone/instance.h",
                                            "runtime/standalone/instance.c"};
 static const char *const trainer_files[] = {
-    "runtime/train.h",           "runtime/selection.h",          "runtime/train.c",
+    "runtime/stage.h",           "runtime/selection.h",          "runtime/stage.c",
     "runtime/selection.c",       "runtime/standalone/trainer.h", "runtime/standalone/files.c",
     "runtime/standalone/saved.c"};
 enum {
@@ -209,6 +209,11 @@ static bool lacks_givens(const Model *m, Plan *const *plans, int count) {
   return m->signature.given_count == 0;
 }
 
+/* Are all steps the driver's alone? */
+static bool has_plain_steps(const Model *m, Plan *const *plans, int count) {
+  return lacks_lbfgs(m, plans, count) && lacks_row_states(m, plans, count);
+}
+
 /* Are all ranges gradients of parameters that are trained? */
 static bool lacks_other_ranges(const Model *m, Plan *const *plans, int count) {
   for (int p = 0; p < count; p++)
@@ -218,6 +223,20 @@ static bool lacks_other_ranges(const Model *m, Plan *const *plans, int count) {
         if (parameter < 0 || m->signature.parameters[parameter].fixed) return false;
       }
   return lacks_fitter(m, plans, count) && !lacks_updates(m, plans, count);
+}
+
+/* Do all initial values lie as the parameters do? */
+static bool initial_in_place(const Model *m, Plan *const *plans, int count) {
+  const Plan *plan = find_plan(plans, count, PROGRAM_INITIALISE);
+  const long *offsets = parameter_offsets(m->compilation, &m->signature);
+  int placed = 0;
+  for (int i = 0; plan && i < plan->output_count; i++) {
+    const PlanOutput *o = &plan->outputs[i];
+    if (o->role == OUTPUT_INITIAL)
+      placed += o->tensor->storage == STORE_VALUES && o->tensor->offset == offsets[o->index];
+  }
+  return plan && placed == m->signature.parameter_count && placed == plan->output_count &&
+         plan->value_size >= offsets[m->signature.parameter_count];
 }
 
 static bool lacks_rates(const Model *m, Plan *const *plans, int count) { /* learning rates that are computed */
@@ -252,7 +271,9 @@ static const struct {
     {"SPM_NO_SGD", lacks_sgd, false},
     {"SPM_NO_MAXIMA", lacks_maxima, false},
     {"SPM_NO_RATES", lacks_rates, false},
+    {"SPM_PLAIN_STEPS", has_plain_steps, false},
     {"SPM_NO_OTHER_RANGES", lacks_other_ranges, true},
+    {"SPM_INITIAL_IN_PLACE", initial_in_place, true},
     {"SPM_NO_DOMAINS", lacks_domains, false},
     {"SPM_NO_GIVENS", lacks_givens, false},
     {"SPM_NO_LABELS", lacks_labels, false},
@@ -321,7 +342,11 @@ static void paste_contract(const Sources *s, bool whole, const Text *const *othe
   pieces_add(p, "runtime/model.h", pieces_decide(c, text, whole ? s->whole : s->decided, FEATURES), whole);
   for (int i = 0; i < count; i++) pieces_need(p, others[i]->length > 0 ? others[i]->bytes : "");
   text_append(out, "%.*s\n\n", (int)(end - text), text);
-  pieces_paste(p, out);
+  Text pasted = {.compilation = c};
+  pieces_paste(p, &pasted);
+  for (; pasted.length > 1 && pasted.bytes[pasted.length - 2] == '\n'; pasted.length--) {
+  }
+  text_append(out, "%.*s", (int)pasted.length, pasted.bytes);
 }
 
 static unsigned programs_of(const Standalone *options) {
@@ -497,6 +522,30 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
   text_append(out, ")\n");
 }
 
+/* --- outputs that no one asks for -------------------------------------------------------------------------------- */
+
+static bool is_made_by_range(const Plan *plan, const PlanOutput *output) {
+  for (int i = 0; i < plan->phase_count; i++)
+    for (int r = 0; r < plan->phases[i].range_count; r++)
+      if (output->role == OUTPUT_GRADIENT && plan->phases[i].ranges[r].parameter == output->index) return true;
+  return false;
+}
+
+/* A trainer alone knows who reads its outputs: gradients that are updated as their range is made are read by nobody,
+ * and initial values are not told apart where they lie as the parameters do. */
+static void drop_outputs(const Model *m, Plan *const *plans, int count) {
+  const bool ranges = lacks_other_ranges(m, plans, count), initial = initial_in_place(m, plans, count);
+  for (int p = 0; p < count; p++) {
+    int kept = 0;
+    for (int i = 0; i < plans[p]->output_count; i++) {
+      const PlanOutput o = plans[p]->outputs[i];
+      if ((ranges && is_made_by_range(plans[p], &o)) || (initial && o.role == OUTPUT_INITIAL)) continue;
+      plans[p]->outputs[kept++] = o;
+    }
+    plans[p]->output_count = kept;
+  }
+}
+
 /* --- whole files ------------------------------------------------------------------------------------------------ */
 
 static bool refuse_unpasted(Model *m, const Standalone *options) {
@@ -526,10 +575,11 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   Plan *plans[PROGRAM_COUNT];
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
+  const Sources sources = sources_of(m, plans, count, options->main);
+  if (options->main) drop_outputs(m, plans, count);
   emit_model_body(&body, c, m->name, !options->main, &m->signature, plans, count, m->trainings, m->training_count);
   const char *model = plain_kernel_names(c, body.bytes);
   if (options->library) put_sizes(m, plans, count, &sizes);
-  const Sources sources = sources_of(m, plans, count, options->main);
   if (options->library) paste_driver(m, &sources, "runtime/standalone/library.c", false, &includes, &around);
   if (options->main) paste_driver(m, &sources, "runtime/standalone/main.c", true, &includes, &around);
   paste_kernels(&sources, model, around.length ? around.bytes : "", &includes, &kernels);

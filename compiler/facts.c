@@ -430,9 +430,14 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
     f.finite = a.finite && weight.finite;
     return f;
   }
-  case IR_picks_left:
-    return (Facts){.low = -INFINITY, .high = 0, .finite = a.finite && node->operands[1]->facts.finite};
-  case IR_picks_left_slope: {
+  case IR_relaxed_subset: {
+    Facts gates = node->operands[1]->facts;
+    bool finite = a.finite && gates.finite && node->operands[2]->facts.finite;
+    return gates.low >= 0 && gates.high <= 1 ? between(0, 1, finite) : anything(finite);
+  }
+  case IR_picks_kl:
+  case IR_picks_kl_slope:
+  case IR_relaxed_subset_slope: {
     bool finite = true;
     for (int k = 0; k < node->operand_count; k++) finite = finite && node->operands[k]->facts.finite;
     return anything(finite);

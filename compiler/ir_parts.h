@@ -54,7 +54,7 @@ double special_polygamma(int order, double x);
 double special_function(Op, const double *operands);
 
 /* What a LINE op is made of: how many dims of its own each operand has, and of the result; the rest are in front. */
-enum { LINE_OPERANDS = 4 };
+enum { LINE_OPERANDS = 5 };
 typedef struct LineOp {
   Op op;
   int own_dims[LINE_OPERANDS], result_own_dims;
@@ -105,8 +105,8 @@ void convolution_values(const Graph *, const Node *, long rows, const double *a,
 #define OPS_CONVOLUTION IR_convolve: case IR_convolve_transpose: case IR_convolve_filters
 #define OPS_LINE \
   IR_top_mask: case IR_sparsemax: case IR_entmax: case IR_cholesky: case IR_subset_moments: \
-  case IR_subset_moments_slope: case IR_subset_inclusion: case IR_subset_draw: case IR_picks_left: \
-  case IR_picks_left_slope: case IR_top_k_members: case IR_sparsemap_members: case IR_sparsemap_slope
+  case IR_subset_moments_slope: case IR_subset_inclusion: case IR_subset_draw: case IR_relaxed_subset: \
+  case IR_relaxed_subset_slope: case IR_picks_kl: case IR_picks_kl_slope: case IR_top_k_members: case IR_sparsemap_members: case IR_sparsemap_slope
 #define OPS_NOT_ELEMENTWISE \
   OPS_LEAF: case IR_expand: case IR_reshape: case IR_permute: case IR_slice: case IR_pad: case IR_concat: \
   case IR_spread: case IR_stop: case IR_sum: case IR_max_of: case IR_first_max_mask: case IR_cumsum: case IR_sum_over: \

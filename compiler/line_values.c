@@ -229,47 +229,64 @@ static void subset_values(const Node *node, const double *const *operands, doubl
 
 /* log of the sum of exp(s) over all but one; -1e30 where there is no other. */
 static double log_sum_without(long n, const double *s, long without) {
-  double top = -1e30, sum = 0;
+  double top = -INFINITY, sum = 0;
   for (long i = 0; i < n; i++)
     if (i != without) top = fmax(top, s[i]);
+  if (isinf(top)) top = -1e30;
   for (long i = 0; i < n; i++)
     if (i != without) sum += exp(s[i] - top);
   return sum > 0 ? top + log(sum) : top;
 }
 
-/* What each pick leaves is log(1 - softmax(s)): the sum over the others in place of that over all. */
-static void picks_left_values(long n, long m, const double *keys, double scale, double *out) {
-  double *s = calloc((size_t)n, sizeof *s);
-  for (long i = 0; i < n * m; i++) out[i] = s ? 0 : NAN;
-  for (long l = 0; l < m - 1 && s; l++) {
-    const double *left = out + l * n;
-    for (long i = 0; i < n; i++) s[i] = scale * (keys[i] + left[i]);
-    double all = log_sum_without(n, s, -1);
-    for (long i = 0; i < n; i++) out[(l + 1) * n + i] = left[i] + fmin(log_sum_without(n, s, i) - all, 0);
+/* A pick's probabilities, and what it leaves: log(1 - softmax), of the largest as the sum over the others in place of
+ * that over all. */
+static void pick(long n, const double *keys, double temperature, double *left, double *p) {
+  long first = 0;
+  for (long i = 0; i < n; i++) p[i] = (keys[i] + left[i]) / (temperature > 0 ? temperature : 1);
+  for (long i = 1; i < n; i++) first = p[i] > p[first] ? i : first;
+  double all = log_sum_without(n, p, -1), rest = log_sum_without(n, p, first) - all;
+  for (long i = 0; i < n; i++) {
+    p[i] = temperature > 0 ? exp(p[i] - all) : i == first;
+    left[i] += i != first ? log1p(-p[i]) : temperature > 0 ? rest : -1e30;
   }
-  free(s);
 }
 
-/* d log(1 - p_i) / d s_j is p_i times the probability of j among all but i; for j = i, it is -p_i. */
-static void picks_left_slopes(long n, long m, const double *const *operands, double *out) {
-  const double *keys = operands[0], *left = operands[1], *g = operands[2], scale = *operands[3];
-  double *s = calloc((size_t)(3 * n), sizeof *s), *c = s + n, *of_s = c + n;
-  for (long i = 0; i <= n; i++) out[i] = s ? 0 : NAN;
-  for (long l = m - 1; l >= 0 && s; l--) {
-    memset(of_s, 0, sizeof *of_s * (size_t)n);
-    for (long i = 0; i < n; i++) s[i] = scale * (keys[i] + left[l * n + i]);
-    double all = log_sum_without(n, s, -1);
-    for (long i = 0; i < n; i++) { /* nothing comes after the last pick: c is 0 */
-      double p = exp(s[i] - all), others = log_sum_without(n, s, i);
-      for (long j = 0; j < n; j++) of_s[j] += c[i] * p * (j == i ? -1 : exp(s[j] - others));
-    }
-    for (long i = 0; i < n; i++) {
-      out[i] += scale * of_s[i];
-      out[n] += of_s[i] != 0 ? of_s[i] * (keys[i] + left[l * n + i]) : 0;
-      c[i] += scale * of_s[i] + g[l * n + i];
-    }
+static void relaxed_subset_values(long n, long m, const double *const *operands, double *room, double *out) {
+  double *left = room, *p = room + n;
+  for (long i = 0; i < n; i++) left[i] = 0, out[i] = 1;
+  for (long l = 0; l < m && l < n; l++) {
+    pick(n, operands[0], *operands[2], left, p);
+    for (long i = 0; i < n; i++) out[i] *= 1 - operands[1][l] * p[i];
   }
-  free(s);
+  for (long i = 0; i < n; i++) out[i] = 1 - out[i];
+}
+
+static void picks_kl_values(long n, long m, const double *const *operands, double *room, double *out) {
+  double *left = room, *p = room + n, *q = room + 2 * n, *r = room + 3 * n;
+  for (long i = 0; i < n; i++) left[i] = 0;
+  for (long l = 0; l < m; l++) {
+    for (long i = 0; i < n; i++) q[i] = operands[1][i] + left[i], r[i] = operands[2][i] + left[i];
+    double of_a = log_sum_without(n, q, -1), of_b = log_sum_without(n, r, -1);
+    out[l] = 0;
+    for (long i = 0; i < n && l < n; i++)
+      out[l] += exp(q[i] - of_a) * (operands[1][i] - of_a - (operands[2][i] - of_b));
+    pick(n, operands[0], *operands[3], left, p);
+  }
+}
+
+/* Slopes are the kernels', in double; tests/test_subset.c holds them to differences of the values. */
+static void picks_values(const Node *node, const double *const *x, double *out) {
+  long n = (long)node->operands[0]->shape.dims[node->operands[0]->shape.rank - 1].size;
+  long m = line_few(node->op, node->operands, node->start);
+  long size = (long)node->shape.dims[node->shape.rank - 1].size;
+  double *room = calloc((size_t)((4 * m + 4) * n + 4 * m), sizeof *room);
+  for (long i = 0; i < size && room == NULL; i++) out[i] = NAN;
+  if (room == NULL) return;
+  if (node->op == IR_relaxed_subset) relaxed_subset_values(n, m, x, room, out);
+  if (node->op == IR_picks_kl) picks_kl_values(n, m, x, room, out);
+  if (node->op == IR_relaxed_subset_slope) spm_relaxed_subset_slope_d(n, m, out, room, x[0], x[1], x[2], x[3]);
+  if (node->op == IR_picks_kl_slope) spm_picks_kl_slope_d(n, m, out, room, x[0], x[1], x[2], x[3], x[4]);
+  free(room);
 }
 
 static void cholesky_values(long n, const double *a, double *l) {
@@ -295,10 +312,9 @@ void line_values(const Node *node, const double *const *operands, double *out) {
     top_k_values(n, node->start, operands[0], out);
   else if (node->op == IR_sparsemap_members || node->op == IR_sparsemap_slope)
     sparsemap_values(node, n, line_few(node->op, node->operands, node->start), operands, out);
-  else if (node->op == IR_picks_left)
-    picks_left_values(n, node->start, operands[0], operands[1][0], out);
-  else if (node->op == IR_picks_left_slope)
-    picks_left_slopes(n, node->start, operands, out);
+  else if (node->op == IR_relaxed_subset || node->op == IR_relaxed_subset_slope || node->op == IR_picks_kl ||
+           node->op == IR_picks_kl_slope)
+    picks_values(node, operands, out);
   else if (node->op == IR_cholesky)
     cholesky_values(n, operands[0], out);
   else

@@ -15,8 +15,10 @@ static long line_room(Op op, long n, long m) {
   if (op == IR_top_k_members) return spm_members_room(n, m, spm_top_k_room(n, m));
   if (op == IR_sparsemap_members) return spm_members_room(n, n + 1, spm_sparsemap_room(n));
   if (op == IR_sparsemap_slope) return spm_members_room(n - 1, m, spm_sparsemap_room(n - 1));
-  if (op == IR_picks_left) return n;
-  if (op == IR_picks_left_slope) return 3 * n;
+  if (op == IR_relaxed_subset) return 2 * n;
+  if (op == IR_relaxed_subset_slope) return (3 * m + 3) * n + 4 * m;
+  if (op == IR_picks_kl) return 4 * n;
+  if (op == IR_picks_kl_slope) return (4 * m + 2) * n + 4 * m;
   if (op == IR_subset_moments) return 5 * m;
   if (op == IR_subset_moments_slope) return (2 * n + 7) * m + 4;
   if (op == IR_subset_inclusion) return (n + 3) * m + 2;
@@ -28,7 +30,8 @@ double line_operations(const Line *line) {
   if (line->op == IR_cholesky) return n * n * n / 3;
   if (line->op == IR_sparsemap_members || line->op == IR_sparsemap_slope) return 4 * n * n * n;
   if (line->m == 0) return 32 * n;
-  if (line->op == IR_picks_left || line->op == IR_picks_left_slope) return 32 * size;
+  bool picks = line->op == IR_relaxed_subset || line->op == IR_picks_kl;
+  if (picks || line->op == IR_relaxed_subset_slope || line->op == IR_picks_kl_slope) return (picks ? 32 : 80) * size;
   return (line->op == IR_subset_moments_slope ? 24 : 8) * size;
 }
 

@@ -27,76 +27,59 @@ static int uses_of_rounds(Compilation *c, Rounds *rounds, Use **uses) {
   return count;
 }
 
-int step_uses(Compilation *c, Step *step, Use **uses) {
+static int uses_of_loop(Compilation *c, Loop *loop, Use **uses) {
   int count = 0;
+  *uses = arena_array(c, Use, loop->instruction_count + loop->store_count);
+  for (int i = 0; i < loop->instruction_count; i++)
+    if (loop->instructions[i].op == OP_COUNT && loop->instructions[i].load.tensor != NULL)
+      (*uses)[count++] = (Use){.access = &loop->instructions[i].load};
+  for (int i = 0; i < loop->store_count; i++) (*uses)[count++] = (Use){.access = &loop->stores[i].to, .writes = true};
+  return count;
+}
+
+/* What is read, and then what is written; a place without a tensor is not used. */
+static int listed(Compilation *c, Use **uses, int reads, Access *const *read, int writes, Access *const *written) {
+  int count = 0;
+  *uses = arena_array(c, Use, reads + writes);
+  for (int i = 0; i < reads; i++)
+    if (read[i]->tensor != NULL) (*uses)[count++] = (Use){.access = read[i]};
+  for (int i = 0; i < writes; i++)
+    if (written[i]->tensor != NULL) (*uses)[count++] = (Use){.access = written[i], .writes = true};
+  return count;
+}
+
+static int listed_operands(Compilation *c, Use **uses, Access *operands, int reads, int writes,
+                           Access *const *written) {
+  Access **read = arena_array(c, Access *, reads);
+  for (int i = 0; i < reads; i++) read[i] = &operands[i];
+  return listed(c, uses, reads, read, writes, written);
+}
+
+int step_uses(Compilation *c, Step *step, Use **uses) {
+#define LIST(...)                                                                                                      \
+  (Access *[]) { __VA_ARGS__ }
   switch (step->kind) {
-  case PLAN_LOOP:
-    *uses = arena_array(c, Use, step->loop.instruction_count + step->loop.store_count);
-    for (int i = 0; i < step->loop.instruction_count; i++)
-      if (step->loop.instructions[i].op == OP_COUNT && step->loop.instructions[i].load.tensor != NULL)
-        (*uses)[count++] = (Use){.access = &step->loop.instructions[i].load};
-    for (int i = 0; i < step->loop.store_count; i++)
-      (*uses)[count++] = (Use){.access = &step->loop.stores[i].to, .writes = true};
-    return count;
-  case PLAN_GEMM:
-    *uses = arena_array(c, Use, 3);
-    (*uses)[0] = (Use){.access = &step->gemm.a};
-    (*uses)[1] = (Use){.access = &step->gemm.b};
-    (*uses)[2] = (Use){.access = &step->gemm.c, .writes = true};
-    return 3;
-  case PLAN_ALONG:
-    *uses = arena_array(c, Use, 2);
-    (*uses)[0] = (Use){.access = &step->along.from};
-    (*uses)[1] = (Use){.access = &step->along.to, .writes = true};
-    return 2;
-  case PLAN_SOLVE:
-    *uses = arena_array(c, Use, 3);
-    (*uses)[0] = (Use){.access = &step->solve.l};
-    (*uses)[1] = (Use){.access = &step->solve.b};
-    (*uses)[2] = (Use){.access = &step->solve.to, .writes = true};
-    return 3;
+  case PLAN_LOOP: return uses_of_loop(c, &step->loop, uses);
+  case PLAN_GEMM: return listed(c, uses, 2, LIST(&step->gemm.a, &step->gemm.b), 1, LIST(&step->gemm.c));
+  case PLAN_ALONG: return listed(c, uses, 1, LIST(&step->along.from), 1, LIST(&step->along.to));
+  case PLAN_SOLVE: return listed(c, uses, 2, LIST(&step->solve.l, &step->solve.b), 1, LIST(&step->solve.to));
   case PLAN_LOW_RANK:
-    *uses = arena_array(c, Use, 2 + LOW_RANK_OPERANDS);
-    for (int k = 0; k < step->low_rank.operand_count; k++) (*uses)[k] = (Use){.access = &step->low_rank.operands[k]};
-    (*uses)[step->low_rank.operand_count] = (Use){.access = &step->low_rank.work, .writes = true};
-    (*uses)[step->low_rank.operand_count + 1] = (Use){.access = &step->low_rank.to, .writes = true};
-    return step->low_rank.operand_count + 2;
+    return listed_operands(c, uses, step->low_rank.operands, step->low_rank.operand_count, 2,
+                           LIST(&step->low_rank.work, &step->low_rank.to));
   case PLAN_CONVOLVE:
-    *uses = arena_array(c, Use, 4);
-    (*uses)[0] = (Use){.access = &step->convolve.a};
-    (*uses)[1] = (Use){.access = &step->convolve.b};
-    (*uses)[2] = (Use){.access = &step->convolve.work, .writes = true};
-    (*uses)[3] = (Use){.access = &step->convolve.to, .writes = true};
-    return 4;
+    return listed(c, uses, 2, LIST(&step->convolve.a, &step->convolve.b), 2,
+                  LIST(&step->convolve.work, &step->convolve.to));
   case PLAN_LINE:
-    *uses = arena_array(c, Use, step->line.operand_count + 2);
-    for (int k = 0; k < step->line.operand_count; k++) (*uses)[count++] = (Use){.access = &step->line.operands[k]};
-    if (step->line.room.tensor != NULL) (*uses)[count++] = (Use){.access = &step->line.room, .writes = true};
-    (*uses)[count++] = (Use){.access = &step->line.to, .writes = true};
-    return count;
-  case PLAN_TOP:
-    *uses = arena_array(c, Use, 3);
-    (*uses)[0] = (Use){.access = &step->top.x};
-    (*uses)[1] = (Use){.access = &step->top.other};
-    (*uses)[2] = (Use){.access = &step->top.to, .writes = true};
-    return 3;
-  case PLAN_DRAW:
-    *uses = arena_array(c, Use, 2);
-    (*uses)[count++] = (Use){.access = &step->draw.to, .writes = true};
-    if (step->draw.inner.tensor != NULL) (*uses)[count++] = (Use){.access = &step->draw.inner};
-    return count;
-  case PLAN_CLEAR:
-    *uses = arena_array(c, Use, 1);
-    (*uses)[0] = (Use){.access = &step->clear.to, .writes = true};
-    return 1;
+    return listed_operands(c, uses, step->line.operands, step->line.operand_count, 2,
+                           LIST(&step->line.room, &step->line.to));
+  case PLAN_TOP: return listed(c, uses, 2, LIST(&step->top.x, &step->top.other), 1, LIST(&step->top.to));
+  case PLAN_DRAW: return listed(c, uses, 1, LIST(&step->draw.inner), 1, LIST(&step->draw.to));
+  case PLAN_CLEAR: return listed(c, uses, 0, NULL, 1, LIST(&step->clear.to));
   case PLAN_GATHER:
-  case PLAN_COLLECT:
-    *uses = arena_array(c, Use, 2);
-    (*uses)[0] = (Use){.access = &step->members.from};
-    (*uses)[1] = (Use){.access = &step->members.to, .writes = true};
-    return 2;
+  case PLAN_COLLECT: return listed(c, uses, 1, LIST(&step->members.from), 1, LIST(&step->members.to));
   case PLAN_ROUNDS: return uses_of_rounds(c, &step->rounds, uses);
   }
+#undef LIST
   return 0;
 }
 

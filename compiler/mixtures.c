@@ -4,6 +4,7 @@
  * contributes nothing and has gradient 0 (LANGUAGE rule 13). */
 #include "front.h"
 
+#include <math.h>
 #include <string.h>
 
 bool is_combinator(Name name) { return strcmp(name, "mixture") == 0 || strcmp(name, "joint") == 0; }
@@ -50,6 +51,29 @@ static bool check_weight(Elaborator *e, const Value *w, Span span) {
   Facts unit = {.low = 0, .high = 1};
   if (!facts_disjoint(&node->facts, &unit)) return true;
   error_at(e->c, "support", span, "a weight of a mixture lies in [0, 1]; this %s", lies_text(e->c, &node->facts));
+  return false;
+}
+
+/* Weights that cannot make 1 together are a density of another mass. */
+static bool check_sum(Elaborator *e, const Value *made, Span span) {
+  static const double slack = 1e-4;
+  double low = 0, high = 0, times = made->over_count ? made->over.size : 1;
+  for (int i = 0; i < made->count; i++) {
+    Node *w = value_node(e, &made->weights[i]);
+    if (!w) return false;
+    low += times * fmax(w->facts.low, 0);
+    high += times * fmin(w->facts.high, 1);
+  }
+  if (low <= 1 + slack && high >= 1 - slack) return true;
+  bool known = low == high;
+  Diagnostic *d = error_at(e->c, "support", span, "the weights of a mixture sum to 1; these sum to %s%s",
+                           known     ? ""
+                           : low > 1 ? "at least "
+                                     : "at most ",
+                           shortest_number(e->c, low > 1 ? low : high));
+  help_with(d,
+            made->over_count ? "one weight stands for each of the %s components" : "the last one may be 1 - the others",
+            dim_text(e->c, made->over));
   return false;
 }
 
@@ -104,6 +128,7 @@ static Value make_mixture(Elaborator *e, const Expr *call) {
     return value_error();
   }
   if (over && !elaborate_dim(e, over->value, &made.over)) return value_error();
+  if (!e->generic && !check_sum(e, &made, call->span)) return value_error();
   return made;
 }
 
@@ -258,14 +283,45 @@ static Value mixture_sample(Elaborator *e, const Value *d, Name variable, const 
   return drawn;
 }
 
-Value combinator_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
-  if (d->combinator == COMBINE_JOINT) return distribution_sample(e, &d->elements[0], variable, shape, axes, span);
-  if (d->over_count) {
-    Diagnostic *x = error_at(e->c, "not-supported", span,
-                             "a draw of `%s` from a mixture over a dim is not supported yet", variable);
-    help_with(x, "write its components one by one, or take it as a prior or a likelihood");
+/* [C, lead]: 1 for the component that a uniform draw u of shape `own` falls on. */
+static Value fallen_on(Elaborator *e, const Value *weights, Value u, const Shape *lead, Span span) {
+  Value w = expand_to(e, as_node(e, *weights), lead, span);
+  if (w.kind != VALUE_TENSOR) return w;
+  int first = __builtin_popcount(w.mapped);
+  long count = (long)lead->dims[0].size;
+  Shape line = {.rank = 1, .dims = {lead->dims[0]}};
+  double *numbers = arena_array(e->c, double, count);
+  for (long i = 0; i < count; i++) numbers[i] = (double)i + 1;
+  Value before = value_tensor(build_cumsum(e->graph, w.node, first, false, true), w.mapped, span);
+  Value reached = apply2(e, IR_less_equal, before, repeat_first(e, u, lead), span);
+  if (reached.kind != VALUE_TENSOR) return reached;
+  Value number = value_tensor(build_sum(e->graph, reached.node, 1u << first), reached.mapped, span);
+  Node *table = count > 1 ? build_table(e->graph, numbers, &line) : build_filled(e->graph, 1, &line);
+  Node *wide = build_expand(e->graph, table, lead, (int[]){0});
+  return apply2(e, IR_equal, repeat_first(e, number, lead), value_tensor(wide, 0, span), span);
+}
+
+/* All components are drawn, and one of them is taken. */
+static Value mixture_over_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes,
+                                 Span span) {
+  Shape full = with_components(d, shape), own = lead_of(d, shape), lead = with_components(d, &own);
+  if (shape->rank + 1 > MAX_RANK) {
+    error_at(e->c, "rank", span, "a mixture over one more than %d dims", MAX_RANK - 1);
     return value_error();
   }
+  const char *name = arena_printf(e->c, "%s.component", variable);
+  Value u = value_tensor(noise_node(e, noise_index(e, name, NOISE_UNIFORM, &own, axes)), 0, span);
+  Value chosen = expand_to(e, fallen_on(e, &d->weights[0], u, &lead, span), &full, span);
+  Value each = distribution_sample(e, &d->elements[0], variable, &full, axes, span);
+  Value taken = apply3(e, IR_select, chosen, each, value_number(0), span);
+  if (taken.kind != VALUE_TENSOR) return taken;
+  Node *sum = build_sum(e->graph, taken.node, 1u << __builtin_popcount(taken.mapped));
+  return value_tensor(sum, taken.mapped, span);
+}
+
+Value combinator_sample(Elaborator *e, const Value *d, Name variable, const Shape *shape, unsigned axes, Span span) {
+  if (d->combinator == COMBINE_JOINT) return distribution_sample(e, &d->elements[0], variable, shape, axes, span);
+  if (d->over_count) return mixture_over_sample(e, d, variable, shape, axes, span);
   return mixture_sample(e, d, variable, shape, axes, span);
 }
 

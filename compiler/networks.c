@@ -175,6 +175,24 @@ static void accept_support(Elaborator *e, Span span, const Formal *f, Name suppo
   m->accepted[m->accepted_count++] = (struct Acceptance){span, formal, support, extended};
 }
 
+/* n numbers of which it is known that they do not make 1 together are no simplex. */
+static bool check_sum(Elaborator *e, const Formal *f, const Node *node, const Value *v, Span span) {
+  static const double slack = 1e-4;
+  if (node->shape.rank == 0 || e->generic) return true;
+  const double n = node->shape.dims[node->shape.rank - 1].size, low = n * node->facts.low, high = n * node->facts.high;
+  if (low <= 1 + slack && high >= 1 - slack) return true;
+  Diagnostic *d =
+      error_at(e->c, "support", v->span.source ? v->span : span,
+               "`%s` must be simplex; %s numbers in these bounds sum to %s%s", f->name, shortest_number(e->c, n),
+               low == high ? ""
+               : low > 1   ? "at least "
+                           : "at most ",
+               shortest_number(e->c, low > 1 ? low : high));
+  note_at(d, f->span, "`%s` is declared here", f->name);
+  help_with(d, "one constant for all of them is 1 / %s", shortest_number(e->c, n));
+  return false;
+}
+
 bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee, Span span) {
   Support support;
   Frame frame = enter_callee(e, callee, false, e->path);
@@ -184,6 +202,7 @@ bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee
   Node *node = value_node(e, v);
   if (!node) return false;
   if (!facts_disjoint(&node->facts, &support.facts)) {
+    if (support.special == SPECIAL_SIMPLEX && !check_sum(e, f, node, v, span)) return false;
     if (e->describe && !facts_within(&node->facts, &support.facts))
       accept_support(e, v->span.source ? v->span : span, f, support.name);
     return true;
@@ -236,7 +255,8 @@ static bool expand_constant(Elaborator *e, const Formal *f, Value *v, bool untyp
   bool known = read_shape(e, f->type, &shape);
   leave_callee(e, frame);
   if (known) *v = expand_to(e, *v, &shape, span);
-  return known && v->kind != VALUE_ERROR;
+  if (!known || v->kind == VALUE_ERROR) return false;
+  return strcmp(f->type->name, "simplex") != 0 || check_sum(e, f, v->node, v, span);
 }
 
 bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, int count, bool untyped_is_scalar,

@@ -157,7 +157,7 @@ typedef struct Line {
   int loop_count, operand_count;
   Extent loops[PLAN_DIMS];
   long n, m;                    /* lengths the kernel is told */
-  Access to, room, operands[4]; /* strides: of the loops */
+  Access to, room, operands[5]; /* strides: of the loops */
 } Line;
 
 /* The k largest of the batch, x [rows][groups][n]: a search over all rows, or the mask of a tile's. */

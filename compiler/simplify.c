@@ -70,9 +70,23 @@ static Node *gather_factor(Pass *pass, Node *node) {
   return binary(pass, IR_mul, binary(pass, adds ? IR_add : IR_sub, x, y), s);
 }
 
+/* The sum of values that are 0 but for parts that meet, such as the adjoints of a value's two halves: one part after
+ * the other. */
+static Node *gather_pads(Pass *pass, Node *a, Node *b) {
+  if (a->op != IR_pad || b->op != IR_pad || a->dim != b->dim || a->axes != b->axes) return NULL;
+  if (a->start > b->start) return gather_pads(pass, b, a);
+  Node *parts[] = {a->operands[0], b->operands[0]};
+  Dim extent = a->shape.dims[a->dim], both = extent;
+  double length = parts[0]->shape.dims[a->dim].size, sum = length + parts[1]->shape.dims[a->dim].size;
+  if ((double)a->start + length != (double)b->start) return NULL;
+  if (sum != extent.size) both = dim_number(sum);
+  return build_pad(pass->graph, build_concat(pass->graph, parts, 2, a->dim, both), a->dim, a->start, extent);
+}
+
 static Node *rewrite_add(Pass *pass, Node *node) {
-  Node *a = node->operands[0], *b = node->operands[1];
+  Node *a = node->operands[0], *b = node->operands[1], *whole = gather_pads(pass, a, b);
   double number;
+  if (whole != NULL) return whole;
   if (a->op == IR_add && node_filled(b, &number) && node_filled(a->operands[1], &number))
     return binary(pass, IR_add, a->operands[0], binary(pass, IR_add, a->operands[1], b));
   return gather_factor(pass, node);

@@ -290,24 +290,14 @@ static int hold_back(const spm_session *s, Rows *r, struct spm_rows *valid, stru
   return 0;
 }
 
-/* `rows = e` holds for the rows that judge, too. */
 static int train_stage(spm_session *s, const struct spm_rows *valid, long epochs, struct train_options *options,
                        const struct train_events *events, struct spm_error *e) {
   const struct spm_training *stage = &s->model->trainings[s->state.stage];
-  struct spm_selection judging = {0};
   options->training = *stage;
   options->training.batch = s->rows;
   options->training.epochs = s->state.epoch + (epochs > 0 ? epochs : stage->epochs);
   options->valid = stage->keep ? *valid : (struct spm_rows){0};
-  int status = 0;
-  if (options->valid.count > 0 && stage->selects) {
-    status = spm_host_select(&s->host, stage, valid, false, &judging, e);
-    options->valid.chosen = judging.numbers;
-    options->valid.count = judging.count;
-  }
-  if (status == 0) status = train_run(&s->host, options, &s->state, events, e);
-  spm_host_selection_free(&judging);
-  return status;
+  return train_run(&s->host, options, &s->state, events, e);
 }
 
 int spm_session_train(spm_session *s, const float *const *data, long rows, long epochs, spm_progress told,

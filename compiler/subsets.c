@@ -36,11 +36,16 @@ static Node *reached(Elaborator *e, const NumberNode *known, Dim most) {
 
 /* Chances of the values that a number may have -> of its being at least 1, 2, ... */
 static Value gates_of(Elaborator *e, Value chances, const NumberNode *known, Dim most, Span span) {
-  Node *a = chances.node, *b = reached(e, known, most);
+  Node *a = chances.node;
   int rank = a->shape.rank, labels[MAX_RANK], out[MAX_RANK];
+  place(e, span);
+  if (known->first <= 1) { /* tail sums */
+    Node *tails = build_cumsum(e->graph, a, rank - 1, true, false);
+    return value_tensor(build_slice(e->graph, tails, rank - 1, 1 - (long)known->first, most), chances.mapped, span);
+  }
   for (int d = 0; d < rank; d++) labels[d] = out[d] = d;
   out[rank - 1] = rank;
-  place(e, span);
+  Node *b = reached(e, known, most);
   return value_tensor(build_contract(e->graph, a, labels, b, (int[]){rank - 1, rank}, rank, out, 0), chances.mapped,
                       span);
 }
@@ -159,19 +164,29 @@ static Value call_subset_draw(Elaborator *e, const Expr *call, Value *a, int cou
 
 /* ---- picks without replacement --------------------------------------------------------------------------------- */
 
-/* picks_left(keys, scale, count): [count, n], log of what is left of each before each pick by softmax(scale (keys +
- * left)). */
-static Value call_picks_left(Elaborator *e, const Expr *call, Value *a, int count) {
+/* relaxed_subset(keys, gates, temperature): 1 - the product over relaxed picks of 1 - gate * pick. */
+static Value call_relaxed_subset(Elaborator *e, const Expr *call, Value *a, int count) {
   (void)count;
-  Node *nodes[2];
+  Node *nodes[3];
+  unsigned mapped;
+  if (!lines(e, call, a, (int[]){1, 1, 0}, 3, nodes, &mapped)) return value_error();
+  Node *node = build_line(e->graph, IR_relaxed_subset, nodes, 0);
+  return value_tensor(named_as(e, node, &nodes[0]->shape), mapped, call->span);
+}
+
+/* picks_kl(keys, a, b, temperature, count): for each of so many picks, the KL of softmax(a + left) to softmax(b +
+ * left), with the log of what those before it left. Temperature 0: each takes the largest of what is left. */
+static Value call_picks_kl(Elaborator *e, const Expr *call, Value *a, int count) {
+  (void)count;
+  Node *nodes[4];
   unsigned mapped;
   Dim most;
-  if (!elaborate_dim(e, call->arguments[2].value, &most)) return value_error();
-  a[1] = as_tensor(e, a[1]);
-  if (!lines(e, call, a, (int[]){1, 0}, 2, nodes, &mapped) || nodes[0]->shape.rank == MAX_RANK) return value_error();
-  Node *node = build_line(e->graph, IR_picks_left, nodes, (long)most.size);
+  if (!elaborate_dim(e, call->arguments[4].value, &most)) return value_error();
+  if (!lines(e, call, a, (int[]){1, 1, 1, 0}, 4, nodes, &mapped)) return value_error();
+  if (!same_length(e, call, a, 1) || !same_length(e, call, a, 2)) return value_error();
+  Node *node = build_line(e->graph, IR_picks_kl, nodes, (long)most.size);
   Shape shape = node->shape;
-  shape.dims[shape.rank - 2] = most;
+  shape.dims[shape.rank - 1] = most;
   return value_tensor(named_as(e, node, &shape), mapped, call->span);
 }
 
@@ -180,7 +195,8 @@ const BuiltinRow subset_functions[] = {
     {"expected_at_least", call_expected_at_least, 1, 8, "", TAKES_VALUES},
     {"subset_moments", call_subset_moments, 3, 3, "", TAKES_VALUES},
     {"subset_inclusion", call_subset_inclusion, 2, 2, "", TAKES_VALUES},
-    {"picks_left", call_picks_left, 3, 3, "", TAKES_VALUES},
+    {"relaxed_subset", call_relaxed_subset, 3, 3, "", TAKES_VALUES},
+    {"picks_kl", call_picks_kl, 5, 5, "", TAKES_VALUES},
     {"subset_draw", call_subset_draw, 4, 4, "", TAKES_VALUES},
     {0},
 };

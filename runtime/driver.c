@@ -260,6 +260,7 @@ static void make_gradient(struct spm_run *run, const struct spm_range *range, lo
 #endif
 }
 
+#ifndef SPM_NO_OTHER_RANGES /* else no range's gradient is an output */
 /* The range that makes this parameter's gradient, or NULL. */
 static const struct spm_range *range_of(const struct spm_program *program, int parameter) {
   for (int p = 0; p < program->phase_count; p++)
@@ -267,6 +268,7 @@ static const struct spm_range *range_of(const struct spm_program *program, int p
       if (program->phases[p].ranges[r].parameter == parameter) return &program->phases[p].ranges[r];
   return NULL;
 }
+#endif
 
 /* ---- phases -------------------------------------------------------------------------------------------------- */
 
@@ -286,9 +288,11 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function functio
 static void run_updates(struct spm_run *run) {
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *o = &run->program->outputs[i];
-    const struct spm_tensor *parameter = &run->model->parameters[o->index];
-    if (o->role == SPM_GRADIENT_OF && !parameter->fixed && !range_of(run->program, o->index))
-      update(run, o->index, parameter->offset, spm_output_values(run, o), o->size, 0);
+    if (o->role != SPM_GRADIENT_OF || run->model->parameters[o->index].fixed) continue;
+#ifndef SPM_NO_OTHER_RANGES
+    if (range_of(run->program, o->index)) continue;
+#endif
+    update(run, o->index, run->model->parameters[o->index].offset, spm_output_values(run, o), o->size, 0);
   }
 }
 #else
@@ -405,12 +409,6 @@ static void keep_state(const struct spm_run *run) {
 }
 #endif
 
-/* Does the output hold zeros until it is computed, and is it known whole when phases have run? A range is looked at
- * when it is made. */
-static int is_checked(const struct spm_run *run, const struct spm_output *output) {
-  return output->place == SPM_VALUES || (output->place == SPM_GRADIENT && !range_of(run->program, output->index));
-}
-
 static void prepare(struct spm_run *run) {
   struct spm_call *call = &run->call;
   call->tile = spm_tile_rows(call->rows);
@@ -420,10 +418,13 @@ static void prepare(struct spm_run *run) {
 #ifndef SPM_NO_STATES
   keep_state(run);
 #endif
-  /* Checked before it may have been computed, so it must not be left over from the step before. */
+  /* Looked at before it may have been computed, so it must not be left over from the step before. */
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];
-    if (is_checked(run, output))
+#ifndef SPM_NO_OTHER_RANGES
+    if (output->place == SPM_GRADIENT && range_of(run->program, output->index)) continue;
+#endif
+    if (output->place == SPM_VALUES || output->place == SPM_GRADIENT)
       memset(place(call, output->place, output->offset), 0, sizeof(real) * (size_t)output->size);
   }
 }
@@ -437,11 +438,14 @@ void spm_run_program(struct spm_run *run) {
 #endif
 }
 
-/* Are the objective and the gradients finite, as far as they are known? */
+/* Are the objective and the gradients finite, as far as they are known? A range is looked at when it is made. */
 static int finite_so_far(struct spm_run *run) {
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];
-    if (output->role != SPM_OBJECTIVE && (output->role != SPM_GRADIENT_OF || !is_checked(run, output))) continue;
+    if (output->role != SPM_OBJECTIVE && output->role != SPM_GRADIENT_OF) continue;
+#ifndef SPM_NO_OTHER_RANGES
+    if (output->role == SPM_GRADIENT_OF && range_of(run->program, output->index)) continue;
+#endif
     if (spm_all_finite(spm_output_values(run, output), output->size)) continue;
     if (output->role == SPM_GRADIENT_OF) run->outcomes[0].parameter = output->index;
     return 0;
@@ -479,11 +483,10 @@ struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const str
   prepare(run);
   for (int p = 0; p < run->program->phase_count; p++) {
     const struct spm_phase *phase = &run->program->phases[p];
-    const int first = phase->kind == SPM_GRADIENT_PHASE && !looked++; /* what follows cannot be taken back */
-    if (first) sound = finite_so_far(run);
 #ifndef SPM_NO_RATES
-    if (first) set_rate(run);
+    if (phase->kind == SPM_GRADIENT_PHASE && !looked) set_rate(run);
 #endif
+    if (phase->kind == SPM_GRADIENT_PHASE && !looked++) sound = finite_so_far(run); /* what follows is there to stay */
     if (sound || phase->kind != SPM_GRADIENT_PHASE) run_phase(run, phase);
   }
 #ifndef SPM_NO_RATES

@@ -42,10 +42,8 @@ struct spm_workers {
 };
 #endif
 
-/* Lengths in reals. */
-struct spm_sizes {
-  long values, kept, partials;
-  long scratch; /* of each thread; one block of threads x scratch */
+struct spm_sizes { /* lengths in reals; scratch: of each thread, one block of threads x scratch */
+  long values, kept, partials, scratch;
 };
 
 struct spm_optimizer {

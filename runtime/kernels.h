@@ -45,10 +45,12 @@
  * subset_inclusion(n, m, out, room, a, weight)  sum over j of weight[j] P(k in S | size j).    (n + 3) m + 2
  * subset_draw(n, m, out, room, a, u, size)      ones for the members drawn, at most m - 1.      (n + 2) m
  *
- * Picks without replacement by softmax(scale (keys + left)) of n, each taking from what is left:
- * picks_left(n, m, out, room, keys, scale)      out [m, n]: log of what is left of each before each of m picks.      n
- * picks_left_slope(n, m, out, room, keys, left, g, scale)  out [n + 1]: adjoints of keys and scale for those g of left
- * [m, n], what picks_left said.                                                                                    3 n
+ * m picks without replacement by softmax((keys + left) / temperature) of n, left being the log of what those before left
+ * of each, or of the largest (temperature 0); after n of them there are no more:
+ * relaxed_subset(n, m, out, room, keys, gates, temperature)  1 - product of (1 - gate * pick)                     2 n
+ * relaxed_subset_slope(n, m, out, room, keys, gates, temperature, g)  out [n + m + 1]: their adjoints   (3 m + 3) n + 4 m
+ * picks_kl(n, m, out, room, keys, a, b, temperature)  out [m]: KL of softmax(a + left) to softmax(b + left)       4 n
+ * picks_kl_slope(n, m, out, room, keys, a, b, temperature, g)  out [3 n + 1]: their adjoints              (4 m + 2) n + 4 m
  *
  * Sparse distributions over bit vectors (sparse.h); a member is a line of its bits and its weight, `room` is memory of
  * spm_members_room reals:

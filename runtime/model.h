@@ -63,8 +63,12 @@ struct spm_call {
   long first_row;               /* number of the batch's first row, for noise */
   unsigned long long seed;
   unsigned step;    /* counter of noise */
+#ifdef SPM_NO_BALANCE
+  real settings[6]; /* epoch, step, rows in batch, total rows */
+#else
   real settings[6]; /* epoch, step, rows in batch, total rows; what a row counts for beyond 1, in a stage that balances:
                        where that is true, where it is false */
+#endif
 #ifndef SPM_NO_DOMAINS
   /* Member rows. A latent that is summed out over its support makes of each datum one row for each member whose weight
    * is not 0; several such latents, one for each combination. Rows of the same latents are a domain, and its phases are
@@ -88,8 +92,7 @@ struct spm_statistic {
   long offset;
 };
 
-/* An adjoint made range by range in a gradient phase. Unit u writes elements [u * chunk, min(size, (u + 1) * chunk)).
- */
+/* An adjoint made in ranges, in a gradient phase: unit u writes elements [u * chunk, min(size, (u + 1) * chunk)). */
 struct spm_range {
   spm_range_function run; /* `out` points at the range's first element; overwritten, not added to */
   long units, chunk, size;

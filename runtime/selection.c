@@ -1,7 +1,7 @@
 /* See selection.h. */
 #include "selection.h"
 #include "rng.h"
-#include "train.h"
+#include "stage.h"
 
 #include <stdio.h>
 

@@ -22,6 +22,8 @@ struct training {
   const struct spm_selection *rows; /* that the stage takes */
   struct spm_selection own;         /* where the caller has made none */
   struct spm_rows taken;            /* each of them once */
+  struct spm_selection judging;     /* of the validation rows: `rows` holds for them, too */
+  struct spm_rows judges;
   long batch, epoch_steps, total_steps;
   long *order; /* of the epoch's rows; NULL: as they stand */
   double *values, *means, *valid;
@@ -32,18 +34,6 @@ struct training {
 };
 
 /* ---- plan ---------------------------------------------------------------------------------------------------- */
-
-long train_batch_rows(const struct spm_training *stage, long rows) {
-  return stage->batch <= 0 || stage->batch > rows ? rows : stage->batch;
-}
-
-int train_unchanged(double *recent, int n, long epoch, double objective) {
-  if (n < 1 || n > TRAIN_UNCHANGED_MOST) return 0;
-  int same = epoch >= n && (float)recent[n - 1] == (float)objective;
-  memmove(recent + 1, recent, sizeof(double) * (TRAIN_UNCHANGED_MOST - 1));
-  recent[0] = objective;
-  return same;
-}
 
 int train_state_create(struct train_state *state, int columns, struct spm_error *error) {
   *state = (struct train_state){.count = columns};
@@ -262,10 +252,10 @@ static int finish_epoch(struct training *t, struct spm_error *error) {
   t->host->step = state->step;
   state->batch = 0;
   double *valid = NULL;
-  if (t->options->valid.count > 0) {
+  if (t->judges.count > 0) {
     valid = t->valid;
     if (solve(t, error) != 0) return -1;
-    if (spm_host_evaluate(t->host, &t->options->valid, t->options->valid_columns, valid, error) != 0) return -1;
+    if (spm_host_evaluate(t->host, &t->judges, t->options->valid_columns, valid, error) != 0) return -1;
     note_best(t, valid);
   }
   if (t->events->epoch && t->events->epoch(t->events->context, state, t->means, valid, error) != 0) return -1;
@@ -340,6 +330,15 @@ static int prepare_rows(struct training *t, struct spm_error *error) {
   return t->order ? 0 : spm_fail_system(error, t->host->model->name, "train", ENOMEM);
 }
 
+static int prepare_judges(struct training *t, struct spm_error *error) {
+  t->judges = t->options->valid;
+  if (t->judges.count == 0 || !t->options->training.selects) return 0;
+  if (spm_host_select(t->host, &t->options->training, &t->options->valid, false, &t->judging, error) != 0) return -1;
+  t->judges.chosen = t->judging.numbers;
+  t->judges.count = t->judging.count;
+  return 0;
+}
+
 static int prepare(struct training *t, struct spm_error *error) {
   const struct train_options *options = t->options;
   const struct spm_model *model = t->host->model;
@@ -353,7 +352,7 @@ static int prepare(struct training *t, struct spm_error *error) {
   t->valid = calloc((size_t)(options->valid_columns ? options->valid_columns->count : 0) + 1, sizeof *t->valid);
   if (!t->values || !t->means || !t->valid) return spm_fail_system(error, model->name, "train", ENOMEM);
   t->last_checkpoint = seconds_now();
-  if (prepare_rows(t, error) != 0) return -1;
+  if (prepare_rows(t, error) != 0 || prepare_judges(t, error) != 0) return -1;
   return prepare_best(t, error) == 0 ? prepare_optimizer(t, error) : -1;
 }
 
@@ -370,6 +369,7 @@ int train_run(struct spm_host *host, const struct train_options *options, struct
   host->total_rows = total_rows;
   memset(host->weights, 0, sizeof host->weights);
   spm_host_selection_free(&t.own);
+  spm_host_selection_free(&t.judging);
   free(t.order);
   free(t.values);
   free(t.means);

@@ -5,11 +5,9 @@
 
 #include "host.h"
 #include "selection.h"
+#include "stage.h"
 
 #include <signal.h>
-
-enum { TRAIN_UNCHANGED_MOST = 16 }; /* of stop = unchanged(n) */
-enum { TRAIN_SKIPS_ALLOWED = 5 };   /* one after the other, before training stops */
 
 /* Where training stands: with parameters, moments and states, all that a checkpoint has to hold. */
 struct train_state {
@@ -44,7 +42,7 @@ struct train_events { /* each may be NULL */
 
 struct train_options {
   struct spm_training training;          /* the stage; what the command line changed is in it */
-  struct spm_rows data, valid;           /* valid.count 0: none */
+  struct spm_rows data, valid;           /* valid.count 0: none; those that `rows` takes judge */
   const struct spm_selection *selection; /* of `data`; NULL: all rows, unbalanced */
   const char *checkpoint;                /* file to keep up to date; NULL: none */
   const struct spm_columns *train_columns, *valid_columns;
@@ -54,9 +52,6 @@ struct train_options {
 };
 
 enum { TRAIN_FAILED = -1, TRAIN_FINISHED = 0, TRAIN_INTERRUPTED = 1 };
-
-/* Rows in a batch, of a stage that takes all of so many rows alike. */
-long train_batch_rows(const struct spm_training *stage, long rows);
 
 /* Trains one stage from `state` on: a fresh one (train_state_create) on initialised parameters, or one that was
  * resumed. Where the stage keeps the best, that is what the host holds when it is finished. */
@@ -68,9 +63,5 @@ void train_next_stage(struct spm_host *host, struct train_state *state);
 
 int train_state_create(struct train_state *state, int columns, struct spm_error *error);
 void train_state_free(struct train_state *state);
-
-/* stop = unchanged(n): is the objective of this epoch, after so many, again what it was n epochs ago? `recent` holds
- * those of the last TRAIN_UNCHANGED_MOST epochs, the latest first. */
-int train_unchanged(double *recent, int n, long epoch, double objective);
 
 #endif

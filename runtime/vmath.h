@@ -32,11 +32,13 @@ typedef uint64_t vm_word;
 #define VM_SIGN 0x8000000000000000u
 #define VM_ONE 0x3FF0000000000000u
 #define VM_INFINITY 0x7FF0000000000000u
+#define VM_SMALLEST 0x0010000000000000u /* of the normal numbers */
 #else
 typedef uint32_t vm_word;
 #define VM_SIGN 0x80000000u
 #define VM_ONE 0x3F800000u
 #define VM_INFINITY 0x7F800000u
+#define VM_SMALLEST 0x00800000u
 #endif
 
 union vm_both {

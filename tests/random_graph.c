@@ -264,6 +264,23 @@ static Node *random_count(Generator *g, const Shape *shape) {
   return build_map1(g->graph, IR_floor, two(g, IR_mul, build_map1(g->graph, IR_sigmoid, x), filled(g, 5, x)));
 }
 
+/* Relaxed, or hard ones, which have no gradient in keys. */
+static void grow_picks(Generator *g, Op op, Node *keys, Node *a, Shape lead) {
+  int most = 1 + random_below(&g->random, 4);
+  bool hard = op == IR_picks_kl && random_below(&g->random, 3) == 0;
+  Node *temperature = probability(g, pick_shaped(g, &lead));
+  temperature = hard ? filled(g, 0, temperature) : two(g, IR_add, temperature, filled(g, 0.3, temperature));
+  Shape gates = lead;
+  gates.dims[gates.rank++] = dim_number(most);
+  Node *b = tame(g, pick_shaped(g, op == IR_picks_kl ? &keys->shape : &gates));
+  if (op == IR_picks_kl) /* slanted, for where a and b are alike there is nothing but rounding */
+    b = two(g, IR_add, b, build_cumsum(g->graph, filled(g, 0.3, b), lead.rank, false, false));
+  if (op == IR_picks_kl)
+    add(g, build_line(g->graph, op, (Node *[]){keys, a, b, temperature}, most), 30);
+  else
+    add(g, build_line(g->graph, op, (Node *[]){keys, probability(g, b), temperature}, 0), 1);
+}
+
 static void grow_line(Generator *g, Op op) {
   Node *x = pick(g);
   if (x->shape.rank == 0) return;
@@ -274,10 +291,7 @@ static void grow_line(Generator *g, Op op) {
   Shape few = lead;
   few.dims[few.rank++] = dim_number(1 + random_below(&g->random, 4));
   if (op == IR_subset_moments) add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, y)}, most), 30);
-  if (op == IR_picks_left && x->shape.rank < 4) {
-    Node *scale = build_map1(g->graph, IR_sigmoid, pick_shaped(g, &lead));
-    add(g, build_line(g->graph, op, (Node *[]){tame(g, x), scale}, 1 + random_below(&g->random, 4)), 30);
-  }
+  if (op == IR_relaxed_subset || op == IR_picks_kl) grow_picks(g, op, tame(g, x), tame(g, y), lead);
   if (op == IR_subset_inclusion)
     add(g, build_line(g->graph, op, (Node *[]){tame(g, x), tame(g, pick_shaped(g, &few))}, 0), 4);
   if (op == IR_subset_draw) {

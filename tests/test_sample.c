@@ -2,6 +2,7 @@
  * finds them in training; what the model makes of them follows from the same draws. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "spec.h"
@@ -90,6 +91,39 @@ Test(sample, known_values_and_draws_of_data) {
   expect_near(off, 1, "the noise of x");
   expect_near(moment(latent, 2), (49 + 1) / 2.0, "the square of y");
   spec_close(&s);
+}
+
+/* One component for the whole vector, or one for each element. */
+Test(sample, mixtures_along_a_dim) {
+  static const double none[ROWS] = {0};
+  const char *components[] = {"joint(normal(m, 0.1), over = K)", "normal(m, 0.1)"};
+  for (int i = 0; i < 2; i++) {
+    char text[600];
+    snprintf(text, sizeof text,
+             "model m; allow kl_monte_carlo; dim K = 2; dim C = 3; data x : real; latent z : real[K];"
+             "param w : simplex(C) fixed init concat(concat(0.2 * ones(1), 0.5 * ones(1)), 0.3 * ones(1));"
+             "param m : real[C, K] fixed init 0; prior z ~ mixture(w: %s, over = C);"
+             "posterior z ~ normal(expand(x, K), 1); likelihood x ~ normal(sum(z), 1);",
+             components[i]);
+    Spec s = sampled(text);
+    static const double centres[6] = {-4, 1, 0, 2, 5, 3};
+    const Run run = {.rows = ROWS, .inputs = {{"x", none}, {"m", centres}}};
+    const double *z = rows_of(&s, "z", &run);
+    double shares[3][3] = {{0}};
+    for (int row = 0; row < ROWS; row++) {
+      int which[2] = {-1, -1};
+      for (int k = 0; k < 2; k++)
+        for (int c = 0; c < 3; c++)
+          if (fabs(z[2 * row + k] - centres[2 * c + k]) < 0.5) which[k] = c;
+      cr_assert(which[0] >= 0 && which[1] >= 0, "%g, %g", z[2 * row], z[2 * row + 1]);
+      shares[which[0]][which[1]] += 1.0 / ROWS;
+    }
+    const double weights[3] = {0.2, 0.5, 0.3};
+    for (int a = 0; a < 3; a++)
+      for (int b = 0; b < 3; b++)
+        expect_near(shares[a][b], i == 0 ? (a == b ? weights[a] : 0) : weights[a] * weights[b], components[i]);
+    spec_close(&s);
+  }
 }
 
 /* Nobody else pays for it. */

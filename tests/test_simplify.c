@@ -227,3 +227,19 @@ Test(simplify, products_without_a_free_dim) {
   cr_assert(simple->outputs[0].value->operands[0]->op == IR_sum_over && simple->outputs[0].value->axes_attribute == 0);
   compilation_destroy(t.c);
 }
+
+Test(simplify, parts_that_meet) { /* the adjoints of a value's parts, in any order; not of parts that leave a gap */
+  Bench t;
+  set_up(&t);
+  Node *parts[3], *pads[3];
+  for (int i = 0; i < 3; i++) {
+    parts[i] = map1(&t, IR_sin, build_slice(t.graph, t.m, 0, i, dim_number(1)));
+    pads[i] = build_pad(t.graph, parts[i], 0, i, t.m->shape.dims[0]);
+  }
+  Graph *two = expect_root(&t, map2(&t, IR_add, pads[1], pads[0]), IR_pad, "two of three parts");
+  cr_expect(count_of(two, IR_concat) == 1 && count_of(two, IR_add) == 0);
+  Graph *all = expect_root(&t, map2(&t, IR_add, map2(&t, IR_add, pads[2], pads[1]), pads[0]), IR_concat, "all parts");
+  cr_expect(count_of(all, IR_pad) == 0 && count_of(all, IR_add) == 0);
+  expect_root(&t, map2(&t, IR_add, pads[0], pads[2]), IR_add, "parts with a gap");
+  compilation_destroy(t.c);
+}

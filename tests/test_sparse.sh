@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sparse autoencoders and latent subsets in training, in float as everybody trains: a JumpReLU threshold moves, the
-# threshold that stands in for a batch's choice is followed, and extreme logits at a low temperature lose no step.
+# threshold that stands in for a batch's choice is followed, dead units come back to life, and extreme logits at a low
+# temperature lose no step.
 spmc=${SPMC:-build/spmc}
 build=${SPM_BUILD:-build}
 scratch=$(mktemp -d)
@@ -25,6 +26,13 @@ between 1 "$(value used)" 60; say 'and units are cut off by it' $?
 
 train batch_topk.spm K=64 active=8 revive=8 --batch 100 --epochs 8
 between 4 "$(value used)" 16; say 'the threshold that stands in for top-k of the batch takes about as many' $?
+
+# Units that begin asleep count as dead after 6,900 steps, when 0.999^step falls below 1e-3.
+echo "model asleep from \"$specs/sae_jumprelu.spm\"; data x : unit[D]; param be : real[K] init -10; train { optimizer = adam(lr = 1e-2); }" > "$scratch/asleep.spm"
+train asleep.spm K=16 revive=0 --batch 10 --epochs 28
+between 1 "$(value dead_share)" 1; say 'units that never wake are dead' $?
+train asleep.spm K=16 revive=1e-3 --batch 10 --epochs 28
+between 0 "$(value dead_share)" 0.2; say 'dead units are brought back to life' $?
 
 cat > "$scratch/extreme.spm" <<END
 model extreme;

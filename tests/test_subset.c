@@ -1,4 +1,5 @@
 /* Sums over subsets of a given size, against enumeration: values, gradients, draws, and logits of +-50. */
+#include "compiler/ir_parts.h"
 #include "gradient_check.h"
 #include "runtime/kernels.h"
 
@@ -109,24 +110,32 @@ Test(subset, draws_follow_the_probabilities) {
   cr_expect(cells == 20 && chi < 57, "chi-square %g of 19 degrees of freedom", chi); /* level 1e-5 */
 }
 
-static Shape second_shape(Op op, int m) {
-  Shape shape = {.rank = op == IR_picks_left ? 1 : 2, .dims = {dim_number(2), dim_number(N)}};
-  if (op == IR_subset_inclusion) shape.dims[1] = dim_number(m);
-  return shape;
+/* An instance on two lines: of operands with dims of their own as the op's table has them. */
+static Node *instance(Graph *graph, Signature *signature, Parameter *parameters, Op op, int m) {
+  Node *operands[LINE_OPERANDS];
+  signature->parameter_count = op_table[op].operands;
+  for (int k = 0; k < op_table[op].operands; k++) {
+    bool few = line_op(op)->few == k;
+    Shape shape = {.rank = 1 + line_op(op)->own_dims[k], .dims = {dim_number(2), dim_number(few ? m : N)}};
+    parameters[k] = (Parameter){.name = "p", .shape = shape};
+    operands[k] = build_parameter(graph, k);
+    if (line_op(op)->own_dims[k] == 0) /* a temperature */
+      operands[k] =
+          build_map2(graph, IR_add, build_map1(graph, IR_sigmoid, operands[k]), build_filled(graph, 0.2, &shape));
+  }
+  return build_line(graph, op, operands, m);
 }
 
 /* The gradient of a weighted sum of squares of what a node computes, against differences. */
 static void check_gradient(Op op, int m) {
   Compilation *c = compilation_create();
-  Shape line = {.rank = 2, .dims = {dim_number(2), dim_number(N)}};
-  Parameter parameters[2] = {{.name = "a", .shape = line}, {.name = "b", .shape = second_shape(op, m)}};
-  Signature signature = {.parameters = parameters, .parameter_count = 2};
+  Parameter parameters[LINE_OPERANDS];
+  Signature signature = {.parameters = parameters};
   Graph *graph = graph_create(c, &signature, "test", 1);
-  Node *operands[] = {build_parameter(graph, 0), build_parameter(graph, 1)};
-  Node *y = build_line(graph, op, operands, m), *square = build_map2(graph, IR_mul, y, y);
+  Node *y = instance(graph, &signature, parameters, op, m), *square = build_map2(graph, IR_mul, y, y);
   Node *of = build_sum(graph, build_map2(graph, IR_add, square, y), (1u << y->shape.rank) - 1);
   RandomInputs *inputs = random_inputs(c, &signature, 5, 1);
-  GradientCheck check = gradient_check(graph, of, (int[]){0, 1}, 2, inputs);
+  GradientCheck check = gradient_check(graph, of, (int[]){0, 1, 2, 3}, signature.parameter_count, inputs);
   cr_expect(check.compared >= 10 && check.worst < 1e-7, "%s, m = %d: %d compared, off by %g", op_table[op].name, m,
             check.compared, check.worst);
   compilation_destroy(c);
@@ -136,41 +145,90 @@ Test(subset, gradients) {
   for (int m = 2; m <= SIZES; m++) {
     check_gradient(IR_subset_moments, m);
     check_gradient(IR_subset_inclusion, m);
-    check_gradient(IR_picks_left, m);
+    check_gradient(IR_relaxed_subset, m);
+    check_gradient(IR_picks_kl, m);
   }
 }
 
 /* ---- picks without replacement ---------------------------------------------------------------------------------- */
 
-/* What is left after l picks, from the definition: the sum of log(1 - softmax) over them. */
+/* From the definitions: softmax after softmax, and log(1 - softmax) added to the keys. */
 Test(subset, picks_leave_what_softmax_does_not_take) {
   enum { M = 4 };
-  const double scale = 1.7;
-  double out[M * N], room[N], left[N] = {0};
-  spm_picks_left_d(N, M, out, room, logits, &scale);
+  const double temperature = 0.6, gates[M] = {1, 0.9, 0.3, 0.05}, b[N] = {0.3, 0, 1, -1, 0.2, 0};
+  double subset[N], kl[M], room[4 * N], left[N] = {0}, missed[N] = {1, 1, 1, 1, 1, 1};
+  spm_relaxed_subset_d(N, M, subset, room, logits, gates, &temperature);
+  spm_picks_kl_d(N, M, kl, room, logits, worth, b, &temperature);
   for (int l = 0; l < M; l++) {
-    double p[N], total = 0;
-    for (int k = 0; k < N; k++) cr_expect(close_to(out[l * N + k], left[k], 1e-13));
-    for (int k = 0; k < N; k++) total += p[k] = exp(scale * (logits[k] + left[k]));
-    for (int k = 0; k < N; k++) left[k] += log(1 - p[k] / total);
+    double p[N], total = 0, of_a = 0, of_b = 0, wanted = 0;
+    for (int k = 0; k < N; k++) {
+      total += p[k] = exp((logits[k] + left[k]) / temperature);
+      of_a += exp(worth[k] + left[k]);
+      of_b += exp(b[k] + left[k]);
+    }
+    for (int k = 0; k < N; k++) wanted += exp(worth[k] + left[k]) / of_a * (worth[k] - b[k] - log(of_a / of_b));
+    cr_expect(close_to(kl[l], wanted, 1e-12), "pick %d: %.15g, not %.15g", l, kl[l], wanted);
+    for (int k = 0; k < N; k++) {
+      missed[k] *= 1 - gates[l] * p[k] / total;
+      left[k] += log(1 - p[k] / total);
+    }
   }
+  for (int k = 0; k < N; k++) cr_expect(close_to(subset[k], 1 - missed[k], 1e-12));
 }
 
-/* A sure pick: 1 - softmax is 0 in float and its log is not; keys that are 100 apart, at a temperature of 0.05, many
- * alike, and a line of one. What is left falls without end, and never beyond what a float holds. */
+/* Hard picks take the largest that are left: those of Plackett and Luce. */
+Test(subset, hard_picks) {
+  enum { M = 3 };
+  const double zero = 0, uniform[N] = {0}, gates[M] = {1, 1, 1};
+  const int order[M] = {4, 0, 3};
+  double subset[N], kl[M], room[4 * N], slope[3 * N + 1], more_room[(4 * M + 2) * N + 4 * M], total = 0;
+  spm_relaxed_subset_d(N, M, subset, room, logits, gates, &zero);
+  spm_picks_kl_d(N, M, kl, room, logits, worth, uniform, &zero);
+  for (int k = 0; k < N; k++) total += exp(worth[k]);
+  bool in[N] = {0};
+  for (int l = 0; l < M; l++) {
+    double wanted = 0;
+    for (int k = 0; k < N; k++)
+      if (!in[k]) wanted += exp(worth[k]) / total * log((N - l) * exp(worth[k]) / total);
+    cr_expect(close_to(kl[l], wanted, 1e-12), "pick %d: %.15g, not %.15g", l, kl[l], wanted);
+    total -= exp(worth[order[l]]);
+    in[order[l]] = true;
+  }
+  for (int k = 0; k < N; k++) cr_expect(subset[k] == in[k]);
+  spm_picks_kl_slope_d(N, M, slope, more_room, logits, worth, uniform, &zero, gates);
+  for (int k = 0; k < N; k++) cr_expect(slope[k] == 0 && slope[N + k] != 0);
+  cr_expect(slope[3 * N] == 0);
+}
+
+/* Sure picks in float, where 1 - softmax is 0 and its log is not: keys that are 100 apart, at a temperature of 0.05,
+ * many alike, picked till the weights are gone and set anew; against double. And a line of one. */
 Test(subset, picks_that_are_sure) {
-  enum { MANY = 203, M = 8 };
-  static float keys[MANY], out[M * MANY], slope[MANY + 1], g[M * MANY], room[3 * MANY];
-  const float scale = 20;
-  for (int k = 0; k < MANY; k++) keys[k] = k < M ? 50 - (float)k : -50;
-  for (int i = 0; i < M * MANY; i++) g[i] = 1;
-  spm_picks_left_f(MANY, M, out, room, keys, &scale);
-  spm_picks_left_slope_f(MANY, M, slope, room, keys, out, g, &scale);
-  for (int i = 0; i < M * MANY; i++) cr_assert(isfinite(out[i]));
-  for (int k = 0; k <= MANY; k++) cr_assert(isfinite(slope[k]));
-  for (int l = 0; l < M; l++) /* members in order, each 20 below the one before on the softmax's scale */
-    for (int k = 0; k < M; k++) cr_expect(l > k ? out[l * MANY + k] < -19 : fabs(out[l * MANY + k]) < 1e-8);
-  cr_expect(close_to(out[MANY], -20, 1e-6), "%g", (double)out[MANY]);
-  spm_picks_left_f(1, 2, out, room, keys, &scale);
-  cr_expect(out[0] == 0 && out[1] < -1e29f && isfinite(out[1]));
+  enum { MANY = 203, M = 12 };
+  static float f[MANY], a[MANY], b[MANY], gates[M], subset[MANY], kl[M], slope[3 * MANY + 1],
+      room[(4 * M + 3) * MANY + 4 * M];
+  static double fd[MANY], ad[MANY], bd[MANY], gd[M], subset_d[MANY], kl_d[M], slope_d[3 * MANY + 1],
+      room_d[(4 * M + 3) * MANY + 4 * M];
+  const float t = 0.05f, g = 1;
+  const double td = (double)t;
+  for (int k = 0; k < MANY; k++) {
+    fd[k] = f[k] = k < 8 ? 50 - (float)k : -50, ad[k] = a[k] = f[k], bd[k] = b[k] = (float)(k % 5) / 4;
+    if (k < M) gd[k] = gates[k] = k < 6 ? 1 : 0.5f;
+  }
+  spm_relaxed_subset_f(MANY, M, subset, room, f, gates, &t);
+  spm_relaxed_subset_d(MANY, M, subset_d, room_d, fd, gd, &td);
+  spm_picks_kl_f(MANY, M, kl, room, f, a, b, &t);
+  spm_picks_kl_d(MANY, M, kl_d, room_d, fd, ad, bd, &td);
+  for (int k = 0; k < MANY; k++) cr_expect(close_to(subset[k], subset_d[k], 1e-5));
+  for (int l = 0; l < M; l++) cr_expect(close_to(kl[l], kl_d[l], 2e-5), "pick %d: %g, in double %g", l, kl[l], kl_d[l]);
+  spm_relaxed_subset_slope_f(MANY, M, slope, room, f, gates, &t, a);
+  spm_relaxed_subset_slope_d(MANY, M, slope_d, room_d, fd, gd, &td, ad);
+  for (int i = 0; i < MANY + M + 1; i++) cr_assert(isfinite(slope[i]) && isfinite(slope_d[i]));
+  for (int l = 0; l < M; l++) cr_expect(close_to(slope[MANY + l], slope_d[MANY + l], 1e-4));
+  spm_picks_kl_slope_f(MANY, M, slope, room, f, a, b, &t, gates);
+  spm_picks_kl_slope_d(MANY, M, slope_d, room_d, fd, ad, bd, &td, gd);
+  for (int i = 0; i < 3 * MANY + 1; i++) cr_assert(isfinite(slope[i]) && isfinite(slope_d[i]));
+  for (int i = MANY; i < 3 * MANY; i++) cr_expect(close_to(slope[i], slope_d[i], 1e-4));
+  spm_relaxed_subset_f(1, 1, subset, room, f, &g, &t);
+  spm_picks_kl_f(1, 1, kl, room, f, a, b, &t);
+  cr_expect(subset[0] == 1 && kl[0] == 0);
 }

@@ -139,14 +139,14 @@ Test(subset_models, relaxed_subsets_follow_plackett_and_luce_as_the_temperature_
   cr_expect(last < 0.004, "off by %g", last);
 }
 
-/* The library's picks all at once, and the same picks one after the other in the language: value, KL, gradients in
- * keys, gates and temperature. As many picks as members, too, in dims of one name. */
+/* The library's picks and the same ones written out in the language, one after the other: value, KL, gradients in keys,
+ * gates and temperature. As many picks as members, too, in dims of one name. */
 #define PICKS                                                                                                          \
   "model picks;\ndim K = 7;\ndim L = %d;\ndata x : real[2];\nparam a : real[K] init 0;\nparam g : real[%s] init 0;\n"  \
   "param t : real init 0.4;\nlet b = cumsum(ones(K)) / 3;\nlet u = 0.5 + 0.4 * sin(x[0] + 3 * cumsum(ones(K)));\n"     \
   "let keys = a + gumbel_noise(u);\nlet gates = sigmoid(g);\n"                                                         \
-  "minimize dot(b, %srelaxed_subset(keys, gates, t)) + %skl_along_relaxed_picks(keys, gates, a, b, t)\n"               \
-  "  + 0.3 * %skl_along_picks(keys, gates, a, b);\n"                                                                   \
+  "minimize dot(b, %srelaxed_subset(keys, gates, t)) + %skl_along_picks(keys, t, gates, a, b)\n"                       \
+  "  + 0.3 * %skl_along_picks(keys, 0, gates, a, b);\n"                                                                \
   "function rest(s : real[k]) {\n  first = hardmax(s);\n"                                                              \
   "  return first > 0 ? logsumexp(first > 0 ? -1e30 : s) - logsumexp(s) : log1p(-softmax(s));\n}\n"                    \
   "function slow_relaxed_subset(keys : real[k], gates : real[l], temperature) {\n"                                     \
@@ -155,14 +155,12 @@ Test(subset_models, relaxed_subsets_follow_plackett_and_luce_as_the_temperature_
   "  return 1 - out;\n}\n"                                                                                             \
   "function one_kl(a : real[k], b : real[k], left : real[k]) = dot(log_softmax(a + left) - log_softmax(b + left),\n"   \
   "  softmax(a + left));\n"                                                                                            \
-  "function slow_kl_along_relaxed_picks(keys : real[k], gates : real[l], a : real[k], b : real[k], temperature) {\n"   \
+  "function slow_kl_along_picks(keys : real[k], temperature, gates : real[l], a : real[k], b : real[k]) {\n"           \
   "  left = zeros(k);  total = 0 * gates[0];  n = 0;\n  repeat l {\n"                                                  \
   "    total = total + gates[n] * one_kl(a, b, left);\n"                                                               \
-  "    left = left + rest((keys + left) / temperature);\n    n = n + 1;\n  }\n  return total;\n}\n"                    \
-  "function slow_kl_along_picks(keys : real[k], gates : real[l], a : real[k], b : real[k]) {\n"                        \
-  "  left = zeros(k);  total = 0 * gates[0];  n = 0;\n  repeat l {\n"                                                  \
-  "    total = total + gates[n] * one_kl(a, b, left);\n"                                                               \
-  "    left = left - 1e30 * hardmax(keys + left);\n    n = n + 1;\n  }\n  return total;\n}\n"
+  "    left = left + (temperature > 0 ? rest((keys + left) / max(temperature, 0.1)) : -1e30 * hardmax(keys + "         \
+  "left));\n"                                                                                                          \
+  "    n = n + 1;\n  }\n  return total;\n}\n"
 
 static void expect_same_picks(int count) {
   static const double a[] = {1.5, -0.3, 0.2, 2.5, -1, 0.4, 0}, x[] = {0.1, 0, 1.7, 0, -0.8, 0};
@@ -194,7 +192,7 @@ static void expect_same_picks(int count) {
   for (int i = 0; i < 2; i++) spec_close(&specs[i]);
 }
 
-Test(subset_models, picks_at_once_are_picks_one_after_the_other) {
+Test(subset_models, picks_are_those_written_out) {
   expect_same_picks(1);
   expect_same_picks(4);
   expect_same_picks(7);

@@ -124,7 +124,12 @@ void spm_instance_open(struct spm_instance *instance, real *memory, const real *
   (void)given;
 #endif
   spm_run_program(&run);
+#ifdef SPM_INITIAL_IN_PLACE
+  /* Its values lie as the parameters do. */
+  memcpy(instance->parameters, run.call.values, sizeof(real) * (size_t)model->parameter_size);
+#else
   spm_store(&run, SPM_INITIAL_OF, instance->parameters);
+#endif
 }
 
 #ifndef SPM_NO_ROW_STATES
@@ -198,23 +203,16 @@ static void fit_batch(struct spm_instance *instance, const real *const *data, lo
 }
 #endif
 
-/* The optimiser has moved: so do the state, and parameters back onto their constraints. */
-static void after_update(struct spm_instance *instance) {
-  instance->optimizer.updates++;
-#ifndef SPM_NO_STATES
-  real *before = instance->state;
-  instance->state = instance->state_next;
-  instance->state_next = before;
-#endif
 #ifndef SPM_NO_PROJECTIONS
-  if (instance->project) { /* in values of its own: those of the step are still to be read */
-    struct spm_run project = spm_instance_run(instance, instance->project, NULL, 0);
-    project.call.values = instance->project_values;
-    spm_run_project(&project, instance->parameters);
-  }
-#endif
+/* Sets parameters back onto their constraints; in values of its own: those of the step are still to be read. */
+static void project(struct spm_instance *instance) {
+  struct spm_run run = spm_instance_run(instance, instance->project, NULL, 0);
+  run.call.values = instance->project_values;
+  spm_run_project(&run, instance->parameters);
 }
+#endif
 
+#ifndef SPM_PLAIN_STEPS
 static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_run *run) {
 #ifndef SPM_NO_LBFGS
   real *const *batch = NULL;
@@ -233,17 +231,16 @@ static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_r
 #ifdef SPM_NO_UPDATES
   return (struct spm_outcome){SPM_STEP_SKIPPED, -1, 0};
 #else
-#ifndef SPM_NO_ROW_STATES
   struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
+#ifndef SPM_NO_ROW_STATES
   if (outcome.status != SPM_STEP_SKIPPED && spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows,
                                                             &instance->optimizer, outcome.lr) >= 0)
     outcome.status = SPM_STEP_PARTLY;
-  return outcome;
-#else
-  return spm_run_step(run, instance->parameters, &instance->optimizer);
 #endif
+  return outcome;
 #endif
 }
+#endif
 
 struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
                                      struct spm_run *run) {
@@ -252,10 +249,23 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
 #endif
   *run = spm_instance_run(instance, instance->train, data, rows);
   run->call.step = (unsigned)instance->noise_step;
+#ifdef SPM_PLAIN_STEPS
+  const struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
+#else
   const struct spm_outcome outcome = move_batch(instance, run);
+#endif
   instance->step++;
   instance->noise_step++;
-  if (outcome.status != SPM_STEP_SKIPPED) after_update(instance);
+  if (outcome.status == SPM_STEP_SKIPPED) return outcome;
+  instance->optimizer.updates++;
+#ifndef SPM_NO_STATES
+  real *before = instance->state;
+  instance->state = instance->state_next;
+  instance->state_next = before;
+#endif
+#ifndef SPM_NO_PROJECTIONS
+  if (instance->project) project(instance);
+#endif
   return outcome;
 }
 

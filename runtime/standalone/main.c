@@ -205,10 +205,9 @@ static double objective_of(const struct spm_program *program, const double *sums
 
 /* Numbers of the epoch's rows; NULL: they stand as they are. */
 static const long *epoch_order(struct run *run) {
+  long epoch = run->instance.epoch; /* counted through all stages */
 #ifndef SPM_NO_STAGES
-  const long epoch = run->earlier_epochs + run->instance.epoch;
-#else
-  const long epoch = run->instance.epoch;
+  epoch += run->earlier_epochs;
 #endif
 #ifndef SPM_NO_SELECTIONS
   if (!run->stage.shuffle && !run->selection.numbers) return NULL;
@@ -382,7 +381,7 @@ static void open_run(struct run *run, struct options *o) {
 #endif
     if (rows != run->batch_rows) fail("%s: was made with batches of %ld rows", o->resume, rows);
   }
-  if (o->save) try_checkpoint(o->save);
+  if (o->save) try_checkpoint(o);
 }
 
 static void train_stage(struct run *run, const struct options *o) {
@@ -494,7 +493,7 @@ static void hold_back(struct options *o) {
 #endif
 
 int main(int count, char **words) {
-  static struct options o;
+  static struct options o = {.seed = 1, .epochs = -1, .batch = -1, .steps = -1};
   static const struct {
     const char *name;
     struct rows *rows;
@@ -505,8 +504,6 @@ int main(int count, char **words) {
       {"--epochs", NULL, &o.epochs, NULL}, {"--batch", NULL, &o.batch, NULL}, {"--steps", NULL, &o.steps, NULL},
       {"--seed", NULL, &o.seed, NULL},     {"--save", NULL, NULL, &o.save},   {"--resume", NULL, NULL, &o.resume}};
   size_t k;
-  o.epochs = o.batch = o.steps = -1;
-  o.seed = 1;
   for (int i = 1; i < count; i += 2) {
     const char *word = words[i], *text = i + 1 < count ? words[i + 1] : NULL;
     if (strcmp(word, "--help") == 0) usage();

@@ -127,30 +127,24 @@ static void move_tensors(struct run *run, FILE *stream, const char *path, int wr
   if (!moved) fail("%s: cannot be %s", path, writing ? "written" : "read");
 }
 
-/* A new file beside the old one, which it takes the place of when it is whole. */
-static FILE *open_beside(const char *path, char name[4096]) {
-  if (snprintf(name, 4096, "%s.new", path) >= 4096) fail("%s: is too long a name", path);
-  FILE *stream = fopen(name, "wb");
-  if (!stream) fail("%s: cannot be written", name);
-  return stream;
-}
-
-void try_checkpoint(const char *path) {
-  char name[4096];
-  FILE *old = fopen(path, "rb");
-  if (old && fgetc(old) == EOF && ferror(old)) fail("%s: is no file that can be written", path);
-  if (old) fclose(old);
-  fclose(open_beside(path, name));
-  remove(name);
+void try_checkpoint(struct options *o) {
+  FILE *stream = fopen(o->save, "rb");
+  if (stream && fgetc(stream) == EOF && ferror(stream)) fail("%s: is no file that can be written", o->save);
+  if (stream) fclose(stream);
+  if (snprintf(o->beside, sizeof o->beside, "%s.new", o->save) >= (int)sizeof o->beside)
+    fail("%s: is too long a name", o->save);
+  if (!(stream = fopen(o->beside, "wb"))) fail("%s: cannot be written", o->beside);
+  fclose(stream);
+  remove(o->beside);
 }
 
 void write_checkpoint(struct run *run, const struct options *o) {
   size_t length;
-  char name[4096], *header = checkpoint_header(run, o, &length);
-  FILE *stream = open_beside(o->save, name);
-  if (!fwrite(header, length, 1, stream)) fail("%s: cannot be written", name);
-  move_tensors(run, stream, name, 1);
-  if (fclose(stream) != 0 || rename(name, o->save) != 0) fail("%s: cannot be written", o->save);
+  char *header = checkpoint_header(run, o, &length);
+  FILE *stream = fopen(o->beside, "wb");
+  if (!stream || !fwrite(header, length, 1, stream)) fail("%s: cannot be written", o->beside);
+  move_tensors(run, stream, o->beside, 1);
+  if (fclose(stream) != 0 || rename(o->beside, o->save) != 0) fail("%s: cannot be written", o->save);
   free(header);
 }
 

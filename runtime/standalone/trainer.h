@@ -5,7 +5,7 @@
 #include "../given.h"
 #include "../rng.h"
 #include "../selection.h"
-#include "../train.h"
+#include "../stage.h"
 #include "instance.h"
 
 #include <math.h>
@@ -32,6 +32,7 @@ struct rows { /* files of one data set, read whole; by data declaration of the m
 struct options {
   struct rows data, valid, test;
   const char *save, *resume;
+  char beside[4096]; /* where a checkpoint is written before it takes the place of the last */
   long seed, epochs, batch, steps;
 };
 
@@ -78,8 +79,8 @@ const real *const *make_givens(const struct options *o);
 #endif
 
 void write_checkpoint(struct run *run, const struct options *o);
-/* Ends the program unless a checkpoint can be written to this file. */
-void try_checkpoint(const char *path);
+/* Ends the program unless a checkpoint can be written. */
+void try_checkpoint(struct options *o);
 /* Sets all of the run but its stage; returns how many rows its batches had. */
 long read_checkpoint(struct run *run, struct options *o);
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SDLGM (the latent degree of sparsity) beside its relatives: trains the models of the table in README.md and prints
 # their test values. run.sh WHAT [DIRECTORY], WHAT one of pictures, patches, bibtex, yeast, many_tags, or all. SPMC,
-# EPOCHS (of pictures and patches) and PYTHON (with numpy) may be set; FASHION is the directory of Fashion-MNIST's four
-# .gz files, DATA that of bibtex.npz, yeast.npz and natural_images_whitened.npy.
+# EPOCHS (of pictures, patches and many_tags) and PYTHON (with numpy) may be set; FASHION is the directory of
+# Fashion-MNIST's four .gz files, DATA that of bibtex.npz, yeast.npz and natural_images_whitened.npy.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../..
@@ -59,7 +59,7 @@ many_tags() {
   "$make" "$out/features.npy" "$out/tags.npy" 12000 4000 256 1 1
   "$make" "$out/features_test.npy" "$out/tags_test.npy" 2000 4000 256 1 2
   for model in logistic linear; do
-    run "many_$model" "$here/tags_${model}_many.spm" spread=3 --data "features=$out/features.npy" \
+    run "many_$model" "$here/tags_${model}_many.spm" spread=3 ${EPOCHS:+--epochs $EPOCHS} --data "features=$out/features.npy" \
       --data "tags=$out/tags.npy" --test "features=$out/features_test.npy" --test "tags=$out/tags_test.npy"
   done
 }

@@ -30,7 +30,8 @@ static void train_rows_1_loop_1(long rows, real *restrict less_37, real *restric
 }
 
 /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
-static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_15, const real *restrict div_28, real *restrict mul_32) {
+static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_15, const real *restrict div_28,
+    real *restrict mul_32) {
   const real div_28_8_ = div_28[0];
   for (long i = 0; i < rows * 4; i++) {
     const real sub_2_ = x[i] - sub_15[i];
@@ -40,7 +41,8 @@ static void train_rows_1_loop_2(long rows, const real *restrict x, real *restric
 }
 
 /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
-static void train_rows_1_loop_3(long rows, const real *restrict mul_29, real *restrict select_38, const real *restrict less_37) {
+static void train_rows_1_loop_3(long rows, const real *restrict mul_29, real *restrict select_38,
+    const real *restrict less_37) {
   const real mul_29_0_ = mul_29[0];
   for (long i = 0; i < rows * 3; i++)
     select_38[i] = vm_select(less_37[i], mul_29_0_ + select_38[i], (real)0);

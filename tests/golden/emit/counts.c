@@ -15,8 +15,8 @@ static void initialise_step_0(const struct spm_call *call, real *scratch, long u
 /* ---- program train ---- */
 
 /* counts.spm:5: param scale : positive[D] init 0.5; */
-static void train_step_0_loop_1(const real *restrict scale, const real *restrict mul_20, real *restrict scale_2, real *restrict log_9,
-    real *restrict mul_22, real *restrict sigmoid_28) {
+static void train_step_0_loop_1(const real *restrict scale, const real *restrict mul_20, real *restrict scale_2,
+    real *restrict log_9, real *restrict mul_22, real *restrict sigmoid_28) {
   const real mul_20_7_ = mul_20[0];
   for (long i = 0; i < 3; i++) {
     const real scale_0_ = scale[i];
@@ -43,8 +43,8 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
 }
 
 /* counts.spm:6: likelihood x ~ laplace(0, scale); */
-static void train_rows_1_loop_1(long rows, const real *restrict x, const real *restrict scale_2, const real *restrict log_9,
-    real *restrict sub_10, real *restrict div_23) {
+static void train_rows_1_loop_1(long rows, const real *restrict x, const real *restrict scale_2,
+    const real *restrict log_9, real *restrict sub_10, real *restrict div_23) {
   for (long i0 = 0; i0 < rows; i0++)
     for (long i = 0; i < 3; i++) {
       const real scale_2_3_ = scale_2[i];
@@ -70,8 +70,8 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
 }
 
 /* counts.spm:6: likelihood x ~ laplace(0, scale); */
-static void train_step_2_loop_1(const real *restrict div_16, const real *restrict sum_over_25, const real *restrict mul_22,
-    const real *restrict sigmoid_28, real *restrict scale_gradient) {
+static void train_step_2_loop_1(const real *restrict div_16, const real *restrict sum_over_25,
+    const real *restrict mul_22, const real *restrict sigmoid_28, real *restrict scale_gradient) {
   const real div_16_0_ = div_16[0];
   for (long i = 0; i < 3; i++)
     scale_gradient[i] = (mul_22[i] + (div_16_0_ * sum_over_25[i])) * sigmoid_28[i];
@@ -108,8 +108,8 @@ static void evaluate_step_0(const struct spm_call *call, real *scratch, long uni
 }
 
 /* counts.spm:6: likelihood x ~ laplace(0, scale); */
-static void evaluate_rows_1_loop_1(long rows, const real *restrict x, const real *restrict scale_2, const real *restrict log_9,
-    real *restrict sub_10) {
+static void evaluate_rows_1_loop_1(long rows, const real *restrict x, const real *restrict scale_2,
+    const real *restrict log_9, real *restrict sub_10) {
   for (long i0 = 0; i0 < rows; i0++)
     for (long i = 0; i < 3; i++)
       sub_10[i0 * 3 + i] = ((-vm_abs(x[i0 * 3 + i])) / scale_2[i]) - log_9[i];

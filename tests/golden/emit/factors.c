@@ -21,7 +21,8 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
 }
 
 /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
-static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict mul_40, const real *restrict div_37, real *restrict sub_28) {
+static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict mul_40, const real *restrict div_37,
+    real *restrict sub_28) {
   const real div_37_12_ = div_37[0];
   for (long i = 0; i < rows * 2; i++) {
     const real contract_3_3_ = mul_40[i];
@@ -33,7 +34,8 @@ static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict mul_
 }
 
 /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
-static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_18, const real *restrict div_38, real *restrict mul_42) {
+static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_18, const real *restrict div_38,
+    real *restrict mul_42) {
   const real div_38_8_ = div_38[0];
   for (long i = 0; i < rows * 4; i++) {
     const real sub_2_ = x[i] - sub_18[i];

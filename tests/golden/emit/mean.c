@@ -22,7 +22,8 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
 }
 
 /* mean.spm:6: likelihood x ~ normal(m, 1); */
-static void train_rows_1_loop_1(long rows, const real *restrict x, const real *restrict m, real *restrict sub_2, real *restrict sub_9) {
+static void train_rows_1_loop_1(long rows, const real *restrict x, const real *restrict m, real *restrict sub_2,
+    real *restrict sub_9) {
   for (long i0 = 0; i0 < rows; i0++)
     for (long i = 0; i < 3; i++) {
       const real sub_2_ = x[i0 * 3 + i] - m[i];
@@ -46,7 +47,8 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
 }
 
 /* mean.spm:6: likelihood x ~ normal(m, 1); */
-static void train_step_2_loop_1(const real *restrict div_15, const real *restrict sum_over_17, real *restrict m_gradient) {
+static void train_step_2_loop_1(const real *restrict div_15, const real *restrict sum_over_17,
+    real *restrict m_gradient) {
   const real div_15_0_ = div_15[0];
   for (long i = 0; i < 3; i++)
     m_gradient[i] = div_15_0_ * sum_over_17[i];

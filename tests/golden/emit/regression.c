@@ -83,7 +83,8 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
 }
 
 /* regression.spm:7: likelihood y ~ bernoulli(logits = sum(w * x)); */
-static void train_step_2_loop_1(const real *restrict mul_22, const real *restrict sum_over_29, real *restrict w_gradient) {
+static void train_step_2_loop_1(const real *restrict mul_22, const real *restrict sum_over_29,
+    real *restrict w_gradient) {
   for (long i = 0; i < 4; i++)
     w_gradient[i] = mul_22[i] + sum_over_29[i];
 }
@@ -121,7 +122,8 @@ static void evaluate_step_0(const struct spm_call *call, real *scratch, long uni
 }
 
 /* regression.spm:7: likelihood y ~ bernoulli(logits = sum(w * x)); */
-static void evaluate_rows_1_loop_1(long rows, const real *restrict sum_3, const real *restrict y, real *restrict sum_over_12_partial) {
+static void evaluate_rows_1_loop_1(long rows, const real *restrict sum_3, const real *restrict y,
+    real *restrict sum_over_12_partial) {
   for (long i = 0; i < 1; i++) sum_over_12_partial[i] = 0;
   for (long block = 0; block < rows; block += 256) {
     const long end = rows - block < 256 ? rows : block + 256;

@@ -1,0 +1,16 @@
+/* See stage.h. */
+#include "stage.h"
+
+#include <string.h>
+
+long train_batch_rows(const struct spm_training *stage, long rows) {
+  return stage->batch <= 0 || stage->batch > rows ? rows : stage->batch;
+}
+
+int train_unchanged(double *recent, int n, long epoch, double objective) {
+  if (n < 1 || n > TRAIN_UNCHANGED_MOST) return 0;
+  int same = epoch >= n && (float)recent[n - 1] == (float)objective;
+  memmove(recent + 1, recent, sizeof(double) * (TRAIN_UNCHANGED_MOST - 1));
+  recent[0] = objective;
+  return same;
+}
