@@ -45,10 +45,10 @@ const Command commands[] = {
      command_reconstruct},
     {"sample", OPTION_DATA | OPTION_ROWS | OPTION_SAMPLE | OPTION_SEED | OPTION_THREADS, "RUN",
      "draw from a trained model's priors, as .npy",
-     "Writes NAME.npy into a directory for each latent of the model in a run directory, drawn from its prior, and for\n"
-     "each data declaration the mean of its likelihood there (a draw where it declares none), as floats. Only data "
-     "that\n"
-     "the model is conditioned on, a class for instance, need a file: there is a draw for each of its rows.\n"
+     "Writes NAME.npy into a directory for each latent of the model in a run directory, drawn from\n"
+     "its prior, and for each data declaration the mean of its likelihood there (a draw where it\n"
+     "declares none), as floats. Only data that the model is conditioned on, a class for instance, need\n"
+     "a file: there is a draw for each of its rows. Without --seed it is the run's own.\n"
      "\n"
      "  spmc sample run --rows 100 --seed 3 --out samples",
      command_sample},
