@@ -406,3 +406,8 @@ double read_number(const char *text) {
   snprintf(local, sizeof local, "%.*s%s%s", (int)(dot - text), text, point, dot + 1);
   return strtod(local, NULL);
 }
+
+int numbers_ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}

@@ -126,5 +126,7 @@ void text_vappend(Text *, const char *format, va_list);
 const char *shortest_number(Compilation *, double value);
 /* Reads "0.1" whatever the host's locale says; inf on overflow. */
 double read_number(const char *text);
+/* For qsort of doubles. */
+int numbers_ascending(const void *a, const void *b);
 
 #endif

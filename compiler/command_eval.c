@@ -121,11 +121,6 @@ static int write_each(const Evaluating *e, const double *values) {
   return spm_writer_commit(&writer, &error) == 0 ? -1 : fail_user(e->a, "%s", error.message);
 }
 
-static int compare_numbers(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* Values of each row -> the column's distribution. A row where a metric has no value (NaN) does not count. `sorted`:
  * room for a number a row. */
 static Spread spread_of(const Evaluating *e, const double *values, int column, double *sorted) {
@@ -138,7 +133,7 @@ static Spread spread_of(const Evaluating *e, const double *values, int column, d
     sum += value;
   }
   if (count == 0) return (Spread){NAN, {NAN, NAN, NAN}};
-  qsort(sorted, (size_t)count, sizeof *sorted, compare_numbers);
+  qsort(sorted, (size_t)count, sizeof *sorted, numbers_ascending);
   Spread spread = {.mean = sum / (double)count};
   for (int q = 0; q < SPREAD_POINTS; q++) spread.at[q] = sorted[(long)(spread_points[q] * (double)(count - 1) + 0.5)];
   return spread;

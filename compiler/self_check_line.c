@@ -78,11 +78,6 @@ static void add_piece(Work *w, double anchor, double sign, double length) {
   cover(w, w->piece_count++);
 }
 
-static int by_size(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static void make_pieces(Work *w) {
   Line *l = w->line;
   double a[36];
@@ -92,7 +87,7 @@ static void make_pieces(Work *w) {
   if (isfinite(l->low)) a[count++] = l->low;
   if (isfinite(l->high)) a[count++] = l->high;
   if (count == 0) a[count++] = 0;
-  qsort(a, (size_t)count, sizeof *a, by_size);
+  qsort(a, (size_t)count, sizeof *a, numbers_ascending);
   for (int i = 0; i < count; i++)
     if (kept == 0 || a[i] - a[kept - 1] > 1e-9 * (1 + fabs(a[i]))) a[kept++] = a[i];
   if (a[0] > l->low) add_piece(w, a[0], -1, INFINITY);
@@ -214,7 +209,7 @@ static double panel_end(const Work *w, const Panel *p, bool upper) {
   return node_z(piece, t);
 }
 
-static int by_low(const void *a, const void *b) { return by_size(a, b); }
+static int by_low(const void *a, const void *b) { return numbers_ascending(a, b); }
 
 static bool hand_over(Work *w) {
   Line *l = w->line;

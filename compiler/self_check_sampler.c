@@ -21,11 +21,6 @@ static double chi_square_limit(long freedom) {
   return k * pow(1 - c + 4.7534 * sqrt(c), 3);
 }
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 typedef struct Verdict {
   double statistic, limit;
   double where, expected, found; /* the largest difference: P(z <= where), P(z = where), or the moment of this order */
@@ -37,7 +32,7 @@ static Verdict kolmogorov(const Mass *m, const double *draws, long count, long s
   Verdict v = {.limit = kolmogorov_limit(count), .test = "Kolmogorov-Smirnov", .relation = "<="};
   if (!sorted) return v;
   for (long i = 0; i < count; i++) sorted[i] = draws[i * size];
-  qsort(sorted, (size_t)count, sizeof *sorted, by_value);
+  qsort(sorted, (size_t)count, sizeof *sorted, numbers_ascending);
   long at = 0;
   for (long i = 0; i < m->edge_count; i++) {
     while (at < count && sorted[at] <= m->edge[i]) at++;
