@@ -108,6 +108,11 @@ printf '%s\n' 0 1 2 >y.csv && { printf '\000\000\010\003\000\000\000\003\000\000
 expect 'draws given data' 0 'z.npy  3 rows of 1 numbers' "$spmc" sample given --data y=y.csv --out given-drawn
 expect 'draws without the data that they need' 1 'no file was given for the data .y.' "$spmc" sample given --out given-drawn
 expect 'draws by rows and by files' 2 'goes without --data' "$spmc" sample given --data y=y.csv --rows 3 --out given-drawn
+printf 'model bare;\ndata x : real[2];\nlatent z : real[2];\nprior z ~ normal(0, 1);\nposterior z ~ normal(x, 1);\nlikelihood x ~ wide(z);\ndistribution wide(v : real; m) { log_pdf = -log1p((v - m)^2) - log(pi); }\ntrain { epochs = 1; }\n' >bare.spm
+printf '1,2\n3,4\n' >pairs.csv && "$spmc" train bare.spm --data x=pairs.csv --out bare -q
+expect 'draws of what can be drawn' 0 'warning: .x. is left out: wide, its likelihood, declares no mean and no sampler' "$spmc" sample bare --out bare-drawn
+check 'and only of that' sh -c 'test -s bare-drawn/z.npy && test ! -e bare-drawn/x.npy'
+expect 'nothing to reconstruct' 1 'declares no mean' "$spmc" reconstruct bare --data x=pairs.csv --out bare-drawn
 expect 'a run in the place of a spec' 1 'the spec of this run is .run/model.spm' "$spmc" explain run
 expect 'a file that may not grow' 1 'larger than the system allows' sh -c 'ulimit -f 2; exec "$0" "$@"' "$spmc" train $spec --data x=train.idx --out full --epochs 1 $small
 sed 's/exp(q.log_sigma)/q.log_sigma/' $spec >sigma.spm
