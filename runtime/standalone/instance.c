@@ -213,14 +213,14 @@ static void project(struct spm_instance *instance) {
 #endif
 
 #ifndef SPM_PLAIN_STEPS
-static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_run *run) {
+static int move_batch(struct spm_instance *instance, struct spm_run *run) {
 #ifndef SPM_NO_LBFGS
   real *const *batch = NULL;
 #ifndef SPM_NO_ROW_STATES
   batch = instance->row_batch;
 #endif
   if (strcmp(instance->optimizer.stage->optimizer, "lbfgs") == 0) {
-    struct spm_outcome fitted =
+    const int fitted =
         spm_fit_step(&instance->fitter, run, &instance->optimizer.stage->fit, instance->parameters, batch);
 #ifndef SPM_NO_ROW_STATES
     remember_rows(instance);
@@ -229,34 +229,33 @@ static struct spm_outcome move_batch(struct spm_instance *instance, struct spm_r
   }
 #endif
 #ifdef SPM_NO_UPDATES
-  return (struct spm_outcome){SPM_STEP_SKIPPED, -1, 0};
+  return SPM_STEP_SKIPPED;
 #else
-  struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
+  int status = spm_run_step(run, instance->parameters, &instance->optimizer);
 #ifndef SPM_NO_ROW_STATES
-  if (outcome.status != SPM_STEP_SKIPPED && spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows,
-                                                            &instance->optimizer, outcome.lr) >= 0)
-    outcome.status = SPM_STEP_PARTLY;
+  if (status != SPM_STEP_SKIPPED &&
+      spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows, &instance->optimizer, run->lr) >= 0)
+    status = SPM_STEP_PARTLY;
 #endif
-  return outcome;
+  return status;
 #endif
 }
 #endif
 
-struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
-                                     struct spm_run *run) {
+int spm_instance_step(struct spm_instance *instance, const real *const *data, long rows, struct spm_run *run) {
 #ifndef SPM_NO_FITS
   fit_batch(instance, data, rows);
 #endif
   *run = spm_instance_run(instance, instance->train, data, rows);
   run->call.step = (unsigned)instance->noise_step;
 #ifdef SPM_PLAIN_STEPS
-  const struct spm_outcome outcome = spm_run_step(run, instance->parameters, &instance->optimizer);
+  const int status = spm_run_step(run, instance->parameters, &instance->optimizer);
 #else
-  const struct spm_outcome outcome = move_batch(instance, run);
+  const int status = move_batch(instance, run);
 #endif
   instance->step++;
   instance->noise_step++;
-  if (outcome.status == SPM_STEP_SKIPPED) return outcome;
+  if (status == SPM_STEP_SKIPPED) return status;
   instance->optimizer.updates++;
 #ifndef SPM_NO_STATES
   real *before = instance->state;
@@ -266,7 +265,7 @@ struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *
 #ifndef SPM_NO_PROJECTIONS
   if (instance->project) project(instance);
 #endif
-  return outcome;
+  return status;
 }
 
 #ifndef SPM_NO_STAGES

@@ -75,7 +75,6 @@ void spm_instance_next_stage(struct spm_instance *instance);
 void spm_instance_set_stage(struct spm_instance *instance, int stage);
 #endif
 /* One step of training; `run` is left for reading its outputs. */
-struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
-                                     struct spm_run *run);
+int spm_instance_step(struct spm_instance *instance, const real *const *data, long rows, struct spm_run *run);
 
 #endif

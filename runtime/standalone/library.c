@@ -81,7 +81,7 @@ extern int SPM_MODEL_NAME_step(struct SPM_MODEL_NAME *m, const real *const *data
 #ifndef SPM_NO_ROW_STATES
   if (visit_rows(m, rows) != 0) return -1;
 #endif
-  return spm_instance_step(&m->instance, data, rows, &m->run).status;
+  return spm_instance_step(&m->instance, data, rows, &m->run);
 }
 
 #ifndef SPM_NO_STAGES

@@ -240,15 +240,15 @@ static void train_epoch(struct run *run) {
 #ifndef SPM_NO_ROW_STATES
     spm_instance_visit(instance, order ? order + first : NULL, first, count);
 #endif
-    struct spm_outcome outcome = spm_instance_step(instance, (const real *const *)run->batch, count, &step);
-    if (outcome.status == SPM_STEP_UPDATED) {
+    const int status = spm_instance_step(instance, (const real *const *)run->batch, count, &step);
+    if (status == SPM_STEP_UPDATED) {
       add_outputs(&step, (double)count, sums);
       seen += (double)count;
     }
-    skipped = outcome.status == SPM_STEP_UPDATED ? 0 : skipped + 1;
+    skipped = status == SPM_STEP_UPDATED ? 0 : skipped + 1;
     if (skipped == TRAIN_SKIPS_ALLOWED)
       fail("%ld steps one after the other were not finite, the last in %s; a lower learning rate may help", skipped,
-           outcome.parameter < 0 ? "the objective" : MODEL->parameters[outcome.parameter].name);
+           step.broken < 0 ? "the objective" : MODEL->parameters[step.broken].name);
     if (clock() - shown > CLOCKS_PER_SEC) {
       fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
       shown = clock();
