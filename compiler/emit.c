@@ -436,10 +436,20 @@ static struct LoopForms *note_loops(const Emitter *e, Plan *const *plans, int pl
   return first.forms;
 }
 
+/* A value that another one takes the place of is called like that one, so that a place has one name; unless the spec
+ * has named it. */
+static void name_places(const Plan *plan) {
+  for (int i = plan->tensor_count - 1; i >= 0; i--) {
+    Tensor *before = plan->tensors[i]->in_place_of;
+    if (before && (!before->node || !before->node->name)) before->name = plan->tensors[i]->name;
+  }
+}
+
 static void emit_all(Emitter *e, const Signature *signature, Plan *const *plans, int plan_count,
                      const Training *trainings, int training_count) {
   e->body = (Text){.compilation = e->compilation};
   e->kernels_used = arena_array(e->compilation, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
+  for (int p = 0; p < plan_count && e->rendering == RENDER_LOOPS; p++) name_places(plans[p]);
   e->forms = e->rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;
   for (int p = 0; p < plan_count; p++) emit_plan(e, plans[p]);
   emit_signature(e, signature);

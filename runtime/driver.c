@@ -481,14 +481,15 @@ int spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimiz
 #ifndef SPM_NO_RATES
   set_rate(run);
 #endif
-  if (!is_finite(run)) {
+  const int sound = is_finite(run);
+  if (sound) run_updates(run);
 #ifndef SPM_NO_STATES
-    keep_state(run);
+  if (!sound) keep_state(run);
 #endif
-    return SPM_STEP_SKIPPED;
-  }
-  run_updates(run);
-  return run->broken < 0 ? SPM_STEP_UPDATED : SPM_STEP_PARTLY;
+#ifndef SPM_NO_OTHER_RANGES
+  run->parameters = NULL;
+#endif
+  return !sound ? SPM_STEP_SKIPPED : run->broken < 0 ? SPM_STEP_UPDATED : SPM_STEP_PARTLY;
 }
 #endif
 

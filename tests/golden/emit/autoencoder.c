@@ -3,9 +3,9 @@
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   real *init_V_e = call->values, *init_W_e = call->values + 16; /* [D, K], [K, D] */
-  spm_noise_normal(call->seed, 3136157270, call->step, 0, 1, 0, 0, 12, init_V_e, 12);
+  spm_noise(SPM_NORMAL, call->seed, 3136157270, call->step, 0, 1, 0, 0, 12, init_V_e, 12);
   /* autoencoder.spm:6: param V : real[D, K] init normal(0, 1); */
-  spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 12, init_W_e, 12);
+  spm_noise(SPM_NORMAL, call->seed, 1588659437, call->step, 0, 1, 0, 0, 12, init_W_e, 12);
 }
 
 /* ---- program train ---- */

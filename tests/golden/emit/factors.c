@@ -3,9 +3,9 @@
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   real *init_V_e = call->values, *init_W_e = call->values + 16; /* [D, K], [K, D] */
-  spm_noise_normal(call->seed, 3136157270, call->step, 0, 1, 0, 0, 8, init_V_e, 8);
+  spm_noise(SPM_NORMAL, call->seed, 3136157270, call->step, 0, 1, 0, 0, 8, init_V_e, 8);
   /* factors.spm:6: param V : real[D, K] init normal(0, 1); */
-  spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 8, init_W_e, 8);
+  spm_noise(SPM_NORMAL, call->seed, 1588659437, call->step, 0, 1, 0, 0, 8, init_W_e, 8);
 }
 
 /* ---- program train ---- */
@@ -66,7 +66,7 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
   real *contract_46_partial = call->partials + 48 + unit * 64; /* [K, D] */
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
-  spm_noise_normal(call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
+  spm_noise(SPM_NORMAL, call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
   train_rows_1_loop_1(rows, z, mul_40, div_37, sub_28);
   /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, contract_9, 4);
@@ -130,7 +130,7 @@ static void evaluate_rows_0(const struct spm_call *call, real *scratch, long uni
   real *sum_over_32_partial = call->partials + 16 + unit * 32; /* [] */
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
-  spm_noise_normal(call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
+  spm_noise(SPM_NORMAL, call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
   evaluate_rows_0_loop_1(rows, z, sub_27);
   /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, contract_9, 4);

@@ -3,7 +3,7 @@
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   real *init_w_e = call->values; /* [D] */
-  spm_noise_normal(call->seed, 3241909389, call->step, 0, 1, 0, 0, 4, init_w_e, 4);
+  spm_noise(SPM_NORMAL, call->seed, 3241909389, call->step, 0, 1, 0, 0, 4, init_w_e, 4);
 }
 
 /* ---- program train ---- */
