@@ -216,23 +216,22 @@ static void combine_tiles(const struct spm_call *call, long width, const struct 
 
 #ifndef SPM_NO_UPDATES
 /* broken: becomes the parameter, if its gradient is not finite and that of no earlier one is. */
-static void update(const struct spm_run *run, int parameter, long offset, const real *gradient, long count,
-                   int *broken) {
+static void update(const struct spm_run *run, int parameter, long at, const real *gradient, long count, int *broken) {
   const struct spm_optimizer *o = run->optimizer;
   const struct spm_training *s = o->stage;
-  real *values = run->parameters + offset;
+  real *values = run->parameters + at;
   if (!spm_all_finite(gradient, count)) {
     if (*broken < 0 || parameter < *broken) *broken = parameter;
     return;
   }
 #ifndef SPM_NO_ADAM
   if (strcmp(s->optimizer, "adam") == 0)
-    spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, run->lr, s->beta1,
-                    s->beta2, s->epsilon, s->weight_decay);
+    spm_adam_update(values, o->first + at, o->second + at, gradient, count, o->updates + 1, run->lr, s->beta1, s->beta2,
+                    s->epsilon, s->weight_decay);
 #endif
 #ifndef SPM_NO_SGD
   if (strcmp(s->optimizer, "sgd") == 0)
-    spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, run->lr, s->momentum, s->weight_decay);
+    spm_sgd_update(values, o->first ? o->first + at : NULL, gradient, count, run->lr, s->momentum, s->weight_decay);
 #endif
 }
 #endif
@@ -247,22 +246,22 @@ static int updated_at_once(const struct spm_run *run, const struct spm_range *ra
 }
 #endif
 
-/* A part of a range, and what it is the gradient of is updated while it is in cache. */
-static void make_gradient(const struct spm_run *run, const struct spm_range *range, long unit, real *scratch,
-                          int *broken) {
-  const long from = unit * range->chunk;
-#ifndef SPM_NO_OTHER_RANGES
-  if (!updated_at_once(run, range)) {
-    range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
-    return;
-  }
-#endif
 #ifndef SPM_NO_UPDATES
+/* A part of a range, and what it is the gradient of is updated while it is in cache. */
+static void update_part(const struct spm_run *run, const struct spm_range *range, long unit, real *scratch,
+                        int *broken) {
+  const long from = unit * range->chunk;
   real *gradient = scratch + phase_scratch(run->program, run->call.tile);
   range->run(&run->call, scratch, unit, gradient);
   update(run, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), broken);
-#endif
 }
+#endif
+
+#ifndef SPM_NO_OTHER_RANGES
+static void make_part(const struct spm_run *run, const struct spm_range *range, long unit, real *scratch) {
+  range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + unit * range->chunk);
+}
+#endif
 
 #ifndef SPM_NO_OTHER_RANGES /* else no range's gradient is an output */
 /* The range that makes this parameter's gradient, or NULL. */
@@ -302,7 +301,7 @@ static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
 #ifndef SPM_NO_OTHER_RANGES
   for (int i = 0; i < phase->range_count; i++)
     for (long unit = 0; !updated_at_once(run, &phase->ranges[i]) && unit < phase->ranges[i].units; unit++)
-      make_gradient(run, &phase->ranges[i], unit, run->scratch, NULL);
+      make_part(run, &phase->ranges[i], unit, run->scratch);
 #endif
 }
 
@@ -324,7 +323,7 @@ static void run_updates(struct spm_run *run) {
     if (!updated_at_once(run, &last->ranges[i])) continue;
 #endif
     for (long unit = 0; unit < last->ranges[i].units; unit++)
-      make_gradient(run, &last->ranges[i], unit, run->scratch, &run->broken);
+      update_part(run, &last->ranges[i], unit, run->scratch, &run->broken);
   }
 }
 #endif
@@ -352,7 +351,11 @@ static void gradient_unit(void *context, long unit, int thread) {
   struct spm_run *run = context;
   const struct spm_range *range = run->phase->ranges;
   for (long units; unit >= (units = range_units(run, range)); range++) unit -= units;
-  make_gradient(run, range, unit, run->scratch + thread * run->scratch_size, &run->found[thread]);
+  real *scratch = run->scratch + thread * run->scratch_size;
+  if (run->at_once)
+    update_part(run, range, unit, scratch, &run->found[thread]);
+  else
+    make_part(run, range, unit, scratch);
 }
 
 static void run_ranges(struct spm_run *run, const struct spm_phase *phase, int at_once) {

@@ -113,7 +113,6 @@ struct spm_run *spm_instance_run(struct spm_instance *instance, const struct spm
 
 void spm_instance_open(struct spm_instance *instance, real *memory) {
   const struct spm_model *model = instance->run.model;
-  const struct spm_program *program = spm_find_program(model, "initialise");
   spm_instance_place(instance, memory);
 #ifndef SPM_TRAINER
   instance->total_rows = instance->rows;
@@ -126,10 +125,11 @@ void spm_instance_open(struct spm_instance *instance, real *memory) {
       instance->state[model->states[s].offset + i] = (real)model->states[s].low;
 #endif
 #ifdef SPM_INITIAL_IN_PLACE
-  spm_run_program(spm_instance_run(instance, program, 0, 0));
+  spm_run_program(spm_instance_run(instance, spm_find_program(model, "initialise"), 0, 0));
   /* Its values lie as the parameters do. */
   memcpy(instance->parameters, instance->run.call.values, sizeof(real) * (size_t)model->parameter_size);
 #else
+  const struct spm_program *program = spm_find_program(model, "initialise");
   if (!program) return;
   spm_run_program(spm_instance_run(instance, program, 0, 0));
   spm_store(&instance->run, SPM_INITIAL_OF, instance->parameters);
@@ -262,16 +262,16 @@ int spm_instance_step(struct spm_instance *instance, long rows) {
   const int status = move_batch(instance, run);
 #endif
   instance->step++;
-  if (status == SPM_STEP_SKIPPED) return status;
-  instance->optimizer.updates++;
+  instance->optimizer.updates += status != SPM_STEP_SKIPPED;
 #ifndef SPM_NO_STATES
+  if (status == SPM_STEP_SKIPPED) return status;
   real *before = instance->state;
   instance->state = run->call.state_next;
   run->call.state = instance->state;
   run->call.state_next = before;
 #endif
 #ifndef SPM_NO_PROJECTIONS
-  if (instance->project) project(instance);
+  if (instance->project && status != SPM_STEP_SKIPPED) project(instance);
 #endif
   return status;
 }

@@ -65,8 +65,7 @@ int spm_instance_begin(struct spm_instance *instance, long first, long rows);
 int spm_instance_fresh(struct spm_instance *instance, long first, long rows);
 void spm_instance_visit(struct spm_instance *instance, const long *order, long first, long rows);
 #endif
-/* The instance's run becomes one of this program on a batch, of rows first, first + 1, ..., that the call's data are.
- */
+/* The instance's run becomes one of this program on a batch: rows first, first + 1, ..., which the data are of. */
 struct spm_run *spm_instance_run(struct spm_instance *instance, const struct spm_program *program, long first,
                                  long rows);
 #ifndef SPM_NO_STAGES
