@@ -68,6 +68,8 @@ sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tes
 for length in 784 64 48; do ./make_numbers rows-$length.npy 160 $length; done
 for length in 784 98 12; do ./make_numbers bits-$length.npy 160 $length bits; done
 ./make_numbers labels.npy 160 1 labels
+./make_numbers A_true.npy 48 20 # the dictionary that *_synthetic begin from: spmc looks beside the spec, a trainer where it runs
+cp A_true.npy shipped/
 labelled='--data pixels=rows-64.npy --data y=labels.npy'
 # Two compilers read each file with all warnings on (clang tells of functions without use, too), and a third one, which
 # needs a fiftieth of the time, makes the program; where one of them is missing gcc does all.
@@ -75,13 +77,13 @@ quick=false
 if have clang && have tcc; then quick=true; fi
 for spec in shipped/*.spm; do
   name=$(basename "$spec" .spm)
-  case $name in *_synthetic) echo "skip $name: begins from a file that its own script makes"; continue ;; esac
   inputs= values=
   case $name in
   sdlgm_tags*) inputs='--data features=rows-784.npy --data tags=bits-12.npy' values='L=12 H=32' ;;
   bit_vector_*) inputs='--data x=bits-98.npy' values='D=98 K=8 L=16 held=64' ;;
   semi_supervised_*) inputs=$labelled values='D=64' ;;
   chains) inputs='--data x=rows-48.npy' ;;
+  *_synthetic) inputs='--data clean=rows-48.npy' values='D=48 G=10' ;;
   entropy_amortised|entropy_gaussian|sparse_coding_elbo) inputs='--data x=rows-48.npy' values='K=12' ;;
   sdlgm*) inputs='--data x=bits-784.npy' values='L=4 K=20 H=32' ;;
   esac
