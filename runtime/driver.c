@@ -454,10 +454,12 @@ static int finite_so_far(struct spm_run *run) {
 }
 
 #ifndef SPM_NO_RATES
-static void set_rate(struct spm_run *run) {
+/* Is the rate one to step by? */
+static int set_rate(struct spm_run *run) {
   const char *rate = run->optimizer->stage->rate;
   const struct spm_output *lr = rate ? spm_find_output(run->program, SPM_VALUE, rate) : NULL;
   if (lr) run->outcomes[0].lr = (double)*spm_output_values(run, lr);
+  return run->outcomes[0].lr >= 0 && run->outcomes[0].lr * 0 == 0;
 }
 #endif
 
@@ -484,13 +486,13 @@ struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const str
   for (int p = 0; p < run->program->phase_count; p++) {
     const struct spm_phase *phase = &run->program->phases[p];
 #ifndef SPM_NO_RATES
-    if (phase->kind == SPM_GRADIENT_PHASE && !looked) set_rate(run);
+    if (phase->kind == SPM_GRADIENT_PHASE && !looked) sound = set_rate(run);
 #endif
-    if (phase->kind == SPM_GRADIENT_PHASE && !looked++) sound = finite_so_far(run); /* what follows is there to stay */
+    if (phase->kind == SPM_GRADIENT_PHASE && !looked++) sound = sound && finite_so_far(run); /* what follows stays */
     if (sound || phase->kind != SPM_GRADIENT_PHASE) run_phase(run, phase);
   }
 #ifndef SPM_NO_RATES
-  if (!looked) set_rate(run);
+  if (!looked) sound = set_rate(run);
 #endif
   if (!sound || !finite_so_far(run)) { /* partly: ranges were updated, for better or worse */
     run->outcomes[0].status = sound && looked ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;

@@ -59,10 +59,11 @@ struct spm_optimizer {
 /* How a training step went. */
 enum { SPM_STEP_UPDATED, SPM_STEP_SKIPPED, SPM_STEP_PARTLY };
 struct spm_outcome {
-  int status;    /* skipped: the objective or a gradient was not finite and nothing was changed; partly: only a gradient
-                    computed range by range was found not to be, and those ranges were left as they were */
+  int status;    /* skipped: the objective or a gradient was not finite, or the rate was none to step by, and nothing was
+                    changed; partly: only a gradient computed range by range was found not to be finite, and those
+                    ranges were left as they were */
   int parameter; /* whose gradient was not finite, or -1 */
-  double lr;     /* the learning rate that was used */
+  double lr;     /* the learning rate that was used; negative or not finite: the step was skipped */
 };
 
 struct spm_run {

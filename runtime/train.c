@@ -60,19 +60,28 @@ void train_state_free(struct train_state *state) {
 
 /* ---- one step ------------------------------------------------------------------------------------------------ */
 
+/* No NaN has a sign that means anything. */
+static double printed(double v) { return isnan(v) ? (double)NAN : v; }
+
+static bool is_rate(double lr) { return lr >= 0 && isfinite(lr); }
+
 /* The first thing that is not finite: a term before the objective that it is part of. */
 static void name_culprit(const struct training *t, const struct spm_outcome *outcome, char *text, size_t size) {
   const struct spm_columns *columns = t->options->train_columns;
   for (int i = 0; i < columns->count; i++)
     if (columns->roles[i] == SPM_TERM && !isfinite(t->values[i])) {
-      snprintf(text, size, "the term %s is %g", columns->names[i], t->values[i]);
+      snprintf(text, size, "the term %s is %g", columns->names[i], printed(t->values[i]));
       return;
     }
   for (int i = 0; i < columns->count; i++)
     if (columns->roles[i] == SPM_OBJECTIVE && !isfinite(t->values[i])) {
-      snprintf(text, size, "the objective is %g", t->values[i]);
+      snprintf(text, size, "the objective is %g", printed(t->values[i]));
       return;
     }
+  if (!is_rate(outcome->lr)) {
+    snprintf(text, size, "the learning rate is %g", printed(outcome->lr));
+    return;
+  }
   snprintf(text, size, "the gradient of %s is not finite",
            outcome->parameter >= 0 ? t->host->model->parameters[outcome->parameter].name
            : t->broken_rows >= 0   ? t->host->model->row_states[t->broken_rows].name
@@ -112,9 +121,10 @@ static int after_outcome(struct training *t, const struct spm_outcome *outcome, 
   name_culprit(t, outcome, culprit, sizeof culprit);
   if (t->events->skipped) t->events->skipped(t->events->context, state, culprit);
   if (state->in_a_row < TRAIN_SKIPS_ALLOWED) return 0;
-  const char *advice = state->updates > 0 ? "a lower learning rate may help"
-                                          : "no step has been made yet, so it is so where the params begin: look at "
-                                            "their `init`, and at what single precision leaves of small differences";
+  const char *advice = !is_rate(outcome->lr) ? "look at its schedule"
+                       : state->updates > 0  ? "a lower learning rate may help"
+                                             : "no step has been made yet, so it is so where the params begin: look at "
+                                               "their `init`, and at what single precision leaves of small differences";
   return spm_fail(error, "training stopped at step %ld: %s, in %d steps one after the other; %s", state->step, culprit,
                   TRAIN_SKIPS_ALLOWED, advice);
 }

@@ -87,6 +87,13 @@ check 'no temporary files' [ -z "$(find run -name '*.tmp*')" ]
 check 'a row an epoch' [ "$(wc -l < run/metrics.jsonl)" -eq 2 ]
 expect 'seed in config.json' 0 '"seed": "5"' cat run/config.json
 expect 'a second run does not overwrite' 1 '--resume' "$spmc" train $spec --data x=train.idx --out run $small
+if command -v flock >/dev/null; then
+  expect 'nor one beside another' 1 'another spmc is training into' flock run "$spmc" train $spec --data x=train.idx --out run --force $small
+fi
+sed 's/lr = 1e-3/lr = rate/' $spec >rate.spm && echo 'schedule rate = 1e-3 * sqrt(20 - step);' >>rate.spm
+cp -r run anew
+expect 'a learning rate that is no number' 1 'step 26: the learning rate is nan, in 5 steps one after the other; look at its schedule' "$spmc" train rate.spm --data x=train.idx --out anew --force $small
+check 'nothing of the run before passes for that one' absent anew/model.safetensors
 expect 'data without a name' 0 '' "$spmc" train $spec --data train.idx --out unnamed --epochs 1 $small
 expect 'floats' 0 '' "$spmc" train $spec --data x=good.npy --out floats --epochs 1 $small
 expect 'eval' 0 'elbo' "$spmc" eval run --data x=test.idx

@@ -225,7 +225,7 @@ static void train_epoch(struct run *run) {
   struct spm_instance *instance = &run->instance;
   double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
   const long batch = run->batch_rows, steps = (run->epoch_rows + batch - 1) / batch, *order = epoch_order(run);
-  long skipped = 0, done = 0;
+  long done = 0;
   clock_t start = clock(), shown = start;
   for (; done < steps && goes_on(run); done++) {
     struct spm_run step;
@@ -245,10 +245,12 @@ static void train_epoch(struct run *run) {
       add_outputs(&step, (double)count, sums);
       seen += (double)count;
     }
-    skipped = outcome.status == SPM_STEP_UPDATED ? 0 : skipped + 1;
-    if (skipped == TRAIN_SKIPS_ALLOWED)
-      fail("%ld steps one after the other were not finite, the last in %s; a lower learning rate may help", skipped,
-           outcome.parameter < 0 ? "the objective" : MODEL->parameters[outcome.parameter].name);
+    run->skipped = outcome.status == SPM_STEP_UPDATED ? 0 : run->skipped + 1;
+    if (run->skipped == TRAIN_SKIPS_ALLOWED)
+      fail("%d steps one after the other were not finite, the last in %s; a lower learning rate may help", run->skipped,
+           outcome.parameter >= 0                   ? MODEL->parameters[outcome.parameter].name
+           : outcome.lr >= 0 && outcome.lr * 0 == 0 ? "the objective"
+                                                    : "the learning rate");
     if (clock() - shown > CLOCKS_PER_SEC) {
       fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
       shown = clock();

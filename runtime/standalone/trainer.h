@@ -41,6 +41,7 @@ struct run { /* a model in training */
   struct spm_training stage; /* that is trained, and what the command line makes of it */
   struct rows taken, valid;  /* of the data, and of the rows to evaluate on, those that the stage takes */
   long batch_rows, epoch_rows;
+  int skipped; /* steps, one after the other */
   real *batch[MAX_DATA];
 #ifndef SPM_NO_GATHERED
   unsigned draw; /* of gathered data: 0, or by which step */
