@@ -218,6 +218,13 @@ const char *point_text(const Subject *s, const Point *setting) {
   return t.length ? t.bytes : "";
 }
 
+Name point_untyped_negative(const Subject *s, const Point *setting) {
+  for (int i = 0; i < s->slot_count; i++)
+    for (long k = 0; k < s->slots[i].size && !s->slots[i].formal->type; k++)
+      if (setting->values[i][k] < 0) return s->slots[i].formal->name;
+  return NULL;
+}
+
 /* ---- programs -------------------------------------------------------------------------------------------------- */
 
 Builder builder_open(Model *m) {

@@ -467,10 +467,12 @@ static int is_finite(struct spm_run *run) {
 }
 
 #ifndef SPM_NO_RATES
-static void set_rate(struct spm_run *run) {
+/* Is the rate one to step by? */
+static int set_rate(struct spm_run *run) {
   const char *rate = run->optimizer->stage->rate;
   const struct spm_output *lr = rate ? spm_find_output(run->program, SPM_VALUE, rate) : NULL;
   if (lr) run->lr = (double)*spm_output_values(run, lr);
+  return run->lr >= 0 && run->lr * 0 == 0;
 }
 #endif
 
@@ -482,9 +484,10 @@ int spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimiz
   run->broken = -1;
   spm_run_program(run);
 #ifndef SPM_NO_RATES
-  set_rate(run);
-#endif
+  const int sound = set_rate(run) && is_finite(run);
+#else
   const int sound = is_finite(run);
+#endif
   if (sound) run_updates(run);
 #ifndef SPM_NO_STATES
   if (!sound) keep_state(run);

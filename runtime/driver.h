@@ -54,8 +54,9 @@ struct spm_optimizer {
 #endif
 };
 
-/* How a training step went. SKIPPED: the objective or a gradient was not finite and nothing was changed; PARTLY: only a
- * gradient computed range by range was found not to be, and those ranges were left as they were. */
+/* How a training step went. SKIPPED: the objective or a gradient was not finite, or the rate was none to step by, and
+ * nothing was changed; PARTLY: only a gradient computed range by range was found not to be finite, and those ranges
+ * were left as they were. */
 enum { SPM_STEP_UPDATED, SPM_STEP_SKIPPED, SPM_STEP_PARTLY };
 
 struct spm_run {
@@ -67,7 +68,7 @@ struct spm_run {
 #ifndef SPM_ONE_THREAD
   long scratch_size;
 #endif
-  double lr;  /* of a step: the learning rate that was used, */
+  double lr;  /* of a step: the learning rate that was used; negative or not finite: skipped */
   int broken; /* ... and the parameter whose gradient was not finite, or -1 */
   /* The driver's own: a step's parameters, or NULL where nothing is updated. */
   real *parameters;

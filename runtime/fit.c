@@ -181,6 +181,7 @@ int spm_fit_step(struct spm_fitter *fitter, struct spm_run *run, const struct sp
     status = spm_lbfgs_advance(f->problems, f->points, -(double)*spm_output_values(run, objective), f->gradients);
     move_all(run, parameters, batch, f->points, FROM_POINT);
   }
+  run->lr = 0;
   run->broken = -1;
   if (status == SPM_LBFGS_BROKEN) return SPM_STEP_SKIPPED; /* nothing was moved */
   spm_run_program(run);

@@ -60,21 +60,30 @@ void train_state_free(struct train_state *state) {
 
 /* ---- one step ------------------------------------------------------------------------------------------------ */
 
+/* No NaN has a sign that means anything. */
+static double printed(double v) { return isnan(v) ? (double)NAN : v; }
+
+static bool is_rate(double lr) { return lr >= 0 && isfinite(lr); }
+
 /* The first thing that is not finite: a term before the objective that it is part of. */
-static void name_culprit(const struct training *t, int broken, char *text, size_t size) {
+static void name_culprit(const struct training *t, const struct spm_run *run, char *text, size_t size) {
   const struct spm_columns *columns = t->options->train_columns;
   for (int i = 0; i < columns->count; i++)
     if (columns->roles[i] == SPM_TERM && !isfinite(t->values[i])) {
-      snprintf(text, size, "the term %s is %g", columns->names[i], t->values[i]);
+      snprintf(text, size, "the term %s is %g", columns->names[i], printed(t->values[i]));
       return;
     }
   for (int i = 0; i < columns->count; i++)
     if (columns->roles[i] == SPM_OBJECTIVE && !isfinite(t->values[i])) {
-      snprintf(text, size, "the objective is %g", t->values[i]);
+      snprintf(text, size, "the objective is %g", printed(t->values[i]));
       return;
     }
+  if (!is_rate(run->lr)) {
+    snprintf(text, size, "the learning rate is %g", printed(run->lr));
+    return;
+  }
   snprintf(text, size, "the gradient of %s is not finite",
-           broken >= 0           ? t->host->model->parameters[broken].name
+           run->broken >= 0      ? t->host->model->parameters[run->broken].name
            : t->broken_rows >= 0 ? t->host->model->row_states[t->broken_rows].name
                                  : "a parameter");
 }
@@ -90,7 +99,7 @@ static void add_to_sums(struct training *t, long rows) {
   state->rows += (double)rows;
 }
 
-static int after_step(struct training *t, int status, int broken, long rows, struct spm_error *error) {
+static int after_step(struct training *t, int status, const struct spm_run *run, struct spm_error *error) {
   struct train_state *state = t->state;
   struct spm_host *host = t->host;
   if (status != SPM_STEP_SKIPPED) {
@@ -103,18 +112,19 @@ static int after_step(struct training *t, int status, int broken, long rows, str
   state->batch++;
   if (status == SPM_STEP_UPDATED) {
     state->in_a_row = 0;
-    add_to_sums(t, rows);
+    add_to_sums(t, run->call.rows);
     return 0;
   }
   char culprit[256];
   state->skipped++;
   state->in_a_row++;
-  name_culprit(t, broken, culprit, sizeof culprit);
+  name_culprit(t, run, culprit, sizeof culprit);
   if (t->events->skipped) t->events->skipped(t->events->context, state, culprit);
   if (state->in_a_row < TRAIN_SKIPS_ALLOWED) return 0;
-  const char *advice = state->updates > 0 ? "a lower learning rate may help"
-                                          : "no step has been made yet, so it is so where the params begin: look at "
-                                            "their `init`, and at what single precision leaves of small differences";
+  const char *advice = !is_rate(run->lr)    ? "look at its schedule"
+                       : state->updates > 0 ? "a lower learning rate may help"
+                                            : "no step has been made yet, so it is so where the params begin: look at "
+                                              "their `init`, and at what single precision leaves of small differences";
   return spm_fail(error, "training stopped at step %ld: %s, in %d steps one after the other; %s", state->step, culprit,
                   TRAIN_SKIPS_ALLOWED, advice);
 }
@@ -165,7 +175,7 @@ static int run_step(struct training *t, struct spm_error *error) {
     struct spm_run project = spm_host_run(host, t->project, 0);
     spm_run_project(&project, host->parameters);
   }
-  return after_step(t, status, run.broken, rows, error);
+  return after_step(t, status, &run, error);
 }
 
 /* ---- epochs -------------------------------------------------------------------------------------------------- */

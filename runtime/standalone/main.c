@@ -223,7 +223,7 @@ static void train_epoch(struct run *run) {
   struct spm_instance *instance = &run->instance;
   double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
   const long batch = run->batch_rows, steps = (run->epoch_rows + batch - 1) / batch, *order = epoch_order(run);
-  long skipped = 0, done = 0;
+  long done = 0;
   clock_t start = clock(), shown = start;
   for (; done < steps && goes_on(run); done++) {
     long first = done * batch, count = run->epoch_rows - first < batch ? run->epoch_rows - first : batch;
@@ -242,10 +242,15 @@ static void train_epoch(struct run *run) {
       add_outputs(&instance->run, (double)count, sums);
       seen += (double)count;
     }
-    skipped = status == SPM_STEP_UPDATED ? 0 : skipped + 1;
-    if (skipped == TRAIN_SKIPS_ALLOWED)
-      fail("%ld steps one after the other were not finite, the last in %s; a lower learning rate may help", skipped,
-           instance->run.broken < 0 ? "the objective" : MODEL->parameters[instance->run.broken].name);
+    run->skipped = status == SPM_STEP_UPDATED ? 0 : run->skipped + 1;
+    const char *culprit = "the objective";
+#ifndef SPM_NO_RATES
+    if (!(instance->run.lr >= 0 && instance->run.lr * 0 == 0)) culprit = "the learning rate";
+#endif
+    if (instance->run.broken >= 0) culprit = MODEL->parameters[instance->run.broken].name;
+    if (run->skipped == TRAIN_SKIPS_ALLOWED)
+      fail("%d steps one after the other were not finite, the last in %s; a lower learning rate may help", run->skipped,
+           culprit);
     if (clock() - shown > CLOCKS_PER_SEC) {
       fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
       shown = clock();

@@ -38,6 +38,7 @@ struct run { /* the command line, and a model in training */
   struct spm_instance instance;
   struct spm_training stage; /* that is trained, and what the command line makes of it */
   long batch_rows, epoch_rows;
+  int skipped;          /* steps, one after the other */
   real *rows[MAX_DATA]; /* of the batch */
 #ifndef SPM_NO_GATHERED
   unsigned draw; /* of gathered data: 0, or by which step */
