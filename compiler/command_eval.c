@@ -244,12 +244,18 @@ static void say_what_is_left_out(const Evaluating *e, const struct spm_program *
   }
 }
 
+static const char *why_nothing(const Arguments *a) {
+  if (strcmp(a->command, "reconstruct") == 0)
+    return "no data have a likelihood with a mean, such as `likelihood x ~ normal(W @ z, 1);`";
+  return "it has no latents";
+}
+
 static int write_outputs(Evaluating *e) {
   const Arguments *a = e->a;
   struct spm_error error;
   const struct spm_program *program = spm_find_program(e->loaded.descriptor, a->command);
   if (strcmp(a->command, "encode") != 0) say_what_is_left_out(e, program);
-  if (!program) return fail_user(a, "%s: the model has nothing to %s", a->target, a->command);
+  if (!program) return fail_user(a, "%s: the model has nothing to %s: %s", a->target, a->command, why_nothing(a));
   if (spm_directory_make(a->out, &error) != 0) return fail_user(a, "%s", error.message);
   int code = -1;
   for (int i = 0; i < program->output_count && code < 0; i++)

@@ -40,6 +40,7 @@ typedef struct Run { /* one `spmc train` */
   struct train_state state;
   bool resumed;
   char *checkpoint;
+  int lock; /* of the run's directory, or -1 */
   struct report_progress progress;
   struct report_metrics metrics;
   const char **names; /* of the metrics' columns */
@@ -364,6 +365,9 @@ static int open_directory(Run *run) {
                      strstr(error.message, "no run of ours") ? "; --force writes there all the same" : "");
   if (found == REPORT_DIRECTORY_OURS && !a->force && !a->resume)
     return fail_user(a, "%s: already holds a run; --resume goes on with it, --force begins anew", a->out);
+  run->lock = report_directory_lock(a->out, &error);
+  if (run->lock < 0 || (!run->resumed && report_directory_forget(a->out, &error) != 0))
+    return fail_user(a, "%s", error.message);
   return -1;
 }
 
@@ -588,6 +592,7 @@ static int finish(Run *run) {
 static void release(Run *run) {
   struct spm_error ignored;
   report_metrics_close(&run->metrics, &ignored);
+  if (run->lock >= 0) close(run->lock);
   if (run->host.model) spm_host_free(&run->host);
   spm_columns_free(&run->train_columns);
   spm_columns_free(&run->evaluate_columns);
@@ -607,6 +612,7 @@ int command_train(const Arguments *a) {
   Run *run = calloc(1, sizeof *run);
   if (!run) return fail_user(a, "out of memory");
   run->a = a;
+  run->lock = -1;
   int code = read_data(run);
   if (code < 0) code = compile(run);
   if (code < 0) code = bind(run);

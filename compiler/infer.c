@@ -80,16 +80,29 @@ bool flag_option(const Inference *in, const char *name, bool *out) {
   return false;
 }
 
+Node *inside_support(const Inference *in, int i, Node *z) {
+  static const double edge = 1e-8;
+  Graph *g = in->e->graph;
+  const Facts *support = &in->supports[i].facts;
+  double low = support->low + (support->above_low ? edge : 0), high = support->high - (support->below_high ? edge : 0);
+  if (isfinite(low)) z = build_map2(g, IR_max, z, build_filled(g, low, &z->shape));
+  if (isfinite(high)) z = build_map2(g, IR_min, z, build_filled(g, high, &z->shape));
+  return z;
+}
+
+/* As a param of its type begins: at the edge a density may be 0, and its logarithm has no gradient to leave it by. */
+static double default_start(const Facts *support) {
+  if (isfinite(support->low) && isfinite(support->high)) return (support->low + support->high) / 2;
+  double nearest = fmin(fmax(0, support->low), support->high);
+  if (support->above_low && nearest == support->low) return nearest + 1;
+  return support->below_high && nearest == support->high ? nearest - 1 : nearest;
+}
+
 static bool start_value(const Inference *in, int i, Node **out) {
   Elaborator *e = in->e;
   const Expr *x = option_of(in, "start");
   const Facts *facts = &in->supports[i].facts;
-  double nearest = fmin(fmax(0, facts->low), facts->high);
-  if ((facts->above_low && nearest == facts->low) || (facts->below_high && nearest == facts->high))
-    nearest = isinf(facts->high)  ? facts->low + 1
-              : isinf(facts->low) ? facts->high - 1
-                                  : (facts->low + facts->high) / 2;
-  Value v = x ? elaborate(e, x) : value_number(nearest);
+  Value v = x ? elaborate(e, x) : value_number(default_start(facts));
   Span span = x ? x->span : in->span;
   if (v.kind == VALUE_DISTRIBUTION)
     v = distribution_sample(e, &v, intern(e->c, arena_printf(e->c, "%s.start", in->latents[i]->name)), &in->shapes[i],
@@ -102,7 +115,7 @@ static bool start_value(const Inference *in, int i, Node **out) {
     note_at(d, in->latents[i]->name_span, "`%s` is declared here", in->latents[i]->name);
     return false;
   }
-  *out = build_spread(e->graph, v.node, in->axes & ~v.node->axes);
+  *out = inside_support(in, i, build_spread(e->graph, v.node, in->axes & ~v.node->axes));
   return true;
 }
 
@@ -115,7 +128,7 @@ static bool chain_value(const Inference *in, int i, Node **out) {
     return false;
   }
   int index = chain_index(e, in->latents[i], &in->shapes[i], option_of(in, "start"));
-  *out = build_row_state(e->graph, index);
+  *out = inside_support(in, i, build_row_state(e->graph, index));
   return true;
 }
 

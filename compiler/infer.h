@@ -36,7 +36,9 @@ Node *scalar_option(const Inference *, const char *name, double initial);
 /* Is it the word? An option's own words are no names (LANGUAGE rule 21). */
 bool option_is_word(const Inference *, const char *name, const char *word);
 bool flag_option(const Inference *, const char *name, bool *);
-/* Where each latent starts: `start`, or the value of its support nearest to 0. With the latents' axes. */
+/* The nearest value of the latent's support. */
+Node *inside_support(const Inference *, int latent, Node *z);
+/* Where each latent starts: `start`, or where a param of its type would. Inside its support, with its axes. */
 bool start_values(const Inference *, Node **z);
 /* In training, the row's chain stands there from now on. */
 void keep_chain(const Inference *, int latent, Node *z);

@@ -52,15 +52,6 @@ static bool read_climb(const Inference *in, Climb *climb) {
   return true;
 }
 
-/* The nearest value of the support. */
-static Node *inside(Graph *g, const Facts *support, Node *z) {
-  static const double edge = 1e-8;
-  double low = support->low + (support->above_low ? edge : 0), high = support->high - (support->below_high ? edge : 0);
-  if (isfinite(low)) z = build_map2(g, IR_max, z, build_filled(g, low, &z->shape));
-  if (isfinite(high)) z = build_map2(g, IR_min, z, build_filled(g, high, &z->shape));
-  return z;
-}
-
 /* One step of latent i; `round` numbers its noise. */
 static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, Node *gradient, Node *round) {
   Elaborator *e = in->e;
@@ -71,7 +62,7 @@ static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, No
     Node *noise = build_inner_noise(g, noise_index(e, name, NOISE_NORMAL, &in->shapes[i], in->axes), round);
     next = build_map2(g, IR_add, next, scaled(g, climb->noise, noise));
   }
-  return inside(g, &in->supports[i].facts, next);
+  return inside_support(in, i, next);
 }
 
 bool infer_by_gradient(Inference *in, Value *values) {

@@ -54,13 +54,17 @@ static bool read_flag(Elaborator *e, const Expr *x, const char *name) {
   return !no;
 }
 
-static void read_whole(Elaborator *e, const Expr *x, const char *name, long *out) {
+static void read_whole_within(Elaborator *e, const Expr *x, const char *name, double high, long *out) {
   double value;
-  if (!setting_number(e, x, name, 1, 1e12, &value)) return;
+  if (!setting_number(e, x, name, 1, high, &value)) return;
   if (value != floor(value))
     error_at(e->c, "setting", x->span, "%s must be a whole number", name);
   else
     *out = (long)value;
+}
+
+static void read_whole(Elaborator *e, const Expr *x, const char *name, long *out) {
+  read_whole_within(e, x, name, 1e12, out);
 }
 
 static void read_betas(Elaborator *e, const Expr *x, Training *t) {
@@ -118,11 +122,9 @@ static void read_fit(Elaborator *e, const Expr *x, bool restarts, InnerFit *fit)
     const Argument *a = &x->arguments[i];
     if (a->name && strcmp(a->name, "steps") == 0)
       read_whole(e, a->value, "steps", &fit->steps);
-    else if (a->name && strcmp(a->name, "history") == 0) {
-      double pairs = (double)fit->history;
-      if (!setting_number(e, a->value, "history", 1, 10000, &pairs)) continue;
-      fit->history = (long)pairs;
-    } else if (a->name && strcmp(a->name, "restart") == 0 && restarts)
+    else if (a->name && strcmp(a->name, "history") == 0)
+      read_whole_within(e, a->value, "history", 10000, &fit->history);
+    else if (a->name && strcmp(a->name, "restart") == 0 && restarts)
       fit->restart = read_flag(e, a->value, "restart");
     else {
       Diagnostic *d = error_at(e->c, "setting", a->name ? a->name_span : a->value->span, "lbfgs has no setting `%s`",
@@ -166,8 +168,7 @@ static void read_stop(Elaborator *e, const Setting *s, Training *t, size_t offse
     help_with(d, "for example stop = unchanged(2)");
     return;
   }
-  double epochs;
-  if (setting_number(e, x->arguments[0].value, "unchanged", 1, 16, &epochs)) t->unchanged = (long)epochs;
+  read_whole_within(e, x->arguments[0].value, "unchanged", 16, &t->unchanged);
 }
 
 /* keep = best (of the objective), best(NAME), best(NAME, smallest = true); whether there is such an output is seen when
@@ -246,6 +247,10 @@ enum { TRAIN_SETTINGS = sizeof train_settings / sizeof *train_settings };
 static void report_unknown(Elaborator *e, const Setting *s, const char *block, const char *const *known) {
   Text all = {.compilation = e->c};
   for (int i = 0; known[i]; i++) text_append(&all, i == 0 ? "its settings are %s" : ", %s", known[i]);
+  for (size_t i = 0; i < sizeof optimizer_options / sizeof *optimizer_options; i++)
+    if (strcmp(block, "train") == 0 && strcmp(s->name, optimizer_options[i].name) == 0)
+      all.bytes = arena_printf(e->c, "it is the optimizer's: `optimizer = %s(%s = ...);`",
+                               optimizer_options[i].optimizer ? optimizer_options[i].optimizer : "adam", s->name);
   Diagnostic *d = error_at(e->c, "setting", s->name_span, "`%s` has no setting `%s`", block, s->name);
   suggest(d, s->name, known, all.bytes);
 }

@@ -298,7 +298,8 @@ int spm_host_gather_data(struct spm_host *host, const struct spm_rows *rows, lon
 
 enum { ROWS_ON_DISK = 1 << 30, UPDATE_ROWS = 64 };
 
-/* A file without a name: the kernel keeps in memory what is in use. */
+/* A file without a name: the kernel keeps in memory what is in use. Its blocks are asked for now: a disk that were full
+ * later would end the program. */
 static void *map_file(size_t bytes) {
   const char *folder = getenv("TMPDIR");
   char path[512];
@@ -306,8 +307,9 @@ static void *map_file(size_t bytes) {
   int file = mkstemp(path);
   if (file < 0) return NULL;
   unlink(path);
-  void *memory =
-      ftruncate(file, (off_t)bytes) == 0 ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
+  void *memory = posix_fallocate(file, 0, (off_t)bytes) == 0
+                     ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
+                     : MAP_FAILED;
   close(file);
   return memory == MAP_FAILED ? NULL : memory;
 }

@@ -5,10 +5,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -57,6 +59,27 @@ int report_directory_open(const char *path, bool force, struct spm_error *error)
     return -1;
   if (make_inside(path, "checkpoints", error) != 0 || make_inside(path, "figures", error) != 0) return -1;
   return found;
+}
+
+int report_directory_lock(const char *path, struct spm_error *error) {
+  int file = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) return spm_fail_system(error, path, "read the directory", errno);
+  if (flock(file, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return file; /* some file systems know no locks */
+  close(file);
+  return spm_fail(error, "%s: another spmc is training into this directory", path);
+}
+
+static int forget(const char *directory, const char *name, struct spm_error *error) {
+  char *path = spm_path_join(directory, name);
+  if (!path) return spm_fail_system(error, directory, "write", ENOMEM);
+  int status = unlink(path) == 0 || errno == ENOENT ? 0 : spm_fail_system(error, path, "delete", errno);
+  free(path);
+  return status;
+}
+
+int report_directory_forget(const char *path, struct spm_error *error) {
+  if (forget(path, "model.safetensors", error) != 0) return -1;
+  return forget(path, "checkpoints/last.safetensors", error);
 }
 
 static void write_setting(FILE *stream, const struct report_setting *setting) {

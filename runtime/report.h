@@ -18,8 +18,14 @@ enum report_directory {
 };
 
 /* Makes RUN, RUN/checkpoints and RUN/figures. A path that is a file is refused; so is a directory that holds something
- * other than a run of ours, unless `force`. Nothing is ever deleted. Returns what was found, or -1 with an error. */
+ * other than a run of ours, unless `force`. Nothing is deleted. Returns what was found, or -1 with an error. */
 int report_directory_open(const char *path, bool force, struct spm_error *error);
+/* One program at a time writes into a run. Until the file descriptor that is returned is closed, or the process ends,
+ * others get an error, -1. */
+int report_directory_lock(const char *path, struct spm_error *error);
+/* A run begins anew: what an earlier one left there, and would pass for this one's if it were stopped, is deleted: the
+ * model and the checkpoint. */
+int report_directory_forget(const char *path, struct spm_error *error);
 
 /* --- config.json -------------------------------------------------------------------------------------------------- */
 

@@ -36,6 +36,8 @@ expect 'unknown stage' 2 'did you mean .simplify.' "$spmc" check $spec --dump=si
 expect 'missing spec' 1 'missing.spm' "$spmc" check missing.spm
 expect 'spec that is a directory' 1 '' "$spmc" check .
 expect 'unknown value' 1 'KK' "$spmc" check $spec KK=3
+expect 'an option as a value' 1 'it is an option: --epochs' "$spmc" check $spec epochs=3
+expect 'a value that the spec does not name' 1 'let beta = ' "$spmc" check $spec beta=3
 printf 'model broken;\nlatent z : real[3;\n' > broken.spm
 expect 'syntax error' 1 'broken.spm:2' "$spmc" check broken.spm
 expect 'syntax error as JSON' 1 '"line": *2' "$spmc" check broken.spm --json
@@ -60,6 +62,13 @@ expect 'wrong rank' 1 'labels.idx' "$spmc" train $spec --data x=labels.idx --out
 expect 'wrong rank cites the declaration' 1 'laplace_vae.spm:' "$spmc" train $spec --data x=labels.idx --out run $small
 expect 'values out of range' 1 '1,568 of 1,568 values of x lie outside \[0, 1\]; the largest is 2' "$spmc" train $spec --data x=large.npy --out run $small
 expect 'bad test data is found before training' 1 'large.npy' "$spmc" train $spec --data x=train.idx --test x=large.npy --out run $small
+expect 'and say what to do' 1 'scale it into \[0, 1\]\|have to be scaled' "$spmc" train $spec --data x=large.npy --out run $small
+printf 'model labels;\ndim D;  dim C;\ndata x : real[D];\ndata y : category(C);\nlet s = dense(x, C);\nlikelihood y ~ categorical(logits = s);\nobjective log_lik(y);\n' > labels.spm
+printf '1 2\n3 4\n' > two.txt && printf '1\n2\n' > y.txt
+expect 'classes that no file counts' 1 'how many classes there are' "$spmc" train labels.spm --data x=two.txt --data y=y.txt --out run
+expect 'labels from 1' 1 'subtract 1' "$spmc" train labels.spm C=2 --data x=two.txt --data y=y.txt --out run
+expect 'data without a value for the dim' 1 'no data called .q.' "$spmc" train labels.spm C=3 --data q=two.txt --data y=y.txt --out run
+expect 'two files without names' 2 'NAME=FILE for each' "$spmc" train labels.spm --data two.txt --data y.txt --out run
 expect 'unknown data' 1 'no data called .y.' "$spmc" train $spec --data y=train.idx --out run $small
 check 'failures leave nothing behind' absent run
 expect 'directory under a file' 1 'train.idx' "$spmc" train $spec --data x=train.idx --out train.idx/run $small
@@ -78,6 +87,13 @@ check 'no temporary files' [ -z "$(find run -name '*.tmp*')" ]
 check 'a row an epoch' [ "$(wc -l < run/metrics.jsonl)" -eq 2 ]
 expect 'seed in config.json' 0 '"seed": "5"' cat run/config.json
 expect 'a second run does not overwrite' 1 '--resume' "$spmc" train $spec --data x=train.idx --out run $small
+if command -v flock >/dev/null; then
+  expect 'nor one beside another' 1 'another spmc is training into' flock run "$spmc" train $spec --data x=train.idx --out run --force $small
+fi
+sed 's/lr = 1e-3/lr = rate/' $spec >rate.spm && echo 'schedule rate = 1e-3 * sqrt(20 - step);' >>rate.spm
+cp -r run anew
+expect 'a learning rate that is no number' 1 'step 26: the learning rate is nan, in 5 steps one after the other; look at its schedule' "$spmc" train rate.spm --data x=train.idx --out anew --force $small
+check 'nothing of the run before passes for that one' absent anew/model.safetensors
 expect 'data without a name' 0 '' "$spmc" train $spec --data train.idx --out unnamed --epochs 1 $small
 expect 'floats' 0 '' "$spmc" train $spec --data x=good.npy --out floats --epochs 1 $small
 expect 'eval' 0 'elbo' "$spmc" eval run --data x=test.idx

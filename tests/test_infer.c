@@ -478,6 +478,25 @@ Test(infer, chains_go_on) {
   spec_close(&s);
 }
 
+/* What a type does not allow is brought to its edge, where a chain stood as where one starts. */
+Test(infer, chains_stay_in_their_type) {
+  Spec s = spec_right("model m; dim D = 4; dim K = 3; data x : real[D]; latent z : nonnegative[K];\n"
+                      "param W : real[D, K] init 1; likelihood x ~ normal(W @ z, 1); prior z ~ exponential(rate = 1);\n"
+                      "infer z by langevin(steps = 1, step_size = 0.1, noise = 0, persistent = true);\n");
+  static const double stood[6] = {0.5, -1, 0, 2, 0.1, -0.3}, ones[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  Run run = {.rows = 2, .inputs = {{"x", x}, {"W", ones}, {"z.chain", stood}}};
+  const double *next = spec_output(&s, PROGRAM_TRAIN, OUTPUT_ROW_NEXT, "z.chain", &run);
+  for (int row = 0; row < 2; row++) {
+    double sum = 0;
+    for (int k = 0; k < 3; k++) sum += fmax(stood[3 * row + k], 0);
+    double slope = -1;
+    for (int d = 0; d < 4; d++) slope += x[4 * row + d] - sum;
+    for (int k = 0; k < 3; k++)
+      EXPECT_CLOSE(next[3 * row + k], fmax(fmax(stood[3 * row + k], 0) + 0.005 * slope, 0), 1e-12);
+  }
+  spec_close(&s);
+}
+
 /* ---- the default objective ------------------------------------------------------------------------------------- */
 
 #define MIXED                                                                                                          \

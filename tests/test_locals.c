@@ -9,7 +9,11 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 
 TestSuite(locals, .init = scratch_make, .fini = scratch_remove);
 
@@ -149,6 +153,27 @@ Test(locals, a_resumed_run_gives_the_same_bytes) {
 }
 
 /* Files hold constrained values under the local's own name, of all rows in the order of the data. */
+/* More than a gigabyte lies in a file; where the disk has no room for it, in memory. */
+Test(locals, what_rows_own_may_be_larger_than_the_disk) {
+  enum { MANY = 25000000 };
+  Bench b;
+  struct spm_host host;
+  struct spm_error error;
+  const char *disk = scratch_path("disk");
+  cr_assert(mkdir(disk, 0777) == 0);
+  if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+      mount("none", disk, "tmpfs", 0, "size=64k") != 0)
+    cr_skip_test("a small disk needs the right to mount one");
+  setenv("TMPDIR", disk, 1);
+  bench_open(&b, sparse_coding, 1);
+  cr_assert(spm_host_create(&host, b.host.model, 32, 1, 3, &error) == 0, "%s", error.message);
+  cr_assert(spm_host_open_rows(&host, MANY, &error) == 0, "%s", error.message);
+  host.rows.values[(long)MANY * (K + K) - 1] = 1; /* on the disk this would have ended the program */
+  spm_host_free(&host);
+  bench_close(&b);
+  umount(disk);
+}
+
 Test(locals, files_hold_constrained_values_of_all_rows) {
   Bench b;
   struct spm_error error;

@@ -9,7 +9,7 @@
 #   run.sh patches           natural patches, EM with the prior annealed; 40 batches an epoch
 #   run.sh map               Olshausen and Field's MAP codes on the same patches, fields and codes beside those of `patches`
 #   run.sh amortised         an encoder in the place of posteriors of each row's own
-# EPOCHS: of the bars, 24 (of 200 iterations each). SPMC: the command, build/spmc. PYTHON: one with numpy, python3. OUT: where everything goes, build/entropy_elbo.
+# EPOCHS: of the bars, 24 (of 200 iterations each); ROWS: of the bars, 1000. SPMC: the command, build/spmc. PYTHON: one with numpy, python3. OUT: where everything goes, build/entropy_elbo.
 # IMAGES: whitened natural images [n, height, width], .npy (the last four).
 set -e
 here=$(dirname "$0")
@@ -17,14 +17,15 @@ spmc=${SPMC:-build/spmc} python=${PYTHON:-python3} out=${OUT:-build/entropy_elbo
 mkdir -p "$out"
 
 bars() { # NAME SPEC SEEDS
-  runs=
+  runs= rows=${ROWS:-1000} of=
+  [ "$rows" = 1000 ] || of=_of_$rows
   for seed in $(seq 0 $(($3 - 1))); do
-    data=$out/bars$seed.npy
-    [ -f "$data" ] || "$python" "$here/make_bars.py" "$data" --seed "$seed"
-    "$spmc" train "$2" --data x="$data" --seed "$seed" --epochs "${EPOCHS:-24}" --threads 1 --quiet --force --out "$out/$1$seed"
-    [ -f "$out/truth$seed/model.safetensors" ] ||
-      "$spmc" train "$here/bars_truth.spm" --data x="$data" --seed "$seed" --threads 1 --quiet --force --out "$out/truth$seed"
-    runs="$runs $out/$1$seed $out/truth$seed"
+    data=$out/bars$seed$of.npy
+    [ -f "$data" ] || "$python" "$here/make_bars.py" "$data" --seed "$seed" --rows "$rows"
+    "$spmc" train "$2" --data x="$data" --seed "$seed" --epochs "${EPOCHS:-24}" --threads 1 --quiet --force --out "$out/$1$seed$of"
+    [ -f "$out/truth$seed$of/model.safetensors" ] ||
+      "$spmc" train "$here/bars_truth.spm" --data x="$data" --seed "$seed" --threads 1 --quiet --force --out "$out/truth$seed$of"
+    runs="$runs $out/$1$seed$of $out/truth$seed$of"
   done
   "$python" "$here/compare_bars.py" 5 $runs
 }
