@@ -8,6 +8,7 @@
 #include "front.h"
 #include "self_check.h"
 
+#include "runtime/model.h"
 #include "runtime/rng.h"
 
 enum { MAX_SLOTS = 16, MAX_INPUTS = 64, MAX_ATOMS = 8, SETTINGS = 6, MAX_COMPONENTS = 4 };

@@ -361,10 +361,7 @@ int point_columns(const Subject *s, const Point *setting, Column *at) {
 /* ---- draws ----------------------------------------------------------------------------------------------------- */
 
 static void fill_noise(bool uniform, uint64_t seed, int stream, long rows, long size, double *out) {
-  if (uniform)
-    spm_noise_uniform_d(seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
-  else
-    spm_noise_normal_d(seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
+  spm_noise_d(uniform ? SPM_UNIFORM : SPM_NORMAL, seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
 }
 
 static bool can_draw(const Value *d) {
