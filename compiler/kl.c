@@ -240,7 +240,7 @@ bool read_kl_method(Elaborator *e, const Argument *a, KlMethod *method) {
 
 static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *reason) {
   Model *m = e->model;
-  if (!e->describe) return;
+  if (!e->describe || (!pair->latent && e->c->sources[pair->span.source].library)) return;
   for (int i = 0; i < m->kl_record_count; i++)
     if (m->kl_records[i].latent == pair->latent && m->kl_records[i].span.start == pair->span.start &&
         m->kl_records[i].rule == rule)

@@ -81,6 +81,8 @@ check 'which stays as it was' [ "$(ls other)" = file ]
 # --- a run ---
 expect 'train' 0 'elbo' "$spmc" train $spec --data x=train.idx.gz --valid x=test.idx --test x=test.idx --out run --epochs 2 $small
 check 'its files' present run/config.json run/model.spm run/metrics.jsonl run/metrics.csv run/checkpoints/last.safetensors run/model.safetensors run/figures/reconstructions.png
+expect 'directories above it are made' 0 '' "$spmc" train $spec --data x=test.idx --out deep/down/run --epochs 1 $small
+check 'and hold the run' present deep/down/run/model.safetensors
 expect 'relaxed posteriors' 0 'relaxation_gap' "$spmc" train "$here/specs/binary_concrete_vae.spm" --data x=train.idx --test x=test.idx H=16 K=4 --seed 5 --epochs 2 --plain --out bits
 check 'the relaxation gap of each epoch' grep -q '^epoch,step,.*,relaxation_gap$' bits/metrics.csv
 check 'no temporary files' [ -z "$(find run -name '*.tmp*')" ]
