@@ -27,13 +27,21 @@ static const char *const taken_names[] = {
     "pow",      "sqrt",     "cbrt",       "hypot",   "erf",    "erfc",     "lgamma", "tgamma",  "floor",    "ceil",
     "round",    "trunc",    "fabs",       "fmod",    "fma",    "nan",      "fmax",   "fmin",    "fdim",     "rint",
     "gamma",    "y0",       "y1",         "j0",      "j1",     "jn",       "yn",     "abs",     "div",      "left",
-    "tile",     "capacity", "parameters", "values",  "kept",   "partials", NULL};
-static const char *const taken_prefixes[] = {"strip_", "scalar_", "number_", "term_", "gather_", "model_",
-                                             "vm_",    "spm_",    "SPM_",    "VM_",   NULL};
+    "tile",     "capacity", "parameters", "values",  "kept",   "partials", "asm",    "typeof",  "alignas",  "alignof",
+    "bool",     "nullptr",  "constexpr",  "errno",   "stdin",  "stdout",   "stderr", "signgam", "linux",    "unix",
+    NULL};
+static const char *const taken_prefixes[] = {"strip_", "scalar_", "number_", "term_",        "gather_", "model_", "vm_",
+                                             "sp_",    "spm_",    "static_", "thread_local", "typeof_", NULL};
 
 static bool is_numbered(const char *name, const char *variable) {
   size_t length = strlen(variable);
   return strncmp(name, variable, length) == 0 && strspn(name + length, "0123456789") == strlen(name + length);
+}
+
+/* NAN, M_PI, EOF: a header may have made a macro of it. */
+static bool is_capital(const char *name) {
+  size_t length = strlen(name);
+  return length > 2 && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == length;
 }
 
 static bool name_is_internal(const char *name) {
@@ -41,7 +49,7 @@ static bool name_is_internal(const char *name) {
     if (strcmp(taken_names[i], name) == 0) return true;
   for (int i = 0; taken_prefixes[i] != NULL; i++)
     if (strncmp(taken_prefixes[i], name, strlen(taken_prefixes[i])) == 0) return true;
-  return is_numbered(name, "i") || is_numbered(name, "round") || name[strlen(name) - 1] == '_';
+  return is_capital(name) || is_numbered(name, "i") || is_numbered(name, "round") || name[strlen(name) - 1] == '_';
 }
 
 static bool name_is_taken(const Plan *plan, const char *name) {
