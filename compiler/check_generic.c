@@ -78,8 +78,53 @@ static void check_fields(Elaborator *e, const Item *item, Scope *scope) {
   }
 }
 
+/* What a field of a distribution may be called to mean something; any other name is a helper of later fields. */
+static const char *const field_names[] = {"log_pdf",  "log_kernel", "sample",   "relaxed", "entropy",
+                                          "mean",     "variance",   "prox",     "pull",    "members",
+                                          "drawn_kl", "relaxed_kl", "quadratic"};
+enum { FIELD_NAMES = sizeof field_names / sizeof *field_names };
+
+static bool is_field_name(Name name) {
+  for (int i = 0; i < FIELD_NAMES; i++)
+    if (strcmp(name, field_names[i]) == 0) return true;
+  return false;
+}
+
+/* What others call a log density. */
+static const char *intended_field(Name name) {
+  static const char *const densities[] = {"pdf", "logpdf", "log_prob", "logp", "lpdf", "density", "log_density"};
+  for (size_t i = 0; i < sizeof densities / sizeof *densities; i++)
+    if (strcmp(name, densities[i]) == 0) return "log_pdf";
+  Suggestion near = {.name = name};
+  for (int i = 0; i < FIELD_NAMES; i++) suggestion_consider(&near, field_names[i]);
+  return near.best;
+}
+
+/* A misspelt field would be a helper that helps nobody. */
+static void check_field_names(Compilation *c, const Item *item) {
+  bool says_something = false;
+  for (int i = 0; i < item->field_count; i++) {
+    const Field *f = &item->fields[i];
+    bool used = is_field_name(f->name);
+    says_something |= used;
+    for (int k = i + 1; k < item->field_count && !used; k++) used = expr_mentions(item->fields[k].value, f->name);
+    if (used) continue;
+    Diagnostic *d = warning_at(c, "unused_field", f->name_span,
+                               "`%s` is no field of a distribution, and no field uses it", f->name);
+    const char *intended = intended_field(f->name);
+    if (intended)
+      help_with(d, "did you mean `%s`?", intended);
+    else
+      help_with(d, "remove it, or `allow unused_field;`");
+  }
+  if (says_something) return;
+  Diagnostic *d = error_at(c, "distribution", item->name_span, "`%s` has neither a density nor a sampler", item->name);
+  help_with(d, "write `log_pdf = VALUE;` between its braces, or `log_kernel = VALUE;` without its normaliser");
+}
+
 static void check_one(Elaborator *e, const Item *item) {
   bool distribution = item->kind == ITEM_DISTRIBUTION;
+  if (distribution && item->has_block) check_field_names(e->c, item);
   if (!distribution && !all_typed(&item->formals)) return;
   Scope *scope = scope_new(e, NULL);
   invent_dims(e, &item->formals, scope);

@@ -77,8 +77,8 @@ static void check_shape(Loaded *l, int d, const struct spm_table *table) {
     return;
   }
   Diagnostic *diagnostic =
-      error_at(l->compilation, "data-shape", declaration(l, d), "%s, but %s is declared with %s a row", error.message,
-               data->name, data->rank == 0 ? "a single number" : spm_shape(data->rank, data->shape).text);
+      error_at(l->compilation, "data-shape", declaration(l, d), "%s by `%s`%s", error.message, data->name,
+               data->rank > 1 ? arena_printf(l->compilation, ", %s", spm_shape(data->rank, data->shape).text) : "");
   help_with(diagnostic,
             "rows are read row-major wherever the counts of entries agree, so 28 x 28 serves [784]; a `dim D;` "
             "without a value is read off the data");
@@ -97,6 +97,32 @@ static const char *range_text(const struct spm_tensor *data, char *text, size_t 
   return text;
 }
 
+/* What to do about values that are outside of what was declared, or no whole numbers. */
+static void help_range(Diagnostic *d, const struct spm_tensor *data, const struct spm_check *found) {
+  bool zero_to_one = data->low == 0 && data->high == 1, bytes = found->smallest >= 0 && found->largest <= 255;
+  if (data->missing_ok && found->smallest == -1 && found->largest <= data->high)
+    help_with(d, "-1 is a missing value in files of signed integers alone: in CSV leave the cell empty or write NA, "
+                 "among floats write NaN");
+  else if (data->categories > 0 && found->fractional == 0)
+    help_with(d,
+              found->smallest >= 1 && found->largest == data->high + 1
+                  ? "labels are counted from 0: subtract 1"
+                  : "labels are counted from 0, and %s is declared with %ld classes",
+              data->name, data->categories);
+  else if (isinf(found->first_value))
+    help_with(d, "leave those rows out of the file, or fill them in");
+  else if (zero_to_one && data->integer && bytes)
+    help_with(d, "round it to 0 and 1 before, or declare it `%s : unit`: a bernoulli likelihood takes that, too",
+              data->name);
+  else if (zero_to_one && bytes)
+    help_with(d, "files of unsigned bytes are divided by 255 for `unit` data; other files have to be scaled before");
+  else if (zero_to_one)
+    help_with(d, "scale it into [0, 1] before, or declare it `%s : real` with a likelihood such as normal", data->name);
+  else
+    help_with(d, "declare it as what it is, for instance `%s : real`, with a likelihood over that, such as normal",
+              data->name);
+}
+
 static void check_values(Loaded *l, int d, const struct spm_table *table) {
   struct spm_tensor labels = l->descriptor->data[d];
   if (labels.categories) labels.high = (double)(labels.categories - 1);
@@ -108,25 +134,24 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
   struct spm_words total_words = spm_count(found.total);
   total = total_words.text;
   if (found.outside > 0) {
-    bool above = found.largest > data->high;
-    Diagnostic *diagnostic = error_at(
-        l->compilation, "data-range", declaration(l, d), "%s: %s of %s values of %s lie outside %s; the %s is %s",
-        table->path, spm_count(found.outside).text, total, data->name, range_text(data, range, sizeof range),
-        above ? "largest" : "smallest", spm_number(above ? found.largest : found.smallest).text);
+    bool above = found.largest > data->high, endless = isinf(data->low) && isinf(data->high);
+    const char *outside =
+        endless ? "are infinite"
+                : arena_printf(l->compilation, "lie outside %s; the %s is %s", range_text(data, range, sizeof range),
+                               above ? "largest" : "smallest", spm_number(above ? found.largest : found.smallest).text);
+    Diagnostic *diagnostic = error_at(l->compilation, "data-range", declaration(l, d), "%s: %s of %s values of %s %s",
+                                      table->path, spm_count(found.outside).text, total, data->name, outside);
     note_at(diagnostic, (Span){0}, "the first one is %s, in row %ld, entry %ld (counted from 0)",
             spm_number(found.first_value).text, found.first_row, found.first_column);
-    if (data->missing_ok && found.smallest == -1 && !above)
-      help_with(diagnostic, "-1 is a missing value in files of signed integers alone: in CSV leave the cell empty or "
-                            "write NA, among floats write NaN");
-    if (data->low == 0 && data->high == 1 && found.smallest >= 0 && found.largest <= 255)
-      help_with(diagnostic,
-                "files of unsigned bytes are divided by 255 for `unit` data; other files have to be scaled before");
+    help_range(diagnostic, data, &found);
+  } else if (found.fractional > 0) {
+    Diagnostic *diagnostic = error_at(
+        l->compilation, "data-range", declaration(l, d),
+        "%s: %s of %s values of %s are not whole numbers; the first is %s, in row %ld, entry %ld (counted from 0)",
+        table->path, spm_count(found.fractional).text, total, data->name, spm_number(found.first_value).text,
+        found.first_row, found.first_column);
+    help_range(diagnostic, data, &found);
   }
-  if (found.fractional > 0)
-    error_at(l->compilation, "data-range", declaration(l, d),
-             "%s: %s of %s values of %s are not whole numbers; the first is %s, in row %ld, entry %ld (counted from 0)",
-             table->path, spm_count(found.fractional).text, total, data->name, spm_number(found.first_value).text,
-             found.first_row, found.first_column);
   if (found.missing > 0 && !data->missing_ok) {
     Diagnostic *diagnostic =
         error_at(l->compilation, "data-missing", declaration(l, d), "%s: %s of %s values of %s are missing (NaN)",

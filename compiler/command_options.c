@@ -133,7 +133,8 @@ static void read_file(Parsing *p, const char *option, char *text, NamedFile *fil
   const char *name = named ? text : "";
   for (int i = 0; i < *count; i++)
     if (strcmp(files[i].name, name) == 0)
-      usage_error(p, "--%s was given twice for %s", option, named ? name : "the same data");
+      usage_error(p, named ? "--%s was given twice for %s" : "--%s was given twice without a name%s", option,
+                  named ? name : ": write --data NAME=FILE for each file");
   files[(*count)++] = (NamedFile){name, path};
 }
 
@@ -317,7 +318,7 @@ int arguments_parse(const Command *command, int argc, char **argv, Arguments *ar
   snprintf(help, sizeof help, "%s\v%s", command->summary, command->help);
   snprintf(name, sizeof name, "spmc %s", command->name);
   struct argp argp = {.options = offered, .parser = parse_option, .args_doc = usage, .doc = help};
-  setenv("ARGP_HELP_FMT", "rmargin=100,opt-doc-col=26", 0);
+  setenv("ARGP_HELP_FMT", "rmargin=100,opt-doc-col=26,no-dup-args-note", 0);
   argp_err_exit_status = EXIT_USAGE;
   argv[0] = name; /* what argp calls the program in its messages */
   if (argp_parse(&argp, argc, argv, 0, NULL, &p) != 0 && p.code < 0) return EXIT_USAGE;

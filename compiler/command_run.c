@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- settings ------------------------------------------------------------------------------------------------ */
 
@@ -104,16 +105,25 @@ static bool same_text(const char *path, const Source *source) {
   return same;
 }
 
+static bool has_override(const Override *list, int count, const Override *wanted) {
+  for (int i = 0; i < count; i++)
+    if (strcmp(list[i].name, wanted->name) == 0 && list[i].value == wanted->value) return true;
+  return false;
+}
+
 static bool same_overrides(const Arguments *a, const RunRecord *run) {
   bool same = a->override_count == run->override_count;
-  for (int i = 0; same && i < a->override_count; i++) {
-    bool found = false;
-    for (int k = 0; k < run->override_count; k++)
-      found |=
-          strcmp(a->overrides[i].name, run->overrides[k].name) == 0 && a->overrides[i].value == run->overrides[k].value;
-    same = found;
-  }
+  for (int i = 0; same && i < a->override_count; i++)
+    same = has_override(run->overrides, run->override_count, &a->overrides[i]);
   return same;
+}
+
+/* " K=3 beta=0.5", or " none". */
+static const char *overrides_text(Compilation *c, const RunRecord *run) {
+  Text text = {.compilation = c};
+  for (int i = 0; i < run->override_count; i++)
+    text_append(&text, " %s=%s", run->overrides[i].name, spm_number(run->overrides[i].value).text);
+  return text.length ? text.bytes : " none";
 }
 
 int run_same_model(const Arguments *a, Compilation *c, const char *directory) {
@@ -121,8 +131,8 @@ int run_same_model(const Arguments *a, Compilation *c, const char *directory) {
   int code = run_read(a, directory, run);
   if (code >= 0) return code;
   if (!same_overrides(a, run))
-    return fail_user(
-        a, "%s: the run was made with other NAME=VALUE settings (config.json lists them); go on with those", directory);
+    return fail_user(a, "%s: the run was made with other NAME=VALUE settings; go on with its own:%s", directory,
+                     overrides_text(c, run));
   for (int i = 1; i < c->source_count; i++) {
     const Source *source = &c->sources[i];
     const char *name = strcmp(source->path, a->target) == 0 ? "model.spm" : relative_path(a->target, source->path);
@@ -168,8 +178,12 @@ int run_read(const Arguments *a, const char *directory, RunRecord *record) {
   *record = (RunRecord){.override_count = 0};
   FILE *file = fopen(path, "r");
   if (!file) {
-    int code =
-        fail_user(a, "%s: is not the directory of a run: config.json cannot be read (%s)", directory, strerror(errno));
+    int code = errno == ENOENT && access(directory, F_OK) != 0
+                   ? fail_user(a, "%s: there is no such directory", directory)
+                   : fail_user(a,
+                               "%s: is not the directory of a run, which `spmc train --out` leaves: config.json "
+                               "cannot be read (%s)",
+                               directory, strerror(errno));
     free(path);
     return code;
   }

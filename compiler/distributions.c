@@ -59,6 +59,15 @@ static const char *family_text(Compilation *c, const Item *family) {
   return t.bytes;
 }
 
+/* A call with the names of its first parameters: gamma(shape = ..., rate = ...). */
+static const char *named_call(Compilation *c, const Item *family, int count) {
+  Text t = {.compilation = c};
+  text_append(&t, "%s(", family->name);
+  for (int i = 0; i < count; i++) text_append(&t, "%s%s = ...", i ? ", " : "", family->extra.items[i].name);
+  text_append(&t, ")");
+  return t.bytes;
+}
+
 static void report_no_parameterisation(Elaborator *e, const Expr *call) {
   Diagnostic *d =
       error_at(e->c, "parameterisation", call->span, "no declaration of %s takes these parameters", call->name);
@@ -81,8 +90,8 @@ static Item *choose_family(Elaborator *e, const Expr *call) {
     if (!other) return item;
     Diagnostic *d = error_at(e->c, "parameterisation", call->span,
                              "%s has no natural first parameterisation: name the parameter", call->name);
-    help_with(d, "write %s(%s = ...) or %s(%s = ...)", call->name, item->extra.items[0].name, call->name,
-              other->extra.items[0].name);
+    help_with(d, "write %s or %s", named_call(e->c, item, positional_count(call)),
+              named_call(e->c, other, positional_count(call)));
     return NULL;
   }
   report_no_parameterisation(e, call);
@@ -183,7 +192,7 @@ bool expr_mentions(const Expr *x, Name name) {
   if (!x) return false;
   if (x->kind == EXPR_NAME && x->name == name) return true;
   for (int i = 0; i < x->argument_count; i++)
-    if (expr_mentions(x->arguments[i].value, name)) return true;
+    if (expr_mentions(x->arguments[i].value, name) || expr_mentions(x->arguments[i].weight, name)) return true;
   for (int i = 0; i < x->element_count; i++)
     if (expr_mentions(x->elements[i], name)) return true;
   for (int i = 0; i < x->index_count; i++)

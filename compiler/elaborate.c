@@ -384,18 +384,6 @@ static Value elaborate_binary(Elaborator *e, const Expr *x) {
   return value_error();
 }
 
-static bool mentions(const Expr *x, Name name) {
-  if (!x) return false;
-  if (x->kind == EXPR_NAME) return x->name == name;
-  for (int i = 0; i < x->argument_count; i++)
-    if (mentions(x->arguments[i].value, name)) return true;
-  for (int i = 0; i < x->element_count; i++)
-    if (mentions(x->elements[i], name)) return true;
-  for (int i = 0; i < x->index_count; i++)
-    if (mentions(x->indices[i].first, name) || mentions(x->indices[i].last, name)) return true;
-  return mentions(x->a, name) || mentions(x->b, name) || mentions(x->c, name);
-}
-
 /* A condition known before training selects at once: the other branch makes no parameters. Under `training` both
  * are walked, in the order of the text: a running_mean in the other is updated though nobody reads it, and layers have
  * the same names in every program. */
@@ -404,7 +392,7 @@ static Value elaborate_conditional(Elaborator *e, const Expr *x) {
   if (condition.kind == VALUE_ERROR) return condition;
   if (condition.kind == VALUE_NUMBER) {
     bool first = condition.dim.size != 0;
-    if (!mentions(x->a, intern(e->c, "training"))) return elaborate(e, first ? x->b : x->c);
+    if (!expr_mentions(x->a, intern(e->c, "training"))) return elaborate(e, first ? x->b : x->c);
     Value b = elaborate(e, x->b), c = elaborate(e, x->c);
     if (b.kind == VALUE_ERROR || c.kind == VALUE_ERROR) return value_error();
     return first ? b : c;

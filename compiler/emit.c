@@ -234,7 +234,7 @@ static void emit_draw_of_members(Emitter *e, Text *text, const Draw *draw, const
   put_line(text, 1, "for (long i0 = 0; i0 < rows; i0++)");
   put_line(text, 2, "for (long i1 = 0; i1 < %d; i1++)", samples);
   put_line(text, 3,
-           "%s(call->seed, %u, call->step, call->first_row + call->datum[first + i0], 1, (unsigned)(%s), %s, "
+           "%s, call->seed, %u, call->step, call->first_row + call->datum[first + i0], 1, (unsigned)(%s), %s, "
            "%ld, %s + (i0 * %d + i1) * %ld, %ld);",
            kernel, noise->stream, member.bytes, inner, size, draw->to.tensor->name, samples, size, size);
 }
@@ -302,7 +302,8 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
     return;
   }
   const Noise *noise = &e->plan->signature->noises[draw->noise];
-  const char *name = kernel_name(e, noise->kind == NOISE_NORMAL ? "noise_normal" : "noise_uniform");
+  const char *name = arena_printf(e->compilation, "%s(%s", kernel_name(e, "noise"),
+                                  noise->kind == NOISE_NORMAL ? "SPM_NORMAL" : "SPM_UNIFORM");
   bool rows = (noise->axes & AXIS_DATUM) != 0;
   int samples = noise->axes & AXIS_SAMPLE ? e->plan->samples : 1;
   long size = shape_size(&noise->shape);
@@ -315,12 +316,12 @@ static void emit_draw(Emitter *e, Text *text, const Draw *draw) {
     return;
   }
   if (samples == 1) {
-    put_line(text, 1, "%s(call->seed, %u, call->step, %s, 0, %s, %ld, %s, %ld);", name, noise->stream, where, inner,
+    put_line(text, 1, "%s, call->seed, %u, call->step, %s, 0, %s, %ld, %s, %ld);", name, noise->stream, where, inner,
              size, to->name, size);
     return;
   }
   put_line(text, 1, "for (int i0 = 0; i0 < %d; i0++)", samples);
-  put_line(text, 2, "%s(call->seed, %u, call->step, %s, (unsigned)i0, %s, %ld, %s + i0 * %ld, %ld);", name,
+  put_line(text, 2, "%s, call->seed, %u, call->step, %s, (unsigned)i0, %s, %ld, %s + i0 * %ld, %ld);", name,
            noise->stream, where, inner, size, to->name, size, samples * size);
 }
 
@@ -435,10 +436,20 @@ static struct LoopForms *note_loops(const Emitter *e, Plan *const *plans, int pl
   return first.forms;
 }
 
+/* A value that another one takes the place of is called like that one, so that a place has one name; unless the spec
+ * has named it. */
+static void name_places(const Plan *plan) {
+  for (int i = plan->tensor_count - 1; i >= 0; i--) {
+    Tensor *before = plan->tensors[i]->in_place_of;
+    if (before && (!before->node || !before->node->name)) before->name = plan->tensors[i]->name;
+  }
+}
+
 static void emit_all(Emitter *e, const Signature *signature, Plan *const *plans, int plan_count,
                      const Training *trainings, int training_count) {
   e->body = (Text){.compilation = e->compilation};
   e->kernels_used = arena_array(e->compilation, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
+  for (int p = 0; p < plan_count && e->rendering == RENDER_LOOPS; p++) name_places(plans[p]);
   e->forms = e->rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;
   for (int p = 0; p < plan_count; p++) emit_plan(e, plans[p]);
   emit_signature(e, signature);

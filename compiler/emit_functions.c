@@ -116,7 +116,9 @@ static Declared find_tensors(Emitter *e, const StepList *list) {
     int count = step_uses(e->compilation, &list->steps[i], &uses);
     for (int u = 0; u < count; u++) {
       const Tensor *t = uses[u].access->tensor;
-      if (!seen[t->id] && t->storage != STORE_RANGE) found.tensors[found.count++] = t;
+      bool known = seen[t->id] || t->storage == STORE_RANGE;
+      for (int k = 0; k < found.count && !known; k++) known = found.tensors[k]->name == t->name;
+      if (!known) found.tensors[found.count++] = t;
       seen[t->id] = true;
     }
   }

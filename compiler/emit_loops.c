@@ -22,6 +22,7 @@ typedef struct Nest {
   int *reads_written;        /* does its text, put into a store, read what a store before it may have changed? */
   const Tensor **parameters; /* distinct places */
   bool *written;
+  bool *by_value; /* parameters: a number, not where it is */
   int parameter_count;
   int indent, outer;
   const char *at; /* the innermost index, "" if there is no loop */
@@ -57,6 +58,9 @@ static void find_parameters(Nest *nest) {
     if (loop->instructions[i].op == OP_COUNT && loop->instructions[i].load.tensor != NULL)
       parameter_of(nest, loop->instructions[i].load.tensor, false);
   for (int i = 0; i < loop->store_count; i++) parameter_of(nest, loop->stores[i].to.tensor, true);
+  nest->by_value = arena_array(nest->e->compilation, bool, most);
+  for (int i = 0; loop->dim_count > 0 && i < nest->parameter_count; i++)
+    nest->by_value[i] = !nest->written[i] && !nest->parameters[i]->rows && nest->parameters[i]->size == 1;
 }
 
 /* --- expressions --- */
@@ -69,7 +73,9 @@ static long inner_stride(const Nest *nest, const Access *access) {
 static const char *element(Nest *nest, const Access *access) {
   Text text = {.compilation = nest->e->compilation};
   const char *between = "";
-  text_append(&text, "%s[", nest->parameters[parameter_of(nest, access->tensor, false)]->name);
+  const int parameter = parameter_of(nest, access->tensor, false);
+  if (nest->by_value[parameter]) return nest->parameters[parameter]->name;
+  text_append(&text, "%s[", nest->parameters[parameter]->name);
   if (access->offset != 0) text_append(&text, "%ld", access->offset), between = " + ";
   for (int d = 0; d < nest->loop->dim_count; d++) {
     if (access->strides[d] == 0) continue;
@@ -175,6 +181,10 @@ static void emit_value(Nest *nest, int number) {
     for (int k = 0; k < op_table[instruction->op].operands; k++)
       if (nest->reads_written[instruction->operands[k]] == 1) nest->reads_written[number] = 1;
   const char *text = load ? element(nest, &instruction->load) : expression(nest, instruction);
+  if (load && nest->by_value[parameter_of(nest, instruction->load.tensor, false)]) {
+    nest->names[number] = text;
+    return;
+  }
   if (goes_inline(nest, number, text)) {
     bool whole = load || strncmp(expressions[instruction->op], "vm_", 3) == 0 || store_of(nest, number) >= 0;
     nest->names[number] = whole ? text : arena_printf(e->compilation, "(%s)", text);
@@ -189,6 +199,14 @@ static void emit_value(Nest *nest, int number) {
 
 static bool goes_by_blocks(const Nest *nest, const Store *store) {
   return nest->blocks && store->kind != STORE_SET && inner_stride(nest, &store->to) == 0;
+}
+
+/* Is the one block all there is to the sum, so that it need not begin with anything? */
+static bool is_whole(const Nest *nest, const Store *store) {
+  if (!nest->one_block || !goes_by_blocks(nest, store)) return false;
+  for (int d = 0; d < nest->outer; d++)
+    if (store->to.strides[d] == 0) return false;
+  return true;
 }
 
 static void emit_store(Nest *nest, int number) {
@@ -216,6 +234,10 @@ static void emit_block_end(Nest *nest, int number) {
   if (!goes_by_blocks(nest, store)) return;
   const char *to = element(nest, &store->to), *kernel = kernel_name(e, store->kind == STORE_ADD ? "sum" : "maximum");
   const char *length = nest->one_block ? extent_text(e, nest->loop->extents[nest->outer]) : "end - block";
+  if (is_whole(nest, store)) {
+    put_line(nest->out, nest->indent, "%s = %s(%s, term_%d);", to, kernel, length, number);
+    return;
+  }
   if (store->kind == STORE_ADD) {
     put_line(nest->out, nest->indent, "%s += %s(%s, term_%d);", to, kernel, length, number);
   } else {
@@ -231,12 +253,12 @@ static void emit_fills(Nest *nest) {
   bool *done = arena_array(e->compilation, bool, loop->store_count);
   for (int i = 0; i < loop->store_count; i++) {
     const Store *store = &loop->stores[i];
-    if (store->kind == STORE_SET || done[i]) continue;
+    if (store->kind == STORE_SET || done[i] || is_whole(nest, store)) continue;
     const char *extent = extent_text(e, store->fill);
     Text line = {.compilation = e->compilation};
     for (int k = i; k < loop->store_count; k++) {
       const Store *other = &loop->stores[k];
-      if (done[k] || other->kind != store->kind || strcmp(extent_text(e, other->fill), extent) != 0) continue;
+      if (done[k] || is_whole(nest, other) || other->kind != store->kind || strcmp(extent_text(e, other->fill), extent) != 0) continue;
       if (line.length > 0 && line.length + strlen(other->to.tensor->name) > 60) continue;
       text_append(&line, "%s[i] = ", other->to.tensor->name);
       done[k] = true;
@@ -300,10 +322,8 @@ static void emit_innermost(Nest *nest, int indent) {
   if (!nest->one_block) put_line(nest->out, indent, "}");
 }
 
-/* What is the same all along the innermost dim is taken out of its loop: stores might alias it for all a compiler
- * knows where the parameter is written, too. */
-static void emit_nest(Nest *nest) {
-  Emitter *e = nest->e;
+/* How the innermost loop goes. */
+static void find_blocks(Nest *nest) {
   const Loop *loop = nest->loop;
   nest->outer = loop->dim_count > 0 ? loop->dim_count - 1 : 0;
   for (int i = 0; i < loop->store_count; i++)
@@ -313,6 +333,13 @@ static void emit_nest(Nest *nest) {
     const Extent inner = loop->extents[nest->outer];
     nest->one_block = nest->blocks && inner.kind == EXTENT_FIXED && inner.count <= STRIP;
   }
+}
+
+/* What is the same all along the innermost dim is taken out of its loop: stores might alias it for all a compiler
+ * knows where the parameter is written, too. */
+static void emit_nest(Nest *nest) {
+  Emitter *e = nest->e;
+  const Loop *loop = nest->loop;
   Text *out = nest->out, before = {.compilation = e->compilation};
   nest->at = "";
   nest->indent = nest->outer + 1;
@@ -382,6 +409,7 @@ void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
   Nest nest = {.e = e, .out = &function, .loop = &step->loop};
   nest.names = (const char **)arena_array(e->compilation, char *, step->loop.instruction_count);
   find_parameters(&nest);
+  find_blocks(&nest);
   count_uses(&nest);
   if (step->loop.dim_count == 0) {
     emit_block(e, text, &nest, step->node);
@@ -396,9 +424,10 @@ void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
   }
   for (int i = 0; i < nest.parameter_count; i++) {
     const char *parameter = nest.parameters[i]->name;
-    const char *constant = nest.written[i] ? "" : "const ";
-    add_item(&heading, &heading_line, before, arena_printf(e->compilation, "%sreal *restrict %s", constant, parameter));
-    add_item(&call, &call_line, before_call, parameter);
+    const char *type = nest.by_value[i] ? "real " : nest.written[i] ? "real *restrict " : "const real *restrict ";
+    add_item(&heading, &heading_line, before, arena_printf(e->compilation, "%s%s", type, parameter));
+    add_item(&call, &call_line, before_call,
+             nest.by_value[i] ? arena_printf(e->compilation, "%s[0]", parameter) : parameter);
   }
   text_append(&function, "%s) {\n", heading.bytes);
   emit_fills(&nest);

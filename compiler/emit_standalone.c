@@ -64,13 +64,11 @@ static const char preamble[] = "#if defined __clang__\n"
                                "#pragma GCC optimize(\"fp-contract=off\")\n"
                                "#endif\n"
                                "\n"
-                               "#ifdef SPM_REAL /* -DSPM_REAL=double */\n"
-                               "#define SPM_REAL_IS_double 1\n"
-                               "#define SPM_REAL_JOIN(type) SPM_REAL_IS_##type\n"
-                               "#define SPM_REAL_IS(type) SPM_REAL_JOIN(type)\n"
-                               "#if SPM_REAL_IS(SPM_REAL) && !defined SPM_DOUBLE\n"
+                               "#define SPM_IS_double 1 /* -DSPM_REAL=double */\n"
+                               "#define SPM_JOIN(type) SPM_IS_##type\n"
+                               "#define SPM_IS(type) SPM_JOIN(type)\n"
+                               "#if SPM_IS(SPM_REAL) && !defined SPM_DOUBLE\n"
                                "#define SPM_DOUBLE\n"
-                               "#endif\n"
                                "#endif\n";
 
 /* --- what a model does without -------------------------------------------------------------------------------------
@@ -263,6 +261,7 @@ static const struct {
   Lacks *lacks;
   bool trainer; /* in a trainer alone: a library's host may run any program */
 } features[] = {
+    {"SPM_PASTED", always, false},
     {"SPM_ONE_THREAD", always, false},
     {"SPM_TRAINER", always, true},
     {"SPM_NO_STATES", lacks_states, false},
@@ -319,8 +318,9 @@ static const char *replaced(Compilation *c, const char *text, const char *old, c
 }
 
 static const char *decided_source(const Sources *s, const char *path) {
-  const char *text = replaced(s->compilation, embedded(path), "SPM_MODEL_NAME", s->model);
-  return pieces_decide(s->compilation, plain_kernel_names(s->compilation, text), s->decided, FEATURES);
+  Compilation *c = s->compilation;
+  const char *text = plain_kernel_names(c, replaced(c, embedded(path), "SPM_MODEL_NAME", s->model));
+  return replaced(c, pieces_decide(c, text, s->decided, FEATURES), "VM_FUNCTION", "static inline");
 }
 
 static void add_files(Pieces *p, const Sources *s, const char *const *paths, int count) {

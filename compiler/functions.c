@@ -447,8 +447,7 @@ static Value call_log_pdf(Elaborator *e, const Expr *call, Value *a, int count) 
   a[1] = as_tensor(e, a[1]);
   Shape shape = visible_shape(&a[1]);
   Value v = distribution_field(e, &a[0], "log_pdf", &a[1], &shape, call->span, &missing);
-  if (missing)
-    error_at(e->c, "no-log-pdf", call->arguments[0].value->span, "%s declares no log_pdf", a[0].family->name);
+  if (missing) report_no_density(e, &a[0]);
   return v;
 }
 
@@ -606,6 +605,7 @@ Value call_builtin(Elaborator *e, const Expr *call, bool *found) {
 }
 
 /* What other languages call it, where no spelling would tell. */
+#define ATOM "distribution NAME(z : real atoms(0); ...) { log_pdf = z == 0 ? ... : ...; }"
 static const char *name_here(Name name) {
   static const char *const names[][2] = {
       {"linear", "dense"},    {"fully_connected", "dense"},
@@ -618,6 +618,8 @@ static const char *name_here(Name name) {
       {"matmul", "a @ b"},    {"transpose", "a'"},
       {"where", "c ? a : b"}, {"batchnorm", "batch_norm(x)"},
       {"eye", "identity(n)"}, {"onehot", "one_hot"},
+      {"delta", ATOM},        {"dirac", ATOM},
+      {"atom", ATOM},         {"point_mass", ATOM},
   };
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (strcmp(name, names[i][0]) == 0) return names[i][1];
@@ -641,6 +643,10 @@ static Value report_unknown_call(Elaborator *e, const Expr *call) {
     help_with(d, "it is written `%s` here", here);
   else if (near.best)
     help_with(d, "did you mean `%s`?", near.best);
+  else
+    help_with(d,
+              "a file declares its own: `function %s(x) = ...;`, `distribution %s(z : real; ...) { log_pdf = ...; }`",
+              call->name, call->name);
   return value_error();
 }
 

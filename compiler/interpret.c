@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ir_parts.h"
+#include "runtime/model.h"
 #include "runtime/rng.h"
 
 typedef struct Run {
@@ -83,10 +84,10 @@ static void fill_noise(const Run *run, const Noise *noise, Place place, unsigned
     if (noise->axes >> axis & 1) sample = sample * (unsigned)length_along(run, axis) + (unsigned)place.at[axis];
   switch (noise->kind) {
   case NOISE_UNIFORM:
-    spm_noise_uniform_d(at->seed, noise->stream, at->step, row, 1, sample, inner, size, out, size);
+    spm_noise_d(SPM_UNIFORM, at->seed, noise->stream, at->step, row, 1, sample, inner, size, out, size);
     break;
   case NOISE_NORMAL:
-    spm_noise_normal_d(at->seed, noise->stream, at->step, row, 1, sample, inner, size, out, size);
+    spm_noise_d(SPM_NORMAL, at->seed, noise->stream, at->step, row, 1, sample, inner, size, out, size);
     break;
   }
 }

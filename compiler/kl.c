@@ -240,7 +240,7 @@ bool read_kl_method(Elaborator *e, const Argument *a, KlMethod *method) {
 
 static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *reason) {
   Model *m = e->model;
-  if (!e->describe) return;
+  if (!e->describe || (!pair->latent && e->c->sources[pair->span.source].library)) return;
   for (int i = 0; i < m->kl_record_count; i++)
     if (m->kl_records[i].latent == pair->latent && m->kl_records[i].span.start == pair->span.start &&
         m->kl_records[i].rule == rule)
@@ -258,8 +258,12 @@ static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *r
                                                    .how = pair->how,
                                                    .along_draw = pair->along_draw,
                                                    .why = reason};
-  text_append(&m->notes, "kl(%s): %s || %s, %s", pair->latent ? pair->latent : "", distribution_name(pair->q),
-              distribution_name(pair->p), kl_rule_name(rule));
+  if (pair->latent)
+    text_append(&m->notes, "kl(%s): %s || %s, %s", pair->latent, distribution_name(pair->q), distribution_name(pair->p),
+                kl_rule_name(rule));
+  else
+    text_append(&m->notes, "kl(%s || %s): %s", distribution_name(pair->q), distribution_name(pair->p),
+                kl_rule_name(rule));
   if (rule == KL_RULE_QUADRATURE) {
     text_append(&m->notes, ", %d nodes, %s", pair->nodes, pair->how);
     if (pair->error >= 0) text_append(&m->notes, ", error about %.1g nats", pair->error);
@@ -341,6 +345,10 @@ Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, con
   }
   const char *text = latent ? arena_printf(e->c, "kl(%s), %s", latent, pair_text(e, &pair)) : pair_text(e, &pair);
   Diagnostic *d = error_at(e->c, "kl-rule", span, "there is no rule for %s", text);
-  help_with(d, "%s", reason);
+  if (sound)
+    help_with(d, "%s: declare `rule kl(%s(...), %s(...)) = VALUE;`", reason, distribution_name(q),
+              distribution_name(p));
+  else
+    help_with(d, "%s", reason);
   return value_error();
 }

@@ -16,30 +16,31 @@ const Command commands[] = {
      "\n"
      "NAME=VALUE replaces the value of a dim, let or schedule that is a number. A `dim D;` without a\n"
      "value is read off the data. Files of bytes given for `unit` data are read as byte / 255.\n"
-     "An interrupted run (Ctrl-C, or SIGTERM) finishes its step and writes a checkpoint; the same command\n"
-     "with --resume goes on from there, to the very same bytes as if it had never been stopped. It must\n"
-     "have the same spec and the same data, whatever their files are called now.\n"
+     "An interrupted run (Ctrl-C, or SIGTERM) finishes its step and writes a checkpoint; the same\n"
+     "command with --resume goes on from there, to the very same bytes as if it had never been stopped.\n"
+     "It must have the same spec and the same data, whatever their files are called now.\n"
      "\n"
-     "  spmc train laplace_vae.spm --data x=train-images.idx.gz --test x=t10k-images.idx.gz --out run K=32",
+     "  spmc train laplace_vae.spm --data x=train.idx.gz --test x=test.idx.gz --out run K=32",
      command_train},
     {"eval", OPTION_DATA | OPTION_JSON | OPTION_SEED | OPTION_THREADS | OPTION_EACH, "RUN",
      "evaluate a trained model on data",
-     "Evaluates the model in a run directory on whole files: sums over all rows, divided by their number,\n"
-     "in nats a datum. With --each every row is evaluated by itself: a line of FILE for each, and beside\n"
-     "the means the 10th, 50th and 90th percentile over the rows.\n"
+     "Evaluates the model in a run directory on whole files: sums over all rows, divided by their\n"
+     "number, in nats a datum. With --each every row is evaluated by itself: a line of FILE for each,\n"
+     "and beside the means the 10th, 50th and 90th percentile over the rows.\n"
      "\n"
      "  spmc eval run --data x=t10k-images.idx.gz",
      command_eval},
     {"encode", OPTION_DATA | OPTION_ROWS | OPTION_SEED | OPTION_THREADS, "RUN", "write the codes of data as .npy",
      "Writes NAME.npy into a directory for each latent of the model in a run directory: the mean of its\n"
-     "posterior where that is known, else its value, for every row of the files, in their order, as floats.\n"
+     "posterior where that is known, else its value, for every row of the files, in their order, as\n"
+     "floats.\n"
      "\n"
      "  spmc encode run --data x=t10k-images.idx.gz --out codes",
      command_encode},
     {"reconstruct", OPTION_DATA | OPTION_ROWS | OPTION_SEED | OPTION_THREADS, "RUN",
      "write what the model makes of data as .npy",
-     "Writes NAME.npy into a directory for each data declaration with a likelihood that has a mean: that mean,\n"
-     "at the codes of each row of the files, in their order, as floats.\n"
+     "Writes NAME.npy into a directory for each data declaration with a likelihood that has a mean:\n"
+     "that mean, at the codes of each row of the files, in their order, as floats.\n"
      "\n"
      "  spmc reconstruct run --data x=t10k-images.idx.gz --out reconstructions",
      command_reconstruct},
@@ -64,8 +65,9 @@ const Command commands[] = {
      command_check},
     {"explain", OPTION_DATA | OPTION_JSON | OPTION_OVERRIDE | OPTION_BATCH, "MODEL.spm",
      "say how each term is computed, and what a step costs",
-     "Lists every term of the objective with the rule its expectation or KL is taken by (and why), latents, shapes,\n"
-     "parameters, programs, the work of training a datum and the memory of a step. Needs no data.\n"
+     "Lists every term of the objective with the rule its expectation or KL is taken by (and why),\n"
+     "latents, shapes, parameters, programs, the work of training a datum and the memory of a step.\n"
+     "Needs no data.\n"
      "\n"
      "  spmc explain laplace_vae.spm --batch 512",
      command_explain},
@@ -79,9 +81,11 @@ const Command commands[] = {
      command_diagnose},
     {"emit", OPTION_DATA | OPTION_EMIT | OPTION_OVERRIDE, "MODEL.spm",
      "write a model as one C file that needs nothing else",
-     "Writes MODEL.spm as one self-contained C99 file: the contract, the kernels it uses and one function a phase.\n"
-     "Dims without a value are read off --data. The C compiler's -DSPM_NO_BLAS makes products in plain loops,\n"
-     "-DSPM_REAL=double a build in double precision.\n"
+     "Writes MODEL.spm as one self-contained C99 file: the contract, the kernels it uses and one\n"
+     "function a phase. Dims without a value are read off --data.\n"
+     "The C compiler's -DSPM_NO_BLAS makes products in plain loops, -DSPM_REAL=double a build in double\n"
+     "precision. With --lib, -DSPM_STATIC -DSPM_BATCH_ROWS=8 takes all memory when the program starts\n"
+     "(NAME_static in the header), and -DSPM_TRAINING=0 leaves what only training needs out of it.\n"
      "\n"
      "  spmc emit laplace_vae.spm --main -o model.c\n"
      "  cc -O3 -march=native model.c -lopenblas -lm -o model\n"

@@ -278,7 +278,11 @@ static Value value_for(Elaborator *e, Item *variable, const Value *d, Span span)
 
 void report_no_density(Elaborator *e, const Value *d) {
   Diagnostic *x = error_at(e->c, "no-log-pdf", d->span, "%s declares no log_pdf", distribution_name(d));
-  if (d->family) note_at(x, d->family->name_span, "it is declared here");
+  if (!d->family) return;
+  note_at(x, d->family->name_span, "it is declared here");
+  if (!e->c->sources[d->family->name_span.source].library)
+    help_with(x, "add `log_pdf = ...;` to its declaration%s",
+              has_atoms(d) ? ": the log of an atom's mass at the atom, elsewhere the log density" : "");
 }
 
 /* log density of a statement's distribution at its variable, one value an event; per sample. What is missing has none.

@@ -364,6 +364,42 @@ static bool dim_is_bound(const Model *m, Name name) {
   return false;
 }
 
+/* A name before a file that the model does not know; NULL: there is none. */
+static const char *unknown_data(const Model *m) {
+  for (int i = 0; i < m->options.data_count; i++) {
+    const char *name = m->options.data[i].name;
+    if (name[0] && !model_find(m, ITEM_DATA, intern(m->compilation, name))) return name;
+  }
+  return NULL;
+}
+
+static bool counts_classes(const Model *m, Name dim) {
+  for (int i = 0; i < m->items.count; i++) {
+    const TypeExpr *type = m->items.items[i]->kind == ITEM_DATA ? m->items.items[i]->type : NULL;
+    const Expr *classes =
+        type && strcmp(type->name, "category") == 0 && type->argument_count == 1 ? type->arguments[0].value : NULL;
+    if (classes && classes->kind == EXPR_NAME && classes->name == dim) return true;
+  }
+  return false;
+}
+
+static void report_no_value(const Model *m, const Item *item) {
+  Compilation *c = m->compilation;
+  Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s has no value", item->name);
+  if (shape_of_data(m, ""))
+    help_with(d, "say which data each file is for, as in --data NAME=FILE");
+  else if (unknown_data(m))
+    help_with(d, "the model has no data called `%s`, for which a file was given", unknown_data(m));
+  else if (counts_classes(m, item->name))
+    help_with(d, "a file of labels does not say how many classes there are: give it (`dim %s = 10;`, or %s=10)",
+              item->name, item->name);
+  else
+    help_with(d,
+              "give it one (`dim %s = 64;`), override it on the command line (%s=64), or give --data a file whose "
+              "rows have that shape",
+              item->name, item->name);
+}
+
 /* Called for each dim in turn, and by lookup where one dim is made of another that stands below it. */
 void bind_dim(Model *m, const Item *item) {
   Compilation *c = m->compilation;
@@ -395,14 +431,7 @@ void bind_dim(Model *m, const Item *item) {
     }
   }
   if (!known) {
-    Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s has no value", item->name);
-    if (shape_of_data(m, ""))
-      help_with(d, "say which data each file is for, as in --data NAME=FILE");
-    else
-      help_with(d,
-                "give it one (`dim %s = 64;`), override it on the command line (%s=64), or give --data a file whose "
-                "rows have that shape",
-                item->name, item->name);
+    report_no_value(m, item);
     value = 1;
   } else if (!is_dim_size(value)) {
     Diagnostic *d = error_at(c, "dim-value", item->name_span, "dim %s = %s is not a whole number from 1 to 2^30",
@@ -430,7 +459,16 @@ static void check_overrides(Model *m) {
       if (kind == ITEM_DIM || kind == ITEM_LET || kind == ITEM_SCHEDULE)
         suggestion_consider(&near, m->items.items[k]->name);
     }
-    if (near.best) help_with(d, "did you mean %s?", near.best);
+    const Item *other = model_find_declaration(m, name);
+    if (near.best)
+      help_with(d, "did you mean %s?", near.best);
+    else if (strcmp(name, "epochs") == 0 || strcmp(name, "batch") == 0 || strcmp(name, "seed") == 0)
+      help_with(d, "it is an option: --%s=...", name);
+    else if (other && other->kind == ITEM_PARAM)
+      help_with(d, "`%s` is a param, found by training: for its start, write `let start = ...;` and `init start`",
+                name);
+    else
+      help_with(d, "what a command line is to set has a name in the spec: `let %s = ...;`", name);
   }
 }
 

@@ -76,6 +76,9 @@ static const char *summary(const Testing *t) {
       text_append(&text, "%.1e", a->worst);
   }
   if (t->meaningless) text_append(&text, "; no density at %d more", t->meaningless);
+  if (t->untyped)
+    text_append(&text, ", some with %s below 0: if it is to be positive, write `%s : positive`", t->untyped,
+                t->untyped);
   for (int k = 0; k < ASPECT_COUNT; k++) name_untested(t, k, &text);
   return text.bytes;
 }
@@ -99,9 +102,10 @@ static void test_setting(Testing *t, const Subject *s, const Program *density, i
   Mass mass;
   point_make(s, number, t->seed, &setting);
   mass_make(s, density, &setting, wish_of(s), &mass);
-  if (mass.kind != MASS_UNTESTED && mass.no_setting)
+  if (mass.kind != MASS_UNTESTED && mass.no_setting) {
     t->meaningless++;
-  else {
+    if (!t->untyped) t->untyped = point_untyped_negative(s, &setting);
+  } else {
     t->settings++;
     int wrong = t->tallies[ASPECT_DENSITY].failed;
     test_density(t, s, density, &setting, &mass);

@@ -355,11 +355,16 @@ static void report_bad(const Subject *s, const Point *setting, const Mass *m) {
       isnan(m->bad_value) ? "not a number" : "infinite", s->item->formals.items[0].name, m->bad_z, support_words(s));
   const TypeExpr *type = s->item->formals.items[0].type;
   if (type) note_at(d, type->span, "the support is declared here");
-  help_with(d,
-            m->bad_z < 0 && !isfinite(s->support.facts.low)
-                ? "the support is too wide: declare `%s : positive`, or give a density below 0"
-                : "the support of `%s` is too wide, or the density is wrong there",
-            s->item->formals.items[0].name);
+  Name untyped = point_untyped_negative(s, setting);
+  if (untyped)
+    help_with(d, "`%s` has no type, so that it may be any number: if it is to be positive, write `%s : positive`",
+              untyped, untyped);
+  else
+    help_with(d,
+              m->bad_z < 0 && !isfinite(s->support.facts.low)
+                  ? "the support is too wide: declare `%s : positive`, or give a density below 0"
+                  : "the support of `%s` is too wide, or the density is wrong there",
+              s->item->formals.items[0].name);
 }
 
 /* Events of more than two dims: within six standard errors of twelve shifts. */

@@ -8,6 +8,7 @@
 #include "front.h"
 #include "self_check.h"
 
+#include "runtime/model.h"
 #include "runtime/rng.h"
 
 enum { MAX_SLOTS = 16, MAX_INPUTS = 64, MAX_ATOMS = 8, SETTINGS = 6, MAX_COMPONENTS = 4 };
@@ -46,6 +47,8 @@ typedef struct Point {
 } Point;
 void point_make(const Subject *, int number, uint64_t seed, Point *);
 const char *point_text(const Subject *, const Point *); /* "mean = 0.3, scale = 1.2" */
+/* A parameter declared without a type, so that it may be any number, that is below 0 here; or NULL. */
+Name point_untyped_negative(const Subject *, const Point *);
 
 /* ---- programs ---------------------------------------------------------------------------------------------------- */
 
@@ -162,6 +165,7 @@ typedef struct Testing { /* of one declaration */
   Tally tallies[ASPECT_COUNT];
   bool kernel;               /* its density is declared up to a factor */
   int settings, meaningless; /* settings at which the density is not a number anywhere */
+  Name untyped;              /* a parameter without a type that was below 0 at one of these, or NULL */
 } Testing;
 
 /* Counts a comparison; the first failure of an aspect is reported by the caller (true: report it). */

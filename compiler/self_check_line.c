@@ -28,9 +28,12 @@ typedef struct Piece {            /* z = anchor + sign * exp(t) */
 typedef struct Panel {
   int piece;
   double low, high;
+  long next; /* the panel above it in its piece, or -1 */
   bool fresh;
   double sum[MAX_COMPONENTS], absolute[MAX_COMPONENTS], error[MAX_COMPONENTS];
   double first[MAX_COMPONENTS], largest[MAX_COMPONENTS]; /* |contribution per unit of t| at its first node, at any */
+  double ends[MAX_COMPONENTS][4];                        /* contributions at its first two and last two nodes */
+  double jump[MAX_COMPONENTS];                           /* error of a jump where it meets another */
 } Panel;
 
 typedef struct Work {
@@ -51,9 +54,9 @@ static double node_z(const Piece *piece, double t) { return piece->anchor + piec
 
 /* ---- pieces and their first panels ----------------------------------------------------------------------------- */
 
-static void add_panel(Work *w, int piece, double low, double high) {
+static void add_panel(Work *w, int piece, double low, double high, long next) {
   if (w->count < MOST_PANELS && high > low)
-    w->panels[w->count++] = (Panel){.piece = piece, .low = low, .high = high, .fresh = true};
+    w->panels[w->count++] = (Panel){.piece = piece, .low = low, .high = high, .next = next, .fresh = true};
 }
 
 /* Panels of width 2 where numbers of ordinary size lie, wide ones towards the ends of what a double can hold. */
@@ -64,7 +67,7 @@ static void cover(Work *w, int piece) {
     double width = at < -40 || at >= 40 ? 40 : 2, next = at + width;
     if (at < -40 && next > -40) next = -40;
     if (next > p->high - 0.25 * width) next = p->high;
-    add_panel(w, piece, at, next);
+    add_panel(w, piece, at, next, next < p->high ? w->count + 1 : -1);
     at = next;
   }
 }
@@ -121,6 +124,7 @@ static void measure(Work *w, Panel *p, const double *values) {
     p->sum[k] = half * kronrod;
     p->absolute[k] = half * absolute;
     p->error[k] = error;
+    memcpy(p->ends[k], (double[]){f[0], f[1], f[NODES - 2], f[NODES - 1]}, sizeof p->ends[k]);
     p->first[k] = fabs(f[0]);
     p->largest[k] = largest;
   }
@@ -143,14 +147,31 @@ static bool evaluate_fresh(Work *w) {
   return true;
 }
 
+/* A jump between the last node of a panel and the first node of the next is seen by neither. What is smooth changes
+ * less across that gap than between the nodes beside it, which lie five times as far apart. */
+static void find_jumps(Work *w) {
+  for (long i = 0; i < w->count; i++) memset(w->panels[i].jump, 0, sizeof w->panels[i].jump);
+  for (long i = 0; i < w->count; i++) {
+    Panel *a = &w->panels[i], *b = a->next >= 0 && a->next < w->count ? &w->panels[a->next] : NULL;
+    for (int k = 0; b && k < w->line->components; k++) {
+      double across = fabs(b->ends[k][0] - a->ends[k][3]);
+      double beside = fabs(a->ends[k][3] - a->ends[k][2]) + fabs(b->ends[k][1] - b->ends[k][0]);
+      if (!(across > beside)) continue;
+      a->jump[k] = fmax(a->jump[k], across * (a->high - node_t(a, NODES - 1)));
+      b->jump[k] = fmax(b->jump[k], across * (node_t(b, 0) - b->low));
+    }
+  }
+}
+
 static void add_up(Work *w) {
   Line *l = w->line;
+  find_jumps(w);
   for (int k = 0; k < l->components; k++) {
     l->total[k] = l->absolute[k] = l->error[k] = 0;
     for (long i = 0; i < w->count; i++) {
       l->total[k] += w->panels[i].sum[k];
       l->absolute[k] += w->panels[i].absolute[k];
-      l->error[k] += w->panels[i].error[k];
+      l->error[k] += w->panels[i].error[k] + w->panels[i].jump[k];
     }
   }
 }
@@ -161,7 +182,7 @@ static bool wants_split(const Work *w, const Panel *p) {
   if (p->high - p->low < 1e-9) return false;
   for (int k = 0; k < l->components; k++) {
     double scale = fmax(k ? 1e-3 : 0, l->absolute[k]);
-    if (scale < 1e12 && p->error[k] > 1e-11 * scale) return true;
+    if (scale < 1e12 && p->error[k] + p->jump[k] > 1e-11 * scale) return true;
   }
   return l->absolute[0] < 1e12 && p->absolute[0] > 0.01 * l->absolute[0];
 }
@@ -173,8 +194,8 @@ static bool split_round(Work *w) {
     Panel p = w->panels[i];
     if (w->count >= MOST_PANELS || !wants_split(w, &p)) continue;
     double middle = 0.5 * (p.low + p.high);
-    w->panels[i] = (Panel){.piece = p.piece, .low = p.low, .high = middle, .fresh = true};
-    add_panel(w, p.piece, middle, p.high);
+    w->panels[i] = (Panel){.piece = p.piece, .low = p.low, .high = middle, .next = w->count, .fresh = true};
+    add_panel(w, p.piece, middle, p.high, p.next);
     any = true;
   }
   return any;

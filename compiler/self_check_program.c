@@ -218,6 +218,13 @@ const char *point_text(const Subject *s, const Point *setting) {
   return t.length ? t.bytes : "";
 }
 
+Name point_untyped_negative(const Subject *s, const Point *setting) {
+  for (int i = 0; i < s->slot_count; i++)
+    for (long k = 0; k < s->slots[i].size && !s->slots[i].formal->type; k++)
+      if (setting->values[i][k] < 0) return s->slots[i].formal->name;
+  return NULL;
+}
+
 /* ---- programs -------------------------------------------------------------------------------------------------- */
 
 Builder builder_open(Model *m) {
@@ -354,10 +361,7 @@ int point_columns(const Subject *s, const Point *setting, Column *at) {
 /* ---- draws ----------------------------------------------------------------------------------------------------- */
 
 static void fill_noise(bool uniform, uint64_t seed, int stream, long rows, long size, double *out) {
-  if (uniform)
-    spm_noise_uniform_d(seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
-  else
-    spm_noise_normal_d(seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
+  spm_noise_d(uniform ? SPM_UNIFORM : SPM_NORMAL, seed, (unsigned)stream, 0, 0, rows, 0, 0, size, out, size);
 }
 
 static bool can_draw(const Value *d) {

@@ -247,6 +247,10 @@ enum { TRAIN_SETTINGS = sizeof train_settings / sizeof *train_settings };
 static void report_unknown(Elaborator *e, const Setting *s, const char *block, const char *const *known) {
   Text all = {.compilation = e->c};
   for (int i = 0; known[i]; i++) text_append(&all, i == 0 ? "its settings are %s" : ", %s", known[i]);
+  for (size_t i = 0; i < sizeof optimizer_options / sizeof *optimizer_options; i++)
+    if (strcmp(block, "train") == 0 && strcmp(s->name, optimizer_options[i].name) == 0)
+      all.bytes = arena_printf(e->c, "it is the optimizer's: `optimizer = %s(%s = ...);`",
+                               optimizer_options[i].optimizer ? optimizer_options[i].optimizer : "adam", s->name);
   Diagnostic *d = error_at(e->c, "setting", s->name_span, "`%s` has no setting `%s`", block, s->name);
   suggest(d, s->name, known, all.bytes);
 }

@@ -268,9 +268,24 @@ static void check_network(Compilation *c, const Item *item) {
   help_with(d, "its last statement is `return VALUE;`");
 }
 
+static const char *formal_text(Compilation *c, const Formal *f) {
+  return f->type ? arena_printf(c, "%s : %s", f->name, span_text(c, f->type->span)) : f->name;
+}
+
 static void check_distribution(Compilation *c, const Item *item) {
   check_formals(c, item->formals, item->extra, true);
   check_expr(c, item->expr);
+  if (item->formals.count > 1) {
+    const Formal *first = &item->formals.items[0], *second = &item->formals.items[1];
+    Diagnostic *d =
+        error_at(c, "distribution", second->span, "a distribution is of one value, and `%s` is a second", second->name);
+    help_with(d, "parameters stand behind a `;`: `%s(%s; %s)`", item->name, formal_text(c, first),
+              formal_text(c, second));
+  }
+  if (!item->has_block && item->expr && item->expr->kind != EXPR_CALL && item->expr->kind != EXPR_ERROR) {
+    Diagnostic *d = error_at(c, "distribution", item->expr->span, "behind the `=` of a distribution stands another");
+    help_with(d, "a density is written `{ log_pdf = %s; }`", span_text(c, item->expr->span));
+  }
   Said said = {0};
   for (int i = 0; i < item->field_count; i++) {
     const Field *field = &item->fields[i];

@@ -218,6 +218,27 @@ static bool is_sign(int kind) {
   return kind == TOKEN_PLUS || kind == TOKEN_MINUS || kind == TOKEN_TIMES || kind == TOKEN_DIVIDE;
 }
 
+/* The word that the declaration around this place begins with. */
+static int declaration_around(const Place *place) {
+  const Parser *p = place->parser;
+  for (int i = p->position - 1; i >= 0; i--)
+    if (is_declaration_word(p->tokens.items[i].kind)) return p->tokens.items[i].kind;
+  return 0;
+}
+
+/* `if (v > 0) ...` where a name may be followed by arguments; `torch.exp(x)`, `x.sum()`: a call behind a dot. */
+static const char *call_hint(const Place *place) {
+  const Parser *p = place->parser;
+  int called = place->open == TOKEN_OPEN ? p->open[p->open_count - 1] - 1 : -1;
+  if (called == p->statement && p->tokens.items[called].kind == TOKEN_NAME) {
+    const char *foreign = foreign_word(p->tokens.items[called].text);
+    if (foreign) return foreign;
+  }
+  if (place->found->kind != TOKEN_OPEN || p->position < 2 || !was(place, TOKEN_NAME)) return NULL;
+  if (p->tokens.items[p->position - 2].kind != TOKEN_DOT) return NULL;
+  return arena_printf(p->compilation, "there are no modules and no methods: write `%s(...)`", place->before->text);
+}
+
 /* Slips that show in the token itself. */
 static const char *token_hint(const Place *place) {
   Compilation *c = place->parser->compilation;
@@ -261,7 +282,8 @@ static const char *usage_hint(const Place *place) {
 
 static const char *hint(const Place *place) {
   Parser *p = place->parser;
-  const char *help = token_hint(place);
+  const char *help = call_hint(place);
+  if (!help) help = token_hint(place);
   if (!help && p->position == p->statement) help = spelling_hint(place, place->found);
   if (!help) help = usage_hint(place);
   return help;
@@ -314,7 +336,11 @@ static bool report_reserved(const Place *place) {
   if (word->kind == TOKEN_AND || word->kind == TOKEN_OR || word->kind == TOKEN_NOT) return false;
   const char *text = token_text(word->kind);
   Diagnostic *d = error_at(c, "reserved-word", word->span, "`%s` is a reserved word and cannot be a name", text);
-  if (word->kind == TOKEN_OBJECTIVE && follows_best(place))
+  if (word->kind == TOKEN_RETURN && declaration_around(place) == TOKEN_DISTRIBUTION)
+    help_with(d, "the fields of a distribution have names: `log_pdf = VALUE;`");
+  else if (word->kind == TOKEN_DIM && was(place, TOKEN_COMMA) && place->open == TOKEN_OPEN)
+    help_with(d, "the dims that a function reduces are written `over = K`");
+  else if (word->kind == TOKEN_OBJECTIVE && follows_best(place))
     help_with(d, "`keep = best` alone is of the objective; best(NAME) is of a term or a metric");
   else
     help_with(d, "choose another, for instance `%s_value`", text);

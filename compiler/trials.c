@@ -135,7 +135,12 @@ static int values_of_any(Elaborator *e, const Slot *slot, bool of_posterior, dou
   if (constant_of(slot->value, out)) return 1;
   const TypeExpr *type = slot->formal->type;
   if (type && (type->dim_count > 0 || !read_support(e, type, &support) || support.special != SPECIAL_NONE)) return 0;
-  const Facts *f = &support.facts;
+  Facts *f = &support.facts;
+  const Node *node = slot->value->kind == VALUE_TENSOR ? slot->value->node : NULL;
+  if (node && isinf(f->low) && node->facts.low >= 0) { /* declared without a type, and given what is positive */
+    f->low = 0;
+    f->high = node->facts.low == 0 && node->facts.high == 1 ? 1 : INFINITY;
+  }
   if (f->low == 0 && f->high == 1) return TAKE(unit_values);
   if (f->low == 0) return of_posterior ? TAKE(wide_values) : TAKE(positive_values);
   if (!isinf(f->low)) return 0;

@@ -169,16 +169,31 @@ int spm_table_body(struct spm_table *table, struct spm_stream *stream, struct sp
   return 0;
 }
 
+/* What other programs write; NULL: it cannot be told. */
+static const char *foreign_format(const struct spm_stream *stream, const unsigned char magic[4]) {
+  static const struct {
+    const char *magic, *what;
+    int length;
+  } others[] = {{"\x89PNG", "a PNG picture", 4},
+                {"\x89HDF", "an HDF5 file", 4},
+                {"PAR1", "a Parquet file", 4},
+                {"\xFF\xFE", "UTF-16 text", 2},
+                {"\x80\x02", "a Python pickle, which is never read", 2},
+                {"\x80\x03", "a Python pickle, which is never read", 2},
+                {"\x80\x04", "a Python pickle, which is never read", 2},
+                {"\x80\x05", "a Python pickle, which is never read", 2}};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (memcmp(magic, others[i].magic, (size_t)others[i].length) == 0) return others[i].what;
+  const char *end = strrchr(stream->path, '.');
+  return end && strcmp(end, ".safetensors") == 0 ? "a safetensors file" : NULL;
+}
+
 static int unknown_format(const struct spm_stream *stream, const unsigned char magic[4], struct spm_error *error) {
-  const char *guess = "";
-  if (memcmp(magic, "\x89PNG", 4) == 0)
-    guess = " (it is a PNG picture)";
-  else if (memcmp(magic, "\x89HDF", 4) == 0)
-    guess = " (it is an HDF5 file)";
-  else if (magic[0] == 0x80 && magic[1] >= 2 && magic[1] <= 5)
-    guess = " (it looks like a Python pickle, which is never read)";
-  return spm_fail(error, "%s: neither IDX nor .npy nor .npz nor CSV: it begins with the bytes %02x %02x %02x %02x%s",
-                  stream->path, magic[0], magic[1], magic[2], magic[3], guess);
+  const char *what = foreign_format(stream, magic);
+  return spm_fail(error,
+                  "%s: neither IDX nor .npy nor .npz nor CSV: it begins with the bytes %02x %02x %02x %02x%s%s%s",
+                  stream->path, magic[0], magic[1], magic[2], magic[3], what ? " (it looks like " : "",
+                  what ? what : "", what ? "); numpy.save writes what can be read" : "");
 }
 
 static int read_stream(struct spm_table *table, struct spm_stream *stream, const char *key, struct spm_error *error) {
@@ -202,6 +217,7 @@ static int read_stream(struct spm_table *table, struct spm_stream *stream, const
     if (zip) table->format = "npz";
     return 0;
   }
+  if (foreign_format(stream, magic)) return unknown_format(stream, magic, error);
   if (magic[0] == 0 && magic[1] == 0) return spm_idx_read(table, stream, magic, error);
   if (spm_csv_begins(magic)) return spm_csv_read(table, stream, magic, error);
   return unknown_format(stream, magic, error);

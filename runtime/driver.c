@@ -73,16 +73,11 @@ const real *spm_output_values(const struct spm_run *run, const struct spm_output
   return place(&run->call, output->place, output->offset);
 }
 
-/* x * 0 is 0 for every finite x and NaN for the others, and separate sums let the loop be a vector one. */
+/* x * 0 is 0 for every finite x and NaN for the others; and bits that are set stay set, so the loop is a vector one. */
 int spm_all_finite(const real *values, long count) {
-  real lanes[16] = {0};
-  long i = 0;
-  for (; i + 16 <= count; i += 16)
-    for (int lane = 0; lane < 16; lane++) lanes[lane] += values[i + lane] * 0;
-  for (; i < count; i++) lanes[0] += values[i] * 0;
-  real sum = 0;
-  for (int lane = 0; lane < 16; lane++) sum += lanes[lane];
-  return sum == 0;
+  int broken = 0;
+  for (long i = 0; i < count; i++) broken |= values[i] * 0 != 0;
+  return !broken;
 }
 
 /* ---- rows of members ----------------------------------------------------------------------------------------- */
@@ -189,12 +184,22 @@ void spm_find_members(struct spm_run *run, int domain) {
 }
 #endif
 
+#ifndef SPM_NO_DOMAINS
+/* What the phase's functions see. */
+static const struct spm_call *call_of(struct spm_run *run, const struct spm_phase *phase) {
+  if (phase->domain == 0) return &run->call;
+  if (run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
+  return &run->domains[phase->domain];
+}
+#endif
+
 /* ---- what a program is made of ------------------------------------------------------------------------------- */
 
 /* Of a statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
-static void combine_tiles(struct spm_run *run, const struct spm_statistic *s, long from, long count) {
-  const long width = run->program->partial_size, tiles = tiles_of(run->phase_call);
-  real *tile0 = run->phase_call->partials + s->partial + from;
+static void combine_tiles(const struct spm_call *call, long width, const struct spm_statistic *s, long from,
+                          long count) {
+  const long tiles = tiles_of(call);
+  real *tile0 = call->partials + s->partial + from;
   for (long stride = 1; stride < tiles; stride *= 2)
     for (long t = 0; t + stride < tiles; t += 2 * stride) {
       real *into = tile0 + t * width;
@@ -206,36 +211,34 @@ static void combine_tiles(struct spm_run *run, const struct spm_statistic *s, lo
 #endif
       for (long i = 0; i < count; i++) into[i] += other[i];
     }
-  memcpy(place(run->phase_call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
+  memcpy(place(call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
 }
 
 #ifndef SPM_NO_UPDATES
-static void update(struct spm_run *run, int parameter, long offset, const real *gradient, long count, int thread) {
+/* broken: becomes the parameter, if its gradient is not finite and that of no earlier one is. */
+static void update(const struct spm_run *run, int parameter, long at, const real *gradient, long count, int *broken) {
   const struct spm_optimizer *o = run->optimizer;
   const struct spm_training *s = o->stage;
-  const double lr = run->outcomes[0].lr;
-  real *values = run->parameters + offset;
+  real *values = run->parameters + at;
   if (!spm_all_finite(gradient, count)) {
-    struct spm_outcome *found = &run->outcomes[thread];
-    if (found->parameter < 0 || parameter < found->parameter) found->parameter = parameter;
-    found->status = SPM_STEP_PARTLY;
+    if (*broken < 0 || parameter < *broken) *broken = parameter;
     return;
   }
 #ifndef SPM_NO_ADAM
   if (strcmp(s->optimizer, "adam") == 0)
-    spm_adam_update(values, o->first + offset, o->second + offset, gradient, count, o->updates + 1, lr, s->beta1,
-                    s->beta2, s->epsilon, s->weight_decay);
+    spm_adam_update(values, o->first + at, o->second + at, gradient, count, o->updates + 1, run->lr, s->beta1, s->beta2,
+                    s->epsilon, s->weight_decay);
 #endif
 #ifndef SPM_NO_SGD
   if (strcmp(s->optimizer, "sgd") == 0)
-    spm_sgd_update(values, o->first ? o->first + offset : NULL, gradient, count, lr, s->momentum, s->weight_decay);
+    spm_sgd_update(values, o->first ? o->first + at : NULL, gradient, count, run->lr, s->momentum, s->weight_decay);
 #endif
 }
 #endif
 
 #ifndef SPM_NO_OTHER_RANGES
 /* Is the range's parameter updated as soon as the range is made? */
-static int updated_at_once(struct spm_run *run, const struct spm_range *range) {
+static int updated_at_once(const struct spm_run *run, const struct spm_range *range) {
 #ifndef SPM_ONE_THREAD
   if (run->parameters && run->optimizer->unfused) return 0;
 #endif
@@ -243,22 +246,22 @@ static int updated_at_once(struct spm_run *run, const struct spm_range *range) {
 }
 #endif
 
-/* A part of a range, and what it is the gradient of is updated while it is in cache. */
-static void make_gradient(struct spm_run *run, const struct spm_range *range, long unit, int thread) {
-  const long from = unit * range->chunk;
-  real *scratch = run->scratch + thread * run->scratch_size;
-#ifndef SPM_NO_OTHER_RANGES
-  if (!updated_at_once(run, range)) {
-    range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + from);
-    return;
-  }
-#endif
 #ifndef SPM_NO_UPDATES
+/* A part of a range, and what it is the gradient of is updated while it is in cache. */
+static void update_part(const struct spm_run *run, const struct spm_range *range, long unit, real *scratch,
+                        int *broken) {
+  const long from = unit * range->chunk;
   real *gradient = scratch + phase_scratch(run->program, run->call.tile);
   range->run(&run->call, scratch, unit, gradient);
-  update(run, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), thread);
-#endif
+  update(run, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), broken);
 }
+#endif
+
+#ifndef SPM_NO_OTHER_RANGES
+static void make_part(const struct spm_run *run, const struct spm_range *range, long unit, real *scratch) {
+  range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + unit * range->chunk);
+}
+#endif
 
 #ifndef SPM_NO_OTHER_RANGES /* else no range's gradient is an output */
 /* The range that makes this parameter's gradient, or NULL. */
@@ -285,16 +288,45 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function functio
 }
 
 #ifdef SPM_ONE_THREAD
+static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
+#ifdef SPM_NO_DOMAINS
+  const struct spm_call *call = &run->call;
+#else
+  const struct spm_call *call = call_of(run, phase);
+#endif
+  const long units = phase->kind == SPM_ROW_PHASE ? tiles_of(call) : phase->kind == SPM_STEP_PHASE;
+  for (long unit = 0; unit < units; unit++) phase->run(call, run->scratch, unit);
+  for (int i = 0; i < phase->statistic_count; i++)
+    combine_tiles(call, run->program->partial_size, &phase->statistics[i], 0, phase->statistics[i].size);
+#ifndef SPM_NO_OTHER_RANGES
+  for (int i = 0; i < phase->range_count; i++)
+    for (long unit = 0; !updated_at_once(run, &phase->ranges[i]) && unit < phase->ranges[i].units; unit++)
+      make_part(run, &phase->ranges[i], unit, run->scratch);
+#endif
+}
+
+#ifndef SPM_NO_UPDATES
+/* Ranges that are updated at once stand in the last phase. */
 static void run_updates(struct spm_run *run) {
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *o = &run->program->outputs[i];
+  const struct spm_program *program = run->program;
+  const struct spm_phase *last = &program->phases[program->phase_count - 1];
+  for (int i = 0; i < program->output_count; i++) {
+    const struct spm_output *o = &program->outputs[i];
     if (o->role != SPM_GRADIENT_OF || run->model->parameters[o->index].fixed) continue;
 #ifndef SPM_NO_OTHER_RANGES
-    if (range_of(run->program, o->index)) continue;
+    if (range_of(program, o->index)) continue;
 #endif
-    update(run, o->index, run->model->parameters[o->index].offset, spm_output_values(run, o), o->size, 0);
+    update(run, o->index, run->model->parameters[o->index].offset, spm_output_values(run, o), o->size, &run->broken);
+  }
+  for (int i = 0; i < last->range_count; i++) {
+#ifndef SPM_NO_OTHER_RANGES
+    if (!updated_at_once(run, &last->ranges[i])) continue;
+#endif
+    for (long unit = 0; unit < last->ranges[i].units; unit++)
+      update_part(run, &last->ranges[i], unit, run->scratch, &run->broken);
   }
 }
+#endif
 #else
 static void tile_unit(void *context, long unit, int thread) {
   struct spm_run *run = context;
@@ -307,33 +339,46 @@ static void combine_unit(void *context, long unit, int thread) {
   (void)thread;
   for (long blocks; unit >= (blocks = divide_up(s->size, COMBINE_BLOCK)); s++) unit -= blocks;
   const long from = unit * COMBINE_BLOCK;
-  combine_tiles(run, s, from, smaller(s->size - from, COMBINE_BLOCK));
+  combine_tiles(run->phase_call, run->program->partial_size, s, from, smaller(s->size - from, COMBINE_BLOCK));
 }
 
-static void run_row_phase(struct spm_run *run, const struct spm_phase *phase) {
-  long blocks = 0;
-  run->phase = phase;
-  spm_spread(run, tiles_of(run->phase_call), tile_unit, run);
-  for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
-  spm_spread(run, blocks, combine_unit, run);
+/* Parts to be made of a range now. */
+static long range_units(const struct spm_run *run, const struct spm_range *range) {
+  return updated_at_once(run, range) == run->at_once ? range->units : 0;
 }
 
 static void gradient_unit(void *context, long unit, int thread) {
   struct spm_run *run = context;
   const struct spm_range *range = run->phase->ranges;
-  for (; unit >= range->units; range++) unit -= range->units;
-  make_gradient(run, range, unit, thread);
+  for (long units; unit >= (units = range_units(run, range)); range++) unit -= units;
+  real *scratch = run->scratch + thread * run->scratch_size;
+  if (run->at_once)
+    update_part(run, range, unit, scratch, &run->found[thread]);
+  else
+    make_part(run, range, unit, scratch);
 }
 
-static void run_gradient_phase(struct spm_run *run, const struct spm_phase *phase) {
+static void run_ranges(struct spm_run *run, const struct spm_phase *phase, int at_once) {
   long units = 0;
   run->phase = phase;
-  for (int i = 0; i < phase->range_count; i++) units += phase->ranges[i].units;
+  run->at_once = at_once;
+  for (int i = 0; i < phase->range_count; i++) units += range_units(run, &phase->ranges[i]);
   spm_spread(run, units, gradient_unit, run);
 }
 
+static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
+  const struct spm_call *call = run->phase_call = call_of(run, phase);
+  long blocks = 0;
+  run->phase = phase;
+  if (phase->kind == SPM_STEP_PHASE) phase->run(call, run->scratch, 0);
+  if (phase->kind == SPM_ROW_PHASE) spm_spread(run, tiles_of(call), tile_unit, run);
+  for (int i = 0; i < phase->statistic_count; i++) blocks += divide_up(phase->statistics[i].size, COMBINE_BLOCK);
+  spm_spread(run, blocks, combine_unit, run);
+  run_ranges(run, phase, 0);
+}
+
 /* How a gradient output is cut into updates once all are made: as its range is, so that fused and unfused leave out the
- * same parts of a gradient that is not finite. 0: nothing is left to do for it. */
+ * same parts of a gradient that is not finite. 0: nothing is to be done for it. */
 static long update_chunk(struct spm_run *run, const struct spm_output *output) {
   if (output->role != SPM_GRADIENT_OF || run->model->parameters[output->index].fixed) return 0;
   const struct spm_range *range = range_of(run->program, output->index);
@@ -353,41 +398,24 @@ static void update_unit(void *context, long unit, int thread) {
   }
   long from = unit * chunk, offset = run->model->parameters[output->index].offset + from;
   update(run, output->index, offset, spm_output_values(run, output) + from, smaller(output->size - from, chunk),
-         thread);
+         &run->found[thread]);
 }
 
+/* Ranges that are updated at once stand in the last phase. */
 static void run_updates(struct spm_run *run) {
   const struct spm_program *program = run->program;
   long units = 0;
+  for (int t = 0; t < SPM_MAX_THREADS; t++) run->found[t] = -1;
   for (int i = 0; i < program->output_count; i++) {
     long chunk = update_chunk(run, &program->outputs[i]);
     if (chunk) units += divide_up(program->outputs[i].size, chunk);
   }
   spm_spread(run, units, update_unit, run);
+  run_ranges(run, &program->phases[program->phase_count - 1], 1);
+  for (int t = 0; t < SPM_MAX_THREADS; t++)
+    if (run->found[t] >= 0 && (run->broken < 0 || run->found[t] < run->broken)) run->broken = run->found[t];
 }
 #endif
-
-static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
-  run->phase_call = &run->call;
-#ifndef SPM_NO_DOMAINS
-  if (phase->domain > 0) {
-    if (run->domains[phase->domain].rows < 0) spm_find_members(run, phase->domain);
-    run->phase_call = &run->domains[phase->domain];
-  }
-#endif
-  if (phase->kind == SPM_STEP_PHASE) phase->run(run->phase_call, run->scratch, 0);
-#ifdef SPM_ONE_THREAD
-  for (long t = 0; phase->kind == SPM_ROW_PHASE && t < tiles_of(run->phase_call); t++)
-    phase->run(run->phase_call, run->scratch, t);
-  for (int i = 0; i < phase->statistic_count; i++)
-    combine_tiles(run, &phase->statistics[i], 0, phase->statistics[i].size);
-  for (int i = 0; i < phase->range_count; i++)
-    for (long unit = 0; unit < phase->ranges[i].units; unit++) make_gradient(run, &phase->ranges[i], unit, 0);
-#else
-  if (phase->kind == SPM_ROW_PHASE) run_row_phase(run, phase);
-  if (phase->kind == SPM_GRADIENT_PHASE) run_gradient_phase(run, phase);
-#endif
-}
 
 /* ---- whole programs ------------------------------------------------------------------------------------------ */
 
@@ -409,37 +437,22 @@ static void keep_state(const struct spm_run *run) {
 }
 #endif
 
-static void prepare(struct spm_run *run) {
-  struct spm_call *call = &run->call;
-  call->tile = spm_tile_rows(call->rows);
+void spm_run_program(struct spm_run *run) {
+  run->call.tile = spm_tile_rows(run->call.rows);
 #ifndef SPM_NO_DOMAINS
   spm_place_domains(run);
 #endif
 #ifndef SPM_NO_STATES
   keep_state(run);
 #endif
-  /* Looked at before it may have been computed, so it must not be left over from the step before. */
-  for (int i = 0; i < run->program->output_count; i++) {
-    const struct spm_output *output = &run->program->outputs[i];
-#ifndef SPM_NO_OTHER_RANGES
-    if (output->place == SPM_GRADIENT && range_of(run->program, output->index)) continue;
-#endif
-    if (output->place == SPM_VALUES || output->place == SPM_GRADIENT)
-      memset(place(call, output->place, output->offset), 0, sizeof(real) * (size_t)output->size);
-  }
-}
-
-void spm_run_program(struct spm_run *run) {
-  run->parameters = NULL;
-  prepare(run);
   for (int p = 0; p < run->program->phase_count; p++) run_phase(run, &run->program->phases[p]);
 #ifndef SPM_NO_STATES
   store_state(run);
 #endif
 }
 
-/* Are the objective and the gradients finite, as far as they are known? A range is looked at when it is made. */
-static int finite_so_far(struct spm_run *run) {
+/* Are the objective and the gradients finite? A range is looked at when it is made. */
+static int is_finite(struct spm_run *run) {
   for (int i = 0; i < run->program->output_count; i++) {
     const struct spm_output *output = &run->program->outputs[i];
     if (output->role != SPM_OBJECTIVE && output->role != SPM_GRADIENT_OF) continue;
@@ -447,7 +460,7 @@ static int finite_so_far(struct spm_run *run) {
     if (output->role == SPM_GRADIENT_OF && range_of(run->program, output->index)) continue;
 #endif
     if (spm_all_finite(spm_output_values(run, output), output->size)) continue;
-    if (output->role == SPM_GRADIENT_OF) run->outcomes[0].parameter = output->index;
+    if (output->role == SPM_GRADIENT_OF) run->broken = output->index;
     return 0;
   }
   return 1;
@@ -458,61 +471,33 @@ static int finite_so_far(struct spm_run *run) {
 static int set_rate(struct spm_run *run) {
   const char *rate = run->optimizer->stage->rate;
   const struct spm_output *lr = rate ? spm_find_output(run->program, SPM_VALUE, rate) : NULL;
-  if (lr) run->outcomes[0].lr = (double)*spm_output_values(run, lr);
-  return run->outcomes[0].lr >= 0 && run->outcomes[0].lr * 0 == 0;
+  if (lr) run->lr = (double)*spm_output_values(run, lr);
+  return run->lr >= 0 && run->lr * 0 == 0;
 }
 #endif
 
-#ifndef SPM_ONE_THREAD
-/* The first thread's outcome becomes that of all. */
-static void join_outcomes(struct spm_run *run) {
-  struct spm_outcome *all = run->outcomes;
-  for (int t = 1; t < SPM_MAX_THREADS; t++) {
-    if (run->outcomes[t].status != SPM_STEP_PARTLY) continue;
-    if (all->status != SPM_STEP_PARTLY || run->outcomes[t].parameter < all->parameter)
-      all->parameter = run->outcomes[t].parameter;
-    all->status = SPM_STEP_PARTLY;
-  }
-}
-#endif
-
-struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer) {
-  int looked = 0, sound = 1;
+#ifndef SPM_NO_UPDATES
+int spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer) {
   run->parameters = parameters;
   run->optimizer = optimizer;
-  for (int t = 0; t < SPM_MAX_THREADS; t++)
-    run->outcomes[t] = (struct spm_outcome){SPM_STEP_UPDATED, -1, optimizer->stage->lr};
-  prepare(run);
-  for (int p = 0; p < run->program->phase_count; p++) {
-    const struct spm_phase *phase = &run->program->phases[p];
+  run->lr = optimizer->stage->lr;
+  run->broken = -1;
+  spm_run_program(run);
 #ifndef SPM_NO_RATES
-    if (phase->kind == SPM_GRADIENT_PHASE && !looked) sound = set_rate(run);
+  const int sound = set_rate(run) && is_finite(run);
+#else
+  const int sound = is_finite(run);
 #endif
-    if (phase->kind == SPM_GRADIENT_PHASE && !looked++) sound = sound && finite_so_far(run); /* what follows stays */
-    if (sound || phase->kind != SPM_GRADIENT_PHASE) run_phase(run, phase);
-  }
-#ifndef SPM_NO_RATES
-  if (!looked) sound = set_rate(run);
-#endif
-  if (!sound || !finite_so_far(run)) { /* partly: ranges were updated, for better or worse */
-    run->outcomes[0].status = sound && looked ? SPM_STEP_PARTLY : SPM_STEP_SKIPPED;
-#ifndef SPM_ONE_THREAD
-    if (optimizer->unfused) run->outcomes[0].status = SPM_STEP_SKIPPED;
-#endif
+  if (sound) run_updates(run);
 #ifndef SPM_NO_STATES
-    keep_state(run);
+  if (!sound) keep_state(run);
 #endif
-    return run->outcomes[0];
-  }
-#ifndef SPM_NO_STATES
-  store_state(run);
+#ifndef SPM_NO_OTHER_RANGES
+  run->parameters = NULL;
 #endif
-  run_updates(run);
-#ifndef SPM_ONE_THREAD
-  join_outcomes(run);
-#endif
-  return run->outcomes[0];
+  return !sound ? SPM_STEP_SKIPPED : run->broken < 0 ? SPM_STEP_UPDATED : SPM_STEP_PARTLY;
 }
+#endif
 
 void spm_store(const struct spm_run *run, int role, real *parameters) {
   for (int i = 0; i < run->program->output_count; i++) {

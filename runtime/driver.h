@@ -25,9 +25,7 @@
 #define spm_find_members spm_find_members_d
 #endif
 
-#ifdef SPM_ONE_THREAD
-enum { SPM_MAX_THREADS = 1 };
-#else
+#ifndef SPM_ONE_THREAD
 enum { SPM_MAX_THREADS = 64 };
 #endif
 
@@ -56,15 +54,10 @@ struct spm_optimizer {
 #endif
 };
 
-/* How a training step went. */
+/* How a training step went. SKIPPED: the objective or a gradient was not finite, or the rate was none to step by, and
+ * nothing was changed; PARTLY: only a gradient computed range by range was found not to be finite, and those ranges
+ * were left as they were. */
 enum { SPM_STEP_UPDATED, SPM_STEP_SKIPPED, SPM_STEP_PARTLY };
-struct spm_outcome {
-  int status;    /* skipped: the objective or a gradient was not finite, or the rate was none to step by, and nothing was
-                    changed; partly: only a gradient computed range by range was found not to be finite, and those
-                    ranges were left as they were */
-  int parameter; /* whose gradient was not finite, or -1 */
-  double lr;     /* the learning rate that was used; negative or not finite: the step was skipped */
-};
 
 struct spm_run {
   const struct spm_model *model;
@@ -72,14 +65,19 @@ struct spm_run {
   struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
                            the program has no states */
   real *scratch;        /* threads x scratch_size */
+#ifndef SPM_ONE_THREAD
   long scratch_size;
-  /* The driver's own: a step's parameters, or NULL where nothing is updated; the phase that runs, and its call. */
+#endif
+  double lr;  /* of a step: the learning rate that was used; negative or not finite: skipped */
+  int broken; /* ... and the parameter whose gradient was not finite, or -1 */
+  /* The driver's own: a step's parameters, or NULL where nothing is updated. */
   real *parameters;
   const struct spm_optimizer *optimizer;
-  const struct spm_call *phase_call;
-  struct spm_outcome outcomes[SPM_MAX_THREADS]; /* by thread: what was found not to be finite; the first has the rate */
 #ifndef SPM_ONE_THREAD
-  const struct spm_phase *phase;
+  const struct spm_phase *phase;     /* that runs, */
+  const struct spm_call *phase_call; /* ... and its call */
+  int at_once;                       /* of its ranges those are made that are updated at once, else the others */
+  int found[SPM_MAX_THREADS];        /* by thread: what becomes `broken` */
   struct spm_workers workers;
 #endif
 #ifndef SPM_NO_DOMAINS
@@ -108,7 +106,7 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function run_uni
 void spm_run_program(struct spm_run *run);
 /* The same for a program with gradients, and updates `parameters` (which call.parameters points to as well). The caller
  * adds one to `updates` unless the step was skipped. */
-struct spm_outcome spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer);
+int spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer);
 /* A run's outputs of this role become the parameters that they are of. */
 void spm_store(const struct spm_run *run, int role, real *parameters);
 /* Runs "project" and stores its outputs in the parameters: sets projected ones back onto their constraints. */

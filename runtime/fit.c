@@ -166,10 +166,9 @@ static void move_all(const struct spm_run *run, real *parameters, real *const *b
   move_rows(run, batch, 0, run->call.rows, point + parameter_variables(run->program), direction);
 }
 
-struct spm_outcome spm_fit_step(struct spm_fitter *fitter, struct spm_run *run, const struct spm_fit *fit,
-                                real *parameters, real *const *batch) {
+int spm_fit_step(struct spm_fitter *fitter, struct spm_run *run, const struct spm_fit *fit, real *parameters,
+                 real *const *batch) {
   struct spm_fitter *f = fitter;
-  struct spm_outcome outcome = {SPM_STEP_UPDATED, -1, 0};
   struct spm_lbfgs_options options = spm_lbfgs_defaults(fit->steps, fit->history);
   const struct spm_output *objective = spm_find_output(run->program, SPM_OBJECTIVE, NULL);
   long n = parameter_variables(run->program) + run->call.rows * row_variables(run->model, run->program);
@@ -182,9 +181,9 @@ struct spm_outcome spm_fit_step(struct spm_fitter *fitter, struct spm_run *run, 
     status = spm_lbfgs_advance(f->problems, f->points, -(double)*spm_output_values(run, objective), f->gradients);
     move_all(run, parameters, batch, f->points, FROM_POINT);
   }
-  if (status == SPM_LBFGS_BROKEN)
-    outcome.status = SPM_STEP_SKIPPED; /* nothing was moved */
-  else
-    spm_run_program(run);
-  return outcome;
+  run->lr = 0;
+  run->broken = -1;
+  if (status == SPM_LBFGS_BROKEN) return SPM_STEP_SKIPPED; /* nothing was moved */
+  spm_run_program(run);
+  return SPM_STEP_UPDATED;
 }

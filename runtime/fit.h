@@ -29,7 +29,7 @@ void spm_fit_rows(struct spm_fitter *fitter, struct spm_run *run, const struct s
 
 /* One step of training: the batch's row states and the parameters are moved by up to fit->steps iterations, and the
  * outputs of the run are those at the end. */
-struct spm_outcome spm_fit_step(struct spm_fitter *fitter, struct spm_run *run, const struct spm_fit *fit,
-                                real *parameters, real *const *batch);
+int spm_fit_step(struct spm_fitter *fitter, struct spm_run *run, const struct spm_fit *fit, real *parameters,
+                 real *const *batch);
 
 #endif

@@ -1,4 +1,5 @@
 /* Noise for whole blocks of rows, from Philox: the same numbers in float and, widened, in double. See rng.h. */
+#include "model.h"
 #include "philox.h"
 #include "real.h"
 #include "rng.h"
@@ -14,16 +15,15 @@ union float_bits {
   uint32_t bits;
 };
 
+static inline uint32_t bits_of(float x) { return ((union float_bits){.value = x}).bits; }
+static inline float float_of(uint32_t bits) { return ((union float_bits){.bits = bits}).value; }
+
 /* log x for normal positive x within 2e-7 + 1 ulp (the method of vmath.h, which cannot be used here: it is in double
  * where a trainer is). */
 static inline float log_of(float x) {
-  union float_bits m;
-  m.value = x;
-  uint32_t bits = m.bits - 0x3F3504F3u;
-  float n = (float)((int32_t)((bits + 0x80000000u) >> 23) - 256), f, p;
-  m.bits = (bits & 0x7FFFFFu) + 0x3F3504F3u;
-  f = m.value - 1.0f;
-  p = -7.634506e-2f;
+  uint32_t bits = bits_of(x) - 0x3F3504F3u;
+  float n = (float)((int32_t)((bits + 0x80000000u) >> 23) - 256), p = -7.634506e-2f;
+  float f = float_of((bits & 0x7FFFFFu) + 0x3F3504F3u) - 1.0f;
   p = (((p * f + 0.12761582f) * f + -0.13160181f) * f + 0.14201757f) * f + -0.16623357f;
   p = ((p * f + 0.20001227f) * f + -0.2500082f) * f + 0.3333333f;
   return n * 0.693359375f + (f + ((p * (f * (f * f)) + n * -2.12194440e-4f) - 0.5f * (f * f)));
@@ -38,21 +38,17 @@ static inline float normal_of(uint32_t word) {
   float rest = ((float)(int32_t)(0x7FFFFFFFu - size) + 0.5f) * 4.656612873077393e-10f; /* 1 - |x|, exact in the tails */
   float w = -log_of(rest * (2.0f - rest)), u = w - 2.5f, v = sqrtf(w < 0.0f ? 0.0f : w) - 3.0f;
   float p = 4.4636928e-7f, q = -2.3946498e-4f;
-  union float_bits central, tail;
   p = (((p * u + -4.5055176e-6f) * u + -5.7900356e-6f) * u + 3.0735956e-4f) * u + -1.7743169e-3f;
   p = ((p * u + -5.906122e-3f) * u + 0.34880364f) * u + 2.1233132f;
   q = (((q * v + 1.6367685e-3f) * v + -4.7497596e-3f) * v + 8.195757e-3f) * v + -1.0935127e-2f;
   q = ((q * v + 1.3338324e-2f) * v + 1.4165951f) * v + 4.006435f;
   uint32_t in_tail = (uint32_t)0 - (uint32_t)(w >= 5.0f);
-  central.value = p * x;
-  tail.value = q * x;
-  central.bits = (tail.bits & in_tail) | (central.bits & ~in_tail) | (sign & 0x80000000u);
-  return central.value;
+  return float_of((bits_of(q * x) & in_tail) | (bits_of(p * x) & ~in_tail) | (sign & 0x80000000u));
 }
 
-/* Element e of a row is word e mod 4 of block e / 4; rows lie row_stride apart. `last`: of the counter. */
-static void make_noise(int normal, unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
-                       uint32_t last, long n, real *out, long row_stride) {
+/* Element e of a row is word e mod 4 of block e / 4; rows lie row_stride apart. */
+void SPM_K(noise)(int kind, unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
+                  unsigned sample, unsigned inner, long n, real *out, long row_stride) {
   const long blocks = (n + 3) / 4;
   uint32_t key[2];
   uint32_t words[4][LANES];
@@ -66,24 +62,16 @@ static void make_noise(int normal, unsigned long long seed, unsigned stream, uns
       if (++next_block == blocks) next_block = 0, next_row++;
     }
     for (int i = 0; i < LANES; i++) {
-      uint32_t c[4] = {(uint32_t)block[i], (uint32_t)(first_row + row[i]), step, last};
+      uint32_t c[4] = {(uint32_t)block[i], (uint32_t)(first_row + row[i]), step, (sample << 16) | (inner & 0xFFFFu)};
       philox(c, key[0], key[1]);
       words[0][i] = c[0], words[1][i] = c[1], words[2][i] = c[2], words[3][i] = c[3];
     }
-    for (int w = 0; w < 4; w++)
-      for (int i = 0; i < LANES; i++) numbers[w][i] = normal ? normal_of(words[w][i]) : uniform_of(words[w][i]);
+    for (int w = 0; w < 4 && kind == SPM_UNIFORM; w++)
+      for (int i = 0; i < LANES; i++) numbers[w][i] = uniform_of(words[w][i]);
+    for (int w = 0; w < 4 && kind == SPM_NORMAL; w++)
+      for (int i = 0; i < LANES; i++) numbers[w][i] = normal_of(words[w][i]);
     for (int i = 0; i < LANES && i < left; i++)
       for (long w = 0; w < 4 && 4 * block[i] + w < n; w++)
         out[row[i] * row_stride + 4 * block[i] + w] = (real)numbers[w][i];
   }
-}
-
-void SPM_K(noise_uniform)(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
-                          unsigned sample, unsigned inner, long n, real *out, long row_stride) {
-  make_noise(0, seed, stream, step, first_row, rows, (sample << 16) | (inner & 0xFFFFu), n, out, row_stride);
-}
-
-void SPM_K(noise_normal)(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
-                         unsigned sample, unsigned inner, long n, real *out, long row_stride) {
-  make_noise(1, seed, stream, step, first_row, rows, (sample << 16) | (inner & 0xFFFFu), n, out, row_stride);
 }

@@ -20,6 +20,7 @@ typedef float real;
 
 enum { SPM_ABI = 4 };
 enum { SPM_MAX_RANK = 8, SPM_MAX_SUPPORTS = 4, SPM_MAX_DOMAINS = 8, SPM_MAX_GATHERED = 4096 };
+enum { SPM_UNIFORM, SPM_NORMAL }; /* kinds of noise */
 enum { SPM_STEP_PHASE, SPM_ROW_PHASE, SPM_GRADIENT_PHASE };
 enum { SPM_SUM, SPM_MAX }; /* combiner of a statistic over tiles */
 enum {                     /* where a value lives */

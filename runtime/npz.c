@@ -24,6 +24,7 @@ struct directory {
 struct member {
   const char *name;
   size_t length; /* without ".npy" */
+  bool is_array; /* it had that */
   unsigned flags, method;
   uint32_t sum;
   uint64_t packed, unpacked, offset;
@@ -109,7 +110,8 @@ static int next_member(const struct directory *directory, uint64_t *at, struct m
                             .unpacked = number(entry + 24, 4),
                             .offset = number(entry + 42, 4)};
   read_extra64(member, entry + ENTRY_SIZE + name, extra);
-  if (name > 4 && memcmp(member->name + name - 4, ".npy", 4) == 0) member->length -= 4;
+  member->is_array = name > 4 && memcmp(member->name + name - 4, ".npy", 4) == 0;
+  if (member->is_array) member->length -= 4;
   *at += size;
   return 1;
 }
@@ -136,17 +138,21 @@ static int choose(const struct spm_stream *stream, const struct directory *direc
   struct member member;
   uint64_t at = 0;
   char names[200];
-  int count = 0, found = 0, status;
+  int count = 0, arrays = 0, found = 0, status;
   while ((status = next_member(directory, &at, &member)) > 0) {
     count++;
+    arrays += member.is_array;
     if (key && (strlen(key) != member.length || memcmp(key, member.name, member.length) != 0)) continue;
     *chosen = member;
     found++;
   }
   if (status < 0) return damaged(stream, "an entry of its directory is cut", error);
   if (count == 0) return spm_fail(error, "%s: is empty: a .npz archive without arrays", stream->path);
-  if (found == 1) return 0;
+  if (found == 1 && arrays > 0) return 0;
   list_members(directory, names, sizeof names);
+  if (arrays == 0)
+    return spm_fail(error, "%s: is a zip archive without .npy arrays (it holds %s); numpy.save writes what can be read",
+                    stream->path, names);
   if (!key)
     return spm_fail(error, "%s: holds %d arrays (%s); choose one by writing %s:KEY", stream->path, count, names,
                     stream->path);

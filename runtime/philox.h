@@ -17,19 +17,8 @@ static inline void philox_round(uint32_t c[4], uint32_t k0, uint32_t k1) {
   c[3] = (uint32_t)a;
 }
 
-/* Written out, not a loop, so that a loop around it vectorises. */
 static inline void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
-  const uint32_t w0 = 0x9E3779B9u, w1 = 0xBB67AE85u;
-  philox_round(c, k0, k1);
-  philox_round(c, k0 + w0, k1 + w1);
-  philox_round(c, k0 + 2 * w0, k1 + 2 * w1);
-  philox_round(c, k0 + 3 * w0, k1 + 3 * w1);
-  philox_round(c, k0 + 4 * w0, k1 + 4 * w1);
-  philox_round(c, k0 + 5 * w0, k1 + 5 * w1);
-  philox_round(c, k0 + 6 * w0, k1 + 6 * w1);
-  philox_round(c, k0 + 7 * w0, k1 + 7 * w1);
-  philox_round(c, k0 + 8 * w0, k1 + 8 * w1);
-  philox_round(c, k0 + 9 * w0, k1 + 9 * w1);
+  for (uint32_t round = 0; round < 10; round++) philox_round(c, k0 + round * 0x9E3779B9u, k1 + round * 0xBB67AE85u);
 }
 
 /* Seed, stream and purpose are more than a key holds: a block of their own mixes them into one. */

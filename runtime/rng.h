@@ -15,16 +15,12 @@ void spm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
 
 /* Fill out[r * row_stride + e] for r < rows, e < n with the noise of row first_row + r, element e. Rows count modulo
  * 2^32; sample and inner (the class or inner step within a row's sample) lie below 2^16, and n below 2^34.
- * Uniform: (k + 1/2) / 2^23 with 0 <= k < 2^23, so never 0 or 1. Normal: mean 0, variance 1, tails to 6.3, by the
+ * kind SPM_UNIFORM: (k + 1/2) / 2^23 with 0 <= k < 2^23, so never 0 or 1. SPM_NORMAL: mean 0, variance 1, tails to 6.3, by the
  * inverse distribution function, so each comes from one word and is symmetric to the bit. */
-void spm_noise_uniform_f(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
-                         unsigned sample, unsigned inner, long n, float *out, long row_stride);
-void spm_noise_normal_f(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
-                        unsigned sample, unsigned inner, long n, float *out, long row_stride);
-void spm_noise_uniform_d(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
-                         unsigned sample, unsigned inner, long n, double *out, long row_stride);
-void spm_noise_normal_d(unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
-                        unsigned sample, unsigned inner, long n, double *out, long row_stride);
+void spm_noise_f(int kind, unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
+                 unsigned sample, unsigned inner, long n, float *out, long row_stride);
+void spm_noise_d(int kind, unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
+                 unsigned sample, unsigned inner, long n, double *out, long row_stride);
 
 /* A stream of words, for what is drawn one after the other. */
 struct spm_random {

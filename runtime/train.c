@@ -66,7 +66,7 @@ static double printed(double v) { return isnan(v) ? (double)NAN : v; }
 static bool is_rate(double lr) { return lr >= 0 && isfinite(lr); }
 
 /* The first thing that is not finite: a term before the objective that it is part of. */
-static void name_culprit(const struct training *t, const struct spm_outcome *outcome, char *text, size_t size) {
+static void name_culprit(const struct training *t, const struct spm_run *run, char *text, size_t size) {
   const struct spm_columns *columns = t->options->train_columns;
   for (int i = 0; i < columns->count; i++)
     if (columns->roles[i] == SPM_TERM && !isfinite(t->values[i])) {
@@ -78,14 +78,14 @@ static void name_culprit(const struct training *t, const struct spm_outcome *out
       snprintf(text, size, "the objective is %g", printed(t->values[i]));
       return;
     }
-  if (!is_rate(outcome->lr)) {
-    snprintf(text, size, "the learning rate is %g", printed(outcome->lr));
+  if (!is_rate(run->lr)) {
+    snprintf(text, size, "the learning rate is %g", printed(run->lr));
     return;
   }
   snprintf(text, size, "the gradient of %s is not finite",
-           outcome->parameter >= 0 ? t->host->model->parameters[outcome->parameter].name
-           : t->broken_rows >= 0   ? t->host->model->row_states[t->broken_rows].name
-                                   : "a parameter");
+           run->broken >= 0      ? t->host->model->parameters[run->broken].name
+           : t->broken_rows >= 0 ? t->host->model->row_states[t->broken_rows].name
+                                 : "a parameter");
 }
 
 static void add_to_sums(struct training *t, long rows) {
@@ -99,10 +99,10 @@ static void add_to_sums(struct training *t, long rows) {
   state->rows += (double)rows;
 }
 
-static int after_outcome(struct training *t, const struct spm_outcome *outcome, long rows, struct spm_error *error) {
+static int after_step(struct training *t, int status, const struct spm_run *run, struct spm_error *error) {
   struct train_state *state = t->state;
   struct spm_host *host = t->host;
-  if (outcome->status != SPM_STEP_SKIPPED) {
+  if (status != SPM_STEP_SKIPPED) {
     real *swap = host->state;
     host->state = host->state_next;
     host->state_next = swap;
@@ -110,21 +110,21 @@ static int after_outcome(struct training *t, const struct spm_outcome *outcome, 
   }
   state->step++;
   state->batch++;
-  if (outcome->status == SPM_STEP_UPDATED) {
+  if (status == SPM_STEP_UPDATED) {
     state->in_a_row = 0;
-    add_to_sums(t, rows);
+    add_to_sums(t, run->call.rows);
     return 0;
   }
   char culprit[256];
   state->skipped++;
   state->in_a_row++;
-  name_culprit(t, outcome, culprit, sizeof culprit);
+  name_culprit(t, run, culprit, sizeof culprit);
   if (t->events->skipped) t->events->skipped(t->events->context, state, culprit);
   if (state->in_a_row < TRAIN_SKIPS_ALLOWED) return 0;
-  const char *advice = !is_rate(outcome->lr) ? "look at its schedule"
-                       : state->updates > 0  ? "a lower learning rate may help"
-                                             : "no step has been made yet, so it is so where the params begin: look at "
-                                               "their `init`, and at what single precision leaves of small differences";
+  const char *advice = !is_rate(run->lr)    ? "look at its schedule"
+                       : state->updates > 0 ? "a lower learning rate may help"
+                                            : "no step has been made yet, so it is so where the params begin: look at "
+                                              "their `init`, and at what single precision leaves of small differences";
   return spm_fail(error, "training stopped at step %ld: %s, in %d steps one after the other; %s", state->step, culprit,
                   TRAIN_SKIPS_ALLOWED, advice);
 }
@@ -162,21 +162,20 @@ static int run_step(struct training *t, struct spm_error *error) {
   struct spm_run run = spm_host_run(host, t->train, rows);
   run.call.step = noise_step(t->state);
   t->optimizer.updates = t->state->updates;
-  struct spm_outcome outcome =
-      t->lbfgs ? spm_fit_step(&host->fitter, &run, &t->options->training.fit, host->parameters, host->row_batch)
-               : spm_run_step(&run, host->parameters, &t->optimizer);
+  status = t->lbfgs ? spm_fit_step(&host->fitter, &run, &t->options->training.fit, host->parameters, host->row_batch)
+                    : spm_run_step(&run, host->parameters, &t->optimizer);
   spm_columns_read(t->options->train_columns, &run, t->values);
   t->broken_rows = -1;
   if (t->lbfgs)
     spm_host_scatter(host, order, first, rows);
-  else if (outcome.status != SPM_STEP_SKIPPED)
-    t->broken_rows = spm_host_update_rows(host, &run, order, first, &t->optimizer, outcome.lr);
-  if (t->broken_rows >= 0) outcome.status = SPM_STEP_PARTLY;
-  if (t->project && outcome.status != SPM_STEP_SKIPPED) {
+  else if (status != SPM_STEP_SKIPPED)
+    t->broken_rows = spm_host_update_rows(host, &run, order, first, &t->optimizer, run.lr);
+  if (t->broken_rows >= 0) status = SPM_STEP_PARTLY;
+  if (t->project && status != SPM_STEP_SKIPPED) {
     struct spm_run project = spm_host_run(host, t->project, 0);
     spm_run_project(&project, host->parameters);
   }
-  return after_outcome(t, &outcome, rows, error);
+  return after_step(t, status, &run, error);
 }
 
 /* ---- epochs -------------------------------------------------------------------------------------------------- */

@@ -19,27 +19,24 @@
 #include <math.h>
 #include <stdint.h>
 
+#ifndef SPM_PASTED /* where all are used that there are */
 #if defined __GNUC__ || defined __clang__ || defined __TINYC__
 #define VM_FUNCTION static inline __attribute__((unused)) /* a generated file may use only some of them */
 #else
 #define VM_FUNCTION static inline
+#endif
 #endif
 
 /* Bits, masks and selection. A mask is all ones or all zeros. */
 
 #ifdef SPM_DOUBLE
 typedef uint64_t vm_word;
-#define VM_SIGN 0x8000000000000000u
-#define VM_ONE 0x3FF0000000000000u
-#define VM_INFINITY 0x7FF0000000000000u
-#define VM_SMALLEST 0x0010000000000000u /* of the normal numbers */
 #else
 typedef uint32_t vm_word;
-#define VM_SIGN 0x80000000u
-#define VM_ONE 0x3F800000u
-#define VM_INFINITY 0x7F800000u
-#define VM_SMALLEST 0x00800000u
 #endif
+#define VM_SIGN ((vm_word)1 << (8 * sizeof(vm_word) - 1))
+#define VM_SMALLEST ((vm_word)1 << (sizeof(vm_word) == 8 ? 52 : 23)) /* of the normal numbers */
+#define VM_INFINITY (VM_SIGN - VM_SMALLEST)
 
 union vm_both {
   real value;
@@ -58,13 +55,13 @@ VM_FUNCTION real vm_choose(vm_word mask, real yes, real no) {
 }
 
 /* 1 or 0 */
-VM_FUNCTION real vm_truth(int condition) { return vm_real(vm_mask(condition) & VM_ONE); }
+VM_FUNCTION real vm_truth(int condition) { return vm_real(vm_mask(condition) & vm_bits(1)); }
 
-VM_FUNCTION real vm_abs(real x) { return vm_real(vm_bits(x) & ~(vm_word)VM_SIGN); }
+VM_FUNCTION real vm_abs(real x) { return vm_real(vm_bits(x) & ~VM_SIGN); }
 
 /* -1, 1; x itself where x is 0 or NaN */
 VM_FUNCTION real vm_sign(real x) {
-  return vm_choose(vm_mask((x < 0) | (x > 0)), vm_real((vm_bits(x) & VM_SIGN) | VM_ONE), x);
+  return vm_choose(vm_mask((x < 0) | (x > 0)), vm_real((vm_bits(x) & VM_SIGN) | vm_bits(1)), x);
 }
 
 /* NaN if either is NaN. Of two zeros, the second. */
@@ -189,14 +186,6 @@ VM_FUNCTION float vm_log1p(float x) {
   return vm_choose(vm_mask(x < -1.0f), vm_real(0x7FC00000u), result);
 }
 
-/* exp of minus the magnitude never overflows; a small result is exp(x) / (1 + exp(x)), not 1 - something. */
-VM_FUNCTION float vm_sigmoid(float x) {
-  float e = vm_exp(-vm_abs(x));
-  return vm_choose(vm_mask(x < 0.0f), e, 1.0f) / (1.0f + e);
-}
-
-VM_FUNCTION float vm_softplus(float x) { return vm_relu(x) + vm_log1p_inside(vm_exp(-vm_abs(x))); }
-
 VM_FUNCTION float vm_tanh(float x) {
   float size = vm_abs(x), square = x * x, p = -5.704987e-3f, large;
   p = ((p * square + 2.0639086e-2f) * square + -5.3739715e-2f) * square + 0.13331442f;
@@ -204,7 +193,7 @@ VM_FUNCTION float vm_tanh(float x) {
   p = p * square * x + x;
   large = 1.0f - 2.0f / (vm_exp(size + size) + 1.0f);
   large = vm_choose(vm_mask(size >= 0.625f), large, p);
-  return vm_real((vm_bits(large) & ~(vm_word)VM_SIGN) | (vm_bits(x) & VM_SIGN));
+  return vm_real((vm_bits(large) & ~VM_SIGN) | (vm_bits(x) & VM_SIGN));
 }
 
 VM_FUNCTION float vm_erf(float x) {
@@ -217,7 +206,7 @@ VM_FUNCTION float vm_erf(float x) {
   q = (q * t + -0.10526269f) * t + -0.6356253f;
   q = q * t + -0.1285517f; /* -1.1285517 in two steps: its rounding would cost half an ulp of the result */
   q = 1.0f - vm_exp(q * t - t);
-  q = vm_real((vm_bits(q) & ~(vm_word)VM_SIGN) | (vm_bits(x) & VM_SIGN));
+  q = vm_real((vm_bits(q) & ~VM_SIGN) | (vm_bits(x) & VM_SIGN));
   return vm_choose(vm_mask(size > 0.921875f), q, p);
 }
 
@@ -371,6 +360,7 @@ VM_FUNCTION double vm_exp(double x) { return exp(x); }
 VM_FUNCTION double vm_expm1(double x) { return expm1(x); }
 VM_FUNCTION double vm_log(double x) { return log(x); }
 VM_FUNCTION double vm_log1p(double x) { return log1p(x); }
+VM_FUNCTION double vm_log1p_inside(double x) { return log1p(x); }
 VM_FUNCTION double vm_tanh(double x) { return tanh(x); }
 VM_FUNCTION double vm_erf(double x) { return erf(x); }
 VM_FUNCTION double vm_sin(double x) { return sin(x); }
@@ -380,19 +370,20 @@ VM_FUNCTION double vm_pow(double x, double y) { return pow(x, y); }
 VM_FUNCTION double vm_sqrt(double x) { return sqrt(x); }
 VM_FUNCTION double vm_floor(double x) { return floor(x); }
 
-VM_FUNCTION double vm_sigmoid(double x) {
-  double e = exp(-vm_abs(x));
-  return (x < 0.0 ? e : 1.0) / (1.0 + e);
-}
-
-VM_FUNCTION double vm_softplus(double x) { return vm_relu(x) + log1p(exp(-vm_abs(x))); }
-
 VM_FUNCTION double vm_mod(double a, double b) {
   double rest = fmod(a, b);
   return (rest < 0.0 && b > 0.0) || (rest > 0.0 && b < 0.0) ? rest + b : rest;
 }
 
 #endif
+
+/* exp of minus the magnitude never overflows; a small result is exp(x) / (1 + exp(x)), not 1 - something. */
+VM_FUNCTION real vm_sigmoid(real x) {
+  real e = vm_exp(-vm_abs(x));
+  return vm_choose(vm_mask(x < 0), e, 1) / (1 + e);
+}
+
+VM_FUNCTION real vm_softplus(real x) { return vm_relu(x) + vm_log1p_inside(vm_exp(-vm_abs(x))); }
 
 /* The gamma function's logarithm and its derivatives: scalar double in both builds, with libm's log and tan. */
 

@@ -255,6 +255,16 @@ Test(data, csv) {
   expect_refusal(write_text("word.csv", "1,2\n3,four\n"), "line 2, column 2: `four` is not a number");
   expect_refusal(write_text("short.csv", "1,2\n3,4\n5\n"), "line 3 has 1, and the first one has 2");
   expect_refusal(write_text("names.csv", "a,b,c\n"), "holds no numbers");
+  expect_values(write_text("blanks.txt", "# saved\n 1  2.5\n-3   4e2 \n"), (const double[]){1, 2.5, -3, 400}, 4);
+  expect_values(write_text("named.txt", "a b\n1 2\n3 4\n"), (const double[]){1, 2, 3, 4}, 4);
+  expect_values(write_text("label.txt", "my label\n1\n3\n"), (const double[]){1, 3}, 2);
+  expect_values(write_text("mark.csv", "\xEF\xBB\xBFx,y\n1,2\n"), (const double[]){1, 2}, 2);
+  expect_values(write_text("lines.csv", "\n\n1,2\n\n3,4\n"), (const double[]){1, 2, 3, 4}, 4);
+  expect_refusal(write_text("numbered.csv", ",a,b\n0,1,2\n1,3,4\n"), "first column has no name");
+  expect_refusal(write_text("rows.csv", "who,a\nann,1\n"),
+                 "line 2, column 1: `ann` is not a number; rows have no names");
+  expect_refusal(write_text("decimal.csv", "1,5;2\n3,5;4\n"), "line 2, column 1: `3,5` is not a number");
+  expect_refusal(write_text("a.parquet", "PAR1...."), "looks like a Parquet file");
   expect_refusal(scratch_write("zero.csv", "1,2\n\0\n", 7), "bytes 0");
 }
 
@@ -263,7 +273,7 @@ Test(data, refusals_of_files) {
   expect_refusal(scratch_directory, "is a directory");
   expect_refusal(scratch_write("empty", "", 0), "is empty");
   expect_refusal(scratch_write("short", "ab", 2), "too short");
-  expect_refusal(scratch_write("text", "a model\nof text\n", 16), "line 2 is no line of numbers");
+  expect_refusal(scratch_write("text", "a model\nof text\n", 16), "line 2, column 1: `of text` is not a number");
   expect_refusal(scratch_write("png", "\x89PNG\r\n\x1a\n", 8), "PNG");
   expect_refusal(scratch_write("pickle", "\x80\4\x95\1\2", 5), "pickle");
   mkfifo(scratch_path("pipe"), 0600);

@@ -166,6 +166,16 @@ static void expect_described(Spec *s, const char *words) {
   cr_expect(strstr(described(s), words) != NULL, "wanted: %s\ngot: %s", words, described(s));
 }
 
+/* A parameter declared without a type is tried at what is provable of the value that it is given. */
+Test(kl, a_parameter_without_a_type) {
+  Spec s = model_of("param b : positive init 0.5;\n"
+                    "distribution own(z : real; scale) { log_pdf = -abs(z) / scale - log(2 * scale); }\n",
+                    "own(b)", "normal(m, exp(r))", "elbo");
+  expect_described(&s, "quadrature");
+  cr_expect(!spec_says(&s, "kl_monte_carlo"));
+  spec_close(&s);
+}
+
 Test(kl, the_best_rule_is_taken_and_others_when_asked) {
   Spec s = model_of("", "laplace(0.2, 0.5)", "normal(m, exp(r))", "elbo");
   expect_described(&s, "closed form");

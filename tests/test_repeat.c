@@ -66,7 +66,7 @@ static void quartic_by_hand(const RandomInputs *in, double *z) {
   memcpy(z, in->data[0], sizeof(double) * ROWS * SIZE);
   for (unsigned round = 0; round < ROUNDS; round++) {
     double noise[ROWS * SIZE];
-    spm_noise_normal_d(b->seed, 4, b->step, b->first_row, ROWS, 0, round, SIZE, noise, SIZE);
+    spm_noise_d(SPM_NORMAL, b->seed, 4, b->step, b->first_row, ROWS, 0, round, SIZE, noise, SIZE);
     for (int i = 0; i < ROWS * SIZE; i++) {
       double error = z[i] - in->parameters[0][i % SIZE] * in->data[0][i];
       z[i] = z[i] - 0.1 * error * error * error - 0.05 * z[i] + 0.3 * noise[i];

@@ -6,13 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model.h"
 #include "rng.h"
 
 enum { MANY = 400000 };
-
-typedef void noise_function(unsigned long long, unsigned, unsigned, long, long, unsigned, unsigned, long, float *,
-                            long);
-static noise_function *const kinds[] = {spm_noise_uniform_f, spm_noise_normal_f};
 
 Test(rng, philox_known_answers) { /* kat_vectors of Random123 */
   const uint32_t cases[][10] = {{0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
@@ -36,10 +33,10 @@ Test(rng, any_split_of_rows_gives_the_same_numbers) {
     for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
       for (long tile = 1; tile <= ROWS; tile += 6) {
         long n = lengths[l];
-        kinds[kind](7, 3, 11, 1000, ROWS, 2, 1, n, whole, n);
+        spm_noise_f(kind, 7, 3, 11, 1000, ROWS, 2, 1, n, whole, n);
         for (long row = 0; row < ROWS; row += tile) {
           long count = ROWS - row < tile ? ROWS - row : tile;
-          kinds[kind](7, 3, 11, 1000 + row, count, 2, 1, n, parts + row * n, n);
+          spm_noise_f(kind, 7, 3, 11, 1000 + row, count, 2, 1, n, parts + row * n, n);
         }
         cr_assert(memcmp(whole, parts, (size_t)(ROWS * n) * sizeof *whole) == 0, "n = %ld, tile = %ld", n, tile);
       }
@@ -47,31 +44,31 @@ Test(rng, any_split_of_rows_gives_the_same_numbers) {
 
 Test(rng, a_row_does_not_depend_on_its_length) {
   float shorter[3 * 5], longer[3 * 70];
-  spm_noise_normal_f(1, 2, 3, 4, 3, 0, 0, 5, shorter, 5);
-  spm_noise_normal_f(1, 2, 3, 4, 3, 0, 0, 70, longer, 70);
+  spm_noise_f(SPM_NORMAL, 1, 2, 3, 4, 3, 0, 0, 5, shorter, 5);
+  spm_noise_f(SPM_NORMAL, 1, 2, 3, 4, 3, 0, 0, 70, longer, 70);
   for (int row = 0; row < 3; row++) cr_assert(memcmp(shorter + 5 * row, longer + 70 * row, 5 * sizeof *shorter) == 0);
 }
 
 Test(rng, gaps_between_rows_are_left_alone) {
   float out[4 * 10];
   for (int i = 0; i < 40; i++) out[i] = -7;
-  spm_noise_uniform_f(1, 2, 3, 4, 4, 0, 0, 6, out, 10);
+  spm_noise_f(SPM_UNIFORM, 1, 2, 3, 4, 4, 0, 0, 6, out, 10);
   for (int i = 0; i < 40; i++) cr_assert((i % 10 >= 6) == (out[i] == -7));
 }
 
 Test(rng, every_coordinate_matters) {
   enum { N = 64, BLOCKS = 10 };
   static float block[BLOCKS][N];
-  spm_noise_uniform_f(1, 1, 1, 1, 1, 1, 1, N, block[0], N);
-  spm_noise_uniform_f(2, 1, 1, 1, 1, 1, 1, N, block[1], N);
-  spm_noise_uniform_f(1 + (1ull << 32), 1, 1, 1, 1, 1, 1, N, block[2], N);
-  spm_noise_uniform_f(1, 2, 1, 1, 1, 1, 1, N, block[3], N);
-  spm_noise_uniform_f(1, 1, 2, 1, 1, 1, 1, N, block[4], N);
-  spm_noise_uniform_f(1, 1, 1, 2, 1, 1, 1, N, block[5], N);
-  spm_noise_uniform_f(1, 1, 1, 1, 1, 2, 1, N, block[6], N);
-  spm_noise_uniform_f(1, 1, 1, 1, 1, 1, 2, N, block[7], N);
-  spm_noise_uniform_f(1, 1, 1, 1, 1, 0, 1, N, block[8], N);
-  spm_noise_uniform_f(1, 1, 1, 65536, 1, 1, 1, N, block[9], N);
+  spm_noise_f(SPM_UNIFORM, 1, 1, 1, 1, 1, 1, 1, N, block[0], N);
+  spm_noise_f(SPM_UNIFORM, 2, 1, 1, 1, 1, 1, 1, N, block[1], N);
+  spm_noise_f(SPM_UNIFORM, 1 + (1ull << 32), 1, 1, 1, 1, 1, 1, N, block[2], N);
+  spm_noise_f(SPM_UNIFORM, 1, 2, 1, 1, 1, 1, 1, N, block[3], N);
+  spm_noise_f(SPM_UNIFORM, 1, 1, 2, 1, 1, 1, 1, N, block[4], N);
+  spm_noise_f(SPM_UNIFORM, 1, 1, 1, 2, 1, 1, 1, N, block[5], N);
+  spm_noise_f(SPM_UNIFORM, 1, 1, 1, 1, 1, 2, 1, N, block[6], N);
+  spm_noise_f(SPM_UNIFORM, 1, 1, 1, 1, 1, 1, 2, N, block[7], N);
+  spm_noise_f(SPM_UNIFORM, 1, 1, 1, 1, 1, 0, 1, N, block[8], N);
+  spm_noise_f(SPM_UNIFORM, 1, 1, 1, 65536, 1, 1, 1, N, block[9], N);
   for (int a = 0; a < BLOCKS; a++)
     for (int b = 0; b < a; b++)
       for (int i = 0; i < N; i++) cr_assert(block[a][i] != block[b][i], "blocks %d and %d agree at %d", a, b, i);
@@ -80,11 +77,11 @@ Test(rng, every_coordinate_matters) {
 Test(rng, double_is_float_widened) {
   float narrow[3 * 21];
   double wide[3 * 21];
-  spm_noise_normal_f(5, 6, 7, 8, 3, 1, 2, 21, narrow, 21);
-  spm_noise_normal_d(5, 6, 7, 8, 3, 1, 2, 21, wide, 21);
+  spm_noise_f(SPM_NORMAL, 5, 6, 7, 8, 3, 1, 2, 21, narrow, 21);
+  spm_noise_d(SPM_NORMAL, 5, 6, 7, 8, 3, 1, 2, 21, wide, 21);
   for (int i = 0; i < 63; i++) cr_assert(wide[i] == (double)narrow[i]);
-  spm_noise_uniform_f(5, 6, 7, 8, 3, 1, 2, 21, narrow, 21);
-  spm_noise_uniform_d(5, 6, 7, 8, 3, 1, 2, 21, wide, 21);
+  spm_noise_f(SPM_UNIFORM, 5, 6, 7, 8, 3, 1, 2, 21, narrow, 21);
+  spm_noise_d(SPM_UNIFORM, 5, 6, 7, 8, 3, 1, 2, 21, wide, 21);
   for (int i = 0; i < 63; i++) cr_assert(wide[i] == (double)narrow[i]);
 }
 
@@ -95,8 +92,8 @@ Test(rng, numbers_never_change) {
                                    0x1.048eeep-1f, 0x1.5b07ap-5f,  0x1.d29afcp-2f};
   const float normal_wanted[6] = {0x1.27a738p+1f,  0x1.b36d7cp+0f, -0x1.76f494p-2f,
                                   -0x1.2f5012p+1f, 0x1.b3c1eep-4f, 0x1.b3d71ep+0f};
-  spm_noise_uniform_f(42, 1, 2, 3, 1, 0, 0, 6, uniform, 6);
-  spm_noise_normal_f(42, 1, 2, 3, 1, 0, 0, 6, normal, 6);
+  spm_noise_f(SPM_UNIFORM, 42, 1, 2, 3, 1, 0, 0, 6, uniform, 6);
+  spm_noise_f(SPM_NORMAL, 42, 1, 2, 3, 1, 0, 0, 6, normal, 6);
   for (int i = 0; i < 6; i++) cr_assert(uniform[i] == uniform_wanted[i], "%d: %a", i, uniform[i]);
   for (int i = 0; i < 6; i++) cr_assert(normal[i] == normal_wanted[i], "%d: %a", i, normal[i]);
 }
@@ -125,7 +122,7 @@ static void check_distribution(float *x, long n, double (*below)(double)) {
 Test(rng, uniform_is_uniform) {
   static float x[MANY];
   double mean = 0, square = 0, neighbours = 0;
-  spm_noise_uniform_f(3, 1, 0, 0, MANY / 100, 0, 0, 100, x, 100);
+  spm_noise_f(SPM_UNIFORM, 3, 1, 0, 0, MANY / 100, 0, 0, 100, x, 100);
   for (int i = 0; i < MANY; i++) {
     cr_assert(x[i] > 0 && x[i] < 1);
     mean += x[i] - 0.5, square += (x[i] - 0.5) * (x[i] - 0.5);
@@ -141,7 +138,7 @@ Test(rng, normal_is_normal) {
   static float x[MANY];
   double moment[5] = {0}, neighbours = 0;
   int tail = 0;
-  spm_noise_normal_f(3, 1, 0, 0, MANY / 100, 0, 0, 100, x, 100);
+  spm_noise_f(SPM_NORMAL, 3, 1, 0, 0, MANY / 100, 0, 0, 100, x, 100);
   for (int i = 0; i < MANY; i++) {
     cr_assert(fabsf(x[i]) < 6.4f);
     for (int k = 1; k <= 4; k++) moment[k] += pow(x[i], k) / MANY;
@@ -158,8 +155,8 @@ Test(rng, normal_is_normal) {
 /* Uniform and normal noise of the same place are made of the same word, so one gives the other, up to its 23 bits. */
 Test(rng, normal_is_the_inverse_distribution_function) {
   static float u[MANY], z[MANY];
-  spm_noise_uniform_f(9, 1, 0, 0, 1, 0, 0, MANY, u, MANY);
-  spm_noise_normal_f(9, 1, 0, 0, 1, 0, 0, MANY, z, MANY);
+  spm_noise_f(SPM_UNIFORM, 9, 1, 0, 0, 1, 0, 0, MANY, u, MANY);
+  spm_noise_f(SPM_NORMAL, 9, 1, 0, 0, 1, 0, 0, MANY, z, MANY);
   for (int i = 0; i < MANY; i++) { /* the word is read as signed: the halves change places */
     double p = u[i] < 0.5f ? u[i] + 0.5 : u[i] - 0.5;
     cr_assert(fabs(normal_below(z[i]) - p) < 6.1e-8 + 2e-6 * fabs(z[i]) * exp(-0.5 * z[i] * z[i]), "%g for %.9g", z[i],

@@ -57,6 +57,13 @@ static const char right[] =
     "  log_pdf = sum(-0.5 * ((z - mean) / sd)^2 - log(sd) - 0.5 * log(2 * pi));\n"
     "  sample(e : standard_normal[m]) = mean + sd * e;\n  entropy = sum(log(sd) + 0.5 + 0.5 * log(2 * pi));\n  mean = "
     "mean;\n}\n"
+    "distribution thresholded(z : real atoms(0); mean, sd : positive, limit : positive) {\n"
+    "  inside = (erf((limit - mean) / (sqrt(2) * sd)) - erf((-limit - mean) / (sqrt(2) * sd))) / 2;\n"
+    "  log_pdf = z == 0 ? log(inside) : abs(z) <= limit ? log(0) : log_pdf(normal(mean, sd), z);\n"
+    "  sample(e : standard_normal) = abs(mean + sd * e) > limit ? mean + sd * e : 0;\n}\n"
+    "distribution weighed(z : real; a : positive, b : positive) {\n"
+    "  first = a / (a + b);\n"
+    "  log_pdf = log_pdf(mixture(first: normal(0, 1), 1 - first: normal(0, 0.1)), z);\n}\n"
     "rule kl(two_sided(m, l, r), laplace(0, b)) = log(2 * b) - 1 - log(l + r)\n"
     "  + (m > 0 ? (r * (m + r) + l * (m - l + 2 * l * exp(-m / l))) : (l * (l - m) + r * (2 * r * exp(m / r) - r - "
     "m))) / ((l + r) * b);\n"
@@ -86,7 +93,7 @@ Test(self_check, shipped_library_passes) { passes("function f(x : real) = x;\n",
 Test(self_check, report_says_what_was_tested_and_what_was_not) {
   Spec s;
   SelfCheckReport report = check_with(&s, right, 1, false);
-  cr_expect(report.count == 16);
+  cr_expect(report.count == 18);
   cr_expect(strstr(line_of(&report, "two_sided"), "density") && strstr(line_of(&report, "two_sided"), "sample") &&
             strstr(line_of(&report, "two_sided"), "entropy"));
   cr_expect(strstr(line_of(&report, "power"), "unnormalised as declared"), "%s", line_of(&report, "power"));
@@ -155,6 +162,10 @@ static const Wrong wrong[] = {
     {"distribution mine(z : real; rate : positive) {\n  log_pdf = log(rate) - rate * z;\n}\n",
      "log_pdf = ",
      {"`mine`", "integrates to", "`real`"}},
+    {"distribution mine(z : real; left, right : positive) {\n  log_pdf = (z < 0 ? z / left : -z / right) - log(left + "
+     "right);\n}\n",
+     "log_pdf = ",
+     {"`mine`", "`left` has no type", "write `left : positive`"}},
     {"distribution mine(z : real; shape : positive) {\n  log_pdf = (shape - 1) * log(z) - z - lgamma(shape);\n}\n",
      "log_pdf = ",
      {"`mine`", "is not a number at z = -", "too wide"}},

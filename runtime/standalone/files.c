@@ -181,19 +181,19 @@ static void read_given(const struct spm_given *given, real *out) {
   fclose(file.stream);
 }
 
-const real *const *make_givens(const struct options *o) {
+const real *const *make_givens(const struct run *run) {
   struct spm_given_source source;
   real **givens = memory_of(sizeof *givens * (size_t)(MODEL->given_count + 1));
-  source.context = (void *)&o->data;
-  source.rows = source.most = o->data.count;
+  source.context = (void *)&run->data;
+  source.rows = source.most = run->data.count;
   source.read = rows_of;
   for (int g = 0; g < MODEL->given_count; g++) {
     const struct spm_given *given = &MODEL->givens[g];
     givens[g] = memory_of(sizeof(real) * (size_t)given->size);
     if (given->kind == SPM_GIVEN_FILE)
       read_given(given, givens[g]);
-    else if (spm_given_make(MODEL, g, &source, (unsigned long long)o->seed, givens[g]) != SPM_GIVEN_MADE)
-      fail("%s wants %ld rows to start from, and the data have %ld", given->name, given->shape[0], o->data.count);
+    else if (spm_given_make(MODEL, g, &source, (unsigned long long)run->seed, givens[g]) != SPM_GIVEN_MADE)
+      fail("%s wants %ld rows to start from, and the data have %ld", given->name, given->shape[0], run->data.count);
   }
   return (const real *const *)givens;
 }

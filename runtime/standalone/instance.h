@@ -10,24 +10,25 @@
 #include <stddef.h>
 
 struct spm_instance {
-  const struct spm_model *model;
-  long rows;        /* room for batches of that many */
-  long total_rows;  /* of the training data: what terms of the parameters alone are divided by */
-  long epoch, step; /* of this stage of training */
-  long noise_step;  /* through all stages, by which noise is drawn */
+  struct spm_run run; /* of all programs; the last one's outputs can be read; its call has the seed and the data */
+  long rows;          /* room for batches of that many */
+  long total_rows;    /* of the training data: what terms of the parameters alone are divided by */
+  long epoch, step;   /* of this stage of training */
+  long earlier_steps; /* of the stages before: none draws what another has drawn */
 #ifndef SPM_NO_STAGES
   int stage;
 #endif
 #ifndef SPM_NO_BALANCE
   real weights[2]; /* of rows of a training batch, less 1: settings of programs */
 #endif
-  int training;                    /* with gradients and moments */
+#ifndef SPM_TRAINER
+  int training; /* with gradients and moments */
+#endif
   const struct spm_program *train; /* or NULL */
   struct spm_optimizer optimizer;
-  struct spm_call call; /* memory and seed, as all runs see them */
-  real *parameters, *scratch;
+  real *parameters;
 #ifndef SPM_NO_STATES
-  real *state, *state_next;
+  real *state;
 #endif
 #ifndef SPM_NO_PROJECTIONS
   const struct spm_program *project; /* NULL: none is needed */
@@ -44,15 +45,14 @@ struct spm_instance {
 };
 
 /* Says where everything of an instance lies in the memory, and how many reals that are; with NULL only the latter. What
- * the caller has set: model, rows, training, call.seed; all else is zero. */
+ * the caller has set: run.model, rows, training, the call's seed and what initial values need; all else is zero. */
 size_t spm_instance_place(struct spm_instance *instance, real *memory);
 #ifndef SPM_NO_PROJECTIONS
 /* The program that sets parameters back onto their constraints after a step, or NULL where none has any. */
 const struct spm_program *spm_instance_project(const struct spm_model *model);
 #endif
-/* Takes over that many zeroed reals; sets parameters and state to the start of a run with this seed. `given`: what
- * initial values need, or 0 where they need nothing. */
-void spm_instance_open(struct spm_instance *instance, real *memory, const real *const *given);
+/* Takes over that many zeroed reals; sets parameters and state to the start of a run with this seed. */
+void spm_instance_open(struct spm_instance *instance, real *memory);
 #ifndef SPM_NO_ROW_STATES
 /* Reals for what `rows` rows of the training data own; training: with their moments. */
 size_t spm_instance_owned_reals(const struct spm_model *model, long rows, int training);
@@ -61,21 +61,20 @@ void spm_instance_own(struct spm_instance *instance, real *memory, long rows, in
  * them at its start, and remembers them. _fresh: of rows that are not training data, fitted where the model says so.
  * Both give -1, or the row state whose initial value is not finite. _visit: of rows order[0], order[1], ... of the
  * training data, or first, first + 1, ... where order is 0; a step that follows takes them on. */
-int spm_instance_begin(struct spm_instance *instance, const real *const *data, long first, long rows);
-int spm_instance_fresh(struct spm_instance *instance, const real *const *data, long first, long rows);
+int spm_instance_begin(struct spm_instance *instance, long first, long rows);
+int spm_instance_fresh(struct spm_instance *instance, long first, long rows);
 void spm_instance_visit(struct spm_instance *instance, const long *order, long first, long rows);
 #endif
-/* A run of a program on a batch: `data` has a pointer to rows x size numbers for each data declaration. */
-struct spm_run spm_instance_run(struct spm_instance *instance, const struct spm_program *program,
-                                const real *const *data, long rows);
+/* The instance's run becomes one of this program on a batch: rows first, first + 1, ..., which the data are of. */
+struct spm_run *spm_instance_run(struct spm_instance *instance, const struct spm_program *program, long first,
+                                 long rows);
 #ifndef SPM_NO_STAGES
 /* The next stage of training: from the parameters as they are, with no moments, at epoch 0 and step 0. */
 void spm_instance_next_stage(struct spm_instance *instance);
 /* The optimiser becomes that of the stage, as a resumed run wants it. */
 void spm_instance_set_stage(struct spm_instance *instance, int stage);
 #endif
-/* One step of training; `run` is left for reading its outputs. */
-struct spm_outcome spm_instance_step(struct spm_instance *instance, const real *const *data, long rows,
-                                     struct spm_run *run);
+/* One step of training. */
+int spm_instance_step(struct spm_instance *instance, long rows);
 
 #endif

@@ -4,7 +4,6 @@
 
 struct SPM_MODEL_NAME {
   struct spm_instance instance;
-  struct spm_run run; /* the last one, whose outputs can be read */
 #ifndef SPM_NO_ROW_STATES
   const long *order; /* of rows of the training data, or NULL: which steps are of */
   long first;
@@ -15,7 +14,7 @@ struct SPM_MODEL_NAME {
 enum { HEAD = (sizeof(struct SPM_MODEL_NAME) + 63) / 64 * 64 };
 
 extern size_t SPM_MODEL_NAME_size(long rows, int training) {
-  struct spm_instance counted = {.model = &spm_model_SPM_MODEL_NAME, .rows = rows, .training = training};
+  struct spm_instance counted = {.run = {.model = &spm_model_SPM_MODEL_NAME}, .rows = rows, .training = training};
   return HEAD + sizeof(real) * spm_instance_place(&counted, NULL);
 }
 
@@ -25,9 +24,10 @@ extern struct SPM_MODEL_NAME *SPM_MODEL_NAME_open(void *memory, size_t size, lon
   if (!memory || rows < 1 || size < SPM_MODEL_NAME_size(rows, training) || (size_t)memory % sizeof(double) != 0)
     return NULL;
   memset(memory, 0, size);
-  m->instance = (struct spm_instance){.model = &spm_model_SPM_MODEL_NAME, .rows = rows, .training = training};
-  m->instance.call.seed = seed;
-  spm_instance_open(&m->instance, (real *)(void *)((char *)memory + HEAD), NULL);
+  m->instance = (struct spm_instance){.rows = rows, .training = training};
+  m->instance.run.model = &spm_model_SPM_MODEL_NAME;
+  m->instance.run.call.seed = seed;
+  spm_instance_open(&m->instance, (real *)(void *)((char *)memory + HEAD));
   return m;
 }
 
@@ -48,7 +48,8 @@ extern void SPM_MODEL_NAME_rows(struct SPM_MODEL_NAME *m, void *memory, long row
 
 extern int SPM_MODEL_NAME_begin(struct SPM_MODEL_NAME *m, const real *const *data, long first, long rows) {
   if (rows < 1 || rows > m->instance.rows || first < 0 || first + rows > m->instance.owned.rows) return -1;
-  return spm_instance_begin(&m->instance, data, first, rows) < 0 ? 0 : -1;
+  m->instance.run.call.data = data;
+  return spm_instance_begin(&m->instance, first, rows) < 0 ? 0 : -1;
 }
 
 extern void SPM_MODEL_NAME_visit(struct SPM_MODEL_NAME *m, const long *order, long first) {
@@ -81,7 +82,8 @@ extern int SPM_MODEL_NAME_step(struct SPM_MODEL_NAME *m, const real *const *data
 #ifndef SPM_NO_ROW_STATES
   if (visit_rows(m, rows) != 0) return -1;
 #endif
-  return spm_instance_step(&m->instance, data, rows, &m->run).status;
+  m->instance.run.call.data = data;
+  return spm_instance_step(&m->instance, rows);
 }
 
 #ifndef SPM_NO_STAGES
@@ -96,21 +98,21 @@ extern int SPM_MODEL_NAME_run(struct SPM_MODEL_NAME *m, const char *program, con
   const struct spm_program *p = spm_find_program(&spm_model_SPM_MODEL_NAME, program);
   if (!p || rows < 0 || rows > m->instance.rows || (!m->instance.training && spm_find_output(p, SPM_GRADIENT_OF, NULL)))
     return -1;
+  m->instance.run.call.data = data;
 #ifndef SPM_NO_ROW_STATES
-  if (p->uses_rows && strcmp(program, "initialise_rows") != 0 && spm_instance_fresh(&m->instance, data, 0, rows) >= 0)
+  if (p->uses_rows && strcmp(program, "initialise_rows") != 0 && spm_instance_fresh(&m->instance, 0, rows) >= 0)
     return -1;
 #endif
-  m->run = spm_instance_run(&m->instance, p, data, rows);
-  spm_run_program(&m->run);
+  spm_run_program(spm_instance_run(&m->instance, p, 0, rows));
   return 0;
 }
 
 extern const real *SPM_MODEL_NAME_output(const struct SPM_MODEL_NAME *m, const char *name, long *size) {
-  const struct spm_program *p = m->run.program;
+  const struct spm_program *p = m->instance.run.program;
   for (int i = 0; p && i < p->output_count; i++) {
     if (strcmp(p->outputs[i].name, name) != 0) continue;
     *size = p->outputs[i].size;
-    return spm_output_values(&m->run, &p->outputs[i]);
+    return spm_output_values(&m->instance.run, &p->outputs[i]);
   }
   return NULL;
 }

@@ -86,11 +86,11 @@ static void gather_drawn(const struct run *run, const struct rows *rows, int d, 
   const struct spm_tensor *data = &MODEL->data[d];
   const long size = row_size(data);
   long *drawn = memory_of(sizeof(long) * (size_t)data->gathered);
-  real *to = run->batch[d];
+  real *to = run->rows[d];
   if (data->gathered > rows->count)
     fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
   for (long r = 0; r < count; r++) {
-    spm_draw_distinct(drawn, data->gathered, rows->count, run->instance.call.seed, run->draw, first + r);
+    spm_draw_distinct(drawn, data->gathered, rows->count, (uint64_t)run->seed, run->draw, first + r);
     for (long n = 0; n < data->gathered; n++, to += size) {
       long row = drawn[n];
 #ifndef SPM_NO_SELECTIONS
@@ -114,7 +114,7 @@ static void gather(const struct run *run, const struct rows *rows, const long *o
     }
 #endif
 #ifndef SPM_NO_GAPS
-    for (long i = 0; !rows->values[d] && i < count * size; i++) run->batch[d][i] = (real)NAN;
+    for (long i = 0; !rows->values[d] && i < count * size; i++) run->rows[d][i] = (real)NAN;
     if (!rows->values[d]) continue;
 #endif
     for (long r = 0; r < count; r++) {
@@ -123,7 +123,7 @@ static void gather(const struct run *run, const struct rows *rows, const long *o
 #else
       const long row = order ? order[first + r] : first + r;
 #endif
-      memcpy(run->batch[d] + r * size, rows->values[d] + row * size, sizeof(real) * (size_t)size);
+      memcpy(run->rows[d] + r * size, rows->values[d] + row * size, sizeof(real) * (size_t)size);
     }
   }
 }
@@ -134,21 +134,22 @@ static void stop_unless_finite(int row_state) {
 }
 
 /* What the training data's rows own at the start of a run. */
-static void begin_rows_of(struct run *run, const struct options *o) {
-  const real *const *batch = (const real *const *)run->batch;
-  real *memory = memory_of(sizeof(real) * spm_instance_owned_reals(MODEL, o->data.count, 1));
-  spm_instance_own(&run->instance, memory, o->data.count, 1);
-  for (long first = 0; first < o->data.count; first += EVALUATION_ROWS) {
-    long count = o->data.count - first < EVALUATION_ROWS ? o->data.count - first : EVALUATION_ROWS;
-    gather(run, &o->data, NULL, first, count);
-    stop_unless_finite(spm_instance_begin(&run->instance, batch, first, count));
+static void begin_rows_of(struct run *run) {
+  const struct rows *rows = &run->data;
+  real *memory = memory_of(sizeof(real) * spm_instance_owned_reals(MODEL, rows->count, 1));
+  spm_instance_own(&run->instance, memory, rows->count, 1);
+  for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
+    long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
+    gather(run, rows, NULL, first, count);
+    stop_unless_finite(spm_instance_begin(&run->instance, first, count));
   }
 }
 #endif
 
 #ifndef SPM_NO_SOLVED
 /* Parameters that are known in closed form, of all the training data: what an evaluation and a checkpoint see. */
-static void solve(struct run *run, const struct rows *rows) {
+static void solve(struct run *run) {
+  const struct rows *rows = &run->data;
   struct spm_instance *instance = &run->instance;
   const struct spm_program *program = spm_find_program(MODEL, "solve");
   double *sums = memory_of(sizeof(double) * (size_t)MODEL->parameter_size);
@@ -162,10 +163,9 @@ static void solve(struct run *run, const struct rows *rows) {
     spm_instance_visit(instance, NULL, first, count);
 #endif
 #endif
-    struct spm_run solving = spm_instance_run(instance, program, (const real *const *)run->batch, count);
-    solving.call.first_row = first;
-    spm_run_program(&solving);
-    spm_solved_add(&solving, sums);
+    struct spm_run *solving = spm_instance_run(instance, program, first, count);
+    spm_run_program(solving);
+    spm_solved_add(solving, sums);
   }
   int broken = spm_solved_set(MODEL, program, sums, rows->count, instance->parameters);
   if (broken >= 0) fail("the optimum of %s is not finite", MODEL->parameters[broken].name);
@@ -180,12 +180,10 @@ static void evaluate(struct run *run, const struct rows *rows, const char *name)
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
     gather(run, rows, NULL, first, count);
 #ifndef SPM_NO_ROW_STATES
-    stop_unless_finite(spm_instance_fresh(&run->instance, (const real *const *)run->batch, first, count));
+    stop_unless_finite(spm_instance_fresh(&run->instance, first, count));
 #endif
-    struct spm_run seen = spm_instance_run(&run->instance, program, (const real *const *)run->batch, count);
-    seen.call.first_row = first;
-    spm_run_program(&seen);
-    add_outputs(&seen, (double)count, sums);
+    spm_run_program(spm_instance_run(&run->instance, program, first, count));
+    add_outputs(&run->instance.run, (double)count, sums);
   }
   printf("%s", name);
   print_outputs(program, sums, (double)rows->count);
@@ -211,10 +209,10 @@ static const long *epoch_order(struct run *run) {
 #endif
 #ifndef SPM_NO_SELECTIONS
   if (!run->stage.shuffle && !run->selection.numbers) return NULL;
-  spm_selection_order(&run->selection, run->stage.shuffle, run->instance.call.seed, epoch, run->order);
+  spm_selection_order(&run->selection, run->stage.shuffle, (uint64_t)run->seed, epoch, run->order);
 #else
   if (!run->stage.shuffle) return NULL;
-  spm_shuffle(run->order, run->epoch_rows, run->instance.call.seed, epoch);
+  spm_shuffle(run->order, run->epoch_rows, (uint64_t)run->seed, epoch);
 #endif
   return run->order;
 }
@@ -228,29 +226,31 @@ static void train_epoch(struct run *run) {
   long done = 0;
   clock_t start = clock(), shown = start;
   for (; done < steps && goes_on(run); done++) {
-    struct spm_run step;
     long first = done * batch, count = run->epoch_rows - first < batch ? run->epoch_rows - first : batch;
 #ifndef SPM_NO_GATHERED
-    run->draw = (unsigned)instance->noise_step + 1;
+    run->draw = (unsigned)(instance->earlier_steps + instance->step) + 1;
 #endif
-    gather(run, &run->taken, order, first, count);
+    gather(run, &run->data, order, first, count);
 #ifndef SPM_NO_GATHERED
     run->draw = 0;
 #endif
 #ifndef SPM_NO_ROW_STATES
     spm_instance_visit(instance, order ? order + first : NULL, first, count);
 #endif
-    struct spm_outcome outcome = spm_instance_step(instance, (const real *const *)run->batch, count, &step);
-    if (outcome.status == SPM_STEP_UPDATED) {
-      add_outputs(&step, (double)count, sums);
+    const int status = spm_instance_step(instance, count);
+    if (status == SPM_STEP_UPDATED) {
+      add_outputs(&instance->run, (double)count, sums);
       seen += (double)count;
     }
-    run->skipped = outcome.status == SPM_STEP_UPDATED ? 0 : run->skipped + 1;
+    run->skipped = status == SPM_STEP_UPDATED ? 0 : run->skipped + 1;
+    const char *culprit = "the objective";
+#ifndef SPM_NO_RATES
+    if (!(instance->run.lr >= 0 && instance->run.lr * 0 == 0)) culprit = "the learning rate";
+#endif
+    if (instance->run.broken >= 0) culprit = MODEL->parameters[instance->run.broken].name;
     if (run->skipped == TRAIN_SKIPS_ALLOWED)
       fail("%d steps one after the other were not finite, the last in %s; a lower learning rate may help", run->skipped,
-           outcome.parameter >= 0                   ? MODEL->parameters[outcome.parameter].name
-           : outcome.lr >= 0 && outcome.lr * 0 == 0 ? "the objective"
-                                                    : "the learning rate");
+           culprit);
     if (clock() - shown > CLOCKS_PER_SEC) {
       fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
       shown = clock();
@@ -269,15 +269,6 @@ static void train_epoch(struct run *run) {
 
 /* ---- stages of training --------------------------------------------------------------------------------------- */
 
-/* What the stage says, and the command line in its place. */
-static struct spm_training stage_with(const struct spm_training *stage, const struct options *o) {
-  struct spm_training t = *stage;
-  if (o->epochs >= 0) t.epochs = o->epochs;
-  if (o->steps > 0) t.steps = o->steps;
-  if (o->batch >= 0) t.batch = o->batch;
-  return t;
-}
-
 #ifndef SPM_NO_SELECTIONS
 /* "rows" or "balance" of the stage for each row. */
 static void ask_rows(struct run *run, const struct rows *rows, const char *what, char *answer) {
@@ -286,10 +277,9 @@ static void ask_rows(struct run *run, const struct rows *rows, const char *what,
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
     gather(run, rows, NULL, first, count);
-    struct spm_run asked = spm_instance_run(&run->instance, program, (const real *const *)run->batch, count);
-    asked.call.first_row = first;
-    spm_run_program(&asked);
-    spm_selection_answer(&asked, output, answer + first);
+    struct spm_run *asked = spm_instance_run(&run->instance, program, first, count);
+    spm_run_program(asked);
+    spm_selection_answer(asked, output, answer + first);
   }
 }
 
@@ -297,7 +287,9 @@ static void ask_rows(struct run *run, const struct rows *rows, const char *what,
 static void select_rows(struct run *run, struct rows *rows, const char *kind, long *numbers,
                         struct spm_selection *selection) {
   const struct spm_training *stage = &run->stage;
-  const int balanced = stage->balances && rows == &run->taken;
+  const int balanced = stage->balances && rows == &run->data;
+  rows->chosen = NULL;
+  rows->count = rows->all;
   spm_selection_all(selection, stage, rows->count);
   if (rows->count == 0 || (!stage->selects && !balanced)) return;
   char *taken = memory_of((size_t)rows->count), *part = memory_of((size_t)rows->count), flaw[320];
@@ -313,80 +305,86 @@ static void select_rows(struct run *run, struct rows *rows, const char *kind, lo
 }
 #endif
 
-/* The stage that the instance stands in, the rows that it takes, and in what batches. */
-static void set_stage(struct run *run, const struct options *o) {
-  run->stage = stage_with(run->instance.optimizer.stage, o);
-  run->taken = o->data;
-  run->valid = o->valid;
+/* The stage that the instance stands in and the command line in its place, the rows that it takes, in what batches. */
+static void set_stage(struct run *run) {
+  struct spm_training *stage = &run->stage;
+  *stage = *run->instance.optimizer.stage;
+  if (run->epochs >= 0) stage->epochs = run->epochs;
+  if (run->steps > 0) stage->steps = run->steps;
+  if (run->batch >= 0) stage->batch = run->batch;
 #ifndef SPM_NO_SELECTIONS
   struct spm_selection valid;
-  select_rows(run, &run->taken, "training", run->taken_numbers, &run->selection);
+  select_rows(run, &run->data, "training", run->taken_numbers, &run->selection);
   select_rows(run, &run->valid, "validation", run->valid_numbers, &valid);
   run->batch_rows = run->selection.batch;
   run->epoch_rows = run->selection.epoch_rows;
 #else
-  run->batch_rows = train_batch_rows(&run->stage, run->taken.count);
-  run->epoch_rows = run->taken.count;
+  run->batch_rows = train_batch_rows(stage, run->data.count);
+  run->epoch_rows = run->data.count;
 #endif
-  run->instance.total_rows = run->taken.count;
+  run->instance.total_rows = run->data.count;
 #ifndef SPM_NO_BALANCE
   memcpy(run->instance.weights, run->selection.weights, sizeof run->selection.weights);
 #endif
 #ifndef SPM_NO_LBFGS
-  if (strcmp(run->stage.optimizer, "lbfgs") == 0 && run->batch_rows < run->epoch_rows)
-    fail("lbfgs takes all %ld rows in each step: --batch 0", run->taken.count);
+  if (strcmp(stage->optimizer, "lbfgs") == 0 && run->batch_rows < run->epoch_rows)
+    fail("lbfgs takes all %ld rows in each step: --batch 0", run->data.count);
 #endif
 }
 
 /* A run at its start, or where its checkpoint left it. */
-static void open_run(struct run *run, struct options *o) {
+static void open_run(struct run *run) {
   struct spm_instance *instance = &run->instance;
-  *instance = (struct spm_instance){.model = MODEL, .rows = EVALUATION_ROWS, .training = 1};
+  const size_t rows = (size_t)run->data.count;
+  instance->rows = EVALUATION_ROWS;
   for (int t = 0; t < MODEL->training_count; t++) { /* room for the largest batch of all stages */
-    const struct spm_training stage = stage_with(&MODEL->trainings[t], o);
+    struct spm_training stage = MODEL->trainings[t];
+    if (run->batch >= 0) stage.batch = run->batch;
 #ifndef SPM_NO_BALANCE
-    instance->rows = spm_larger(instance->rows, spm_most_batch_rows(&stage, o->data.count));
+    instance->rows = spm_larger(instance->rows, spm_most_batch_rows(&stage, run->data.count));
 #else
-    instance->rows = spm_larger(instance->rows, train_batch_rows(&stage, o->data.count));
+    instance->rows = spm_larger(instance->rows, train_batch_rows(&stage, run->data.count));
 #endif
   }
-  instance->call.seed = (unsigned long long)o->seed;
 #ifndef SPM_NO_BALANCE
-  run->order = memory_of(4 * sizeof(long) * (size_t)o->data.count); /* each part twice, and as much behind it */
+  run->order = memory_of(4 * sizeof(long) * rows); /* each part twice, and as much behind it */
 #else
-  run->order = memory_of(sizeof(long) * (size_t)o->data.count);
+  run->order = memory_of(sizeof(long) * rows);
 #endif
 #ifndef SPM_NO_SELECTIONS
-  run->taken_numbers = memory_of(sizeof(long) * (size_t)o->data.count);
-  run->valid_numbers = memory_of(sizeof(long) * (size_t)o->valid.count);
+  run->data.all = run->data.count;
+  run->valid.all = run->valid.count;
+  run->taken_numbers = memory_of(sizeof(long) * rows);
+  run->valid_numbers = memory_of(sizeof(long) * (size_t)run->valid.count);
 #endif
   for (int d = 0; d < MODEL->data_count; d++)
-    run->batch[d] = memory_of(sizeof(real) * (size_t)(instance->rows * MODEL->data[d].size));
-  real *memory = memory_of(sizeof(real) * spm_instance_place(instance, NULL));
+    run->rows[d] = memory_of(sizeof(real) * (size_t)(instance->rows * MODEL->data[d].size));
+  instance->run.model = MODEL;
+  instance->run.call.data = (const real *const *)run->rows;
+  instance->run.call.seed = (unsigned long long)run->seed;
 #ifndef SPM_NO_GIVENS
-  spm_instance_open(instance, memory, make_givens(o));
-#else
-  spm_instance_open(instance, memory, NULL);
+  instance->run.call.given = make_givens(run);
 #endif
+  spm_instance_open(instance, memory_of(sizeof(real) * spm_instance_place(instance, NULL)));
 #ifndef SPM_NO_ROW_STATES
-  begin_rows_of(run, o);
+  begin_rows_of(run);
 #endif
 #ifndef SPM_NO_BEST
-  const long best = MODEL->parameter_size + MODEL->state_size + o->data.count * MODEL->row_state_size;
-  run->best = memory_of(sizeof(real) * (size_t)best);
+  run->best = memory_of(sizeof(real) *
+                        ((size_t)(MODEL->parameter_size + MODEL->state_size) + rows * (size_t)MODEL->row_state_size));
 #endif
-  set_stage(run, o);
-  if (o->resume) {
-    const long rows = read_checkpoint(run, o);
+  set_stage(run);
+  if (run->resume) {
+    const long batch = read_checkpoint(run);
 #ifndef SPM_NO_STAGES
-    set_stage(run, o);
+    set_stage(run);
 #endif
-    if (rows != run->batch_rows) fail("%s: was made with batches of %ld rows", o->resume, rows);
+    if (batch != run->batch_rows) fail("%s: was made with batches of %ld rows", run->resume, batch);
   }
-  if (o->save) try_checkpoint(o);
+  if (run->save) try_checkpoint(run);
 }
 
-static void train_stage(struct run *run, const struct options *o) {
+static void train_stage(struct run *run) {
   const struct spm_instance *instance = &run->instance;
 #ifndef SPM_NO_UNCHANGED
   while (instance->epoch < run->stage.epochs && goes_on(run) && !run->unchanged) {
@@ -395,10 +393,10 @@ static void train_stage(struct run *run, const struct options *o) {
 #endif
     train_epoch(run);
 #ifndef SPM_NO_SOLVED
-    if (o->valid.count > 0 || o->save) solve(run, &run->taken);
+    if (run->valid.count > 0 || run->save) solve(run);
 #endif
-    if (o->valid.count > 0) evaluate(run, &run->valid, "valid");
-    if (o->save) write_checkpoint(run, o);
+    if (run->valid.count > 0) evaluate(run, &run->valid, "valid");
+    if (run->save) write_checkpoint(run);
   }
 #ifndef SPM_NO_BEST
   if (run->has_best) move_best(run, 1);
@@ -406,42 +404,41 @@ static void train_stage(struct run *run, const struct options *o) {
 }
 
 /* What memory there is at the end is the system's. */
-static void train(struct options *o) {
-  static struct run run;
-  open_run(&run, o);
-  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %ld\n", MODEL->name, run.taken.count, run.batch_rows,
-         run.stage.epochs, o->seed);
-  train_stage(&run, o);
+static void train(struct run *run) {
+  open_run(run);
+  printf("%s: %ld rows, batches of %ld, %ld epochs, seed %ld\n", MODEL->name, run->data.count, run->batch_rows,
+         run->stage.epochs, run->seed);
+  train_stage(run);
 #ifndef SPM_NO_STAGES
-  while (run.instance.stage + 1 < MODEL->training_count) {
-    run.earlier_epochs += run.instance.epoch;
+  while (run->instance.stage + 1 < MODEL->training_count) {
+    run->earlier_epochs += run->instance.epoch;
 #ifndef SPM_NO_UNCHANGED
-    run.unchanged = 0;
+    run->unchanged = 0;
 #endif
 #ifndef SPM_NO_BEST
-    run.has_best = 0;
+    run->has_best = 0;
 #endif
-    spm_instance_next_stage(&run.instance);
-    set_stage(&run, o);
-    printf("stage %s: %ld rows, batches of %ld, %ld epochs\n", run.stage.name, run.taken.count, run.batch_rows,
-           run.stage.epochs);
-    train_stage(&run, o);
+    spm_instance_next_stage(&run->instance);
+    set_stage(run);
+    printf("stage %s: %ld rows, batches of %ld, %ld epochs\n", run->stage.name, run->data.count, run->batch_rows,
+           run->stage.epochs);
+    train_stage(run);
   }
 #endif
 #ifndef SPM_NO_BEST
-  if (run.has_best) {
-    run.instance.epoch = run.best_epoch;
-    run.instance.step = run.best_step;
-    printf("kept epoch %ld\n", run.best_epoch);
+  if (run->has_best) {
+    run->instance.epoch = run->best_epoch;
+    run->instance.step = run->best_step;
+    printf("kept epoch %ld\n", run->best_epoch);
   }
 #endif
 #ifndef SPM_NO_SOLVED
-  if (o->test.count > 0) solve(&run, &run.taken);
+  if (run->test.count > 0) solve(run);
 #endif
 #ifndef SPM_NO_SELECTIONS
-  run.instance.total_rows = o->data.count;
+  run->instance.total_rows = run->data.all;
 #endif
-  if (o->test.count > 0) evaluate(&run, &o->test, "test");
+  if (run->test.count > 0) evaluate(run, &run->test, "test");
 }
 
 /* ---- the command line ------------------------------------------------------------------------------------------ */
@@ -478,33 +475,35 @@ static long whole_number(const char *option, const char *text) {
 
 #ifndef SPM_NO_HELD
 /* valid = N: the last rows of the data, unless validation rows have files of their own. */
-static void hold_back(struct options *o) {
+static void hold_back(struct run *run) {
   const long held = MODEL->trainings->valid;
-  if (held > 0 && o->valid.count == 0) {
-    if (held >= o->data.count) fail("%ld of the %ld rows of the data are held back: none is left", held, o->data.count);
-    o->data.count -= held;
-    o->valid = o->data;
+  if (held > 0 && run->valid.count == 0) {
+    if (held >= run->data.count)
+      fail("%ld of the %ld rows of the data are held back: none is left", held, run->data.count);
+    run->data.count -= held;
+    run->valid = run->data;
     for (int d = 0; d < MODEL->data_count; d++)
-      if (o->valid.values[d]) o->valid.values[d] += o->data.count * row_size(&MODEL->data[d]);
-    o->valid.count = held;
+      if (run->valid.values[d]) run->valid.values[d] += run->data.count * row_size(&MODEL->data[d]);
+    run->valid.count = held;
   }
   for (int t = 0; t < MODEL->training_count; t++)
-    if (MODEL->trainings[t].keep && o->valid.count == 0)
+    if (MODEL->trainings[t].keep && run->valid.count == 0)
       fail("to keep the best %s there must be validation rows: --valid", MODEL->trainings[t].keep);
 }
 #endif
 
 int main(int count, char **words) {
-  static struct options o = {.seed = 1, .epochs = -1, .batch = -1, .steps = -1};
+  static struct run run = {.seed = 1, .epochs = -1, .batch = -1, .steps = -1};
   static const struct {
     const char *name;
     struct rows *rows;
     long *number;
     const char **text;
-  } known[] = {
-      {"--data", &o.data, NULL, NULL},     {"--valid", &o.valid, NULL, NULL}, {"--test", &o.test, NULL, NULL},
-      {"--epochs", NULL, &o.epochs, NULL}, {"--batch", NULL, &o.batch, NULL}, {"--steps", NULL, &o.steps, NULL},
-      {"--seed", NULL, &o.seed, NULL},     {"--save", NULL, NULL, &o.save},   {"--resume", NULL, NULL, &o.resume}};
+  } known[] = {{"--data", &run.data, NULL, NULL},    {"--valid", &run.valid, NULL, NULL},
+               {"--test", &run.test, NULL, NULL},    {"--epochs", NULL, &run.epochs, NULL},
+               {"--batch", NULL, &run.batch, NULL},  {"--steps", NULL, &run.steps, NULL},
+               {"--seed", NULL, &run.seed, NULL},    {"--save", NULL, NULL, &run.save},
+               {"--resume", NULL, NULL, &run.resume}};
   size_t k;
   for (int i = 1; i < count; i += 2) {
     const char *word = words[i], *text = i + 1 < count ? words[i + 1] : NULL;
@@ -516,12 +515,12 @@ int main(int count, char **words) {
     if (known[k].number) *known[k].number = whole_number(word, text);
     if (known[k].text) *known[k].text = text;
   }
-  read_rows(&o.data, 1);
-  read_rows(&o.valid, 0);
-  read_rows(&o.test, 0);
+  read_rows(&run.data, 1);
+  read_rows(&run.valid, 0);
+  read_rows(&run.test, 0);
 #ifndef SPM_NO_HELD
-  hold_back(&o);
+  hold_back(&run);
 #endif
-  train(&o);
+  train(&run);
   return 0;
 }

@@ -4,18 +4,10 @@
 static const char before_note[] = "{\"__metadata__\":{\"run\":\"";
 enum { NOTE = 200, NOTE_AT = 8 + sizeof before_note - 1 }; /* behind the header's length */
 
-struct entry { /* a tensor of the file */
-  const char *kind;
-  const struct spm_tensor *tensor;
-  real *values;
-  size_t count;
-#ifndef SPM_NO_ROW_STATES
-  long rows; /* so many of the tensor, one after the other; 0: it is one itself */
-#endif
-};
-
-/* The index-th of all: parameters, their moments, states, what rows own, the best of these. 0 after the last. */
-static int entry_at(const struct run *run, int index, struct entry *e) {
+/* Goes through all tensors: parameters, their moments, states, what rows own, the best of these. With a stream they are
+ * written to it or read from it; without one, `text` gets what the header says of them. Returns the text's end, or NULL
+ * where a tensor could not be moved. */
+static char *each_tensor(struct run *run, char *text, FILE *stream, int writing) {
   const struct spm_instance *i = &run->instance;
 #ifndef SPM_NO_ROW_STATES
   static const struct spm_tensor updates = {.name = "row_updates", .dims = "", .size = 1};
@@ -27,7 +19,7 @@ static int entry_at(const struct run *run, int index, struct entry *e) {
     int count;
     real *values;
 #ifndef SPM_NO_ROW_STATES
-    long rows;
+    long rows; /* so many of each, one after the other; 0: it is one itself */
 #endif
   } groups[] = {
       {.kind = "", MODEL->parameters, MODEL->parameter_count, i->parameters},
@@ -54,59 +46,65 @@ static int entry_at(const struct run *run, int index, struct entry *e) {
 #endif
 #endif
   };
-  for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
-    if (groups[g].values && index < groups[g].count) {
-      const struct spm_tensor *tensor = e->tensor = &groups[g].tensors[index];
-      e->kind = !groups[g].kind[0] && tensor->constrained ? "raw." : groups[g].kind;
-      e->values = groups[g].values + tensor->offset;
-      e->count = (size_t)tensor->size;
+  size_t offset = 0;
+  for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
+    for (int k = 0; groups[g].values && k < groups[g].count; k++) {
+      const struct spm_tensor *tensor = &groups[g].tensors[k];
 #ifndef SPM_NO_ROW_STATES
-      e->rows = groups[g].rows;
-      if (e->rows > 0) e->values = groups[g].values + e->rows * tensor->offset;
-      if (e->rows > 0) e->count *= (size_t)e->rows;
+      const long rows = groups[g].rows, many = rows > 0 ? rows : 1;
+      real *values = groups[g].values + many * tensor->offset;
+      const size_t bytes = sizeof(real) * (size_t)(many * tensor->size);
+#else
+      real *values = groups[g].values + tensor->offset;
+      const size_t bytes = sizeof(real) * (size_t)tensor->size;
 #endif
-      return 1;
+      if (stream && bytes > 0 && !(writing ? fwrite(values, bytes, 1, stream) : fread(values, bytes, 1, stream)))
+        return NULL;
+      if (stream) continue;
+      const char *kind = !groups[g].kind[0] && tensor->constrained ? "raw." : groups[g].kind;
+      text += sprintf(text, ",\"%s%.400s\":{\"dtype\":\"F%d\",\"shape\":[", kind, tensor->name, (int)sizeof(real) * 8);
+#ifndef SPM_NO_ROW_STATES
+      if (rows > 0) text += sprintf(text, "%ld%s", rows, tensor->rank > 0 ? "," : "");
+#endif
+      for (int d = 0; d < tensor->rank; d++) text += sprintf(text, "%s%ld", d ? "," : "", tensor->shape[d]);
+      text += sprintf(text, "],\"data_offsets\":[%lu,%lu]}", (unsigned long)offset, (unsigned long)(offset + bytes));
+      offset += bytes;
     }
-    if (groups[g].values) index -= groups[g].count;
-  }
-  return 0;
+#ifndef SPM_NO_UNCHANGED
+  const size_t recent = sizeof run->recent;
+  if (stream && !(writing ? fwrite(run->recent, recent, 1, stream) : fread(run->recent, recent, 1, stream)))
+    return NULL;
+  if (!stream)
+    text += sprintf(text, ",\"recent\":{\"dtype\":\"F64\",\"shape\":[%d],\"data_offsets\":[%lu,%lu]}",
+                    TRAIN_UNCHANGED_MOST, (unsigned long)offset, (unsigned long)(offset + recent));
+#endif
+  return text;
 }
 
+/* Rows of the data, which a run that goes on has to have again. */
+#ifndef SPM_NO_SELECTIONS
+static long data_rows(const struct run *run) { return run->data.all; }
+#else
+static long data_rows(const struct run *run) { return run->data.count; }
+#endif
+
 /* The header: its length, where the run stands, in fixed width, and the list of tensors. */
-static char *checkpoint_header(const struct run *run, const struct options *o, size_t *length) {
+static char *checkpoint_header(struct run *run, size_t *length) {
   const struct spm_instance *instance = &run->instance;
-  struct entry e;
-  size_t room = NOTE_AT + NOTE + 64, offset = 0;
-  char note[NOTE + 128];
-  for (int i = 0; entry_at(run, i, &e); i++) room += strlen(e.tensor->name) + 400;
-  char *text = memory_of(room), *at = text + 8;
-  sprintf(note, "%ld %ld %ld %ld %ld %ld", o->seed, instance->epoch, instance->step, instance->optimizer.updates,
-          run->batch_rows, o->data.count);
+  const int tensors = MODEL->parameter_count + MODEL->state_count + MODEL->row_state_count;
+  char note[NOTE + 128], *text = memory_of(2 * NOTE + 1000 * (size_t)(1 + 4 * tensors)), *at = text + 8;
+  sprintf(note, "%ld %ld %ld %ld %ld %ld", run->seed, instance->epoch, instance->step, instance->optimizer.updates,
+          run->batch_rows, data_rows(run));
 #ifndef SPM_NO_UNCHANGED
   sprintf(note + strlen(note), " %d", run->unchanged);
 #endif
 #ifndef SPM_NO_STAGES
-  sprintf(note + strlen(note), " %d %ld %ld", instance->stage, run->earlier_epochs,
-          instance->noise_step - instance->step);
+  sprintf(note + strlen(note), " %d %ld %ld", instance->stage, run->earlier_epochs, instance->earlier_steps);
 #endif
 #ifndef SPM_NO_BEST
   sprintf(note + strlen(note), " %d %.17g %ld %ld", run->has_best, run->best_value, run->best_epoch, run->best_step);
 #endif
-  at += sprintf(at, "%s%*.*s\"}", before_note, (int)NOTE, (int)NOTE, note);
-  for (int i = 0; entry_at(run, i, &e); i++) {
-    at += sprintf(at, ",\"%s%s\":{\"dtype\":\"F%d\",\"shape\":[", e.kind, e.tensor->name, (int)sizeof(real) * 8);
-#ifndef SPM_NO_ROW_STATES
-    if (e.rows > 0) at += sprintf(at, "%ld%s", e.rows, e.tensor->rank > 0 ? "," : "");
-#endif
-    for (int d = 0; d < e.tensor->rank; d++) at += sprintf(at, "%s%ld", d ? "," : "", e.tensor->shape[d]);
-    at += sprintf(at, "],\"data_offsets\":[%lu,%lu]}", (unsigned long)offset,
-                  (unsigned long)(offset + e.count * sizeof(real)));
-    offset += e.count * sizeof(real);
-  }
-#ifndef SPM_NO_UNCHANGED
-  at += sprintf(at, ",\"recent\":{\"dtype\":\"F64\",\"shape\":[%d],\"data_offsets\":[%lu,%lu]}", TRAIN_UNCHANGED_MOST,
-                (unsigned long)offset, (unsigned long)(offset + sizeof run->recent));
-#endif
+  at = each_tensor(run, at + sprintf(at, "%s%*.*s\"}", before_note, (int)NOTE, (int)NOTE, note), NULL, 0);
   *at++ = '}';
   while ((at - text) % 8 != 0) *at++ = ' ';
   *length = (size_t)(at - text);
@@ -114,62 +112,48 @@ static char *checkpoint_header(const struct run *run, const struct options *o, s
   return text;
 }
 
-static void move_tensors(struct run *run, FILE *stream, const char *path, int writing) {
-  struct entry e;
-  size_t moved = 1;
-  for (int i = 0; moved && entry_at(run, i, &e); i++)
-    moved = e.count == 0 || (writing ? fwrite(e.values, sizeof(real) * e.count, 1, stream)
-                                     : fread(e.values, sizeof(real) * e.count, 1, stream));
-#ifndef SPM_NO_UNCHANGED
-  moved = moved && (writing ? fwrite(run->recent, sizeof run->recent, 1, stream)
-                            : fread(run->recent, sizeof run->recent, 1, stream));
-#endif
-  if (!moved) fail("%s: cannot be %s", path, writing ? "written" : "read");
-}
-
-void try_checkpoint(struct options *o) {
-  FILE *stream = fopen(o->save, "rb");
-  if (stream && fgetc(stream) == EOF && ferror(stream)) fail("%s: is no file that can be written", o->save);
+void try_checkpoint(struct run *run) {
+  FILE *stream = fopen(run->save, "rb");
+  if (stream && fgetc(stream) == EOF && ferror(stream)) fail("%s: is no file that can be written", run->save);
   if (stream) fclose(stream);
-  if (snprintf(o->beside, sizeof o->beside, "%s.new", o->save) >= (int)sizeof o->beside)
-    fail("%s: is too long a name", o->save);
-  if (!(stream = fopen(o->beside, "wb"))) fail("%s: cannot be written", o->beside);
+  if (snprintf(run->beside, sizeof run->beside, "%s.new", run->save) >= (int)sizeof run->beside)
+    fail("%s: is too long a name", run->save);
+  if (!(stream = fopen(run->beside, "wb"))) fail("%s: cannot be written", run->beside);
   fclose(stream);
-  remove(o->beside);
+  remove(run->beside);
 }
 
-void write_checkpoint(struct run *run, const struct options *o) {
+void write_checkpoint(struct run *run) {
   size_t length;
-  char *header = checkpoint_header(run, o, &length);
-  FILE *stream = fopen(o->beside, "wb");
-  if (!stream || !fwrite(header, length, 1, stream)) fail("%s: cannot be written", o->beside);
-  move_tensors(run, stream, o->beside, 1);
-  if (fclose(stream) != 0 || rename(o->beside, o->save) != 0) fail("%s: cannot be written", o->save);
+  char *header = checkpoint_header(run, &length);
+  FILE *stream = fopen(run->beside, "wb");
+  if (!stream || !fwrite(header, length, 1, stream) || !each_tensor(run, header, stream, 1) || fclose(stream) != 0 ||
+      rename(run->beside, run->save) != 0)
+    fail("%s: cannot be written", run->beside);
   free(header);
 }
 
-long read_checkpoint(struct run *run, struct options *o) {
+long read_checkpoint(struct run *run) {
   struct spm_instance *instance = &run->instance;
   size_t length;
   long batch = 0, total = 0;
   int read = 0;
-  char *header = checkpoint_header(run, o, &length), *found = memory_of(length + 1), *note = found + NOTE_AT;
-  FILE *stream = fopen(o->resume, "rb");
-  if (!stream) fail("%s: cannot be opened", o->resume);
+  char *header = checkpoint_header(run, &length), *found = memory_of(length + 1), *note = found + NOTE_AT;
+  FILE *stream = fopen(run->resume, "rb");
+  if (!stream) fail("%s: cannot be opened", run->resume);
   if (!fread(found, length, 1, stream) || memcmp(found, header, NOTE_AT) != 0 ||
       memcmp(note + NOTE, header + NOTE_AT + NOTE, length - NOTE_AT - NOTE) != 0 ||
-      sscanf(note, "%ld %ld %ld %ld %ld %ld%n", &o->seed, &instance->epoch, &instance->step,
+      sscanf(note, "%ld %ld %ld %ld %ld %ld%n", &run->seed, &instance->epoch, &instance->step,
              &instance->optimizer.updates, &batch, &total, &read) != 6)
-    fail("%s: is no checkpoint of this model", o->resume);
+    fail("%s: is no checkpoint of this model", run->resume);
   note += read;
-  instance->noise_step = instance->step;
 #ifndef SPM_NO_UNCHANGED
   run->unchanged = (int)strtol(note, &note, 10);
 #endif
 #ifndef SPM_NO_STAGES
   spm_instance_set_stage(instance, (int)strtol(note, &note, 10));
   run->earlier_epochs = strtol(note, &note, 10);
-  instance->noise_step += strtol(note, &note, 10);
+  instance->earlier_steps = strtol(note, &note, 10);
 #endif
 #ifndef SPM_NO_BEST
   run->has_best = (int)strtol(note, &note, 10);
@@ -177,9 +161,9 @@ long read_checkpoint(struct run *run, struct options *o) {
   run->best_epoch = strtol(note, &note, 10);
   run->best_step = strtol(note, &note, 10);
 #endif
-  if (total != o->data.count) fail("%s: was made with %ld rows of data", o->resume, total);
-  instance->call.seed = (unsigned long long)o->seed;
-  move_tensors(run, stream, o->resume, 0);
+  if (total != data_rows(run)) fail("%s: was made with %ld rows of data", run->resume, total);
+  instance->run.call.seed = (unsigned long long)run->seed;
+  if (!each_tensor(run, header, stream, 0)) fail("%s: cannot be read", run->resume);
   fclose(stream);
   free(header);
   free(found);

@@ -1,4 +1,4 @@
-/* What the files of an emitted trainer share: rows of data, the command line, and a model in training. */
+/* What the files of an emitted trainer share: rows of data, and a run. */
 #ifndef SPM_TRAINER_H
 #define SPM_TRAINER_H
 
@@ -24,25 +24,22 @@ struct rows { /* files of one data set, read whole; by data declaration of the m
   const char *paths[MAX_DATA];
   real *values[MAX_DATA];
 #ifndef SPM_NO_SELECTIONS
-  const long *chosen; /* their numbers there; NULL: they are the first ones */
+  const long *chosen; /* numbers of the rows that a stage takes; NULL: they are the first ones */
+  long all;
 #endif
   long count;
 };
 
-struct options {
+struct run { /* the command line, and a model in training */
   struct rows data, valid, test;
   const char *save, *resume;
   char beside[4096]; /* where a checkpoint is written before it takes the place of the last */
   long seed, epochs, batch, steps;
-};
-
-struct run { /* a model in training */
   struct spm_instance instance;
   struct spm_training stage; /* that is trained, and what the command line makes of it */
-  struct rows taken, valid;  /* of the data, and of the rows to evaluate on, those that the stage takes */
   long batch_rows, epoch_rows;
-  int skipped; /* steps, one after the other */
-  real *batch[MAX_DATA];
+  int skipped;          /* steps, one after the other */
+  real *rows[MAX_DATA]; /* of the batch */
 #ifndef SPM_NO_GATHERED
   unsigned draw; /* of gathered data: 0, or by which step */
 #endif
@@ -76,13 +73,13 @@ uint64_t read_integer(const unsigned char *bytes, int width, int big);
 void read_rows(struct rows *rows, int needed);
 #ifndef SPM_NO_GIVENS
 /* What initial values need, by given. */
-const real *const *make_givens(const struct options *o);
+const real *const *make_givens(const struct run *run);
 #endif
 
-void write_checkpoint(struct run *run, const struct options *o);
+void write_checkpoint(struct run *run);
 /* Ends the program unless a checkpoint can be written. */
-void try_checkpoint(struct options *o);
+void try_checkpoint(struct run *run);
 /* Sets all of the run but its stage; returns how many rows its batches had. */
-long read_checkpoint(struct run *run, struct options *o);
+long read_checkpoint(struct run *run);
 
 #endif

@@ -119,7 +119,7 @@ double hand_step(const float *x, long rows) {
   hidden(rows, h1, w + B1);
   forward(rows, K, H, h1, w + WM, mu);
   forward(rows, K, H, h1, w + WS, log_s);
-  SPM_K(noise_normal)(1, 1, (unsigned)updates, 0, rows, 0, 0, K, e, K);
+  SPM_K(noise)(SPM_NORMAL, 1, 1, (unsigned)updates, 0, rows, 0, 0, K, e, K);
   for (long r = 0; r < rows; r++) {
     sample_row(mu + r * K, log_s + r * K, e + r * K, z + r * K, w + BM, w + BS, d_mu + r * K, d_s + r * K, terms,
                weight);

@@ -15,16 +15,15 @@ static void initialise_step_0(const struct spm_call *call, real *scratch, long u
 /* ---- program train ---- */
 
 /* counts.spm:5: param scale : positive[D] init 0.5; */
-static void train_step_0_loop_1(const real *restrict scale, const real *restrict mul_20, real *restrict scale_2,
-    real *restrict log_9, real *restrict mul_22, real *restrict sigmoid_28) {
-  const real mul_20_7_ = mul_20[0];
+static void train_step_0_loop_1(const real *restrict scale, real mul_20, real *restrict scale_2, real *restrict log_9,
+    real *restrict mul_22, real *restrict sigmoid_28) {
   for (long i = 0; i < 3; i++) {
     const real scale_0_ = scale[i];
     const real scale_1_ = vm_softplus(scale_0_);
     const real mul_3_ = scale_1_ * (real)2;
     scale_2[i] = scale_1_;
     log_9[i] = vm_log(mul_3_);
-    mul_22[i] = ((real)1 / mul_3_) * mul_20_7_;
+    mul_22[i] = ((real)1 / mul_3_) * mul_20;
     sigmoid_28[i] = vm_sigmoid(scale_0_);
   }
 }
@@ -39,7 +38,7 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
   const real div_2_ = (real)1 / rows_in_batch_1_;
   div_16[0] = div_2_;
   mul_20[0] = (rows_in_batch_1_ * div_2_) * (real)2;
-  train_step_0_loop_1(scale, mul_20, scale_2, log_9, mul_22, sigmoid_28);
+  train_step_0_loop_1(scale, mul_20[0], scale_2, log_9, mul_22, sigmoid_28);
 }
 
 /* counts.spm:6: likelihood x ~ laplace(0, scale); */
@@ -70,11 +69,10 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
 }
 
 /* counts.spm:6: likelihood x ~ laplace(0, scale); */
-static void train_step_2_loop_1(const real *restrict div_16, const real *restrict sum_over_25,
-    const real *restrict mul_22, const real *restrict sigmoid_28, real *restrict scale_gradient) {
-  const real div_16_0_ = div_16[0];
+static void train_step_2_loop_1(real div_16, const real *restrict sum_over_25, const real *restrict mul_22,
+    const real *restrict sigmoid_28, real *restrict scale_gradient) {
   for (long i = 0; i < 3; i++)
-    scale_gradient[i] = (mul_22[i] + (div_16_0_ * sum_over_25[i])) * sigmoid_28[i];
+    scale_gradient[i] = (mul_22[i] + (div_16 * sum_over_25[i])) * sigmoid_28[i];
 }
 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
@@ -86,7 +84,7 @@ static void train_step_2(const struct spm_call *call, real *scratch, long unit) 
   real *scale_gradient = call->gradient; /* [D] */
   /* counts.spm:7: objective elbo; */
   div_14[0] = sum_over_12[0] / rows_in_batch[0];
-  train_step_2_loop_1(div_16, sum_over_25, mul_22, sigmoid_28, scale_gradient);
+  train_step_2_loop_1(div_16[0], sum_over_25, mul_22, sigmoid_28, scale_gradient);
 }
 
 /* ---- program evaluate ---- */

@@ -3,9 +3,9 @@
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   real *init_V_e = call->values, *init_W_e = call->values + 16; /* [D, K], [K, D] */
-  spm_noise_normal(call->seed, 3136157270, call->step, 0, 1, 0, 0, 8, init_V_e, 8);
+  spm_noise(SPM_NORMAL, call->seed, 3136157270, call->step, 0, 1, 0, 0, 8, init_V_e, 8);
   /* factors.spm:6: param V : real[D, K] init normal(0, 1); */
-  spm_noise_normal(call->seed, 1588659437, call->step, 0, 1, 0, 0, 8, init_W_e, 8);
+  spm_noise(SPM_NORMAL, call->seed, 1588659437, call->step, 0, 1, 0, 0, 8, init_W_e, 8);
 }
 
 /* ---- program train ---- */
@@ -21,26 +21,23 @@ static void train_step_0(const struct spm_call *call, real *scratch, long unit) 
 }
 
 /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
-static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict mul_40, const real *restrict div_37,
-    real *restrict sub_28) {
-  const real div_37_12_ = div_37[0];
+static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict add_45, real div_37, real *restrict sub_28) {
   for (long i = 0; i < rows * 2; i++) {
-    const real contract_3_3_ = mul_40[i];
-    const real add_10_ = (((contract_3_3_ * contract_3_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
-    z[i] = contract_3_3_ + (z[i] * ((real)0.5));
+    const real add_45_3_ = add_45[i];
+    const real add_10_ = (((add_45_3_ * add_45_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
+    z[i] = add_45_3_ + (z[i] * ((real)0.5));
     sub_28[i] = add_10_ - ((real)0.5);
-    mul_40[i] = contract_3_3_ * div_37_12_;
+    add_45[i] = add_45_3_ * div_37;
   }
 }
 
 /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
-static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_18, const real *restrict div_38,
+static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_18, real div_38,
     real *restrict mul_42) {
-  const real div_38_8_ = div_38[0];
   for (long i = 0; i < rows * 4; i++) {
     const real sub_2_ = x[i] - sub_18[i];
     sub_18[i] = ((sub_2_ * sub_2_) * ((real)(-0.5))) - ((real)0.9189385332046727);
-    mul_42[i] = sub_2_ * div_38_8_;
+    mul_42[i] = sub_2_ * div_38;
   }
 }
 
@@ -55,22 +52,21 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
   const long tile = call->tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_3 = scratch, *z_e = scratch + tile * 2, *div_37 = call->values + 80; /* [rows, K], [rows, K], [] */
-  real *z = scratch + tile * 2, *sub_28 = scratch + tile * 9, *mul_40 = scratch; /* [rows, K], [rows, K], [rows, K] */
-  real *contract_9 = scratch + tile * 4, *div_38 = call->values + 96; /* [rows, D], [] */
-  real *sub_18 = scratch + tile * 4, *mul_42 = scratch + tile * 11; /* [rows, D], [rows, D] */
-  real *sum_19 = scratch + tile * 8, *sum_29 = scratch + tile * 4, *add_45 = scratch; /* [rows], [rows], [rows, K] */
+  real *add_45 = scratch, *z = scratch + tile * 2, *div_37 = call->values + 80; /* [rows, K], [rows, K], [] */
+  real *sub_28 = scratch + tile * 9, *sub_18 = scratch + tile * 4; /* [rows, K], [rows, D] */
+  real *div_38 = call->values + 96, *mul_42 = scratch + tile * 11; /* [], [rows, D] */
+  real *sum_19 = scratch + tile * 8, *sum_29 = scratch + tile * 4; /* [rows], [rows] */
   real *sum_over_30_partial = call->partials + unit * 64, *contract_44 = scratch + tile * 2; /* [], [rows, K] */
   real *sum_over_33_partial = call->partials + 16 + unit * 64; /* [] */
   real *contract_43_partial = call->partials + 32 + unit * 64; /* [D, K] */
   real *contract_46_partial = call->partials + 48 + unit * 64; /* [K, D] */
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
-  spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
-  spm_noise_normal(call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
-  train_rows_1_loop_1(rows, z, mul_40, div_37, sub_28);
+  spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, add_45, 2);
+  spm_noise(SPM_NORMAL, call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z, 2);
+  train_rows_1_loop_1(rows, z, add_45, div_37[0], sub_28);
   /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
-  spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, contract_9, 4);
-  train_rows_1_loop_2(rows, x, sub_18, div_38, mul_42);
+  spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, sub_18, 4);
+  train_rows_1_loop_2(rows, x, sub_18, div_38[0], mul_42);
   /* factors.spm:11: objective elbo; */
   spm_reduce_sum(rows, 4, 1, sum_19, sub_18);
   spm_reduce_sum(rows, 2, 1, sum_29, sub_28);
@@ -103,9 +99,9 @@ static void train_step_2(const struct spm_call *call, real *scratch, long unit) 
 /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
 static void evaluate_rows_0_loop_1(long rows, real *restrict z, real *restrict sub_27) {
   for (long i = 0; i < rows * 2; i++) {
-    const real contract_3_3_ = sub_27[i];
-    const real add_10_ = (((contract_3_3_ * contract_3_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
-    z[i] = contract_3_3_ + (z[i] * ((real)0.5));
+    const real sub_27_3_ = sub_27[i];
+    const real add_10_ = (((sub_27_3_ * sub_27_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
+    z[i] = sub_27_3_ + (z[i] * ((real)0.5));
     sub_27[i] = add_10_ - ((real)0.5);
   }
 }
@@ -120,20 +116,18 @@ static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *rest
 
 static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
   const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
-  const long tile = call->tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *contract_3 = scratch, *z_e = scratch + tile * 2, *sub_27 = scratch; /* [rows, K], [rows, K], [rows, K] */
-  real *z = scratch + tile * 2, *contract_9 = scratch + tile * 4; /* [rows, K], [rows, D] */
-  real *sub_17 = scratch + tile * 4, *sum_18 = scratch + tile * 2; /* [rows, D], [rows] */
-  real *sum_28 = scratch + tile * 3, *sum_over_29_partial = call->partials + unit * 32; /* [rows], [] */
+  real *sub_27 = scratch, *z = scratch + call->tile * 2; /* [rows, K], [rows, K] */
+  real *sub_17 = scratch + call->tile * 4, *sum_18 = scratch + call->tile * 2; /* [rows, D], [rows] */
+  real *sum_28 = scratch + call->tile * 3, *sum_over_29_partial = call->partials + unit * 32; /* [rows], [] */
   real *sum_over_32_partial = call->partials + 16 + unit * 32; /* [] */
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
-  spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, contract_3, 2);
-  spm_noise_normal(call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z_e, 2);
+  spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, sub_27, 2);
+  spm_noise(SPM_NORMAL, call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z, 2);
   evaluate_rows_0_loop_1(rows, z, sub_27);
   /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
-  spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, contract_9, 4);
+  spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, sub_17, 4);
   evaluate_rows_0_loop_2(rows, x, sub_17);
   /* factors.spm:11: objective elbo; */
   spm_reduce_sum(rows, 4, 1, sum_18, sub_17);

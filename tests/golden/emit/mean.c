@@ -47,11 +47,9 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
 }
 
 /* mean.spm:6: likelihood x ~ normal(m, 1); */
-static void train_step_2_loop_1(const real *restrict div_15, const real *restrict sum_over_17,
-    real *restrict m_gradient) {
-  const real div_15_0_ = div_15[0];
+static void train_step_2_loop_1(real div_15, const real *restrict sum_over_17, real *restrict m_gradient) {
   for (long i = 0; i < 3; i++)
-    m_gradient[i] = div_15_0_ * sum_over_17[i];
+    m_gradient[i] = div_15 * sum_over_17[i];
 }
 
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
@@ -61,7 +59,7 @@ static void train_step_2(const struct spm_call *call, real *scratch, long unit) 
   real *sum_over_17 = call->values + 48, *m_gradient = call->gradient; /* [D], [D] */
   /* mean.spm:7: objective elbo; */
   div_13[0] = sum_over_11[0] / rows_in_batch[0];
-  train_step_2_loop_1(div_15, sum_over_17, m_gradient);
+  train_step_2_loop_1(div_15[0], sum_over_17, m_gradient);
 }
 
 /* ---- program evaluate ---- */

@@ -3,7 +3,7 @@
 static void initialise_step_0(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   real *init_w_e = call->values; /* [D] */
-  spm_noise_normal(call->seed, 3241909389, call->step, 0, 1, 0, 0, 4, init_w_e, 4);
+  spm_noise(SPM_NORMAL, call->seed, 3241909389, call->step, 0, 1, 0, 0, 4, init_w_e, 4);
 }
 
 /* ---- program train ---- */
@@ -39,19 +39,17 @@ static void train_rows_1_loop_1(long rows, const real *restrict w, const real *r
 }
 
 /* regression.spm:7: likelihood y ~ bernoulli(logits = sum(w * x)); */
-static void train_rows_1_loop_2(long rows, real *restrict add_26, const real *restrict y, const real *restrict div_18,
-    const real *restrict div_19, real *restrict sum_over_12_partial) {
+static void train_rows_1_loop_2(long rows, real *restrict add_26, const real *restrict y, real div_18, real div_19,
+    real *restrict sum_over_12_partial) {
   for (long i = 0; i < 1; i++) sum_over_12_partial[i] = 0;
-  const real div_18_6_ = div_18[0];
-  const real div_19_8_ = div_19[0];
   for (long block = 0; block < rows; block += 256) {
     const long end = rows - block < 256 ? rows : block + 256;
     real term_0[256];
     for (long i = block; i < end; i++) {
-      const real sum_3_0_ = add_26[i];
+      const real add_26_0_ = add_26[i];
       const real y_1_ = y[i];
-      term_0[i - block] = (sum_3_0_ * y_1_) - vm_softplus(sum_3_0_);
-      add_26[i] = (div_18_6_ * vm_sigmoid(sum_3_0_)) + (y_1_ * div_19_8_);
+      term_0[i - block] = (add_26_0_ * y_1_) - vm_softplus(add_26_0_);
+      add_26[i] = (div_18 * vm_sigmoid(add_26_0_)) + (y_1_ * div_19);
     }
     sum_over_12_partial[0] += spm_sum(end - block, term_0);
   }
@@ -70,14 +68,14 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
   const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
   const real *w = call->parameters, *x = call->data[0] + first * 4; /* [D], [rows, D] */
   const real *y = call->data[1] + first; /* [rows] */
-  real *mul_2 = scratch + 32, *sum_3 = scratch + 32 + call->tile * 4; /* [rows, D], [rows] */
+  real *mul_2 = scratch + 32, *add_26 = scratch + 32 + call->tile * 4; /* [rows, D], [rows] */
   real *div_18 = call->values + 64, *div_19 = call->values + 80, *mul_28 = scratch + 32; /* [], [], [rows, D] */
-  real *sum_over_12_partial = call->partials + unit * 32, *add_26 = scratch + 32 + call->tile * 4; /* [], [rows] */
+  real *sum_over_12_partial = call->partials + unit * 32; /* [] */
   real *sum_over_29_partial = call->partials + 16 + unit * 32; /* [D] */
   train_rows_1_loop_1(rows, w, x, mul_2);
   /* regression.spm:7: likelihood y ~ bernoulli(logits = sum(w * x)); */
-  spm_reduce_sum(rows, 4, 1, sum_3, mul_2);
-  train_rows_1_loop_2(rows, add_26, y, div_18, div_19, sum_over_12_partial);
+  spm_reduce_sum(rows, 4, 1, add_26, mul_2);
+  train_rows_1_loop_2(rows, add_26, y, div_18[0], div_19[0], sum_over_12_partial);
   train_rows_1_loop_3(rows, x, add_26, mul_28);
   spm_reduce_sum(1, rows, 4, sum_over_29_partial, mul_28);
 }
