@@ -52,9 +52,9 @@ static bool name_is_internal(const char *name) {
   return is_capital(name) || is_numbered(name, "i") || is_numbered(name, "round") || name[strlen(name) - 1] == '_';
 }
 
-static bool name_is_taken(const Plan *plan, const char *name) {
+static bool name_is_taken(const Plan *plan, Name name) {
   for (int i = 0; i < plan->tensor_count; i++)
-    if (plan->tensors[i]->name != NULL && strcmp(plan->tensors[i]->name, name) == 0) return true;
+    if (plan->tensors[i]->name == name) return true;
   return false;
 }
 
@@ -64,10 +64,10 @@ static Name unique_name(Scheduler *s, const char *wanted, const char *role) {
     if (!isalnum((unsigned char)*at)) *at = '_';
   if (!isalpha((unsigned char)name[0])) name = arena_printf(s->compilation, "v%s", name);
   if (name_is_internal(name)) name = arena_printf(s->compilation, "the_%s_value", name);
-  const char *candidate = name;
+  Name candidate = intern(s->compilation, name);
   for (int number = 2; name_is_taken(s->plan, candidate); number++)
-    candidate = arena_printf(s->compilation, "%s_%d", name, number);
-  return intern(s->compilation, candidate);
+    candidate = intern(s->compilation, arena_printf(s->compilation, "%s_%d", name, number));
+  return candidate;
 }
 
 Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index, bool rows, long size,
