@@ -69,6 +69,9 @@ expect 'classes that no file counts' 1 'how many classes there are' "$spmc" trai
 expect 'labels from 1' 1 'subtract 1' "$spmc" train labels.spm C=2 --data x=two.txt --data y=y.txt --out run
 expect 'data without a value for the dim' 1 'no data called .q.' "$spmc" train labels.spm C=3 --data q=two.txt --data y=y.txt --out run
 expect 'two files without names' 2 'NAME=FILE for each' "$spmc" train labels.spm --data two.txt --data y.txt --out run
+printf 'model centre;\ndim D;\ndata x : real[D];\nparam m : real[D];\nminimize sum((x - m)^2);\n' > real.spm
+expect 'bytes for real numbers' 0 'takes as 0 to 255' "$spmc" train real.spm --data x=test.idx --out bytes --epochs 1 --seed 1
+rm -r bytes
 expect 'unknown data' 1 'no data called .y.' "$spmc" train $spec --data y=train.idx --out run $small
 check 'failures leave nothing behind' absent run
 expect 'directory under a file' 1 'train.idx' "$spmc" train $spec --data x=train.idx --out train.idx/run $small
