@@ -128,12 +128,16 @@ static Declared find_tensors(Emitter *e, const StepList *list) {
 /* Tensors of one kind share a statement as long as a line holds them, with their shapes behind: each line takes the
  * first that fit. */
 static void declare_some(Emitter *e, Text *text, const Declared *all, bool constant) {
-  for (;;) {
+  const char **bases = arena_array(e->compilation, const char *, all->count);
+  const char **comments = arena_array(e->compilation, const char *, all->count);
+  for (int first = 0;;) {
     Text names = {.compilation = e->compilation}, shapes = names;
-    for (int i = 0; i < all->count; i++) {
+    while (first < all->count && all->done[first]) first++;
+    for (int i = first; i < all->count; i++) {
       const Tensor *t = all->tensors[i];
       if (all->done[i] || is_read_only(t) != constant) continue;
-      const char *base = base_of_tensor(e, t), *shape = shape_comment(e, t);
+      if (bases[i] == NULL) bases[i] = base_of_tensor(e, t), comments[i] = shape_comment(e, t);
+      const char *base = bases[i], *shape = comments[i];
       const size_t length = names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + 18;
       if (names.length > 0 && length > DECLARATION_COLUMNS) continue;
       const char *start = names.length > 0 ? ", " : constant ? "const real " : "real ";
@@ -267,7 +271,7 @@ static const char *form_of(Emitter *e, const Text *text, const Declared *own) {
     }
     const char *word = intern_range(e->compilation, at, length);
     bool local = at[length - 1] == '_';
-    for (int i = 0; i < own->count && !local; i++) local = strcmp(own->tensors[i]->name, word) == 0;
+    for (int i = 0; i < own->count && !local; i++) local = own->tensors[i]->name == word;
     int k = 0;
     while (local && k < count && names[k] != word) k++;
     if (local && k == count) {
