@@ -2,7 +2,7 @@
  * constrained value made from it. Types and norms are transforms that are differentiated through; `projected` ones are
  * stored constrained and set back after each step (LANGUAGE rule 28). The transforms are library text: constrain_TYPE
  * and its inverse unconstrain_TYPE. */
-#include "front.h"
+#include "statements.h"
 
 #include <string.h>
 
