@@ -62,26 +62,17 @@ static bool is_word_of_c(const char *name) {
   return false;
 }
 
-int command_emit(const Arguments *a) {
-  DataSet data = {.count = 0};
-  DataShape shapes[MAX_FILES];
-  CompileOptions options = {.overrides = a->overrides, .override_count = a->override_count, .data = shapes};
-  Loaded loaded = {0};
-  int code = dataset_read(a, a->data, a->data_count, &data);
-  options.data_count = dataset_shapes(&data, shapes);
-  if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
-  if (code < 0 && a->header && a->with_main)
-    code = fail_user(
+static int check_and_write(const Arguments *a, Loaded *l) {
+  if (a->header && a->with_main)
+    return fail_user(
         a, "--header: a trainer exports nothing that a header could tell of; take --lib, or leave out --main");
-  if (code < 0 && model_is_library(loaded.model))
-    code = fail_user(a, "%s: holds no `model`: there is nothing to emit", a->target);
-  if (code < 0 && a->header && strcmp(a->header, a->out) == 0)
-    code = fail_user(a, "--header and -o both say %s: the C and its header are two files", a->out);
-  if (code < 0 && a->with_library && is_word_of_c(model_name(loaded.model)))
-    code = fail_user(a, "%s: model `%s`: its functions take its name, which is a word of C; call it otherwise",
-                     a->target, model_name(loaded.model));
-  if (code < 0) code = write_all(a, &loaded);
-  loaded_free(&loaded);
-  dataset_free(&data);
-  return code;
+  if (model_is_library(l->model)) return fail_user(a, "%s: holds no `model`: there is nothing to emit", a->target);
+  if (a->header && strcmp(a->header, a->out) == 0)
+    return fail_user(a, "--header and -o both say %s: the C and its header are two files", a->out);
+  if (a->with_library && is_word_of_c(model_name(l->model)))
+    return fail_user(a, "%s: model `%s`: its functions take its name, which is a word of C; call it otherwise",
+                     a->target, model_name(l->model));
+  return write_all(a, l);
 }
+
+int command_emit(const Arguments *a) { return with_spec(a, false, check_and_write); }
