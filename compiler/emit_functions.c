@@ -182,8 +182,9 @@ static void declare_bases(Emitter *e, Text *text, const Text *tensors) {
   if (open[0]) text_append(text, ";\n");
 }
 
-static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
+static void declare_tensors(Emitter *e, Text *text, const StepList *list, const Text *steps) {
   const Declared all = find_tensors(e, list);
+  for (int i = 0; i < all.count; i++) all.done[i] = !says(steps, all.tensors[i]->name);
   Text tensors = {.compilation = e->compilation};
   shorten_bases(e, &all);
   declare_some(e, &tensors, &all, true);
@@ -193,6 +194,22 @@ static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
 }
 
 static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
+
+/* What has a place of its own in a buffer that is the same for all rows can stand in a table. */
+static void put_repeats(Emitter *e, Text *steps, const StepList *list) {
+  const Declared all = find_tensors(e, list);
+  Spot *places = arena_array(e->compilation, Spot, all.count);
+  int count = 0;
+  for (int i = 0; i < all.count; i++) {
+    const Tensor *t = all.tensors[i];
+    const char *base = t->storage == STORE_PARAMETER ? "call->parameters"
+                       : t->storage == STORE_VALUES  ? "call->values"
+                       : t->storage == STORE_FIXED   ? "scratch"
+                                                     : NULL;
+    if (base) places[count++] = (Spot){t->name, base, shape_comment(e, t), t->offset};
+  }
+  emit_repeats(e, steps, places, count);
+}
 
 /* Of the one block of numbers in a body. */
 static void drop_braces(Text *body) {
@@ -318,7 +335,8 @@ static void emit_function(Emitter *e, const char *name, const StepList *list, co
   Text declarations = {.compilation = e->compilation}, steps = {.compilation = e->compilation};
   start_function(e, name);
   emit_steps(e, &steps, list);
-  declare_tensors(e, &declarations, list);
+  if (e->rendering == RENDER_LOOPS) put_repeats(e, &steps, list);
+  declare_tensors(e, &declarations, list, &steps);
   const Text text = function_text(e, &declarations, &steps);
   const bool alone = e->functions.length == 0 && e->range == NULL && e->rendering == RENDER_LOOPS;
   const Declared own = find_tensors(e, list);

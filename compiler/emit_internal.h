@@ -70,6 +70,16 @@ void loop_forms_note(Compilation *, struct LoopForms *, const char *text);
  * `shared`, which else is NULL. */
 const char *loop_forms_call(Emitter *, const char *text, const char **name, const char **shared, const char *fresh);
 
+/* emit_repeats.c: statements that are alike become one loop over a table of what differs. */
+typedef struct Spot { /* of a tensor: base + offset */
+  const char *name, *base, *shape;
+  long offset;
+} Spot;
+void emit_repeats(Emitter *, Text *steps, const Spot *, int place_count);
+/* Length of the number at `at`, "400" or "(real)0.5" or "(real)(-0.5)", and of the word; 0: there is none. */
+size_t text_number_length(const char *at);
+size_t text_word_length(const char *at);
+
 /* The static array that holds these numbers: one for all programs that need them. */
 const char *table_name(Emitter *, const Node *);
 void emit_steps(Emitter *, Text *, const StepList *);

@@ -258,7 +258,9 @@ static void emit_fills(Nest *nest) {
     Text line = {.compilation = e->compilation};
     for (int k = i; k < loop->store_count; k++) {
       const Store *other = &loop->stores[k];
-      if (done[k] || is_whole(nest, other) || other->kind != store->kind || strcmp(extent_text(e, other->fill), extent) != 0) continue;
+      if (done[k] || is_whole(nest, other) || other->kind != store->kind ||
+          strcmp(extent_text(e, other->fill), extent) != 0)
+        continue;
       if (line.length > 0 && line.length + strlen(other->to.tensor->name) > 60) continue;
       text_append(&line, "%s[i] = ", other->to.tensor->name);
       done[k] = true;

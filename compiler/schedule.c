@@ -17,17 +17,17 @@ const char *const storage_names[STORE_COUNT] = {"parameter", "data",    "state",
 
 /* Names that generated functions use themselves, C's own and libm's: a spec may well call something `log` or `rows`. */
 static const char *const taken_names[] = {
-    "call",     "scratch",  "unit",       "rows",    "first",  "out",      "n",      "i",       "j",        "real",
-    "part",     "from",     "count",      "end",     "block",  "top",      "sizes",  "strides", "auto",     "break",
-    "case",     "char",     "const",      "do",      "else",   "double",   "float",  "for",     "goto",     "if",
-    "int",      "long",     "return",     "short",   "signed", "static",   "switch", "union",   "void",     "while",
-    "inline",   "enum",     "main",       "default", "struct", "register", "sizeof", "typedef", "volatile", "extern",
-    "unsigned", "continue", "restrict",   "sin",     "cos",    "tan",      "asin",   "acos",    "atan",     "sinh",
-    "cosh",     "tanh",     "exp",        "exp2",    "expm1",  "log",      "log2",   "log10",   "log1p",    "logb",
-    "pow",      "sqrt",     "cbrt",       "hypot",   "erf",    "erfc",     "lgamma", "tgamma",  "floor",    "ceil",
-    "round",    "trunc",    "fabs",       "fmod",    "fma",    "nan",      "fmax",   "fmin",    "fdim",     "rint",
-    "gamma",    "y0",       "y1",         "j0",      "j1",     "jn",       "yn",     "abs",     "div",      "left",
-    "tile",     "capacity", "parameters", "values",  "kept",   "partials", NULL};
+    "call",     "scratch",  "unit",     "rows",       "first",  "out",      "n",        "i",       "j",        "real",
+    "part",     "from",     "count",    "end",        "block",  "top",      "sizes",    "strides", "auto",     "break",
+    "case",     "char",     "const",    "do",         "else",   "double",   "float",    "for",     "goto",     "if",
+    "int",      "long",     "return",   "short",      "signed", "static",   "switch",   "union",   "void",     "while",
+    "inline",   "enum",     "main",     "default",    "struct", "register", "sizeof",   "typedef", "volatile", "extern",
+    "unsigned", "continue", "restrict", "sin",        "cos",    "tan",      "asin",     "acos",    "atan",     "sinh",
+    "cosh",     "tanh",     "exp",      "exp2",       "expm1",  "log",      "log2",     "log10",   "log1p",    "logb",
+    "pow",      "sqrt",     "cbrt",     "hypot",      "erf",    "erfc",     "lgamma",   "tgamma",  "floor",    "ceil",
+    "round",    "trunc",    "fabs",     "fmod",       "fma",    "nan",      "fmax",     "fmin",    "fdim",     "rint",
+    "gamma",    "y0",       "y1",       "j0",         "j1",     "jn",       "yn",       "abs",     "div",      "left",
+    "each",     "tile",     "capacity", "parameters", "values", "kept",     "partials", NULL};
 static const char *const taken_prefixes[] = {"strip_", "scalar_", "number_", "term_", "gather_", "model_",
                                              "vm_",    "spm_",    "SPM_",    "VM_",   NULL};
 
