@@ -78,8 +78,7 @@ const char *address_text(Emitter *e, const Access *access, int loops, const char
   return text.bytes;
 }
 
-/* The author's line, without what would end the comment. */
-static const char *spec_line(Emitter *e, const Node *node) {
+const char *spec_line(Emitter *e, const Node *node) {
   Compilation *c = e->compilation;
   if (node->span.source <= 0 || node->span.source >= c->source_count) return NULL;
   const Source *source = &c->sources[node->span.source];
@@ -473,9 +472,11 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
   text_append(text, "%s", e->body.bytes);
 }
 
-void emit_model_body(Text *text, Compilation *c, const char *model_name, bool exported, const Signature *signature,
-                     Plan *const *plans, int plan_count, const Training *trainings, int training_count) {
-  Emitter e = {.compilation = c, .model = model_name, .exported = exported, .rendering = RENDER_LOOPS};
+void emit_model_body(Text *text, Compilation *c, const char *model_name, bool exported, bool products,
+                     const Signature *signature, Plan *const *plans, int plan_count, const Training *trainings,
+                     int training_count) {
+  Emitter e = {
+      .compilation = c, .model = model_name, .exported = exported, .products = products, .rendering = RENDER_LOOPS};
   emit_all(&e, signature, plans, plan_count, trainings, training_count);
   emit_tables(&e, text);
   text_append(text, "%s", e.body.bytes);

@@ -200,6 +200,25 @@ static const char *place_text(const Tensor *tensor) {
   return tensor->storage == STORE_KEPT ? "SPM_KEPT" : "SPM_VALUES";
 }
 
+/* Where a row value lies, as a range has it. */
+static long row_place(const Tensor *t) { return t->storage == STORE_DATA ? -1 - t->index : t->offset; }
+
+static const char *range_text(Emitter *e, const Plan *plan, int number, int r) {
+  const Range *range = &plan->phases[number].ranges[r];
+  const Gemm *g = &range->body.steps[0].gemm;
+  Compilation *c = e->compilation;
+  const char *what = range_function(e, plan, number, r), *names = "";
+  if (e->products) {
+    what = arena_printf(c, "%ld, %ld, %ld, %ld", row_place(g->a.tensor), g->lda, row_place(g->b.tensor), g->ldb);
+    const char *line = spec_line(e, range->body.steps[0].node), *at = line ? strchr(line, ':') : NULL;
+    const int length = at ? (int)(at - line) + 1 + (int)strcspn(at + 1, ":") : 0;
+    names =
+        arena_printf(c, " /* %.*s%s%s, %s */", length, line, length ? ": " : "", g->a.tensor->name, g->b.tensor->name);
+  }
+  return arena_printf(c, "{%s, %ld, %ld, %ld, %d, %s, %ld%s}", what, range->units, range->chunk, range->result->size,
+                      range->parameter, place_text(range->result), range->result->offset, names);
+}
+
 static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
   const Phase *phase = &plan->phases[number];
   Compilation *c = e->compilation;
@@ -212,12 +231,7 @@ static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
   }
   close_table(&statistics);
   Table ranges = open_table(e, "spm_range", arena_printf(c, "%s_ranges_%d", plan->name, number));
-  for (int r = 0; r < phase->range_count; r++) {
-    const Range *range = &phase->ranges[r];
-    add_row(&ranges, arena_printf(c, "{%s, %ld, %ld, %ld, %d, %s, %ld}", range_function(e, plan, number, r),
-                                  range->units, range->chunk, range->result->size, range->parameter,
-                                  place_text(range->result), range->result->offset));
-  }
+  for (int r = 0; r < phase->range_count; r++) add_row(&ranges, range_text(e, plan, number, r));
   close_table(&ranges);
 }
 

@@ -349,10 +349,24 @@ static void emit_function(Emitter *e, const char *name, const StepList *list, co
               e->functions.length > 0 ? e->functions.bytes : "", name, more_parameters, text.bytes);
 }
 
+static bool is_row_value(const Access *a) {
+  const Tensor *t = a->tensor;
+  return t->rows && t->domain == 0 && a->offset == 0 && (t->storage == STORE_KEPT || t->storage == STORE_DATA);
+}
+
+bool range_is_product(const Range *range) {
+  const Step *step = &range->body.steps[0];
+  const Gemm *g = &step->gemm;
+  if (range->body.count != 1 || step->kind != PLAN_GEMM || g->loop_count > 0 || g->adds || g->zeroes) return false;
+  return g->transpose_a && !g->transpose_b && g->part_a == 1 && g->part_b == 0 && g->k.kind == EXTENT_ROWS &&
+         g->k.count == 1 && g->n.kind == EXTENT_FIXED && g->lda == range->leading && g->ldb == g->n.count &&
+         g->ldc == g->n.count && is_row_value(&g->a) && is_row_value(&g->b);
+}
+
 void emit_phase(Emitter *e, int number) {
   const Plan *plan = e->plan;
   const Phase *phase = e->phase = &plan->phases[number];
-  for (int r = 0; r < phase->range_count; r++) {
+  for (int r = 0; r < phase->range_count && !e->products; r++) {
     e->range = &phase->ranges[r];
     emit_function(e, range_function(e, plan, number, r), &e->range->body, ", real *out");
   }

@@ -17,6 +17,7 @@ typedef struct Emitter {
   Compilation *compilation;
   const char *model;
   bool exported; /* the descriptor is for others, too */
+  bool products; /* ranges have no functions: they are told by their operands */
   Rendering rendering;
   const Plan *plan;
   Text body;                     /* functions and tables; what they need is put before them at the end */
@@ -58,7 +59,9 @@ const char *extent_text(Emitter *, Extent);
 /* A tensor's element at an offset and loop variables: "h + 12 + i0 * 400"; NULL indices: none. `moved` is one more
  * summand, or "". */
 const char *address_text(Emitter *, const Access *, int loops, const char *moved);
-/* The spec line above a step, unless it has just been said. */
+/* The author's line, "file.spm:7: let z = ...", without what would end a comment; or NULL. */
+const char *spec_line(Emitter *, const Node *);
+/* It above a step, unless it has just been said. */
 void put_comment(Emitter *, Text *, int indent, const Node *);
 /* A pointer to a constant in the function's frame (strips). */
 const char *number_address(Emitter *, double value);

@@ -223,6 +223,16 @@ static bool lacks_other_ranges(const Model *m, Plan *const *plans, int count) {
   return lacks_fitter(m, plans, count) && !lacks_updates(m, plans, count);
 }
 
+/* Are all ranges products of row values, which the driver can make by itself? */
+static bool has_products(const Model *m, Plan *const *plans, int count) {
+  int ranges = 0;
+  for (int p = 0; p < count; p++)
+    for (int i = 0; i < plans[p]->phase_count; i++)
+      for (int r = 0; r < plans[p]->phases[i].range_count; r++, ranges++)
+        if (!range_is_product(&plans[p]->phases[i].ranges[r])) return false;
+  return ranges > 0 && lacks_other_ranges(m, plans, count);
+}
+
 /* Do all initial values lie as the parameters do? */
 static bool initial_in_place(const Model *m, Plan *const *plans, int count) {
   const Plan *plan = find_plan(plans, count, PROGRAM_INITIALISE);
@@ -272,6 +282,7 @@ static const struct {
     {"SPM_NO_RATES", lacks_rates, false},
     {"SPM_PLAIN_STEPS", has_plain_steps, false},
     {"SPM_NO_OTHER_RANGES", lacks_other_ranges, true},
+    {"SPM_PRODUCTS", has_products, true},
     {"SPM_INITIAL_IN_PLACE", initial_in_place, true},
     {"SPM_NO_DOMAINS", lacks_domains, false},
     {"SPM_NO_GIVENS", lacks_givens, false},
@@ -577,7 +588,8 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   if (count < 0) return false;
   const Sources sources = sources_of(m, plans, count, options->main);
   if (options->main) drop_outputs(m, plans, count);
-  emit_model_body(&body, c, m->name, !options->main, &m->signature, plans, count, m->trainings, m->training_count);
+  emit_model_body(&body, c, m->name, !options->main, options->main && has_products(m, plans, count), &m->signature,
+                  plans, count, m->trainings, m->training_count);
   const char *model = plain_kernel_names(c, body.bytes);
   if (options->library) put_sizes(m, plans, count, &sizes);
   if (options->library) paste_driver(m, &sources, "runtime/standalone/library.c", false, &includes, &around);

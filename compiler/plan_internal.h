@@ -257,6 +257,9 @@ typedef struct Range {
   const Node *node;
 } Range;
 
+/* Is the range the transpose of one value of the batch's rows times another, both kept or data? */
+bool range_is_product(const Range *);
+
 typedef struct Phase {
   PhaseKind kind;
   int stage, domain; /* domain: of row phases */

@@ -247,13 +247,31 @@ static int updated_at_once(const struct spm_run *run, const struct spm_range *ra
 #endif
 
 #ifndef SPM_NO_UPDATES
+#ifdef SPM_PRODUCTS
+static const real *row_values(const struct spm_call *call, long where) {
+  return where < 0 ? call->data[-1 - where] : call->kept + call->capacity * where;
+}
+
+/* `count` elements of a range, of whole rows, from `from` on. */
+static void multiply(const struct spm_call *call, const struct spm_range *range, long from, long count, real *out) {
+  const long columns = range->right_size;
+  SPM_K(gemm)
+  (1, 0, count / columns, columns, call->rows, 1, row_values(call, range->left) + from / columns, range->left_size,
+   row_values(call, range->right), columns, 0, out, columns);
+}
+#endif
+
 /* A part of a range, and what it is the gradient of is updated while it is in cache. */
 static void update_part(const struct spm_run *run, const struct spm_range *range, long unit, real *scratch,
                         int *broken) {
-  const long from = unit * range->chunk;
+  const long from = unit * range->chunk, count = smaller(range->size - from, range->chunk);
   real *gradient = scratch + phase_scratch(run->program, run->call.tile);
+#ifdef SPM_PRODUCTS
+  multiply(&run->call, range, from, count, gradient);
+#else
   range->run(&run->call, scratch, unit, gradient);
-  update(run, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), broken);
+#endif
+  update(run, range->parameter, range->offset + from, gradient, count, broken);
 }
 #endif
 

@@ -83,7 +83,9 @@ struct spm_call {
 };
 
 typedef void (*spm_phase_function)(const struct spm_call *call, real *scratch, long unit);
+#ifndef SPM_PRODUCTS
 typedef void (*spm_range_function)(const struct spm_call *call, real *scratch, long unit, real *out);
+#endif
 
 struct spm_statistic {
   long partial; /* offset in a tile's partials */
@@ -95,7 +97,13 @@ struct spm_statistic {
 
 /* An adjoint made in ranges, in a gradient phase: unit u writes elements [u * chunk, min(size, (u + 1) * chunk)). */
 struct spm_range {
+#ifdef SPM_PRODUCTS
+  /* What it is: the transpose of one row value times another. Where they lie (kept, or -1 - the number of a data
+   * declaration), and how many numbers a row of them has. */
+  long left, left_size, right, right_size;
+#else
   spm_range_function run; /* `out` points at the range's first element; overwritten, not added to */
+#endif
   long units, chunk, size;
   int parameter; /* >= 0: the gradient of this raw parameter, final: its update may follow at once; -1: another value */
   int place;     /* SPM_GRADIENT (parameter's), SPM_VALUES */
