@@ -261,18 +261,16 @@ static void multiply(const struct spm_call *call, const struct spm_range *range,
 }
 #endif
 
+#ifndef SPM_ONE_THREAD
 /* A part of a range, and what it is the gradient of is updated while it is in cache. */
 static void update_part(const struct spm_run *run, const struct spm_range *range, long unit, real *scratch,
                         int *broken) {
-  const long from = unit * range->chunk, count = smaller(range->size - from, range->chunk);
+  const long from = unit * range->chunk;
   real *gradient = scratch + phase_scratch(run->program, run->call.tile);
-#ifdef SPM_PRODUCTS
-  multiply(&run->call, range, from, count, gradient);
-#else
   range->run(&run->call, scratch, unit, gradient);
-#endif
-  update(run, range->parameter, range->offset + from, gradient, count, broken);
+  update(run, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), broken);
 }
+#endif
 #endif
 
 #ifndef SPM_NO_OTHER_RANGES
@@ -324,10 +322,15 @@ static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
 }
 
 #ifndef SPM_NO_UPDATES
-/* Ranges that are updated at once stand in the last phase. */
+/* Ranges that are updated at once stand in the last phase; each part is updated while it is in cache. */
 static void run_updates(struct spm_run *run) {
   const struct spm_program *program = run->program;
   const struct spm_phase *last = &program->phases[program->phase_count - 1];
+#ifdef SPM_TRAINER
+  real *part = run->part;
+#else
+  real *part = run->scratch + phase_scratch(program, run->call.tile);
+#endif
   for (int i = 0; i < program->output_count; i++) {
     const struct spm_output *o = &program->outputs[i];
     if (o->role != SPM_GRADIENT_OF || run->model->parameters[o->index].fixed) continue;
@@ -337,11 +340,20 @@ static void run_updates(struct spm_run *run) {
     update(run, o->index, run->model->parameters[o->index].offset, spm_output_values(run, o), o->size, &run->broken);
   }
   for (int i = 0; i < last->range_count; i++) {
+    const struct spm_range *range = &last->ranges[i];
 #ifndef SPM_NO_OTHER_RANGES
-    if (!updated_at_once(run, &last->ranges[i])) continue;
+    if (!updated_at_once(run, range)) continue;
 #endif
-    for (long unit = 0; unit < last->ranges[i].units; unit++)
-      update_part(run, &last->ranges[i], unit, run->scratch, &run->broken);
+    const struct spm_tensor *of = &run->model->parameters[range->parameter];
+    for (long from = 0; from < of->size; from += range->chunk) {
+      const long count = smaller(of->size - from, range->chunk);
+#ifdef SPM_PRODUCTS
+      multiply(&run->call, range, from, count, part);
+#else
+      range->run(&run->call, run->scratch, from / range->chunk, part);
+#endif
+      update(run, range->parameter, of->offset + from, part, count, &run->broken);
+    }
   }
 }
 #endif

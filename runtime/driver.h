@@ -65,6 +65,9 @@ struct spm_run {
   struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
                            the program has no states */
   real *scratch;        /* threads x scratch_size */
+#ifdef SPM_TRAINER
+  real *part; /* for a part of a range, which is updated while it is in cache */
+#endif
 #ifndef SPM_ONE_THREAD
   long scratch_size;
 #endif

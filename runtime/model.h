@@ -98,16 +98,17 @@ struct spm_statistic {
 /* An adjoint made in ranges, in a gradient phase: unit u writes elements [u * chunk, min(size, (u + 1) * chunk)). */
 struct spm_range {
 #ifdef SPM_PRODUCTS
-  /* What it is: the transpose of one row value times another. Where they lie (kept, or -1 - the number of a data
-   * declaration), and how many numbers a row of them has. */
-  long left, left_size, right, right_size;
+  /* What it is: the transpose of one row value times another, the final gradient of a parameter. Where they lie (kept,
+   * or -1 - the number of a data declaration), and how many numbers a row of them has. */
+  long left, left_size, right, right_size, chunk;
+  int parameter;
 #else
   spm_range_function run; /* `out` points at the range's first element; overwritten, not added to */
-#endif
   long units, chunk, size;
   int parameter; /* >= 0: the gradient of this raw parameter, final: its update may follow at once; -1: another value */
   int place;     /* SPM_GRADIENT (parameter's), SPM_VALUES */
   long offset;
+#endif
 };
 
 struct spm_phase {
@@ -145,11 +146,13 @@ struct spm_program {
   const struct spm_phase *phases;
   int output_count;
   const struct spm_output *outputs;
+#ifndef SPM_TRAINER
   long value_size;                 /* of call->values */
   long kept_row;                   /* of call->kept, a row of capacity */
-  long partial_size;               /* of call->partials, a tile */
   long scratch_fixed, scratch_row; /* a thread's scratch: fixed + tile x row */
   int uses_rows;                   /* 0: no row phases, needs no data */
+#endif
+  long partial_size;               /* of call->partials, a tile */
 #ifndef SPM_NO_DOMAINS
   int domain_count;
   const struct spm_domain *domains; /* NULL if there is but the batch */
@@ -231,6 +234,10 @@ struct spm_model {
   const struct spm_training *trainings;
   long parameter_size, state_size; /* of the raw parameters and the state, padding included */
   long row_state_size;             /* of all row states, a row */
+#ifdef SPM_TRAINER
+  /* What the largest programs need: values; kept, a row; partials, a tile; scratch, in all and a row; for a range. */
+  long value_size, kept_row, partial_size, scratch_fixed, scratch_row, range_size;
+#endif
 #ifndef SPM_NO_FITTER
   struct spm_fit fit;              /* by "fit", of a batch's row states before each step of training */
   struct spm_fit fit_new;          /* by "fit_new", of rows that were not trained on */

@@ -44,28 +44,35 @@ static void place_fitter(struct spm_instance *instance, real *memory, size_t *us
 size_t spm_instance_place(struct spm_instance *instance, real *memory) {
   const struct spm_model *model = instance->run.model;
   struct spm_call *call = &instance->run.call;
-  struct spm_sizes sizes = {0, 0, 0, 0};
   size_t used = 0;
-#ifndef SPM_TRAINER
-  const long trained = instance->training ? model->parameter_size : 0;
+#ifdef SPM_TRAINER
+  const long tile = spm_tile_rows(instance->rows), trained = model->parameter_size;
 #else
-  const long trained = model->parameter_size;
-#endif
+  const long trained = instance->training ? model->parameter_size : 0;
+  struct spm_sizes sizes = {0, 0, 0, 0};
   for (int p = 0; p < model->program_count; p++) {
-#ifndef SPM_TRAINER
-    if (!instance->training && spm_find_output(&model->programs[p], SPM_GRADIENT_OF, NULL)) continue;
-#endif
-    spm_program_sizes(&model->programs[p], model->programs[p].uses_rows ? instance->rows : 0, &sizes);
+    const struct spm_program *program = &model->programs[p];
+    if (!instance->training && spm_find_output(program, SPM_GRADIENT_OF, NULL)) continue;
+    spm_program_sizes(program, program->uses_rows ? instance->rows : 0, &sizes);
   }
+#endif
   instance->parameters = take(memory, &used, model->parameter_size);
   call->parameters = instance->parameters;
   call->gradient = take(memory, &used, trained);
   instance->optimizer.first = take(memory, &used, trained);
   instance->optimizer.second = take(memory, &used, trained);
+#ifdef SPM_TRAINER
+  call->values = take(memory, &used, model->value_size);
+  call->kept = take(memory, &used, instance->rows * model->kept_row);
+  call->partials = take(memory, &used, (instance->rows + tile - 1) / tile * model->partial_size);
+  instance->run.scratch = take(memory, &used, model->scratch_fixed + tile * model->scratch_row);
+  instance->run.part = take(memory, &used, model->range_size);
+#else
   call->values = take(memory, &used, sizes.values);
   call->kept = take(memory, &used, sizes.kept);
   call->partials = take(memory, &used, sizes.partials);
   instance->run.scratch = take(memory, &used, sizes.scratch);
+#endif
 #ifndef SPM_NO_STATES
   instance->state = take(memory, &used, model->state_size);
   call->state_next = take(memory, &used, model->state_size);
@@ -82,7 +89,11 @@ size_t spm_instance_place(struct spm_instance *instance, real *memory) {
 #endif
 #ifndef SPM_NO_PROJECTIONS
   instance->project = trained ? spm_instance_project(model) : NULL;
+#ifdef SPM_TRAINER
+  instance->project_values = take(memory, &used, model->value_size);
+#else
   instance->project_values = take(memory, &used, instance->project ? instance->project->value_size : 0);
+#endif
 #endif
   return used;
 }
