@@ -125,16 +125,20 @@ static Declared find_tensors(Emitter *e, const StepList *list) {
   return found;
 }
 
+/* Of a number nothing is to be said. */
+static bool has_shape(const Tensor *t) { return t->rows || t->size > 1; }
+
 /* Tensors of one kind share a statement as long as a line holds them, with their shapes behind: each line takes the
  * first that fit. */
-static void declare_some(Emitter *e, Text *text, const Declared *all, bool constant) {
+static void declare_some(Emitter *e, Text *text, const Declared *all, bool constant, bool shaped) {
   for (;;) {
     Text names = {.compilation = e->compilation}, shapes = names;
     for (int i = 0; i < all->count; i++) {
       const Tensor *t = all->tensors[i];
-      if (all->done[i] || is_read_only(t) != constant) continue;
-      const char *base = base_of_tensor(e, t), *shape = shape_comment(e, t);
-      const size_t length = names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + 18;
+      if (all->done[i] || is_read_only(t) != constant || has_shape(t) != shaped) continue;
+      const char *base = base_of_tensor(e, t), *shape = shaped ? shape_comment(e, t) : "";
+      const size_t length =
+          names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + (shaped ? 18 : 9);
       if (names.length > 0 && length > DECLARATION_COLUMNS) continue;
       const char *start = names.length > 0 ? ", " : constant ? "const real " : "real ";
       text_append(&names, "%s*%s = %s", start, t->name, base);
@@ -142,7 +146,10 @@ static void declare_some(Emitter *e, Text *text, const Declared *all, bool const
       all->done[i] = true;
     }
     if (names.length == 0) return;
-    put_line(text, 1, "%s; /* %s */", names.bytes, shapes.bytes);
+    if (shaped)
+      put_line(text, 1, "%s; /* %s */", names.bytes, shapes.bytes);
+    else
+      put_line(text, 1, "%s;", names.bytes);
   }
 }
 
@@ -187,8 +194,7 @@ static void declare_tensors(Emitter *e, Text *text, const StepList *list, const 
   for (int i = 0; i < all.count; i++) all.done[i] = !says(steps, all.tensors[i]->name);
   Text tensors = {.compilation = e->compilation};
   shorten_bases(e, &all);
-  declare_some(e, &tensors, &all, true);
-  declare_some(e, &tensors, &all, false);
+  for (int kind = 0; kind < 4; kind++) declare_some(e, &tensors, &all, kind < 2, kind % 2 == 0);
   declare_bases(e, text, &tensors);
   if (tensors.length > 0) text_append(text, "%s", tensors.bytes);
 }

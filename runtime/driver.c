@@ -196,22 +196,21 @@ static const struct spm_call *call_of(struct spm_run *run, const struct spm_phas
 /* ---- what a program is made of ------------------------------------------------------------------------------- */
 
 /* Of a statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
-static void combine_tiles(const struct spm_call *call, long width, const struct spm_statistic *s, long from,
-                          long count) {
+static void combine_tiles(const struct spm_call *call, long width, const struct spm_statistic *s) {
   const long tiles = tiles_of(call);
-  real *tile0 = call->partials + s->partial + from;
+  real *tile0 = call->partials + s->partial;
   for (long stride = 1; stride < tiles; stride *= 2)
     for (long t = 0; t + stride < tiles; t += 2 * stride) {
       real *into = tile0 + t * width;
       const real *other = into + stride * width;
 #ifndef SPM_NO_MAXIMA
       if (s->combine == SPM_MAX)
-        for (long i = 0; i < count; i++) into[i] = other[i] > into[i] || other[i] != other[i] ? other[i] : into[i];
+        for (long i = 0; i < s->size; i++) into[i] = other[i] > into[i] || other[i] != other[i] ? other[i] : into[i];
       if (s->combine == SPM_MAX) continue;
 #endif
-      for (long i = 0; i < count; i++) into[i] += other[i];
+      for (long i = 0; i < s->size; i++) into[i] += other[i];
     }
-  memcpy(place(call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
+  memcpy(place(call, s->place, s->offset), tile0, sizeof(real) * (size_t)s->size);
 }
 
 #ifndef SPM_NO_UPDATES
@@ -240,9 +239,9 @@ static void update(const struct spm_run *run, int parameter, long at, const real
 /* Is the range's parameter updated as soon as the range is made? */
 static int updated_at_once(const struct spm_run *run, const struct spm_range *range) {
 #ifndef SPM_ONE_THREAD
-  if (run->parameters && run->optimizer->unfused) return 0;
+  if (run->optimizer && run->optimizer->unfused) return 0;
 #endif
-  return run->parameters && range->parameter >= 0 && !run->model->parameters[range->parameter].fixed;
+  return run->optimizer && range->parameter >= 0 && !run->model->parameters[range->parameter].fixed;
 }
 #endif
 
@@ -313,7 +312,7 @@ static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
   const long units = phase->kind == SPM_ROW_PHASE ? tiles_of(call) : phase->kind == SPM_STEP_PHASE;
   for (long unit = 0; unit < units; unit++) phase->run(call, run->scratch, unit);
   for (int i = 0; i < phase->statistic_count; i++)
-    combine_tiles(call, run->program->partial_size, &phase->statistics[i], 0, phase->statistics[i].size);
+    combine_tiles(call, run->program->partial_size, &phase->statistics[i]);
 #ifndef SPM_NO_OTHER_RANGES
   for (int i = 0; i < phase->range_count; i++)
     for (long unit = 0; !updated_at_once(run, &phase->ranges[i]) && unit < phase->ranges[i].units; unit++)
@@ -326,10 +325,8 @@ static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
 static void run_updates(struct spm_run *run) {
   const struct spm_program *program = run->program;
   const struct spm_phase *last = &program->phases[program->phase_count - 1];
-#ifdef SPM_TRAINER
-  real *part = run->part;
-#else
-  real *part = run->scratch + phase_scratch(program, run->call.tile);
+#ifndef SPM_TRAINER
+  run->part = run->scratch + phase_scratch(program, run->call.tile);
 #endif
   for (int i = 0; i < program->output_count; i++) {
     const struct spm_output *o = &program->outputs[i];
@@ -348,11 +345,11 @@ static void run_updates(struct spm_run *run) {
     for (long from = 0; from < of->size; from += range->chunk) {
       const long count = smaller(of->size - from, range->chunk);
 #ifdef SPM_PRODUCTS
-      multiply(&run->call, range, from, count, part);
+      multiply(&run->call, range, from, count, run->part);
 #else
-      range->run(&run->call, run->scratch, from / range->chunk, part);
+      range->run(&run->call, run->scratch, from / range->chunk, run->part);
 #endif
-      update(run, range->parameter, of->offset + from, part, count, &run->broken);
+      update(run, range->parameter, of->offset + from, run->part, count, &run->broken);
     }
   }
 }
@@ -368,8 +365,11 @@ static void combine_unit(void *context, long unit, int thread) {
   const struct spm_statistic *s = run->phase->statistics;
   (void)thread;
   for (long blocks; unit >= (blocks = divide_up(s->size, COMBINE_BLOCK)); s++) unit -= blocks;
-  const long from = unit * COMBINE_BLOCK;
-  combine_tiles(run->phase_call, run->program->partial_size, s, from, smaller(s->size - from, COMBINE_BLOCK));
+  struct spm_statistic part = *s;
+  part.partial += unit * COMBINE_BLOCK;
+  part.offset += unit * COMBINE_BLOCK;
+  part.size = smaller(s->size - unit * COMBINE_BLOCK, COMBINE_BLOCK);
+  combine_tiles(run->phase_call, run->program->partial_size, &part);
 }
 
 /* Parts to be made of a range now. */
@@ -507,8 +507,7 @@ static int set_rate(struct spm_run *run) {
 #endif
 
 #ifndef SPM_NO_UPDATES
-int spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer) {
-  run->parameters = parameters;
+int spm_run_step(struct spm_run *run, const struct spm_optimizer *optimizer) {
   run->optimizer = optimizer;
   run->lr = optimizer->stage->lr;
   run->broken = -1;
@@ -523,7 +522,7 @@ int spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimiz
   if (!sound) keep_state(run);
 #endif
 #ifndef SPM_NO_OTHER_RANGES
-  run->parameters = NULL;
+  run->optimizer = NULL;
 #endif
   return !sound ? SPM_STEP_SKIPPED : run->broken < 0 ? SPM_STEP_UPDATED : SPM_STEP_PARTLY;
 }

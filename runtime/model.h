@@ -149,10 +149,12 @@ struct spm_program {
 #ifndef SPM_TRAINER
   long value_size;                 /* of call->values */
   long kept_row;                   /* of call->kept, a row of capacity */
+#endif
+  long partial_size;               /* of call->partials, a tile */
+#ifndef SPM_TRAINER
   long scratch_fixed, scratch_row; /* a thread's scratch: fixed + tile x row */
   int uses_rows;                   /* 0: no row phases, needs no data */
 #endif
-  long partial_size;               /* of call->partials, a tile */
 #ifndef SPM_NO_DOMAINS
   int domain_count;
   const struct spm_domain *domains; /* NULL if there is but the batch */

@@ -56,8 +56,7 @@ size_t spm_instance_place(struct spm_instance *instance, real *memory) {
     spm_program_sizes(program, program->uses_rows ? instance->rows : 0, &sizes);
   }
 #endif
-  instance->parameters = take(memory, &used, model->parameter_size);
-  call->parameters = instance->parameters;
+  call->parameters = instance->run.parameters = take(memory, &used, model->parameter_size);
   call->gradient = take(memory, &used, trained);
   instance->optimizer.first = take(memory, &used, trained);
   instance->optimizer.second = take(memory, &used, trained);
@@ -138,12 +137,12 @@ void spm_instance_open(struct spm_instance *instance, real *memory) {
 #ifdef SPM_INITIAL_IN_PLACE
   spm_run_program(spm_instance_run(instance, spm_find_program(model, "initialise"), 0, 0));
   /* Its values lie as the parameters do. */
-  memcpy(instance->parameters, instance->run.call.values, sizeof(real) * (size_t)model->parameter_size);
+  memcpy(instance->run.parameters, instance->run.call.values, sizeof(real) * (size_t)model->parameter_size);
 #else
   const struct spm_program *program = spm_find_program(model, "initialise");
   if (!program) return;
   spm_run_program(spm_instance_run(instance, program, 0, 0));
-  spm_store(&instance->run, SPM_INITIAL_OF, instance->parameters);
+  spm_store(&instance->run, SPM_INITIAL_OF, instance->run.parameters);
 #endif
 }
 
@@ -227,7 +226,7 @@ static void project(const struct spm_instance *instance) {
   run.call.step = 0;
   run.call.settings[2] = 0;
   run.call.values = instance->project_values;
-  spm_run_project(&run, instance->parameters);
+  spm_run_project(&run, instance->run.parameters);
 }
 #endif
 
@@ -240,7 +239,7 @@ static int move_batch(struct spm_instance *instance, struct spm_run *run) {
 #endif
   if (strcmp(instance->optimizer.stage->optimizer, "lbfgs") == 0) {
     const int fitted =
-        spm_fit_step(&instance->fitter, run, &instance->optimizer.stage->fit, instance->parameters, batch);
+        spm_fit_step(&instance->fitter, run, &instance->optimizer.stage->fit, instance->run.parameters, batch);
 #ifndef SPM_NO_ROW_STATES
     remember_rows(instance);
 #endif
@@ -250,7 +249,7 @@ static int move_batch(struct spm_instance *instance, struct spm_run *run) {
 #ifdef SPM_NO_UPDATES
   return SPM_STEP_SKIPPED;
 #else
-  int status = spm_run_step(run, instance->parameters, &instance->optimizer);
+  int status = spm_run_step(run, &instance->optimizer);
 #ifndef SPM_NO_ROW_STATES
   if (status != SPM_STEP_SKIPPED &&
       spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows, &instance->optimizer, run->lr) >= 0)
@@ -268,7 +267,7 @@ int spm_instance_step(struct spm_instance *instance, long rows) {
   struct spm_run *run = spm_instance_run(instance, instance->train, 0, rows);
   run->call.step = (unsigned)(instance->earlier_steps + instance->step);
 #ifdef SPM_PLAIN_STEPS
-  const int status = spm_run_step(run, instance->parameters, &instance->optimizer);
+  const int status = spm_run_step(run, &instance->optimizer);
 #else
   const int status = move_batch(instance, run);
 #endif

@@ -26,7 +26,6 @@ struct spm_instance {
 #endif
   const struct spm_program *train; /* or NULL */
   struct spm_optimizer optimizer;
-  real *parameters;
 #ifndef SPM_NO_STATES
   real *state;
 #endif

@@ -122,7 +122,7 @@ extern real *SPM_MODEL_NAME_parameter(struct SPM_MODEL_NAME *m, const char *name
   for (int p = 0; p < model->parameter_count; p++) {
     if (strcmp(model->parameters[p].name, name) != 0) continue;
     *size = model->parameters[p].size;
-    return m->instance.parameters + model->parameters[p].offset;
+    return m->instance.run.parameters + model->parameters[p].offset;
   }
   return NULL;
 }
