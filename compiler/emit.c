@@ -435,6 +435,14 @@ static struct LoopForms *note_loops(const Emitter *e, Plan *const *plans, int pl
   return first.forms;
 }
 
+bool has_maxima(Plan *const *plans, int count) {
+  for (int p = 0; p < count; p++)
+    for (int i = 0; i < plans[p]->phase_count; i++)
+      for (int k = 0; k < plans[p]->phases[i].statistic_count; k++)
+        if (plans[p]->phases[i].statistics[k].maximum) return true;
+  return false;
+}
+
 /* A value that another one takes the place of is called like that one, so that a place has one name; unless the spec
  * has named it. */
 static void name_places(const Plan *plan) {
@@ -447,6 +455,7 @@ static void name_places(const Plan *plan) {
 static void emit_all(Emitter *e, const Signature *signature, Plan *const *plans, int plan_count,
                      const Training *trainings, int training_count) {
   e->body = (Text){.compilation = e->compilation};
+  e->maxima = e->exported || has_maxima(plans, plan_count);
   e->kernels_used = arena_array(e->compilation, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
   for (int p = 0; p < plan_count && e->rendering == RENDER_LOOPS; p++) name_places(plans[p]);
   e->forms = e->rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;

@@ -225,9 +225,9 @@ static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
   Table statistics = open_table(e, "spm_statistic", arena_printf(c, "%s_statistics_%d", plan->name, number));
   for (int i = 0; i < phase->statistic_count; i++) {
     const Statistic *s = &phase->statistics[i];
-    add_row(&statistics, arena_printf(c, "{%ld, %ld, %s, %s, %ld /* %s */}", s->partial->offset, s->result->size,
-                                      s->maximum ? "SPM_MAX" : "SPM_SUM", place_text(s->result), s->result->offset,
-                                      s->result->name));
+    const char *combine = !e->maxima ? "" : s->maximum ? "SPM_MAX, " : "SPM_SUM, ";
+    add_row(&statistics, arena_printf(c, "{%ld, %ld, %s%s, %ld /* %s */}", s->partial->offset, s->result->size, combine,
+                                      place_text(s->result), s->result->offset, s->result->name));
   }
   close_table(&statistics);
   Table ranges = open_table(e, "spm_range", arena_printf(c, "%s_ranges_%d", plan->name, number));

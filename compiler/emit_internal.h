@@ -17,6 +17,7 @@ typedef struct Emitter {
   Compilation *compilation;
   const char *model;
   bool exported; /* the descriptor is for others, too */
+  bool maxima;   /* statistics say how they are combined: not all are sums */
   bool products; /* ranges have no functions: they are told by their operands */
   Rendering rendering;
   const Plan *plan;

@@ -188,11 +188,7 @@ static bool lacks_unchanged(const Model *m, Plan *const *plans, int count) {
 
 static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
   (void)m;
-  for (int p = 0; p < count; p++)
-    for (int i = 0; i < plans[p]->phase_count; i++)
-      for (int k = 0; k < plans[p]->phases[i].statistic_count; k++)
-        if (plans[p]->phases[i].statistics[k].maximum) return false;
-  return true;
+  return !has_maxima(plans, count);
 }
 
 static bool lacks_domains(const Model *m, Plan *const *plans, int count) {
@@ -278,7 +274,7 @@ static const struct {
     {"SPM_NO_PROJECTIONS", lacks_projections, false},
     {"SPM_NO_ADAM", lacks_adam, false},
     {"SPM_NO_SGD", lacks_sgd, false},
-    {"SPM_NO_MAXIMA", lacks_maxima, false},
+    {"SPM_NO_MAXIMA", lacks_maxima, true},
     {"SPM_NO_RATES", lacks_rates, false},
     {"SPM_PLAIN_STEPS", has_plain_steps, false},
     {"SPM_NO_OTHER_RANGES", lacks_other_ranges, true},

@@ -257,6 +257,8 @@ typedef struct Range {
   const Node *node;
 } Range;
 
+/* Is a statistic of one of the plans a maximum? */
+bool has_maxima(struct Plan *const *plans, int count);
 /* Is the range the transpose of one value of the batch's rows times another, both kept or data? */
 bool range_is_product(const Range *);
 

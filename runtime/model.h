@@ -22,7 +22,9 @@ enum { SPM_ABI = 4 };
 enum { SPM_MAX_RANK = 8, SPM_MAX_SUPPORTS = 4, SPM_MAX_DOMAINS = 8, SPM_MAX_GATHERED = 4096 };
 enum { SPM_UNIFORM, SPM_NORMAL }; /* kinds of noise */
 enum { SPM_STEP_PHASE, SPM_ROW_PHASE, SPM_GRADIENT_PHASE };
+#ifndef SPM_NO_MAXIMA
 enum { SPM_SUM, SPM_MAX }; /* combiner of a statistic over tiles */
+#endif
 enum {                     /* where a value lives */
        SPM_VALUES,         /* step values: call->values + offset */
        SPM_GRADIENT,       /* gradients of raw parameters: call->gradient + offset (the parameter's own offset) */
@@ -90,7 +92,9 @@ typedef void (*spm_range_function)(const struct spm_call *call, real *scratch, l
 struct spm_statistic {
   long partial; /* offset in a tile's partials */
   long size;
+#ifndef SPM_NO_MAXIMA
   int combine; /* SPM_SUM, SPM_MAX */
+#endif
   int place;   /* SPM_VALUES, SPM_GRADIENT */
   long offset;
 };

@@ -3,12 +3,10 @@
 
 #include <string.h>
 
-static size_t padded(long count) { return ((size_t)count + 15) / 16 * 16; }
-
 /* `used` reals of the memory are taken; without memory they are only counted. */
 static real *take(real *memory, size_t *used, long count) {
   real *taken = memory ? memory + *used : NULL;
-  *used += padded(count);
+  *used += ((size_t)count + 15) / 16 * 16;
   return taken;
 }
 
@@ -127,7 +125,6 @@ void spm_instance_open(struct spm_instance *instance, real *memory) {
 #ifndef SPM_TRAINER
   instance->total_rows = instance->rows;
 #endif
-  instance->train = spm_find_program(model, "train");
   instance->optimizer.stage = model->trainings;
 #ifndef SPM_NO_STATES
   for (int s = 0; s < model->state_count; s++)
@@ -264,7 +261,7 @@ int spm_instance_step(struct spm_instance *instance, long rows) {
 #ifndef SPM_NO_FITS
   fit_batch(instance, rows);
 #endif
-  struct spm_run *run = spm_instance_run(instance, instance->train, 0, rows);
+  struct spm_run *run = spm_instance_run(instance, spm_find_program(instance->run.model, "train"), 0, rows);
   run->call.step = (unsigned)(instance->earlier_steps + instance->step);
 #ifdef SPM_PLAIN_STEPS
   const int status = spm_run_step(run, &instance->optimizer);

@@ -24,7 +24,6 @@ struct spm_instance {
 #ifndef SPM_TRAINER
   int training; /* with gradients and moments */
 #endif
-  const struct spm_program *train; /* or NULL */
   struct spm_optimizer optimizer;
 #ifndef SPM_NO_STATES
   real *state;

@@ -78,7 +78,9 @@ static int visit_rows(struct SPM_MODEL_NAME *m, long rows) {
 #endif
 
 extern int SPM_MODEL_NAME_step(struct SPM_MODEL_NAME *m, const real *const *data, long rows) {
-  if (!m->instance.training || !m->instance.train || rows < 1 || rows > m->instance.rows) return -1;
+  if (!m->instance.training || !spm_find_program(&spm_model_SPM_MODEL_NAME, "train") || rows < 1 ||
+      rows > m->instance.rows)
+    return -1;
 #ifndef SPM_NO_ROW_STATES
   if (visit_rows(m, rows) != 0) return -1;
 #endif

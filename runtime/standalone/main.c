@@ -203,7 +203,8 @@ static int goes_on(const struct run *run) { return run->stage.steps <= 0 || run-
 
 static void train_epoch(struct run *run) {
   struct spm_instance *instance = &run->instance;
-  double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
+  const struct spm_program *program = spm_find_program(MODEL, "train");
+  double *sums = memory_of(sizeof(double) * (size_t)program->output_count), seen = 0;
 #ifndef SPM_NO_SELECTIONS
   const long batch = run->batch_rows, rows = run->selection.epoch_rows, steps = (rows + batch - 1) / batch;
   const long *order =
@@ -251,12 +252,12 @@ static void train_epoch(struct run *run) {
   }
 #ifndef SPM_NO_UNCHANGED
   run->unchanged =
-      train_unchanged(run->recent, run->stage.unchanged, instance->epoch, objective_of(instance->train, sums) / seen);
+      train_unchanged(run->recent, run->stage.unchanged, instance->epoch, objective_of(program, sums) / seen);
 #endif
   instance->epoch++;
   printf("epoch %ld  %.3f ms a step", instance->epoch,
          1e3 * (double)(clock() - start) / CLOCKS_PER_SEC / (double)(done > 0 ? done : 1));
-  print_outputs(instance->train, sums, seen);
+  print_outputs(program, sums, seen);
   free(sums);
 }
 
@@ -443,16 +444,12 @@ static void usage(void) {
 }
 
 static void name_file(struct rows *rows, const char *text) {
-  for (int d = 0; d < MODEL->data_count; d++) {
-    const size_t length = strlen(MODEL->data[d].name);
-    if (strncmp(text, MODEL->data[d].name, length) == 0 && text[length] == '=') {
-      rows->paths[d] = text + length + 1;
-      return;
-    }
-  }
-  if (MODEL->data_count != 1 || strchr(text, '='))
+  const size_t length = strcspn(text, "=");
+  int d = 0;
+  while (d < MODEL->data_count && (strncmp(MODEL->data[d].name, text, length) || MODEL->data[d].name[length])) d++;
+  if (text[length] ? d == MODEL->data_count : MODEL->data_count != 1)
     fail("%s: NAME=FILE is wanted, with a name that the model has", text);
-  rows->paths[0] = text;
+  rows->paths[text[length] ? d : 0] = text[length] ? text + length + 1 : text;
 }
 
 static long whole_number(const char *option, const char *text) {

@@ -9,7 +9,6 @@
 #include "instance.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,8 +58,9 @@ struct run { /* the command line, and a model in training */
 #endif
 };
 
-/* Ends the program. */
-void fail(const char *format, ...);
+/* Ends the program; as printf, whose compilers compare the format with what follows. */
+#define fail(...)                                                                                                      \
+  (fprintf(stderr, "%s: error: ", MODEL->name), fprintf(stderr, __VA_ARGS__), fprintf(stderr, "\n"), exit(1))
 /* Zeroed. */
 void *memory_of(size_t bytes);
 
