@@ -94,7 +94,8 @@ static bool says(const Text *text, const char *word) {
   const char *start = text->length > 0 ? text->bytes : "", *comment;
   for (const char *at = start; *at != '\0'; at++) {
     if (at[0] == '/' && at[1] == '*' && (comment = strstr(at, "*/")) != NULL) at = comment + 1;
-    if (strncmp(at, word, length) == 0 && (at == start || !is_letter(at[-1])) && !is_letter(at[length])) return true;
+    const bool begins = at == start || (!is_letter(at[-1]) && at[-1] != '>'); /* not as a member, either */
+    if (begins && strncmp(at, word, length) == 0 && !is_letter(at[length])) return true;
   }
   return false;
 }
@@ -189,13 +190,39 @@ static void declare_bases(Emitter *e, Text *text, const Text *tensors) {
   if (open[0]) text_append(text, ";\n");
 }
 
-static void declare_tensors(Emitter *e, Text *text, const StepList *list, const Text *steps) {
+/* "sum_7[0]" becomes "call->values[16]": a number without a name of the spec's needs no pointer. */
+static void put_number(Emitter *e, Text *steps, const Tensor *t) {
+  const char *element = arena_printf(e->compilation, "%s[0]", t->name), *base = base_of_tensor(e, t);
+  const char *sum = strstr(base, " + "), *offset = sum ? sum + 3 : "0";
+  const int length = sum ? (int)(sum - base) : (int)strlen(base);
+  Text out = {.compilation = e->compilation};
+  const char *at = steps->bytes;
+  for (const char *found; (found = strstr(at, element)) != NULL; at = found + strlen(element)) {
+    const bool whole = found == steps->bytes || !is_letter(found[-1]);
+    text_append(&out, "%.*s", (int)(found - at), at);
+    if (whole)
+      text_append(&out, "%.*s[%s]", length, base, offset);
+    else
+      text_append(&out, "%s", element);
+  }
+  text_append(&out, "%s", at);
+  *steps = out;
+}
+
+static void declare_tensors(Emitter *e, Text *text, const StepList *list, Text *steps) {
   const Declared all = find_tensors(e, list);
-  for (int i = 0; i < all.count; i++) all.done[i] = !says(steps, all.tensors[i]->name);
   Text tensors = {.compilation = e->compilation};
   shorten_bases(e, &all);
+  for (int i = 0; i < all.count; i++) {
+    const Tensor *t = all.tensors[i];
+    const bool named = t->node && t->node->name && t->storage != STORE_SETTING;
+    if (e->rendering == RENDER_LOOPS && !has_shape(t) && !named && steps->length > 0) put_number(e, steps, t);
+    all.done[i] = !says(steps, t->name);
+  }
+  Text said = {.compilation = e->compilation};
   for (int kind = 0; kind < 4; kind++) declare_some(e, &tensors, &all, kind < 2, kind % 2 == 0);
-  declare_bases(e, text, &tensors);
+  text_append(&said, "%s%s", tensors.length > 0 ? tensors.bytes : "", steps->length > 0 ? steps->bytes : "");
+  declare_bases(e, text, &said);
   if (tensors.length > 0) text_append(text, "%s", tensors.bytes);
 }
 
