@@ -18,6 +18,8 @@ static const char *sum_text(Emitter *e, const char *base, long fixed, const char
   return text.bytes;
 }
 
+static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
+
 /* The name that stands for "call->kept" and the like. */
 static const char *base_name(const Emitter *e, Storage storage, const char *name, const char *text) {
   return e->shortened[storage] ? name : text;
@@ -162,14 +164,14 @@ static void shorten_bases(Emitter *e, const Declared *all) {
     counts[t->storage] += t->storage != STORE_KEPT || strcmp(call_of(e, t), "call") == 0;
   }
   for (int s = 0; s < STORE_COUNT; s++) e->shortened[s] = counts[s] >= SHORTENED_FROM;
+  e->shortened[STORE_TILE] = uses_rows(e); /* which begins with it */
 }
 
 static void declare_bases(Emitter *e, Text *text, const Text *tensors) {
   const struct {
     Storage storage;
     const char *type, *name, *value;
-  } bases[] = {{STORE_TILE, "const long ", "tile", "call->tile"},
-               {STORE_KEPT, "const long ", "capacity", "call->capacity"},
+  } bases[] = {{STORE_KEPT, "const long ", "capacity", "call->capacity"},
                {STORE_PARAMETER, "const real *", "parameters", "call->parameters"},
                {STORE_VALUES, "real *", "values", "call->values"},
                {STORE_KEPT, "real *", "kept", "call->kept"},
@@ -226,8 +228,6 @@ static void declare_tensors(Emitter *e, Text *text, const StepList *list, Text *
   if (tensors.length > 0) text_append(text, "%s", tensors.bytes);
 }
 
-static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
-
 /* What has a place of its own in a buffer that is the same for all rows can stand in a table. */
 static void put_repeats(Emitter *e, Text *steps, const StepList *list) {
   const Declared all = find_tensors(e, list);
@@ -281,10 +281,12 @@ static Text function_text(Emitter *e, const Text *declarations, const Text *step
   text_append(&head, " {\n");
   if (uses_rows(e) && says(&body, "rows"))
     put_line(&head, 1,
-             "const long first = unit * call->tile, left = call->rows - first, "
-             "rows = left < call->tile ? left : call->tile;");
+             "const long tile = call->tile, first = unit * tile, left = call->rows - first, "
+             "rows = left < tile ? left : tile;");
   else if (uses_rows(e) && says(&body, "first"))
-    put_line(&head, 1, "const long first = unit * call->tile;");
+    put_line(&head, 1, "const long tile = call->tile, first = unit * tile;");
+  else if (uses_rows(e) && says(&body, "tile"))
+    put_line(&head, 1, "const long tile = call->tile;");
   if (e->range != NULL) put_range_sizes(e, &head, &body);
   if (e->block_count == 1) drop_braces(&body);
   const char *between = "  (void)";

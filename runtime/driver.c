@@ -21,7 +21,7 @@ long spm_tile_rows(long rows) { return rows < 64 ? spm_larger(rows, 1) : rows < 
 #endif
 
 /* A domain without rows has one tile all the same: its statistics are 0. */
-static long tiles_of(const struct spm_call *call) { return spm_larger(1, divide_up(call->rows, call->tile)); }
+static long tiles_of(const struct spm_call *call) { return spm_larger(1, (call->rows + call->tile - 1) / call->tile); }
 
 static long phase_scratch(const struct spm_program *program, long tile) {
   return round_up(program->scratch_fixed + tile * program->scratch_row);
@@ -218,19 +218,19 @@ static void combine_tiles(const struct spm_call *call, long width, const struct 
 static void update(const struct spm_run *run, int parameter, long at, const real *gradient, long count, int *broken) {
   const struct spm_optimizer *o = run->optimizer;
   const struct spm_training *s = o->stage;
-  real *values = run->parameters + at;
   if (!spm_all_finite(gradient, count)) {
     if (*broken < 0 || parameter < *broken) *broken = parameter;
     return;
   }
 #ifndef SPM_NO_ADAM
   if (strcmp(s->optimizer, "adam") == 0)
-    spm_adam_update(values, o->first + at, o->second + at, gradient, count, o->updates + 1, run->lr, s->beta1, s->beta2,
-                    s->epsilon, s->weight_decay);
+    spm_adam_update(run->parameters + at, o->first + at, o->second + at, gradient, count, o->updates + 1, run->lr,
+                    s->beta1, s->beta2, s->epsilon, s->weight_decay);
 #endif
 #ifndef SPM_NO_SGD
   if (strcmp(s->optimizer, "sgd") == 0)
-    spm_sgd_update(values, o->first ? o->first + at : NULL, gradient, count, run->lr, s->momentum, s->weight_decay);
+    spm_sgd_update(run->parameters + at, o->first ? o->first + at : NULL, gradient, count, run->lr, s->momentum,
+                   s->weight_decay);
 #endif
 }
 #endif

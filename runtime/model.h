@@ -99,21 +99,23 @@ struct spm_statistic {
   long offset;
 };
 
-/* An adjoint made in ranges, in a gradient phase: unit u writes elements [u * chunk, min(size, (u + 1) * chunk)). */
-struct spm_range {
 #ifdef SPM_PRODUCTS
-  /* What it is: the transpose of one row value times another, the final gradient of a parameter. Where they lie (kept,
-   * or -1 - the number of a data declaration), and how many numbers a row of them has. */
+/* The gradient of a parameter, made in parts: the transpose of one row value times another. Where these lie (kept, or
+ * -1 - the number of a data declaration), how many numbers a row of them has, and how many elements a part. */
+struct spm_range {
   long left, left_size, right, right_size, chunk;
   int parameter;
+};
 #else
+/* An adjoint made in ranges, in a gradient phase: unit u writes elements [u * chunk, min(size, (u + 1) * chunk)). */
+struct spm_range {
   spm_range_function run; /* `out` points at the range's first element; overwritten, not added to */
   long units, chunk, size;
   int parameter; /* >= 0: the gradient of this raw parameter, final: its update may follow at once; -1: another value */
   int place;     /* SPM_GRADIENT (parameter's), SPM_VALUES */
   long offset;
-#endif
 };
+#endif
 
 struct spm_phase {
   int kind;

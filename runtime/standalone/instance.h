@@ -7,8 +7,6 @@
 #include "../fit.h"
 #include "../row_state.h"
 
-#include <stddef.h>
-
 struct spm_instance {
   struct spm_run run; /* of all programs; the last one's outputs can be read; its call has the seed and the data */
   long rows;          /* room for batches of that many */

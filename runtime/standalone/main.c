@@ -312,7 +312,7 @@ static void set_stage(struct run *run) {
   select_rows(run, &run->valid, "validation", run->valid_numbers, &valid);
   run->batch_rows = run->selection.batch;
 #else
-  run->batch_rows = train_batch_rows(stage, run->data.count);
+  run->batch_rows = train_batch_rows(stage->batch, run->data.count);
 #endif
   run->instance.total_rows = run->data.count;
 #ifndef SPM_NO_BALANCE
@@ -330,12 +330,13 @@ static void open_run(struct run *run) {
   run->data.all = run->data.count;
   instance->rows = EVALUATION_ROWS;
   for (int t = 0; t < MODEL->training_count; t++) { /* room for the largest batch of all stages */
+#ifndef SPM_NO_BALANCE
     struct spm_training stage = MODEL->trainings[t];
     if (run->batch >= 0) stage.batch = run->batch;
-#ifndef SPM_NO_BALANCE
     instance->rows = spm_larger(instance->rows, spm_most_batch_rows(&stage, run->data.count));
 #else
-    instance->rows = spm_larger(instance->rows, train_batch_rows(&stage, run->data.count));
+    const long batch = run->batch >= 0 ? run->batch : MODEL->trainings[t].batch;
+    instance->rows = spm_larger(instance->rows, train_batch_rows(batch, run->data.count));
 #endif
   }
 #ifndef SPM_NO_BALANCE

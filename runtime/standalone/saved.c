@@ -85,18 +85,18 @@ static char *each_tensor(struct run *run, char *text, FILE *stream, int writing)
 static char *checkpoint_header(struct run *run, size_t *length) {
   const struct spm_instance *instance = &run->instance;
   const int tensors = MODEL->parameter_count + MODEL->state_count + MODEL->row_state_count;
-  char note[NOTE + 128], *text = memory_of(2 * NOTE + 1000 * (size_t)(1 + 4 * tensors)), *at = text + 8;
-  sprintf(note, "%ld %ld %ld %ld %ld %ld", run->seed, instance->epoch, instance->step, instance->optimizer.updates,
-          run->batch_rows, run->data.all);
+  char note[NOTE + 128] = "", *text = memory_of(2 * NOTE + 1000 * (size_t)(1 + 4 * tensors)), *at = text + 8;
 #ifndef SPM_NO_UNCHANGED
-  sprintf(note + strlen(note), " %d", run->unchanged);
+  sprintf(note + strlen(note), "%d ", run->unchanged);
 #endif
 #ifndef SPM_NO_STAGES
-  sprintf(note + strlen(note), " %d %ld %ld", instance->stage, run->earlier_epochs, instance->earlier_steps);
+  sprintf(note + strlen(note), "%d %ld %ld ", instance->stage, run->earlier_epochs, instance->earlier_steps);
 #endif
 #ifndef SPM_NO_BEST
-  sprintf(note + strlen(note), " %d %.17g %ld %ld", run->has_best, run->best_value, run->best_epoch, run->best_step);
+  sprintf(note + strlen(note), "%d %.17g %ld %ld ", run->has_best, run->best_value, run->best_epoch, run->best_step);
 #endif
+  sprintf(note + strlen(note), "%ld %ld %ld %ld %ld %ld", run->seed, instance->epoch, instance->step,
+          instance->optimizer.updates, run->batch_rows, run->data.all);
   at = each_tensor(run, at + sprintf(at, "%s%*.*s\"}", before_note, (int)NOTE, (int)NOTE, note), NULL, 0);
   *at++ = '}';
   while ((at - text) % 8 != 0) *at++ = ' ';
@@ -130,16 +130,12 @@ void read_checkpoint(struct run *run) {
   struct spm_instance *instance = &run->instance;
   size_t length;
   long batch = 0, total = 0;
-  int read = 0;
   char *header = checkpoint_header(run, &length), *found = memory_of(length + 1), *note = found + NOTE_AT;
   FILE *stream = fopen(run->resume, "rb");
   if (!stream) fail("%s: cannot be opened", run->resume);
   if (!fread(found, length, 1, stream) || memcmp(found, header, NOTE_AT) != 0 ||
-      memcmp(note + NOTE, header + NOTE_AT + NOTE, length - NOTE_AT - NOTE) != 0 ||
-      sscanf(note, "%ld %ld %ld %ld %ld %ld%n", &run->seed, &instance->epoch, &instance->step,
-             &instance->optimizer.updates, &batch, &total, &read) != 6)
+      memcmp(note + NOTE, header + NOTE_AT + NOTE, length - NOTE_AT - NOTE) != 0)
     fail("%s: is no checkpoint of this model", run->resume);
-  note += read;
 #ifndef SPM_NO_UNCHANGED
   run->unchanged = (int)strtol(note, &note, 10);
 #endif
@@ -154,6 +150,8 @@ void read_checkpoint(struct run *run) {
   run->best_epoch = strtol(note, &note, 10);
   run->best_step = strtol(note, &note, 10);
 #endif
+  sscanf(note, "%ld %ld %ld %ld %ld %ld", &run->seed, &instance->epoch, &instance->step, &instance->optimizer.updates,
+         &batch, &total);
 #ifndef SPM_NO_STAGES
   run->batch_rows = batch;
 #endif
