@@ -162,6 +162,14 @@ static void check_values(Loaded *l, int d, const struct spm_table *table) {
   }
 }
 
+/* Pictures that were meant to lie between 0 and 1 make a model of real numbers whose terms are tens of thousands. */
+static void note_bytes(const Arguments *a, const struct spm_tensor *data, const struct spm_table *table) {
+  if (a->quiet || a->json || table->element != SPM_U8 || spm_reading_of(data) & SPM_AS_UNIT) return;
+  if (data->integer || data->categories > 0) return;
+  fprintf(stderr, "spmc: note: %s holds bytes, which `%s` takes as 0 to 255; declared `unit` it would be byte / 255\n",
+          table->path, data->name);
+}
+
 typedef struct Odd { /* lines that are not as they should be */
   long found, row, members;
 } Odd;
@@ -250,6 +258,7 @@ int loaded_bind(const Arguments *a, Loaded *l, const DataSet *set, const char *o
     check_shape(l, d, tables[d]);
     if (l->compilation->error_count == errors) check_values(l, d, tables[d]);
     if (l->compilation->error_count == errors) check_members(l, d, tables[d]);
+    if (l->compilation->error_count == errors) note_bytes(a, &model->data[d], tables[d]);
   }
   if (l->compilation->error_count > 0) return fail_diagnostics(a, l->compilation);
   return check_counts(a, l, option, tables, rows);

@@ -231,6 +231,19 @@ static int write_rows(Evaluating *e, const struct spm_program *program, const st
   return status == 0 ? -1 : fail_user(a, "%s", error.message);
 }
 
+/* Data for which nothing can be written: to a reader of the folder they would just not be there. */
+static void say_what_is_left_out(const Evaluating *e, const struct spm_program *program) {
+  const Model *m = e->loaded.model;
+  for (int i = 0; i < m->items.count; i++) {
+    const Item *likelihood = m->items.items[i];
+    if (likelihood->kind != ITEM_LIKELIHOOD || !model_find(m, ITEM_DATA, likelihood->name)) continue;
+    if (program && spm_find_output(program, SPM_ROWS, likelihood->name)) continue;
+    const char *d = likelihood->expr->kind == EXPR_CALL ? likelihood->expr->name : "the distribution";
+    fprintf(stderr, "spmc: warning: `%s` is left out: %s, its likelihood, declares no mean%s\n", likelihood->name, d,
+            is_sampling(e->a) ? " and no sampler" : "");
+  }
+}
+
 static const char *why_nothing(const Arguments *a) {
   if (strcmp(a->command, "reconstruct") == 0)
     return "no data have a likelihood with a mean, such as `likelihood x ~ normal(W @ z, 1);`";
@@ -241,6 +254,7 @@ static int write_outputs(Evaluating *e) {
   const Arguments *a = e->a;
   struct spm_error error;
   const struct spm_program *program = spm_find_program(e->loaded.descriptor, a->command);
+  if (strcmp(a->command, "encode") != 0) say_what_is_left_out(e, program);
   if (!program) return fail_user(a, "%s: the model has nothing to %s: %s", a->target, a->command, why_nothing(a));
   if (spm_directory_make(a->out, &error) != 0) return fail_user(a, "%s", error.message);
   int code = -1;

@@ -448,7 +448,9 @@ bool has_maxima(Plan *const *plans, int count) {
 static void name_places(const Plan *plan) {
   for (int i = plan->tensor_count - 1; i >= 0; i--) {
     Tensor *before = plan->tensors[i]->in_place_of;
-    if (before && (!before->node || !before->node->name)) before->name = plan->tensors[i]->name;
+    if (!before || (before->node && before->node->name)) continue;
+    before->name = plan->tensors[i]->name;
+    before->called_like = plan->tensors[i];
   }
 }
 

@@ -118,11 +118,10 @@ static Declared find_tensors(Emitter *e, const StepList *list) {
     Use *uses;
     int count = step_uses(e->compilation, &list->steps[i], &uses);
     for (int u = 0; u < count; u++) {
-      const Tensor *t = uses[u].access->tensor;
-      bool known = seen[t->id] || t->storage == STORE_RANGE;
-      for (int k = 0; k < found.count && !known; k++) known = found.tensors[k]->name == t->name;
-      if (!known) found.tensors[found.count++] = t;
-      seen[t->id] = true;
+      const Tensor *t = uses[u].access->tensor, *last = t;
+      while (last->called_like) last = last->called_like;
+      if (!seen[last->id] && t->storage != STORE_RANGE) found.tensors[found.count++] = t;
+      seen[last->id] = true;
     }
   }
   return found;
@@ -134,12 +133,16 @@ static bool has_shape(const Tensor *t) { return t->rows || t->size > 1; }
 /* Tensors of one kind share a statement as long as a line holds them, with their shapes behind: each line takes the
  * first that fit. */
 static void declare_some(Emitter *e, Text *text, const Declared *all, bool constant, bool shaped) {
-  for (;;) {
+  const char **bases = arena_array(e->compilation, const char *, all->count);
+  const char **comments = arena_array(e->compilation, const char *, all->count);
+  for (int first = 0;;) {
     Text names = {.compilation = e->compilation}, shapes = names;
-    for (int i = 0; i < all->count; i++) {
+    while (first < all->count && all->done[first]) first++;
+    for (int i = first; i < all->count; i++) {
       const Tensor *t = all->tensors[i];
       if (all->done[i] || is_read_only(t) != constant || has_shape(t) != shaped) continue;
-      const char *base = base_of_tensor(e, t), *shape = shaped ? shape_comment(e, t) : "";
+      if (bases[i] == NULL) bases[i] = base_of_tensor(e, t), comments[i] = shaped ? shape_comment(e, t) : "";
+      const char *base = bases[i], *shape = comments[i];
       const size_t length =
           names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + (shaped ? 18 : 9);
       if (names.length > 0 && length > DECLARATION_COLUMNS) continue;
@@ -192,22 +195,36 @@ static void declare_bases(Emitter *e, Text *text, const Text *tensors) {
   if (open[0]) text_append(text, ";\n");
 }
 
-/* "sum_7[0]" becomes "call->values[16]": a number without a name of the spec's needs no pointer. */
-static void put_number(Emitter *e, Text *steps, const Tensor *t) {
-  const char *element = arena_printf(e->compilation, "%s[0]", t->name), *base = base_of_tensor(e, t);
-  const char *sum = strstr(base, " + "), *offset = sum ? sum + 3 : "0";
-  const int length = sum ? (int)(sum - base) : (int)strlen(base);
+/* "call->values[16]" for "sum_7[0]": a number without a name of the spec's needs no pointer. */
+static void put_number(Emitter *e, Text *out, const Tensor *t) {
+  const char *base = base_of_tensor(e, t), *sum = strstr(base, " + ");
+  text_append(out, "%.*s[%s]", sum ? (int)(sum - base) : (int)strlen(base), base, sum ? sum + 3 : "0");
+}
+
+/* Numbers get their place in the steps, and of the tensors those are declared that are mentioned then. */
+static void put_numbers(Emitter *e, Text *steps, const Declared *all) {
+  Name *names = arena_array(e->compilation, Name, all->count);
+  for (int i = 0; i < all->count; i++) names[i] = all->tensors[i]->name;
+  const NameTable table = name_table(e->compilation, names, all->count);
   Text out = {.compilation = e->compilation};
-  const char *at = steps->bytes;
-  for (const char *found; (found = strstr(at, element)) != NULL; at = found + strlen(element)) {
-    const bool whole = found == steps->bytes || !is_letter(found[-1]);
-    text_append(&out, "%.*s", (int)(found - at), at);
-    if (whole)
-      text_append(&out, "%.*s[%s]", length, base, offset);
-    else
-      text_append(&out, "%s", element);
+  for (int i = 0; i < all->count; i++) all->done[i] = true;
+  for (const char *at = steps->length > 0 ? steps->bytes : ""; *at != '\0';) {
+    const char *comment = at[0] == '/' && at[1] == '*' ? strstr(at, "*/") : NULL;
+    size_t length = comment ? (size_t)(comment - at) + 2 : 0;
+    while (!comment && is_letter(at[length])) length++;
+    const int index = comment || length == 0 ? -1 : name_index(&table, intern_range(e->compilation, at, length));
+    const Tensor *t = index < 0 ? NULL : all->tensors[index];
+    const bool named = t && t->node && t->node->name && t->storage != STORE_SETTING;
+    if (t && !has_shape(t) && !named && strncmp(at + length, "[0]", 3) == 0) {
+      put_number(e, &out, t);
+      length += 3;
+    } else {
+      if (t) all->done[index] = false;
+      if (length == 0) length = 1;
+      text_append(&out, "%.*s", (int)length, at);
+    }
+    at += length;
   }
-  text_append(&out, "%s", at);
   *steps = out;
 }
 
@@ -215,12 +232,7 @@ static void declare_tensors(Emitter *e, Text *text, const StepList *list, Text *
   const Declared all = find_tensors(e, list);
   Text tensors = {.compilation = e->compilation};
   shorten_bases(e, &all);
-  for (int i = 0; i < all.count; i++) {
-    const Tensor *t = all.tensors[i];
-    const bool named = t->node && t->node->name && t->storage != STORE_SETTING;
-    if (e->rendering == RENDER_LOOPS && !has_shape(t) && !named && steps->length > 0) put_number(e, steps, t);
-    all.done[i] = !says(steps, t->name);
-  }
+  if (e->rendering == RENDER_LOOPS) put_numbers(e, steps, &all);
   Text said = {.compilation = e->compilation};
   for (int kind = 0; kind < 4; kind++) declare_some(e, &tensors, &all, kind < 2, kind % 2 == 0);
   text_append(&said, "%s%s", tensors.length > 0 ? tensors.bytes : "", steps->length > 0 ? steps->bytes : "");
@@ -319,7 +331,7 @@ static const char *form_of(Emitter *e, const Text *text, const Declared *own) {
     }
     const char *word = intern_range(e->compilation, at, length);
     bool local = at[length - 1] == '_';
-    for (int i = 0; i < own->count && !local; i++) local = strcmp(own->tensors[i]->name, word) == 0;
+    for (int i = 0; i < own->count && !local; i++) local = own->tensors[i]->name == word;
     int k = 0;
     while (local && k < count && names[k] != word) k++;
     if (local && k == count) {

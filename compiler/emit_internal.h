@@ -74,9 +74,19 @@ void loop_forms_note(Compilation *, struct LoopForms *, const char *text);
  * `shared`, which else is NULL. */
 const char *loop_forms_call(Emitter *, const char *text, const char **name, const char **shared, const char *fresh);
 
+/* Which of some names, interned, a name is; -1: none of them. */
+typedef struct NameTable {
+  const Name *names;
+  int *indices; /* by slot, and one more: 0 where it is free */
+  size_t size;
+} NameTable;
+NameTable name_table(Compilation *, const Name *, int count);
+int name_index(const NameTable *, Name);
+
 /* emit_repeats.c: statements that are alike become one loop over a table of what differs. */
 typedef struct Spot { /* of a tensor: base + offset */
-  const char *name, *base, *shape;
+  Name name;
+  const char *base, *shape;
   long offset;
 } Spot;
 void emit_repeats(Emitter *, Text *steps, const Spot *, int place_count);

@@ -24,12 +24,6 @@ typedef struct Statement {
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-static const Spot *find_place(const Spot *places, int count, const char *at, size_t length) {
-  for (int i = 0; i < count; i++)
-    if (strlen(places[i].name) == length && strncmp(places[i].name, at, length) == 0) return &places[i];
-  return NULL;
-}
-
 static void add_value(Compilation *c, Statement *s, Value value) {
   s->values = arena_grow(c, s->values, s->value_count, sizeof *s->values);
   s->values[s->value_count++] = value;
@@ -38,7 +32,7 @@ static void add_value(Compilation *c, Statement *s, Value value) {
 /* What stands in the place of values in the key. */
 static const char *const marks[] = {"#u", "#", "#p", "#r"};
 
-static void read_statement(Compilation *c, Statement *s, const Spot *places, int place_count) {
+static void read_statement(Compilation *c, Statement *s, const Spot *places, const NameTable *table) {
   Text key = {.compilation = c};
   for (const char *at = s->text; *at != '\0';) {
     size_t length = text_number_length(at);
@@ -48,7 +42,8 @@ static void read_statement(Compilation *c, Statement *s, const Spot *places, int
       add_value(c, s, (Value){kind, arena_printf(c, "%.*s", (int)length, at), NULL});
       text_append(&key, "%s", marks[kind]);
     } else if ((length = text_word_length(at)) > 0) {
-      const Spot *place = find_place(places, place_count, at, length);
+      const int index = name_index(table, intern_range(c, at, length));
+      const Spot *place = index < 0 ? NULL : &places[index];
       if (place) {
         add_value(c, s, (Value){COLUMN_OFFSET, arena_printf(c, "%ld", place->offset), place});
         text_append(&key, "%s%s", place->base, marks[COLUMN_OFFSET]);
@@ -70,7 +65,8 @@ static bool is_call(const char *line, size_t length) {
          strcspn(line + 2, "(") == text_word_length(line + 2);
 }
 
-static int read_statements(Compilation *c, const char *text, const Spot *places, int place_count, Statement **found) {
+static int read_statements(Compilation *c, const char *text, const Spot *places, const NameTable *table,
+                           Statement **found) {
   Statement *statements = NULL;
   const char *comment = NULL;
   int count = 0;
@@ -85,7 +81,7 @@ static int read_statements(Compilation *c, const char *text, const Spot *places,
     statements = arena_grow(c, statements, count, sizeof *statements);
     Statement *s = &statements[count++];
     *s = (Statement){.comment = comment, .text = line};
-    if (is_call(line, length)) read_statement(c, s, places, place_count);
+    if (is_call(line, length)) read_statement(c, s, places, table);
     comment = NULL;
   }
   *found = statements;
@@ -243,7 +239,10 @@ void emit_repeats(Emitter *e, Text *steps, const Spot *places, int place_count) 
   Text out = {.compilation = c};
   bool found = false;
   if (steps->length == 0) return;
-  const int count = read_statements(c, steps->bytes, places, place_count, &statements);
+  Name *names = arena_array(c, Name, place_count);
+  for (int i = 0; i < place_count; i++) names[i] = places[i].name;
+  const NameTable table = name_table(c, names, place_count);
+  const int count = read_statements(c, steps->bytes, places, &table, &statements);
   for (int i = 0; i < count;) {
     Series r = {.e = e, .statements = &statements[i]};
     for (int length = 1; length <= LONGEST_ROUND && !found && r.rounds < LEAST_ROUNDS; length++) {

@@ -18,6 +18,23 @@ struct LoopForms {
   int count;
 };
 
+/* --- names -------------------------------------------------------------------------------------------------------- */
+
+static size_t slot_of(const NameTable *table, Name name) {
+  size_t slot = (size_t)(uintptr_t)name / 8 % table->size;
+  while (table->indices[slot] > 0 && table->names[table->indices[slot] - 1] != name) slot = (slot + 1) % table->size;
+  return slot;
+}
+
+NameTable name_table(Compilation *c, const Name *names, int count) {
+  NameTable table = {.names = names, .size = 2 * (size_t)count + 3};
+  table.indices = arena_array(c, int, (int)table.size);
+  for (int i = 0; i < count; i++) table.indices[slot_of(&table, names[i])] = i + 1;
+  return table;
+}
+
+int name_index(const NameTable *table, Name name) { return table->indices[slot_of(table, name)] - 1; }
+
 /* --- reading a function's text ------------------------------------------------------------------------------------ */
 
 static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }

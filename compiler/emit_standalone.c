@@ -593,9 +593,37 @@ static void join_phases(Compilation *c, Plan *plan) {
 
 /* --- whole files ------------------------------------------------------------------------------------------------ */
 
+/* A library's struct has the model's name, in C and in C++. */
+static bool refuse_word(Model *m) {
+  static const char *const words[] = {
+      "alignas",       "alignof",      "and",         "asm",        "auto",         "bool",
+      "break",         "case",         "catch",       "char",       "class",        "const",
+      "constexpr",     "continue",     "decltype",    "default",    "delete",       "do",
+      "double",        "else",         "enum",        "explicit",   "export",       "extern",
+      "float",         "for",          "friend",      "goto",       "if",           "inline",
+      "int",           "long",         "mutable",     "namespace",  "new",          "noexcept",
+      "not",           "nullptr",      "operator",    "or",         "private",      "protected",
+      "public",        "register",     "restrict",    "return",     "short",        "signed",
+      "sizeof",        "static",       "struct",      "switch",     "template",     "this",
+      "throw",         "try",          "typedef",     "typeid",     "typename",     "typeof",
+      "union",         "unsigned",     "using",       "virtual",    "void",         "volatile",
+      "wchar_t",       "while",        "xor",         "compl",      "bitand",       "bitor",
+      "static_assert", "thread_local", "static_cast", "const_cast", "dynamic_cast", "reinterpret_cast"};
+  bool taken = strncmp(m->name, "spm_", 4) == 0;
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++) taken |= strcmp(words[i], m->name) == 0;
+  if (!taken) return false;
+  Diagnostic *d = error_at(m->compilation, "reserved-name", m->span,
+                           "a library's struct and functions are called after the model, and `%s` is a word of C, of "
+                           "C++ or of the library's own",
+                           m->name);
+  help_with(d, "give the model another name");
+  return true;
+}
+
 static bool refuse_unpasted(Model *m, const Standalone *options) {
   const Signature *s = &m->signature;
   if (!options->library) return false;
+  if (refuse_word(m)) return true;
   for (int i = 0; i < m->training_count; i++) {
     const Training *t = &m->trainings[i];
     if (!t->rows && !t->balance) continue;

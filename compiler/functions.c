@@ -605,6 +605,9 @@ Value call_builtin(Elaborator *e, const Expr *call, bool *found) {
 }
 
 /* What other languages call it, where no spelling would tell. */
+#define VARIANCE "mean((v - mean(v, over = D))^2, over = D)"
+#define DEVIATION "sqrt(mean((v - mean(v, over = D))^2, over = D))"
+#define DROPOUT "draw keep : binary[H] ~ bernoulli(prob = 0.9);` and `training ? keep * h / 0.9 : h"
 #define ATOM "distribution NAME(z : real atoms(0); ...) { log_pdf = z == 0 ? ... : ...; }"
 static const char *name_here(Name name) {
   static const char *const names[][2] = {
@@ -618,6 +621,9 @@ static const char *name_here(Name name) {
       {"matmul", "a @ b"},    {"transpose", "a'"},
       {"where", "c ? a : b"}, {"batchnorm", "batch_norm(x)"},
       {"eye", "identity(n)"}, {"onehot", "one_hot"},
+      {"silu", "swish"},      {"layernorm", "layer_norm(x)"},
+      {"var", VARIANCE},      {"variance", VARIANCE},
+      {"std", DEVIATION},     {"dropout", DROPOUT},
       {"delta", ATOM},        {"dirac", ATOM},
       {"atom", ATOM},         {"point_mass", ATOM},
   };

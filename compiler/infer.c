@@ -31,20 +31,19 @@ const Expr *option_of(const Inference *in, const char *name) {
   return a ? a->value : NULL;
 }
 
-bool count_option(const Inference *in, const char *name, int initial, int *out) {
+bool count_option(const Inference *in, const char *name, int initial, int most, int *out) {
   const Expr *x = option_of(in, name);
   *out = initial;
   if (!x) return true;
   Value v = elaborate(in->e, x);
   if (v.kind == VALUE_ERROR) return false;
   double n = v.kind == VALUE_NUMBER ? v.dim.size : 0;
-  if (n >= 1 && n <= 100000 && n == floor(n)) {
+  if (n >= 1 && n <= most && n == floor(n)) {
     *out = (int)n;
     return true;
   }
-  error_at(in->e->c, "argument", x->span,
-           "`%s` must be a whole number from 1 to 100000 known before training; this is %s", name,
-           v.kind == VALUE_NUMBER ? shortest_number(in->e->c, n) : value_text(in->e->c, &v));
+  error_at(in->e->c, "argument", x->span, "`%s` must be a whole number from 1 to %d known before training; this is %s",
+           name, most, v.kind == VALUE_NUMBER ? shortest_number(in->e->c, n) : value_text(in->e->c, &v));
   return false;
 }
 

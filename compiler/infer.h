@@ -5,6 +5,8 @@
 #include "front.h"
 
 enum { MAX_INFERRED = 8 }; /* latents of one `infer` */
+/* Of a method's steps: a loop's, and those that are unrolled into the program, each with its adjoint. */
+enum { MOST_STEPS = 100000, MOST_UNROLLED_STEPS = 2000 };
 
 /* One `infer NAMES by METHOD(...)` being turned into values. */
 typedef struct Inference {
@@ -30,7 +32,7 @@ typedef struct InferenceMethod {
 
 /* Options of the method's call. */
 const Expr *option_of(const Inference *, const char *name);
-bool count_option(const Inference *, const char *name, int initial, int *);
+bool count_option(const Inference *, const char *name, int initial, int most, int *);
 /* A number, a step value or one value for each row (a scalar); NULL after reporting. */
 Node *scalar_option(const Inference *, const char *name, double initial);
 /* Is it the word? An option's own words are no names (LANGUAGE rule 21). */

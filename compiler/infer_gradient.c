@@ -71,7 +71,8 @@ bool infer_by_gradient(Inference *in, Value *values) {
   Node *start[MAX_INFERRED], *z[MAX_INFERRED], *gradients[MAX_INFERRED], *next[MAX_INFERRED], *found[MAX_INFERRED];
   Climb climb;
   int steps;
-  if (!count_option(in, "steps", strcmp(in->method->name, "langevin") == 0 ? 30 : 100, &steps)) return false;
+  if (!count_option(in, "steps", strcmp(in->method->name, "langevin") == 0 ? 30 : 100, MOST_STEPS, &steps))
+    return false;
   if (!flag_option(in, "persistent", &in->persistent)) return false;
   if (!read_climb(in, &climb) || !start_values(in, start)) return false;
   build_at(g, in->span);

@@ -96,7 +96,7 @@ bool infer_by_prox(Inference *in, Value *values) {
   Graph *g = in->e->graph;
   int steps;
   Node *z;
-  if (!count_option(in, "steps", 15, &steps) || !start_values(in, &z)) return false;
+  if (!count_option(in, "steps", 15, MOST_UNROLLED_STEPS, &steps) || !start_values(in, &z)) return false;
   Node *first = build_carried(g, &in->shapes[0], in->axes, &in->supports[0].facts); /* stands for any value of it */
   Value prior = prior_at(in, 0, &first);
   if (prior.kind != VALUE_DISTRIBUTION) return false;

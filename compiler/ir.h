@@ -242,6 +242,8 @@ struct Graph {
 };
 
 Graph *graph_create(Compilation *, Signature *, const char *name, int samples);
+/* What is provable of a node of these operands: their facts are read, the node's are not. */
+Facts facts_of(const Graph *, const Node *);
 /* An empty graph with the same signature and axes; weights of supports are not taken over. */
 Graph *graph_create_like(const Graph *);
 void graph_output(Graph *, OutputRole, Name, int index, Node *);

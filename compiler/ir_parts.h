@@ -10,7 +10,6 @@ Node draft_node(Op, Node **operands, int operand_count);
 Node *node_intern(Graph *, Node *draft);
 /* Union of the operands' axes, less those summed away, plus those spread; a leaf's own. */
 unsigned node_axes(const Graph *, const Node *);
-Facts facts_of(const Graph *, const Node *);
 
 extern const Shape scalar_shape;
 /* The same extents, whatever they are called. */

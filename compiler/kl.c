@@ -240,7 +240,7 @@ bool read_kl_method(Elaborator *e, const Argument *a, KlMethod *method) {
 
 static void record(Elaborator *e, const KlPair *pair, KlRule rule, const char *reason) {
   Model *m = e->model;
-  if (!e->describe) return;
+  if (!e->describe || (!pair->latent && e->c->sources[pair->span.source].library)) return;
   for (int i = 0; i < m->kl_record_count; i++)
     if (m->kl_records[i].latent == pair->latent && m->kl_records[i].span.start == pair->span.start &&
         m->kl_records[i].rule == rule)
@@ -328,6 +328,7 @@ Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, con
     bool drawn = rule->rule == KL_RULE_MONTE_CARLO, forced = method.rule == rule->rule;
     bool of_draws = drawn || (rule->rule == KL_RULE_SUM && latent && find_summed(e, latent));
     if (method.rule != KL_RULE_BEST && !forced) continue;
+    if (drawn && kl_is_infinite(e, &pair)) continue;
     if (!of_draws && !sound) {
       if (forced) return report_refused(e, &pair, rule->rule, false);
       continue;
@@ -345,7 +346,10 @@ Value resolve_kl(Elaborator *e, Name latent, const Value *q, const Value *p, con
   }
   const char *text = latent ? arena_printf(e->c, "kl(%s), %s", latent, pair_text(e, &pair)) : pair_text(e, &pair);
   Diagnostic *d = error_at(e->c, "kl-rule", span, "there is no rule for %s", text);
-  if (sound)
+  const char *infinite = kl_is_infinite(e, &pair);
+  if (infinite)
+    help_with(d, "%s: give the prior that atom, too, or take a posterior without it", infinite);
+  else if (sound)
     help_with(d, "%s: declare `rule kl(%s(...), %s(...)) = VALUE;`", reason, distribution_name(q),
               distribution_name(p));
   else

@@ -106,6 +106,15 @@ int piece_nodes(const Location *, int rule);
 bool pieces_kl(Elaborator *, const KlPair *, const Location *, int rule, int split, int nodes, Value *kl, Value *mass);
 const char *pieces_text(Elaborator *, const KlPair *, const Location *, int split);
 
+/* ---- atoms.c ---------------------------------------------------------------------------------------------------- */
+
+/* Why the KL of two distributions with atoms cannot be taken by quadrature; NULL: it can. */
+const char *atoms_misfit(Elaborator *, const KlPair *);
+/* The same where q has an atom that p has not: it cannot be taken at all. */
+const char *kl_is_infinite(Elaborator *, const KlPair *);
+/* Adds what q's atoms weigh, and their share of E[log q - log p] (of E[-log p] where the entropy is known). */
+bool add_atoms(Elaborator *, const KlPair *, bool closed_entropy, Value *mass, Value *sum);
+
 /* n nodes in (0, 1) and their weights. */
 void legendre_rule(int n, double *nodes, double *weights);
 

@@ -50,6 +50,7 @@ typedef struct Tensor {
   const Node *node;            /* whose value it is; may be NULL for a copy */
   int first_phase, last_phase; /* planned phases (numbers in Plan.phases) where it is written and last read */
   int first_step, last_step;   /* steps within those phases */
+  struct Tensor *called_like;  /* in emitted loops: the one that takes its place and has its name, or NULL */
   struct Tensor *in_place_of;  /* shares the memory of this operand, which ends where this begins */
 } Tensor;
 

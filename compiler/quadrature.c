@@ -173,7 +173,8 @@ static Value middle_of(Elaborator *e, const KlPair *pair) {
 /* A length that q is long. */
 static Value length_of(Elaborator *e, const KlPair *pair, Scheme scheme) {
   if (scheme == SCHEME_NORMAL) return pair->q->elements[1];
-  if (!pair->q->family || !distribution_find_field(pair->q->family, "sample")) return value_number(1);
+  if (!pair->q->family || !distribution_find_field(pair->q->family, "sample") || has_atoms(pair->q))
+    return value_number(1);
   return sampled_size(e, pair);
 }
 
@@ -322,13 +323,11 @@ static Scheme find_scheme(Elaborator *e, KlPair *pair, NoiseKind *kind) {
   if (!distribution_support(e, pair->q, &support, &extended) || support.facts.integer ||
       support.special != SPECIAL_NONE)
     return SCHEME_NONE;
-  if (has_atoms(pair->q) || has_atoms(pair->p)) {
-    pair->why = "it has an atom";
-    return SCHEME_NONE;
-  }
+  pair->why = atoms_misfit(e, pair);
+  if (pair->why) return SCHEME_NONE;
   if (q && e->c->sources[q->span.source].library && strcmp(q->name, "normal") == 0 && pair->q->count == 2)
     return SCHEME_NORMAL;
-  if (q && one_noise(q, kind)) return SCHEME_NOISE;
+  if (q && one_noise(q, kind) && !has_atoms(pair->q)) return SCHEME_NOISE;
   pair->why = arena_printf(e->c, "%s declares no log_pdf", distribution_name(pair->q));
   return has_density(pair->q) ? SCHEME_PIECES : SCHEME_NONE;
 }

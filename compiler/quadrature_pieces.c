@@ -61,8 +61,9 @@ int find_locations(Elaborator *e, const KlPair *pair, const bool *sampled_end, L
   if (support.facts.low < support.facts.high) /* not an interval that varies */
     location.end[0] = support.facts.low, location.end[1] = support.facts.high;
   for (int side = 0; side < 2; side++) location.sampled_end[side] = sampled_end[side] && !isfinite(location.end[side]);
-  location.by_sampler = has_sampler(pair->q);
-  location.by_moments = !location.by_sampler && has_moments(pair->q);
+  bool atoms = has_atoms(pair->q); /* its sampler and its moments say where they lie, and not the density */
+  location.by_sampler = !atoms && has_sampler(pair->q);
+  location.by_moments = !atoms && !location.by_sampler && has_moments(pair->q);
   bool line = !isfinite(location.end[0]) && !isfinite(location.end[1]);
   bool cut_off = location.sampled_end[0] || location.sampled_end[1];
   if (line && !cut_off) slot_count = free_slots(pair->q, false, slots, MOST_SPLITS);
@@ -71,7 +72,7 @@ int find_locations(Elaborator *e, const KlPair *pair, const bool *sampled_end, L
     int size = size_count ? sizes[k] : -1;
     for (int i = 0; i < slot_count; i++) add_location(locations, &count, location, CENTRE_OF_Q, slots[i], size);
     if (location.by_sampler || location.by_moments) add_location(locations, &count, location, CENTRE_ITSELF, 0, size);
-    if (line && slot_count == 0 && !location.by_sampler)
+    if ((line || atoms) && slot_count == 0 && !location.by_sampler)
       add_location(locations, &count, location, CENTRE_ZERO, 0, size);
   }
   if (line) slot_count = free_slots(pair->p, false, slots, MOST_SPLITS);
@@ -298,6 +299,7 @@ bool pieces_kl(Elaborator *e, const KlPair *asked, const Location *location, int
   Value sum = *mass = value_number(0);
   for (int i = 0; i < count; i++)
     if (!add_part(&l, &parts[i], mass, &sum)) return false;
+  if (!add_atoms(e, pair, !no_entropy, mass, &sum)) return false;
   /* Where floats are too coarse for z, all densities are off alike: in the quotient that cancels. */
   *kl = op2(&l, IR_div, sum, *mass);
   if (!no_entropy) *kl = op2(&l, IR_sub, *kl, entropy);

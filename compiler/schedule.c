@@ -17,23 +17,31 @@ const char *const storage_names[STORE_COUNT] = {"parameter", "data",    "state",
 
 /* Names that generated functions use themselves, C's own and libm's: a spec may well call something `log` or `rows`. */
 static const char *const taken_names[] = {
-    "call",     "scratch",  "unit",     "rows",       "first",  "out",      "n",        "i",       "j",        "real",
-    "part",     "from",     "count",    "end",        "block",  "top",      "sizes",    "strides", "auto",     "break",
-    "case",     "char",     "const",    "do",         "else",   "double",   "float",    "for",     "goto",     "if",
-    "int",      "long",     "return",   "short",      "signed", "static",   "switch",   "union",   "void",     "while",
-    "inline",   "enum",     "main",     "default",    "struct", "register", "sizeof",   "typedef", "volatile", "extern",
-    "unsigned", "continue", "restrict", "sin",        "cos",    "tan",      "asin",     "acos",    "atan",     "sinh",
-    "cosh",     "tanh",     "exp",      "exp2",       "expm1",  "log",      "log2",     "log10",   "log1p",    "logb",
-    "pow",      "sqrt",     "cbrt",     "hypot",      "erf",    "erfc",     "lgamma",   "tgamma",  "floor",    "ceil",
-    "round",    "trunc",    "fabs",     "fmod",       "fma",    "nan",      "fmax",     "fmin",    "fdim",     "rint",
-    "gamma",    "y0",       "y1",       "j0",         "j1",     "jn",       "yn",       "abs",     "div",      "left",
-    "each",     "tile",     "capacity", "parameters", "values", "kept",     "partials", NULL};
-static const char *const taken_prefixes[] = {"strip_", "scalar_", "number_", "term_", "gather_", "model_",
-                                             "vm_",    "spm_",    "SPM_",    "VM_",   NULL};
+    "call",     "scratch",  "unit",       "rows",    "first",  "out",      "n",      "i",       "j",        "real",
+    "part",     "from",     "count",      "end",     "block",  "top",      "sizes",  "strides", "auto",     "break",
+    "case",     "char",     "const",      "do",      "else",   "double",   "float",  "for",     "goto",     "if",
+    "int",      "long",     "return",     "short",   "signed", "static",   "switch", "union",   "void",     "while",
+    "inline",   "enum",     "main",       "default", "struct", "register", "sizeof", "typedef", "volatile", "extern",
+    "unsigned", "continue", "restrict",   "sin",     "cos",    "tan",      "asin",   "acos",    "atan",     "sinh",
+    "cosh",     "tanh",     "exp",        "exp2",    "expm1",  "log",      "log2",   "log10",   "log1p",    "logb",
+    "pow",      "sqrt",     "cbrt",       "hypot",   "erf",    "erfc",     "lgamma", "tgamma",  "floor",    "ceil",
+    "round",    "trunc",    "fabs",       "fmod",    "fma",    "nan",      "fmax",   "fmin",    "fdim",     "rint",
+    "gamma",    "y0",       "y1",         "j0",      "j1",     "jn",       "yn",     "abs",     "div",      "left",
+    "tile",     "capacity", "parameters", "values",  "kept",   "partials", "asm",    "typeof",  "alignas",  "alignof",
+    "bool",     "nullptr",  "constexpr",  "errno",   "stdin",  "stdout",   "stderr", "signgam", "linux",    "unix",
+    "each",     NULL};
+static const char *const taken_prefixes[] = {"strip_", "scalar_", "number_", "term_",        "gather_", "model_", "vm_",
+                                             "sp_",    "spm_",    "static_", "thread_local", "typeof_", NULL};
 
 static bool is_numbered(const char *name, const char *variable) {
   size_t length = strlen(variable);
   return strncmp(name, variable, length) == 0 && strspn(name + length, "0123456789") == strlen(name + length);
+}
+
+/* NAN, M_PI, EOF: a header may have made a macro of it. */
+static bool is_capital(const char *name) {
+  size_t length = strlen(name);
+  return length > 2 && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == length;
 }
 
 static bool name_is_internal(const char *name) {
@@ -41,12 +49,12 @@ static bool name_is_internal(const char *name) {
     if (strcmp(taken_names[i], name) == 0) return true;
   for (int i = 0; taken_prefixes[i] != NULL; i++)
     if (strncmp(taken_prefixes[i], name, strlen(taken_prefixes[i])) == 0) return true;
-  return is_numbered(name, "i") || is_numbered(name, "round") || name[strlen(name) - 1] == '_';
+  return is_capital(name) || is_numbered(name, "i") || is_numbered(name, "round") || name[strlen(name) - 1] == '_';
 }
 
-static bool name_is_taken(const Plan *plan, const char *name) {
+static bool name_is_taken(const Plan *plan, Name name) {
   for (int i = 0; i < plan->tensor_count; i++)
-    if (plan->tensors[i]->name != NULL && strcmp(plan->tensors[i]->name, name) == 0) return true;
+    if (plan->tensors[i]->name == name) return true;
   return false;
 }
 
@@ -56,10 +64,10 @@ static Name unique_name(Scheduler *s, const char *wanted, const char *role) {
     if (!isalnum((unsigned char)*at)) *at = '_';
   if (!isalpha((unsigned char)name[0])) name = arena_printf(s->compilation, "v%s", name);
   if (name_is_internal(name)) name = arena_printf(s->compilation, "the_%s_value", name);
-  const char *candidate = name;
+  Name candidate = intern(s->compilation, name);
   for (int number = 2; name_is_taken(s->plan, candidate); number++)
-    candidate = arena_printf(s->compilation, "%s_%d", name, number);
-  return intern(s->compilation, candidate);
+    candidate = intern(s->compilation, arena_printf(s->compilation, "%s_%d", name, number));
+  return candidate;
 }
 
 Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index, bool rows, long size,

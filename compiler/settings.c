@@ -165,7 +165,7 @@ static void read_stop(Elaborator *e, const Setting *s, Training *t, size_t offse
   if (x->kind != EXPR_CALL || strcmp(x->name, "unchanged") != 0 || x->argument_count != 1 || x->arguments[0].name) {
     Diagnostic *d =
         error_at(e->c, "setting", x->span, "`stop` is unchanged(n): the objective equals that of n epochs before");
-    help_with(d, "for example stop = unchanged(2)");
+    help_with(d, "for example stop = unchanged(2); to keep the best epoch's parameters, `valid = N;  keep = best;`");
     return;
   }
   read_whole_within(e, x->arguments[0].value, "unchanged", 16, &t->unchanged);
@@ -244,15 +244,34 @@ static const TrainSetting train_settings[] = {
 };
 enum { TRAIN_SETTINGS = sizeof train_settings / sizeof *train_settings };
 
+/* What others call it, or where it is instead; NULL: nothing is known of it. */
+static const char *setting_elsewhere(Elaborator *e, Name name) {
+  static const char *const known[][2] = {
+      {"batch_size", "it is `batch` here"},
+      {"num_epochs", "it is `epochs` here"},
+      {"max_epochs", "it is `epochs` here"},
+      {"seed", "it is given on the command line: --seed=1"},
+      {"threads", "it is given on the command line: --threads=4"},
+      {"patience", "`valid = N;  keep = best;` keeps the best epoch's parameters"},
+  };
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (strcmp(name, known[i][0]) == 0) return known[i][1];
+  for (size_t i = 0; i < sizeof optimizer_options / sizeof *optimizer_options; i++)
+    if (strcmp(name, optimizer_options[i].name) == 0)
+      return arena_printf(e->c, "it is the optimizer's: `optimizer = %s(%s = ...);`",
+                          optimizer_options[i].optimizer ? optimizer_options[i].optimizer : "adam", name);
+  return NULL;
+}
+
 static void report_unknown(Elaborator *e, const Setting *s, const char *block, const char *const *known) {
   Text all = {.compilation = e->c};
   for (int i = 0; known[i]; i++) text_append(&all, i == 0 ? "its settings are %s" : ", %s", known[i]);
-  for (size_t i = 0; i < sizeof optimizer_options / sizeof *optimizer_options; i++)
-    if (strcmp(block, "train") == 0 && strcmp(s->name, optimizer_options[i].name) == 0)
-      all.bytes = arena_printf(e->c, "it is the optimizer's: `optimizer = %s(%s = ...);`",
-                               optimizer_options[i].optimizer ? optimizer_options[i].optimizer : "adam", s->name);
+  const char *elsewhere = strcmp(block, "train") == 0 ? setting_elsewhere(e, s->name) : NULL;
   Diagnostic *d = error_at(e->c, "setting", s->name_span, "`%s` has no setting `%s`", block, s->name);
-  suggest(d, s->name, known, all.bytes);
+  if (elsewhere)
+    help_with(d, "%s", elsewhere);
+  else
+    suggest(d, s->name, known, all.bytes);
 }
 
 static void read_setting(Elaborator *e, const Setting *s, Training *t) {

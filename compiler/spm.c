@@ -3,6 +3,7 @@
 #include "compiler.h"
 
 #include "runtime/blas.h"
+#include "runtime/saved.h"
 #include "runtime/train.h"
 
 #include <stdlib.h>
@@ -375,4 +376,22 @@ int spm_session_rows(spm_session *s, const char *program, const char *output, co
   if (status == 0) status = collect_rows(s, p, o, &r.rows, out, &e);
   rows_close(&r);
   return status == 0 ? 0 : say(error, error_size, e.message);
+}
+
+int spm_session_load(spm_session *s, const char *path, char *error, size_t error_size) {
+  struct spm_error e;
+  struct saved_run saved;
+  s->run.program = NULL;
+  if (saved_read(path, &s->host, &saved, NULL, &e) != 0) return say(error, error_size, e.message);
+  s->host.total_rows = saved.rows;
+  s->host.is_given = true;
+  return 0;
+}
+
+int spm_session_save(spm_session *s, const char *path, char *error, size_t error_size) {
+  struct spm_error e;
+  const struct saved_run saved = {.seed = s->host.seed, .batch = s->rows, .rows = s->host.total_rows};
+  if (has_started(s, &e) != 0 || saved_write(path, &s->host, &saved, NULL, &e) != 0)
+    return say(error, error_size, e.message);
+  return 0;
 }

@@ -1,4 +1,8 @@
-/* spm.h: specs compiled, evaluated and trained inside a program of yours. Link with libspm.a.
+/* spm.h: specs compiled, evaluated and trained inside a program of yours:
+ *
+ *   cc -Icompiler program.c build/libspm.a $(pkg-config --libs libpng zlib jansson) -ltcc -ldl -lm -lpthread -rdynamic
+ *
+ * (-rdynamic, because what is compiled at run time finds the kernels by name; OpenBLAS is loaded by spm_use_blas.)
  *
  * Handles are opaque. Nothing here prints or ends the process. A call that fails returns NULL or -1 and leaves words in
  * the caller's buffer (cut to its size, always ended; it may be NULL). Functions may be called from any thread, and
@@ -126,6 +130,11 @@ int spm_session_evaluate(spm_session *, const float *const *data, long rows, dou
 /* An output with rows ("z" of "encode", "x" of "reconstruct") for any number of rows: out has rows x its size. */
 int spm_session_rows(spm_session *, const char *program, const char *output, const float *const *data, long rows,
                      float *out, char *error, size_t error_size);
+
+/* A trained model from the file `model.safetensors` that `spmc train` leaves, of the same spec; or written as one, with
+ * the parameters as they are. What fails leaves the session as it was. */
+int spm_session_load(spm_session *, const char *path, char *error, size_t error_size);
+int spm_session_save(spm_session *, const char *path, char *error, size_t error_size);
 
 #ifdef __cplusplus
 }

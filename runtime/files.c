@@ -96,10 +96,27 @@ void spm_writer_abandon(struct spm_writer *writer) {
   writer_release(writer);
 }
 
+/* The directory that `path` lies in; NULL: it names none. */
+static char *parent_of(const char *path) {
+  size_t length = strlen(path);
+  while (length > 0 && path[length - 1] == '/') length--;
+  while (length > 0 && path[length - 1] != '/') length--;
+  while (length > 0 && path[length - 1] == '/') length--;
+  return length > 0 ? strndup(path, length) : NULL;
+}
+
 int spm_directory_make(const char *path, struct spm_error *error) {
   struct stat status;
   if (mkdir(path, 0777) == 0) return 0;
   int code = errno;
+  char *parent = code == ENOENT ? parent_of(path) : NULL;
+  if (parent && stat(parent, &status) != 0) { /* runs/wide/3: all of them are made */
+    int made = spm_directory_make(parent, error);
+    free(parent);
+    if (made != 0 || mkdir(path, 0777) == 0) return made;
+    return spm_fail_system(error, path, "make the directory", errno);
+  }
+  free(parent);
   if (code == EEXIST && stat(path, &status) == 0) {
     if (S_ISDIR(status.st_mode)) return 0;
     return spm_fail(error, "%s: cannot make a directory of this name: there is a file called so", path);

@@ -22,7 +22,7 @@ int spm_writer_commit(struct spm_writer *writer, struct spm_error *error);
 /* Gives up: closes and removes the temporary. Does nothing after a commit. */
 void spm_writer_abandon(struct spm_writer *writer);
 
-/* Makes one directory; an existing one is fine, a file of that name is an error. */
+/* Makes a directory and those above it; an existing one is fine, a file of that name is an error. */
 int spm_directory_make(const char *path, struct spm_error *error);
 /* "a/b" + "c" -> "a/b/c" in memory the caller frees; NULL when memory is out. */
 char *spm_path_join(const char *directory, const char *name);

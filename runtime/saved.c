@@ -357,15 +357,17 @@ int saved_check_data(const char *path, const struct spm_model *model, const char
   return status;
 }
 
+/* All or nothing. */
 static int read_tensors(const struct checkpoint *file, const char *path, const struct listing *l,
                         struct spm_error *error) {
-  for (int i = 0; i < l->count; i++) {
-    const struct checkpoint_tensor *wanted = &l->tensors[i];
-    const struct checkpoint_tensor *found =
-        checkpoint_expect(file, path, wanted->name, wanted->element, wanted->rank, wanted->shape, error);
-    if (!found) return -1;
-    memcpy(l->places[i], found->values, sizeof(real) * checkpoint_tensor_count(found));
-  }
+  for (int copying = 0; copying < 2; copying++)
+    for (int i = 0; i < l->count; i++) {
+      const struct checkpoint_tensor *wanted = &l->tensors[i];
+      const struct checkpoint_tensor *found =
+          checkpoint_expect(file, path, wanted->name, wanted->element, wanted->rank, wanted->shape, error);
+      if (!found) return -1;
+      if (copying) memcpy(l->places[i], found->values, sizeof(real) * checkpoint_tensor_count(found));
+    }
   return 0;
 }
 

@@ -69,6 +69,9 @@ expect 'classes that no file counts' 1 'how many classes there are' "$spmc" trai
 expect 'labels from 1' 1 'subtract 1' "$spmc" train labels.spm C=2 --data x=two.txt --data y=y.txt --out run
 expect 'data without a value for the dim' 1 'no data called .q.' "$spmc" train labels.spm C=3 --data q=two.txt --data y=y.txt --out run
 expect 'two files without names' 2 'NAME=FILE for each' "$spmc" train labels.spm --data two.txt --data y.txt --out run
+printf 'model centre;\ndim D;\ndata x : real[D];\nparam m : real[D];\nminimize sum((x - m)^2);\n' > real.spm
+expect 'bytes for real numbers' 0 'takes as 0 to 255' "$spmc" train real.spm --data x=test.idx --out bytes --epochs 1 --seed 1
+rm -r bytes
 expect 'unknown data' 1 'no data called .y.' "$spmc" train $spec --data y=train.idx --out run $small
 check 'failures leave nothing behind' absent run
 expect 'directory under a file' 1 'train.idx' "$spmc" train $spec --data x=train.idx --out train.idx/run $small
@@ -81,6 +84,8 @@ check 'which stays as it was' [ "$(ls other)" = file ]
 # --- a run ---
 expect 'train' 0 'elbo' "$spmc" train $spec --data x=train.idx.gz --valid x=test.idx --test x=test.idx --out run --epochs 2 $small
 check 'its files' present run/config.json run/model.spm run/metrics.jsonl run/metrics.csv run/checkpoints/last.safetensors run/model.safetensors run/figures/reconstructions.png
+expect 'directories above it are made' 0 '' "$spmc" train $spec --data x=test.idx --out deep/down/run --epochs 1 $small
+check 'and hold the run' present deep/down/run/model.safetensors
 expect 'relaxed posteriors' 0 'relaxation_gap' "$spmc" train "$here/specs/binary_concrete_vae.spm" --data x=train.idx --test x=test.idx H=16 K=4 --seed 5 --epochs 2 --plain --out bits
 check 'the relaxation gap of each epoch' grep -q '^epoch,step,.*,relaxation_gap$' bits/metrics.csv
 check 'no temporary files' [ -z "$(find run -name '*.tmp*')" ]
@@ -124,6 +129,11 @@ printf '%s\n' 0 1 2 >y.csv && { printf '\000\000\010\003\000\000\000\003\000\000
 expect 'draws given data' 0 'z.npy  3 rows of 1 numbers' "$spmc" sample given --data y=y.csv --out given-drawn
 expect 'draws without the data that they need' 1 'no file was given for the data .y.' "$spmc" sample given --out given-drawn
 expect 'draws by rows and by files' 2 'goes without --data' "$spmc" sample given --data y=y.csv --rows 3 --out given-drawn
+printf 'model bare;\ndata x : real[2];\nlatent z : real[2];\nprior z ~ normal(0, 1);\nposterior z ~ normal(x, 1);\nlikelihood x ~ wide(z);\ndistribution wide(v : real; m) { log_pdf = -log1p((v - m)^2) - log(pi); }\ntrain { epochs = 1; }\n' >bare.spm
+printf '1,2\n3,4\n' >pairs.csv && "$spmc" train bare.spm --data x=pairs.csv --out bare -q
+expect 'draws of what can be drawn' 0 'warning: .x. is left out: wide, its likelihood, declares no mean and no sampler' "$spmc" sample bare --out bare-drawn
+check 'and only of that' sh -c 'test -s bare-drawn/z.npy && test ! -e bare-drawn/x.npy'
+expect 'nothing to reconstruct' 1 'declares no mean' "$spmc" reconstruct bare --data x=pairs.csv --out bare-drawn
 expect 'a run in the place of a spec' 1 'the spec of this run is .run/model.spm' "$spmc" explain run
 expect 'a file that may not grow' 1 'larger than the system allows' sh -c 'ulimit -f 2; exec "$0" "$@"' "$spmc" train $spec --data x=train.idx --out full --epochs 1 $small
 sed 's/exp(q.log_sigma)/q.log_sigma/' $spec >sigma.spm

@@ -63,7 +63,7 @@ for spec in "$here"/specs/*.spm "$here"/specs/*/*.spm; do
     s/langevin(steps = [0-9]*/langevin(steps = 6/; s/unit\[3, 64, 64\]/unit[3, 32, 32]/; s/real\[15, 4, 4\]/real[15, 2, 2]/' \
     "$spec" >shipped/"$(basename "$spec")"
 done
-cp "$here/tests/emit/summed.spm" "$here/tests/emit/chains.spm" shipped/
+cp "$here/tests/emit/summed.spm" "$here/tests/emit/chains.spm" "$here/tests/emit/names.spm" shipped/
 sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tests/emit/summed.spm" >shipped/summed_vectors.spm
 for length in 784 64 48; do ./make_numbers rows-$length.npy 160 $length; done
 for length in 784 98 12; do ./make_numbers bits-$length.npy 160 $length bits; done
@@ -82,7 +82,7 @@ for spec in shipped/*.spm; do
   sdlgm_tags*) inputs='--data features=rows-784.npy --data tags=bits-12.npy' values='L=12 H=32' ;;
   bit_vector_*) inputs='--data x=bits-98.npy' values='D=98 K=8 L=16 held=64' ;;
   semi_supervised_*) inputs=$labelled values='D=64' ;;
-  chains) inputs='--data x=rows-48.npy' ;;
+  chains|names) inputs='--data x=rows-48.npy' ;;
   *_synthetic) inputs='--data clean=rows-48.npy' values='D=48 G=10' ;;
   entropy_amortised|entropy_gaussian|sparse_coding_elbo) inputs='--data x=rows-48.npy' values='K=12' ;;
   sdlgm*) inputs='--data x=bits-784.npy' values='L=4 K=20 H=32' ;;
@@ -191,6 +191,11 @@ else check 'a trainer has no header' grep -q 'a trainer exports nothing' refused
 "$spmc" emit "$here/tests/emit/library.spm" -o none.c >out 2>&1
 if grep -q 'nothing to emit' out && [ ! -e none.c ]; then echo 'ok a library leaves nothing to emit'; else echo 'not ok a library leaves nothing to emit'; cat out; fi
 
+for word in restrict class spm_model; do
+  sed "s/^model first/model $word/" "$here/tests/emit/first.spm" >word.spm
+  if "$spmc" emit word.spm --lib -o word.c >out 2>&1; then echo "not ok a library called $word is refused"
+  else check "a library called $word is refused" grep -q 'word.spm:2:1: error.reserved-name.* called after the model' out; fi
+done
 for name in first second; do
   check "$name as a library" "$spmc" emit "$here/tests/emit/$name.spm" --lib --header $name.h -o $name.c
   check "$name is clean as a library" gcc $strict -DSPM_STATIC -O2 -c $name.c -o $name.o

@@ -112,6 +112,36 @@ Test(front, corpus_is_clean_or_refused_by_name) {
   printf("corpus: %d clean, %d refused as not supported\n", corpus_clean, corpus_refused);
 }
 
+/* normal(mean, sd), student_t(dof, location = 0, scale = 1): as the manual's table writes it. */
+static const char *signature_of(const Spec *s, const Item *family) {
+  Text text = {.compilation = s->c};
+  text_append(&text, "`%s(", family->name);
+  for (int i = 0; i < family->extra.count; i++) {
+    const Formal *f = &family->extra.items[i];
+    text_append(&text, "%s%s", i ? ", " : "", f->name);
+    if (f->initial) text_append(&text, " = %s", span_text(s->c, f->initial->span));
+  }
+  text_append(&text, ")`");
+  return text.bytes;
+}
+
+Test(front, manual_lists_every_distribution) {
+  char *text = read_text("specs/README.md");
+  Spec s = spec_right("model m; data x : real; param c : real; minimize (x - c)^2;");
+  int count = 0;
+  cr_assert(text != NULL);
+  for (int i = 0; i < s.model->library.count; i++) {
+    const Item *item = s.model->library.items[i];
+    const char *path = s.c->sources[item->span.source].path;
+    if (item->kind != ITEM_DISTRIBUTION || !strstr(path, "distributions.spm")) continue;
+    cr_expect(strstr(text, signature_of(&s, item)), "the manual does not list %s", signature_of(&s, item));
+    count++;
+  }
+  cr_assert(count > 30, "%d distributions", count);
+  spec_close(&s);
+  free(text);
+}
+
 /* Every fenced block of the manual is a whole file. */
 Test(front, examples_of_the_manual_compile) {
   char *text = read_text("specs/README.md");

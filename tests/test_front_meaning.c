@@ -57,7 +57,9 @@ Test(meaning, functions_of_a_number) {
          {"relu(v[1])", 0}, {"erf(w[0])", erf(0.5)}, {"lgamma(2 + v[2])", log(24)},
          {"digamma(v[0])", -0.57721566490153286}, {"polygamma(1, v[0])", acos(-1) * acos(-1) / 6},
          {"sin(w[0])", sin(0.5)}, {"cos(w[0])", cos(0.5)}, {"tan(w[0])", tan(0.5)}, {"swish(v[2])", 3 / (1 + exp(-3))},
-         {"clip(v, -1, 2)[1]", -1}, {"clip(v, -1, 2)[2]", 2});
+         {"clip(v, -1, 2)[1]", -1}, {"clip(v, -1, 2)[2]", 2}, {"gelu(w[0])", 0.25 * (1 + erf(0.5 / sqrt(2)))},
+         {"elu(v[1])", expm1(-2)}, {"elu(v[2])", 3}, {"elu(v[1], alpha = 2)", 2 * expm1(-2)},
+         {"leaky_relu(v[1])", -0.02}, {"leaky_relu(v[1], slope = 0.1)", -0.2}, {"leaky_relu(v[2])", 3});
 }
 
 Test(meaning, broadcasting) {
@@ -260,6 +262,16 @@ Test(meaning, batch_norm_in_training_and_evaluation) {
             fabs(next[2] - 0.01 * 3.5) < 1e-12);
   next = spec_output(&s, PROGRAM_TRAIN, OUTPUT_STATE, signature->states[1].name, &with);
   cr_assert(fabs(next[0] - (0.99 * 4 + 0.01)) < 1e-12);
+  spec_close(&s);
+}
+
+Test(meaning, layer_norm_of_each_row) {
+  Spec s = spec_right("model normed;\ndim D = 3;\ndata x : real[D];\nencoder q(x) { h = layer_norm(x); }\nobjective "
+                      "sum(q.h);\nmetric last = q.h[2];\n");
+  const double one[] = {1, -2, 7}, gain[] = {1, 1, 3}, bias[] = {0, 0, 0.5};
+  Run with = {.rows = 1, .inputs = {{"x", one}, {"q.h.layer_norm.gain", gain}, {"q.h.layer_norm.bias", bias}}};
+  double wanted = 3 * (7 - 2) / sqrt((1 + 16 + 25) / 3. + 1e-5) + 0.5;
+  cr_assert(fabs(spec_metric(&s, "last", &with) - wanted) < 1e-12);
   spec_close(&s);
 }
 

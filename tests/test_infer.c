@@ -2,6 +2,7 @@
  * by hand; the spike-and-slab score against 60-digit values; repeat; what is refused stands in tests/bad. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <time.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -446,6 +447,19 @@ Test(infer, rounds_share_parameters_unless_untied) {
   cr_expect(untied.model->signature.parameter_count == 9);
   cr_expect(spec_parameter(&untied, "f.s[2]") >= 0 && spec_parameter(&untied, "f.h[1].dense.W") >= 0);
   spec_close(&untied);
+}
+
+/* Each step is a part of the program: the time to compile it must not grow with the square of their number. */
+Test(infer, many_unrolled_steps_compile) {
+  Spec s = spec_right(LINEAR "prior z ~ laplace(0, 1);\ninfer z by ista(steps = 400);\n");
+  char message[500];
+  const clock_t start = clock();
+  Jit *jit = compile_jit(s.model, false, message, sizeof message);
+  cr_assert(jit != NULL, "%s", message);
+  const double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+  cr_expect(seconds < 5, "%g s", seconds);
+  jit_destroy(jit);
+  spec_close(&s);
 }
 
 /* ---- persistent chains ----------------------------------------------------------------------------------------- */

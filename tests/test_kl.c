@@ -311,6 +311,66 @@ Test(kl, exact_sum_over_a_finite_support) {
   spec_close(&s);
 }
 
+/* ---- atoms ---------------------------------------------------------------------------------------------------------
+ */
+
+static const char spikes[] =
+    "distribution spike_gamma(v : nonnegative atoms(0); open : unit, shape : positive, scale : positive) {\n"
+    "  log_pdf = v == 0 ? log1p(-open) : log(open) + log_pdf(gamma(shape = shape, scale = scale), v);\n}\n"
+    "distribution spike_exponential(v : nonnegative atoms(0); open : unit, scale : positive) {\n"
+    "  log_pdf = v == 0 ? log1p(-open) : log(open) - log(scale) - v / scale;\n"
+    "  sample(u : uniform, t : uniform) = (u > 1 - open) * -scale * log(t);\n"
+    "  relaxed(u : uniform, t : uniform; temperature : positive) =\n"
+    "    sigmoid((log_odds(open) + log(u) - log1p(-u)) / temperature) * -scale * log(t);\n}\n"
+    "latent z : nonnegative;\nparam m : real init 0;\nparam r : real init 0;\ndata x : real;\n"
+    "posterior z ~ spike_exponential(sigmoid(m), exp(r)) by relaxed(temperature = 0.5);\n"
+    "likelihood x ~ normal(z, 1);\nobjective elbo;\n";
+
+/* Of two coins, and of an exponential and a gamma where the first is open. */
+static double spikes_kl(double w, double s, double v, double a, double b) {
+  double mean_log = log(s) - 0.57721566490153286;
+  double slabs = -log(s) - 1 + lgamma(a) + a * log(b) - (a - 1) * mean_log + s / b;
+  return (1 - w) * log((1 - w) / (1 - v)) + w * (log(w / v) + slabs);
+}
+
+Test(kl, atoms_in_common_are_summed) {
+  char text[4000];
+  snprintf(text, sizeof text, "model tested;\n%sprior z ~ spike_gamma(0.2, 2, 0.7);\n", spikes);
+  Spec s = spec_right(text);
+  expect_described(&s, "quadrature");
+  for (double m = -3; m <= 3; m += 1.5)
+    for (double r = -2; r <= 1; r += 0.75) {
+      double w = 1 / (1 + exp(-m)), value = kl_of(&s, m, r), wanted = spikes_kl(w, exp(r), 0.2, 2, 0.7);
+      cr_expect(fabs(value - wanted) < 2e-5, "m = %g, r = %g: %.8g for %.8g", m, r, value, wanted);
+    }
+  spec_close(&s);
+}
+
+/* Where a float cannot tell the weight from 0 or 1 there is still a gradient. */
+Test(kl, a_spike_that_is_all_or_nothing) {
+  char text[4000];
+  snprintf(text, sizeof text, "model tested;\n%sprior z ~ spike_gamma(0.2, 2, 0.7);\n", spikes);
+  Spec s = spec_right(text);
+  for (double m = -800; m <= 800; m += 400) {
+    double r = 0, kl = kl_of(&s, m, r), w = m < 0 ? 0 : m > 0 ? 1 : 0.5;
+    double wanted = w == 0 ? -log(0.8) : w == 1 ? spikes_kl(1 - 1e-15, 1, 0.2, 2, 0.7) : spikes_kl(w, 1, 0.2, 2, 0.7);
+    Run run = {.rows = 1, .inputs = {{"m", &m}, {"r", &r}}};
+    double slope = *spec_output(&s, PROGRAM_TRAIN, OUTPUT_GRADIENT, "m", &run);
+    cr_expect(fabs(kl - wanted) < 2e-5 && isfinite(slope), "m = %g: %.8g for %.8g, slope %g", m, kl, wanted, slope);
+  }
+  spec_close(&s);
+}
+
+Test(kl, an_atom_that_the_prior_has_not) {
+  char text[4000];
+  snprintf(text, sizeof text, "model tested;\n%sprior z ~ exponential(scale = 1);\n", spikes);
+  Spec s = spec_text(text, NULL);
+  char *messages = spec_messages(&s);
+  cr_expect(s.errors == 1 && strstr(messages, "infinite"), "%s", messages);
+  free(messages);
+  spec_close(&s);
+}
+
 /* ---- normalisers ----------------------------------------------------------------------------------------------- */
 
 typedef struct Kernel {

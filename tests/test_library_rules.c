@@ -38,13 +38,13 @@ static void add_piece(Grid *g, double a, double b) {
 typedef struct Rule {
   const char *q, *p;
   double pieces[4]; /* ends of the pieces, until NAN */
-  bool atom;        /* q has a mass at 0 */
+  bool atom;        /* q has a mass at 0; without pieces: the counts, in the place of a coin */
 } Rule;
 
 static Grid grid_of(const Rule *r) {
   Grid g = {0};
-  if (isnan(r->pieces[0])) { /* a coin */
-    g = (Grid){.count = 2, .z = {0, 1}, .w = {1, 1}};
+  if (isnan(r->pieces[0])) {
+    for (g.count = 0; g.count < (r->atom ? NODES : 2); g.count++) g.z[g.count] = g.count, g.w[g.count] = 1;
     return g;
   }
   for (int i = 0; i < 3 && !isnan(r->pieces[i + 1]); i++) add_piece(&g, r->pieces[i], r->pieces[i + 1]);
@@ -79,6 +79,7 @@ static void check_rule(const Rule *r) {
 #define POSITIVE {0, 1, INFINITY, NAN}, false
 #define UNIT {0, 1, NAN}, false
 #define COIN {NAN}, false
+#define COUNTS {NAN}, true
 
 Test(library_rules, kl_rules_agree_with_quadrature) {
   const Rule rules[] = {
@@ -98,6 +99,10 @@ Test(library_rules, kl_rules_agree_with_quadrature) {
       {"gamma(2, rate = 3)", "gamma(1.5, rate = 0.7)", POSITIVE},
       {"gamma(0.6, scale = 3)", "gamma(4, rate = 0.2)", POSITIVE},
       {"gamma(30, rate = 30)", "gamma(25, rate = 20)", POSITIVE},
+      {"exponential(rate = 2)", "gamma(1.7, rate = 3)", POSITIVE},
+      {"exponential(scale = 0.3)", "gamma(0.8, scale = 2)", POSITIVE},
+      {"gamma(2.5, rate = 3)", "exponential(rate = 0.5)", POSITIVE},
+      {"gamma(0.7, scale = 3)", "exponential(scale = 2)", POSITIVE},
       {"log_normal(0.2, 0.5)", "gamma(0.3, rate = 0.3)", POSITIVE},
       {"log_normal(-1, 0.8)", "gamma(12, rate = 5)", POSITIVE},
       {"log_normal(0.2, 0.5)", "log_normal(0, 1)", POSITIVE},
@@ -110,6 +115,9 @@ Test(library_rules, kl_rules_agree_with_quadrature) {
       {"bernoulli(prob = 0.3)", "bernoulli(prob = 0.6)", COIN},
       {"bernoulli(prob = 0.9)", "bernoulli(logits = 0.4)", COIN},
       {"bernoulli(logits = -30)", "bernoulli(prob = 0.01)", COIN},
+      {"poisson(3)", "poisson(0.4)", COUNTS},
+      {"poisson(0.01)", "poisson(5)", COUNTS},
+      {"poisson(21)", "poisson(20)", COUNTS},
   };
   for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) check_rule(&rules[i]);
 }
@@ -243,6 +251,7 @@ Test(library_rules, samplers_agree_with_densities) {
       {"real", "laplace(-1, 0.5)"},
       {"real", "student_t(3, 1, 0.5)"},
       {"real", "student_t(30)"},
+      {"real", "spike_slab(0.3, 1, 2, 0.5)"},
       {"real", "logistic(1, 2)"},
       {"real", "gumbel(0.5, 2)"},
       {"real", "generalized_normal(0, 1, 0.7)"},

@@ -242,7 +242,17 @@ Test(missing, conditions_speak_of_the_same_entries) {
                                       "sum(observed(x)) == D ? sum(x) : 0",
                                       "sum(observed(c) ? w * c : 0)",
                                       "observed(c) ? log_softmax(w) @ c : 0",
-                                      "sum(observed(x) > 0 ? x : 0)"};
+                                      "sum(observed(x) > 0 ? x : 0)",
+                                      "sum(observed(x) == 0 ? 0 : x)",
+                                      "sum(1 - observed(x) ? 0 : x)",
+                                      "sum(observed(x) != 0 and w[0] > 0 ? x : 0)",
+                                      "sum(observed(x) + observed(y) == 2 ? x * index(y) : 0)",
+                                      "sum((observed(x) ? w[0] : 0) ? x : 0)",
+                                      "sum(observed(x)) < D ? 0 : sum(x)",
+                                      "sum(observed(x)) == D ? x[1]^2 : 0",
+                                      "min(observed(x)) ? max(x) : 0",
+                                      "dot(observed(x), ones(D)) > D - 1 ? dot(x, ones(D)) : 0",
+                                      "sum(min(g, over = D) ? sum(v, over = D) : 0)"};
   static const char *const wrong[] = {"observed(x)[0] ? x[1]^2 : 0",
                                       "sum(observed(x)[0 .. 2] ? x[2 .. 4] : 0)",
                                       "sum(observed(x) ? 0 : x)",
@@ -254,14 +264,27 @@ Test(missing, conditions_speak_of_the_same_entries) {
                                       "sum(observed(x) ? x - mean(x, over = batch) : 0)",
                                       "sum(observed(x)) == D ? sum(mean(x, over = batch)) : 0",
                                       "sum(observed(x) ? cumsum(x) : 0)",
-                                      "sum(expand(observed(x)[0], D) ? x : 0)"};
+                                      "sum(expand(observed(x)[0], D) ? x : 0)",
+                                      "sum(observed(x) == 0 ? x : 0)",
+                                      "sum(1 - observed(x) ? x : 0)",
+                                      "sum(observed(x) < 1 ? x : 0)",
+                                      "sum(observed(x) >= 0 ? x : 0)",
+                                      "sum(observed(x) + w[0] ? x : 0)",
+                                      "sum(observed(x) + observed(y) > 0 ? x : 0)",
+                                      "sum((observed(x) ? 0 : w[0]) ? x : 0)",
+                                      "sum(observed(x)) > 0 ? sum(x) : 0",
+                                      "sum(observed(x)) == 0 ? x[1]^2 : 0",
+                                      "sum(observed(x)[0 .. 2]) == 2 ? sum(x) : 0",
+                                      "max(observed(x)) ? max(x) : 0",
+                                      "sum(min(g, over = D)[0 .. 2] ? sum(v, over = D)[1 .. 3] : 0)"};
   enum { RIGHT = sizeof right / sizeof *right, WRONG = sizeof wrong / sizeof *wrong };
   for (int i = 0; i < RIGHT + WRONG; i++) {
-    char text[500];
+    char text[600];
     const char *e = i < RIGHT ? right[i] : wrong[i - RIGHT];
     snprintf(text, sizeof text,
              "model c; dim D = 4; data x : real[D] missing_ok; data y : category(3)[D] missing_ok;"
-             "data c : category(3) missing_ok; param w : real[3] init 1; minimize sum(w) + (%s);",
+             "dim C = 4; data c : category(3) missing_ok; data v : real[C, D] missing_ok; let g = observed(v);"
+             "param w : real[3] init 1; minimize sum(w) + (%s);",
              e);
     Spec s = spec_text(text, NULL);
     char *said = spec_messages(&s);

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "scratch.h"
+
 static const char spec[] = "model tiny;\n"
                            "dim D = 4;  dim K = 2;\n"
                            "data x : real[D];\n"
@@ -144,6 +146,33 @@ Test(spm, trains_encodes_and_stops_when_told) {
   cr_assert(spm_session_train(s, make_data(), ROWS, 9, stop_after_two, &epochs, error, sizeof error) == 0);
   cr_assert(epochs == 2);
   spm_session_free(s);
+  spm_compiled_free(c);
+}
+
+/* A file of another model is refused, and changes nothing. */
+Test(spm, saves_and_loads, .init = scratch_make, .fini = scratch_remove) {
+  spm_compiled *c = compiled_spec(NULL, 0), *wide = compiled_spec(&(spm_value){"K", 3}, 1);
+  char error[1000];
+  double trained, fresh, loaded;
+  const char *path = scratch_path("model.safetensors"), *other = scratch_path("wide.safetensors");
+  spm_session *s = spm_session_create(c, 32, 1, 3, error, sizeof error);
+  cr_assert(spm_session_train(s, make_data(), ROWS, 9, NULL, NULL, error, sizeof error) == 0, "%s", error);
+  cr_assert(spm_session_evaluate(s, make_data(), ROWS, &trained, error, sizeof error) == 0);
+  cr_assert(spm_session_save(s, path, error, sizeof error) == 0, "%s", error);
+  spm_session_free(s);
+  s = spm_session_create(wide, 32, 1, 3, error, sizeof error);
+  cr_assert(spm_session_save(s, other, error, sizeof error) == 0, "%s", error);
+  spm_session_free(s);
+  s = spm_session_create(c, 32, 1, 3, error, sizeof error);
+  cr_assert(spm_session_load(s, other, error, sizeof error) == -1 && strstr(error, "wide.safetensors"), "%s", error);
+  cr_assert(spm_session_load(s, scratch_path("none"), error, sizeof error) == -1);
+  cr_assert(spm_session_evaluate(s, make_data(), ROWS, &fresh, error, sizeof error) == 0);
+  cr_assert(fresh != trained);
+  cr_assert(spm_session_load(s, path, error, sizeof error) == 0, "%s", error);
+  cr_assert(spm_session_evaluate(s, make_data(), ROWS, &loaded, error, sizeof error) == 0);
+  cr_assert(loaded == trained);
+  spm_session_free(s);
+  spm_compiled_free(wide);
   spm_compiled_free(c);
 }
 
