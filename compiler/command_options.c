@@ -38,8 +38,8 @@ static const struct {
   unsigned needs;
 } all_options[] = {
     {{"data", 'd', "NAME=FILE", 0,
-      "rows of a data declaration: IDX, .npy, .npz, .npz:KEY or CSV, also .gz; NAME= may be left out if there is only "
-      "one",
+      "rows of a data declaration: IDX, .npy, .npz, safetensors or CSV, also .gz; FILE:KEY is one array of several; "
+      "NAME= may be left out if there is only one",
       1},
      OPTION_DATA},
     {{"valid", KEY_VALID, "NAME=FILE", 0, "evaluate on these rows after each epoch", 1}, OPTION_TRAIN},

@@ -102,8 +102,8 @@ static int read_element(const struct reader *reader, const char *name, const jso
       *element = (enum spm_element)i;
       return 0;
     }
-  return spm_fail(reader->error, "%s: tensor %s has the type %s, which cannot be read", reader->path, name,
-                  text ? text : "(none)");
+  return spm_fail(reader->error, "%s: tensor %s has the type %s, which cannot be read; convert it to F32", reader->path,
+                  name, text ? text : "(none)");
 }
 
 /* Shape and offsets of one tensor; both must say the same number of bytes. */

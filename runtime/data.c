@@ -1,5 +1,5 @@
-/* Data: a name on the command line -> a table of rows in memory. Formats are in idx.c, npy.c, npz.c and csv.c; handing
- * out and checking rows is in rows.c. */
+/* Data: a name on the command line -> a table of rows in memory. Formats are in idx.c, npy.c, npz.c, csv.c and
+ * tensors.c; handing out and checking rows is in rows.c. */
 #include "data.h"
 #include "formats.h"
 #include "words.h"
@@ -96,18 +96,16 @@ static void to_row_major(const struct spm_table *table, const unsigned char *fro
   }
 }
 
-/* Rows, row size and bytes from the shape; refuses what is empty or does not fit a long. */
-static int measure(struct spm_table *table, const struct spm_stream *stream, struct spm_error *error) {
+int spm_table_measure(struct spm_table *table, const char *path, struct spm_error *error) {
   const long limit = INT64_MAX / 16 < (int64_t)(SIZE_MAX / 16) ? (long)(INT64_MAX / 16) : (long)(SIZE_MAX / 16);
   long count = 1;
   table->row_size = 1;
   for (int d = 0; d < table->rank; d++)
     if (table->shape[d] == 0)
-      return spm_fail(error, "%s: holds no data: its shape is %s", stream->path,
-                      spm_shape(table->rank, table->shape).text);
+      return spm_fail(error, "%s: holds no data: its shape is %s", path, spm_shape(table->rank, table->shape).text);
   for (int d = 0; d < table->rank; d++) {
     if (table->shape[d] < 0 || count > limit / table->shape[d])
-      return spm_fail(error, "%s: damaged header: a shape of %s is too large", stream->path,
+      return spm_fail(error, "%s: damaged header: a shape of %s is too large", path,
                       spm_shape(table->rank, table->shape).text);
     count *= table->shape[d];
     if (d > 0) table->row_size *= table->shape[d];
@@ -145,7 +143,7 @@ static bool map_body(struct spm_table *table, const struct spm_stream *stream) {
 
 int spm_table_body(struct spm_table *table, struct spm_stream *stream, struct spm_layout layout,
                    struct spm_error *error) {
-  if (measure(table, stream, error) != 0 || check_length(table, stream, error) != 0) return -1;
+  if (spm_table_measure(table, stream->path, error) != 0 || check_length(table, stream, error) != 0) return -1;
   size_t size = spm_element_size(table->element);
   bool swap = size > 1 && layout.big_endian != machine_is_big_endian();
   bool turn = layout.column_major && table->rank > 1;
@@ -170,7 +168,7 @@ int spm_table_body(struct spm_table *table, struct spm_stream *stream, struct sp
 }
 
 /* What other programs write; NULL: it cannot be told. */
-static const char *foreign_format(const struct spm_stream *stream, const unsigned char magic[4]) {
+static const char *foreign_format(const unsigned char magic[4]) {
   static const struct {
     const char *magic, *what;
     int length;
@@ -184,16 +182,16 @@ static const char *foreign_format(const struct spm_stream *stream, const unsigne
                 {"\x80\x05", "a Python pickle, which is never read", 2}};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     if (memcmp(magic, others[i].magic, (size_t)others[i].length) == 0) return others[i].what;
-  const char *end = strrchr(stream->path, '.');
-  return end && strcmp(end, ".safetensors") == 0 ? "a safetensors file" : NULL;
+  return NULL;
 }
 
 static int unknown_format(const struct spm_stream *stream, const unsigned char magic[4], struct spm_error *error) {
-  const char *what = foreign_format(stream, magic);
-  return spm_fail(error,
-                  "%s: neither IDX nor .npy nor .npz nor CSV: it begins with the bytes %02x %02x %02x %02x%s%s%s",
-                  stream->path, magic[0], magic[1], magic[2], magic[3], what ? " (it looks like " : "",
-                  what ? what : "", what ? "); numpy.save writes what can be read" : "");
+  const char *what = foreign_format(magic);
+  return spm_fail(
+      error,
+      "%s: neither IDX nor .npy nor .npz nor safetensors nor CSV: it begins with the bytes %02x %02x %02x %02x%s%s%s",
+      stream->path, magic[0], magic[1], magic[2], magic[3], what ? " (it looks like " : "", what ? what : "",
+      what ? "); numpy.save writes what can be read" : "");
 }
 
 static int read_stream(struct spm_table *table, struct spm_stream *stream, const char *key, struct spm_error *error) {
@@ -201,12 +199,14 @@ static int read_stream(struct spm_table *table, struct spm_stream *stream, const
   if (stream->total_known && stream->total < 4)
     return spm_fail(error, "%s: too short for a data file (%s bytes)", stream->path,
                     spm_count((long long)stream->total).text);
+  if (spm_safetensors_begins(stream)) return spm_safetensors_read(table, stream->path, key, error);
   if (spm_stream_read(stream, magic, 4, error) != 0) return -1;
   bool zip = memcmp(magic, "PK\3\4", 4) == 0 || memcmp(magic, "PK\5\6", 4) == 0;
   if (zip && stream->coding == SPM_CODING_GZIP)
     return spm_fail(error, "%s: a .npz inside gzip cannot be read in place; unpack it with gunzip first", stream->path);
   if (key && !zip)
-    return spm_fail(error, "%s: a key (:%s) selects an array of a .npz file, and this is none", stream->path, key);
+    return spm_fail(error, "%s: a key (:%s) selects an array of a .npz or safetensors file, and this is none",
+                    stream->path, key);
   if (zip) {
     if (spm_npz_select(stream, key, error) != 0 || spm_stream_read(stream, magic, 4, error) != 0) return -1;
     if (memcmp(magic, "\x93NUM", 4) != 0)
@@ -217,7 +217,7 @@ static int read_stream(struct spm_table *table, struct spm_stream *stream, const
     if (zip) table->format = "npz";
     return 0;
   }
-  if (foreign_format(stream, magic)) return unknown_format(stream, magic, error);
+  if (foreign_format(magic)) return unknown_format(stream, magic, error);
   if (magic[0] == 0 && magic[1] == 0) return spm_idx_read(table, stream, magic, error);
   if (spm_csv_begins(magic)) return spm_csv_read(table, stream, magic, error);
   return unknown_format(stream, magic, error);

@@ -264,6 +264,19 @@ Test(data, csv) {
   expect_refusal(write_text("rows.csv", "who,a\nann,1\n"),
                  "line 2, column 1: `ann` is not a number; rows have no names");
   expect_refusal(write_text("decimal.csv", "1,5;2\n3,5;4\n"), "line 2, column 1: `3,5` is not a number");
+  static const char tensors[] =
+      "\x71\0\0\0\0\0\0\0{\"codes\":{\"dtype\":\"I16\",\"shape\":[2,2],\"data_offsets\":[0,8]},"
+      "\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[8,11]}}"
+      "\1\0\2\0\3\0\xff\xff\7\10\11";
+  const char *both = scratch_write("both.safetensors", tensors, sizeof tensors - 1);
+  char one[200];
+  expect_refusal(both, "holds 2 tensors (codes, b); choose one");
+  snprintf(one, sizeof one, "%s:codes", both);
+  expect_values(one, (const double[]){1, 2, 3, -1}, 4);
+  snprintf(one, sizeof one, "%s:b", both);
+  expect_values(one, (const double[]){7, 8, 9}, 3);
+  snprintf(one, sizeof one, "%s:c", both);
+  expect_refusal(one, "no tensor called 'c'; it holds codes, b");
   expect_refusal(write_text("a.parquet", "PAR1...."), "looks like a Parquet file");
   expect_refusal(scratch_write("zero.csv", "1,2\n\0\n", 7), "bytes 0");
 }
