@@ -125,6 +125,8 @@ typedef struct Loaded { /* a spec on its way to a callable */
 int loaded_check(const Arguments *, const char *path, const CompileOptions *, Loaded *);
 int loaded_dump(const Arguments *, Loaded *);
 int loaded_compile(const Arguments *, Loaded *, bool use_double);
+/* Where values are not finite: what could not be proved of the values that distributions are given. */
+void loaded_suggest_supports(const Loaded *);
 void loaded_free(Loaded *);
 
 /* Pairs a data set with the model's declarations (array of data_count tables, the caller's) and checks shapes, numbers

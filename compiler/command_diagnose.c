@@ -142,7 +142,11 @@ static int run(const Arguments *a, Loaded *l) {
   if (!train) return fail_internal(a, "the model has no program to train");
   const Diagnosis *d = diagnose(c, train, initialise, initialise_rows, l->descriptor, seed,
                                 a->elements > 0 ? (int)a->elements : DEFAULT_ELEMENTS);
-  if (d->problem) return fail_user(a, "%s: %s", a->target, d->problem);
+  if (d->problem) {
+    code = fail_user(a, "%s: %s", a->target, d->problem);
+    loaded_suggest_supports(l);
+    return code;
+  }
   if (a->json) {
     code = print_json(c, d, seed);
   } else {

@@ -1,5 +1,6 @@
 /* A path and options -> a checked model, its dumps, a callable; and how a command says that something is wrong. */
 #include "command.h"
+#include "front.h"
 
 #include "runtime/blas.h"
 #include "runtime/model.h"
@@ -147,6 +148,20 @@ int loaded_compile(const Arguments *a, Loaded *l, bool use_double) {
     return fail_internal(a, "the compiled model has version %d of the contract, %d is wanted", l->descriptor->abi,
                          SPM_ABI);
   return -1;
+}
+
+void loaded_suggest_supports(const Loaded *l) {
+  const Model *m = l->model;
+  for (int i = 0; i < m->accepted_count; i++) {
+    const struct Acceptance *accepted = &m->accepted[i];
+    const Source *source = &l->compilation->sources[accepted->span.source];
+    bool told = i > 0 && accepted->span.start == m->accepted[i - 1].span.start;
+    int line = 0, column = 0;
+    if (accepted->extended || told) continue;
+    source_position(source, accepted->span.start, &line, &column);
+    fprintf(stderr, "spmc: note: %s:%d: `%s` must be %s, which is not known of `%s`\n", source->path, line,
+            accepted->formal, accepted->support, span_text(l->compilation, accepted->span));
+  }
 }
 
 void loaded_free(Loaded *l) {

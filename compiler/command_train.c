@@ -515,22 +515,6 @@ static int train_stage(Run *run, const struct spm_training *t, struct spm_error 
   return status;
 }
 
-/* Where steps are not finite: what could not be proved of the values that distributions are given. */
-static void suggest_supports(const Run *run) {
-  const Model *m = run->loaded.model;
-  const Compilation *c = run->loaded.compilation;
-  for (int i = 0; run->state.in_a_row > 0 && i < m->accepted_count; i++) {
-    const struct Acceptance *accepted = &m->accepted[i];
-    const Source *source = &c->sources[accepted->span.source];
-    bool told = i > 0 && accepted->span.start == m->accepted[i - 1].span.start;
-    int line = 0, column = 0;
-    if (accepted->extended || told) continue;
-    source_position(source, accepted->span.start, &line, &column);
-    fprintf(stderr, "spmc: note: %s:%d: `%s` must be %s, which is not known of `%s`\n", source->path, line,
-            accepted->formal, accepted->support, span_text(run->loaded.compilation, accepted->span));
-  }
-}
-
 static int train(Run *run) {
   const Arguments *a = run->a;
   struct spm_error error, closing;
@@ -545,7 +529,7 @@ static int train(Run *run) {
     return fail_user(a, "%s", closing.message);
   if (status == TRAIN_FAILED) {
     int code = fail_user(a, "%s", error.message);
-    suggest_supports(run);
+    if (run->state.in_a_row > 0) loaded_suggest_supports(&run->loaded);
     return code;
   }
   if (status == TRAIN_FINISHED) return -1;

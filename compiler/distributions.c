@@ -99,12 +99,14 @@ static Item *choose_family(Elaborator *e, const Expr *call) {
 }
 
 /* Here rather than where a density or a draw is made: the mistake stands in this call. */
-static bool check_parameter_supports(Elaborator *e, const Formals *formals, const Value *values) {
+static bool check_parameter_supports(Elaborator *e, const Formals *formals, Value *values) {
   Scope *scope = scope_new(e, NULL);
   bool ok = true;
-  for (int i = 0; i < formals->count; i++)
-    if (formals->items[i].type && strcmp(formals->items[i].type->name, "integer") != 0)
-      ok = check_support(e, &formals->items[i], &values[i], scope, values[i].span) && ok;
+  for (int i = 0; i < formals->count; i++) {
+    if (!formals->items[i].type || strcmp(formals->items[i].type->name, "integer") == 0) continue;
+    ok = check_support(e, &formals->items[i], &values[i], scope, values[i].span) && ok;
+    guard_argument(e, &formals->items[i], &values[i], values[i].span);
+  }
   return ok;
 }
 

@@ -145,6 +145,7 @@ static Facts facts_of_leaf(const Graph *graph, const Node *node) {
     }
     return f;
   }
+  if (node->op == IR_parameter && s->parameters[node->index].held) return *s->parameters[node->index].held;
   if (node->op == IR_given) return s->givens[node->index].facts;
   if (node->op == IR_data) {
     Facts f = s->data[node->index].facts;

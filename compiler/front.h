@@ -376,6 +376,15 @@ bool bind_arguments(Elaborator *, const Expr *call, const Formals *, const Item 
 bool map_arguments(Elaborator *, const Formal *const *, Value *, int count, bool untyped_is_scalar, Scope *callee,
                    Span);
 bool check_support(Elaborator *, const Formal *, const Value *, Scope *callee, Span);
+/* sums.c: numbers between bounds may make 1 together; what they make is said in words ("at most 0.4"). */
+bool bounds_hold_one(Compilation *, double low, double high, const char **sum);
+/* A vector proved to be of the simplex, weights proved to sum to 1: true. Else they become, wherever they are not, what
+ * is no number. */
+bool guard_simplex(Elaborator *, Value *, Span);
+bool guard_weights(Elaborator *, Value *weights, int count, Span);
+void guard_argument(Elaborator *, const Formal *, Value *, Span); /* of the type simplex(n) */
+/* For explain: what is accepted though it is not proved that it lies in the support. */
+void accept_support(Elaborator *, Span, const Formal *, Name name, Name support);
 /* Messages since `mark` that stand in the text of a callee: those in shipped text move to the call, all others say
  * which call they are about. */
 void blame(Elaborator *, Diagnostic *const *mark, Span call, Name callee);

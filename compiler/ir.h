@@ -111,10 +111,11 @@ typedef struct Parameter { /* raw storage; the constrained value is made from it
   Name name;               /* "q.mu.dense.W" */
   Shape shape;
   Span span;
-  bool fixed;       /* never updated by an optimiser */
-  bool solved;      /* program "solve" finds it; raw: a mean over all training data */
-  bool projected;   /* set back onto its constraint after each update (program "project") */
-  bool constrained; /* the raw value differs from the constrained one */
+  bool fixed;        /* never updated by an optimiser */
+  bool solved;       /* program "solve" finds it; raw: a mean over all training data */
+  bool projected;    /* set back onto its constraint after each update (program "project") */
+  bool constrained;  /* the raw value differs from the constrained one */
+  const Facts *held; /* what its type says of a raw value that is kept within it; NULL: nothing is known */
 } Parameter;
 
 typedef struct DataInput {
@@ -242,6 +243,8 @@ struct Graph {
 };
 
 Graph *graph_create(Compilation *, Signature *, const char *name, int samples);
+/* Every element is this number (a constant, expanded or spread or not). */
+bool node_filled(const Node *, double *value);
 /* What is provable of a node of these operands: their facts are read, the node's are not. */
 Facts facts_of(const Graph *, const Node *);
 /* An empty graph with the same signature and axes; weights of supports are not taken over. */

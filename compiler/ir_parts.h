@@ -26,8 +26,6 @@ Node *build_repeat_result(Graph *, Node *repeat, int index);
 /* The leaf of a body, or NULL if nothing in it uses that value. */
 const Node *body_leaf(const Graph *body, Op, int index);
 
-/* Every element is this number (a constant, expanded or spread or not). */
-bool node_filled(const Node *, double *value);
 bool node_is(const Node *, double value);
 /* A constant with the shape and axes of `like`. */
 Node *build_filled_like(Graph *, double, const Node *like);

@@ -54,23 +54,25 @@ static bool check_weight(Elaborator *e, const Value *w, Span span) {
   return false;
 }
 
-/* Weights that cannot make 1 together are a density of another mass. */
-static bool check_sum(Elaborator *e, const Value *made, Span span) {
-  static const double slack = 1e-4;
+/* Weights that cannot make 1 together are a density of another mass, and so are those that do not. */
+static bool check_sum(Elaborator *e, Value *made, Span span) {
   double low = 0, high = 0, times = made->over_count ? made->over.size : 1;
+  const char *sum;
   for (int i = 0; i < made->count; i++) {
     Node *w = value_node(e, &made->weights[i]);
     if (!w) return false;
     low += times * fmax(w->facts.low, 0);
     high += times * fmin(w->facts.high, 1);
   }
-  if (low <= 1 + slack && high >= 1 - slack) return true;
-  bool known = low == high;
-  Diagnostic *d = error_at(e->c, "support", span, "the weights of a mixture sum to 1; these sum to %s%s",
-                           known     ? ""
-                           : low > 1 ? "at least "
-                                     : "at most ",
-                           shortest_number(e->c, low > 1 ? low : high));
+  if (bounds_hold_one(e->c, low, high, &sum)) {
+    bool line = made->over_count && visible_shape(&made->weights[0]).rank == 1;
+    bool proved = line               ? guard_simplex(e, &made->weights[0], span)
+                  : made->over_count ? true
+                                     : guard_weights(e, made->weights, made->count, span);
+    if (!proved) accept_support(e, span, NULL, intern(e->c, "weights"), intern(e->c, "simplex"));
+    return true;
+  }
+  Diagnostic *d = error_at(e->c, "support", span, "the weights of a mixture sum to 1; these sum to %s", sum);
   help_with(d,
             made->over_count ? "one weight stands for each of the %s components" : "the last one may be 1 - the others",
             dim_text(e->c, made->over));

@@ -3,6 +3,7 @@
  */
 #include "front.h"
 
+#include <math.h>
 #include <string.h>
 
 const Argument *find_argument(const Expr *call, const char *name) {
@@ -159,17 +160,17 @@ static bool match_dims(Elaborator *e, const Formal *f, const Value *v, Scope *ca
   return true;
 }
 
-/* For explain; what stands in shipped text is no matter of the author's. */
-static void accept_support(Elaborator *e, Span span, const Formal *f, Name support) {
-  Name formal = f->name;
+/* What stands in shipped text is no matter of the author's. */
+void accept_support(Elaborator *e, Span span, const Formal *f, Name formal, Name support) {
   bool extended = false;
   Model *m = e->model;
+  if (!e->describe) return;
   if (span.source <= 0 || e->c->sources[span.source].library) return;
   for (int i = 0; i < m->accepted_count; i++)
     if (m->accepted[i].span.source == span.source && m->accepted[i].span.start == span.start &&
         m->accepted[i].formal == formal)
       return;
-  for (int i = 0; f->type && i < f->type->attribute_count; i++)
+  for (int i = 0; f && f->type && i < f->type->attribute_count; i++)
     extended |= strcmp(f->type->attributes[i].name, "extended") == 0;
   m->accepted = arena_grow(e->c, m->accepted, m->accepted_count, sizeof *m->accepted);
   m->accepted[m->accepted_count++] = (struct Acceptance){span, formal, support, extended};
@@ -177,20 +178,26 @@ static void accept_support(Elaborator *e, Span span, const Formal *f, Name suppo
 
 /* n numbers of which it is known that they do not make 1 together are no simplex. */
 static bool check_sum(Elaborator *e, const Formal *f, const Node *node, const Value *v, Span span) {
-  static const double slack = 1e-4;
   if (node->shape.rank == 0 || e->generic) return true;
-  const double n = node->shape.dims[node->shape.rank - 1].size, low = n * node->facts.low, high = n * node->facts.high;
-  if (low <= 1 + slack && high >= 1 - slack) return true;
+  const double n = node->shape.dims[node->shape.rank - 1].size;
+  const char *sum;
+  if (bounds_hold_one(e->c, n * node->facts.low, n * node->facts.high, &sum)) return true;
   Diagnostic *d =
       error_at(e->c, "support", v->span.source ? v->span : span,
-               "`%s` must be simplex; %s numbers in these bounds sum to %s%s", f->name, shortest_number(e->c, n),
-               low == high ? ""
-               : low > 1   ? "at least "
-                           : "at most ",
-               shortest_number(e->c, low > 1 ? low : high));
+               "`%s` must be simplex; %s numbers in these bounds sum to %s", f->name, shortest_number(e->c, n), sum);
   note_at(d, f->span, "`%s` is declared here", f->name);
   help_with(d, "one constant for all of them is 1 / %s", shortest_number(e->c, n));
   return false;
+}
+
+static bool is_of_simplex(const Formal *f) { return f->type && strcmp(f->type->name, "simplex") == 0; }
+
+void guard_argument(Elaborator *e, const Formal *f, Value *v, Span span) {
+  Span own = v->span.source ? v->span : span;
+  if (is_of_simplex(f) && value_is_numeric(v) && !guard_simplex(e, v, own)) {
+    v->span = own;
+    accept_support(e, own, f, f->name, f->type->name);
+  }
 }
 
 bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee, Span span) {
@@ -203,8 +210,9 @@ bool check_support(Elaborator *e, const Formal *f, const Value *v, Scope *callee
   if (!node) return false;
   if (!facts_disjoint(&node->facts, &support.facts)) {
     if (support.special == SPECIAL_SIMPLEX && !check_sum(e, f, node, v, span)) return false;
-    if (e->describe && !facts_within(&node->facts, &support.facts))
-      accept_support(e, v->span.source ? v->span : span, f, support.name);
+    if (support.special == SPECIAL_SIMPLEX) support.facts.high = INFINITY; /* no element is above their sum */
+    if (!facts_within(&node->facts, &support.facts))
+      accept_support(e, v->span.source ? v->span : span, f, f->name, support.name);
     return true;
   }
   Diagnostic *d = error_at(e->c, "support", v->span.source ? v->span : span, "`%s` must be %s; this %s", f->name,
@@ -256,7 +264,10 @@ static bool expand_constant(Elaborator *e, const Formal *f, Value *v, bool untyp
   leave_callee(e, frame);
   if (known) *v = expand_to(e, *v, &shape, span);
   if (!known || v->kind == VALUE_ERROR) return false;
-  return strcmp(f->type->name, "simplex") != 0 || check_sum(e, f, v->node, v, span);
+  if (!is_of_simplex(f)) return true;
+  bool sound = check_sum(e, f, v->node, v, span);
+  guard_argument(e, f, v, span);
+  return sound;
 }
 
 bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, int count, bool untyped_is_scalar,
@@ -279,6 +290,7 @@ bool map_arguments(Elaborator *e, const Formal *const *formals, Value *values, i
     if (extra[i] > 0 && (widest < 0 || extra[i] > extra[widest])) widest = i;
     if (!match_dims(e, formals[i], &values[i], callee, span)) return false;
     if (formals[i]->type && !check_support(e, formals[i], &values[i], callee, span)) return false;
+    guard_argument(e, formals[i], &values[i], span);
   }
   for (int i = 0; i < count; i++)
     if (!expand_constant(e, formals[i], &values[i], untyped_is_scalar, callee, span)) return false;

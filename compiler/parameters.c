@@ -94,14 +94,22 @@ static bool is_transformed(Elaborator *e, const TypeExpr *type) {
          type_attribute(type, "max_norm");
 }
 
-static int add_parameter(Elaborator *e, const char *full_name, const TypeExpr *type, const Shape *shape,
-                         const Expr *init, Span span) {
+static const Facts *held_facts(Elaborator *e, const Support *support) {
+  Facts *held = arena_new(e->c, Facts);
+  *held = support->facts;
+  held->finite = true;
+  return held;
+}
+
+static int add_parameter(Elaborator *e, const char *full_name, const TypeExpr *type, const Support *support,
+                         const Shape *shape, const Expr *init, Span span) {
   Signature *s = e->graph->signature;
   Parameter p = {.name = intern(e->c, full_name), .shape = *shape, .span = span};
   p.solved = type_attribute(type, "solved") != NULL;
   p.fixed = p.solved || type_attribute(type, "fixed") != NULL;
   p.projected = type_attribute(type, "projected") != NULL;
   p.constrained = p.solved || (is_transformed(e, type) && !p.projected && !p.fixed);
+  if (!p.constrained) p.held = held_facts(e, support);
   s->parameters = arena_grow(e->c, s->parameters, s->parameter_count, sizeof *s->parameters);
   s->parameters[s->parameter_count] = p;
   Model *m = e->model;
@@ -179,7 +187,7 @@ Value make_parameter(Elaborator *e, Name name, const char *full_name, const Type
     Support support;
     Shape shape;
     if (!read_support(e, type, &support) || !read_shape(e, type, &shape)) return value_error();
-    index = add_parameter(e, full_name, type, &shape, init, span);
+    index = add_parameter(e, full_name, type, &support, &shape, init, span);
   }
   if (e->initialising) return initial_value(e, index);
   const Parameter *p = &e->graph->signature->parameters[index];

@@ -328,7 +328,16 @@ static const char *support_words(const Subject *s) {
   return t.bytes;
 }
 
-static void help_density(Diagnostic *d, const Subject *s, const Mass *m) {
+/* What a setting is wrong about for want of a type. */
+static bool help_type(Diagnostic *d, const Subject *s, const Point *setting) {
+  Name untyped = point_untyped_negative(s, setting);
+  if (untyped)
+    help_with(d, "`%s` has no type, so that it may be any number: if it is to be positive, write `%s : positive`",
+              untyped, untyped);
+  return untyped != NULL;
+}
+
+static void help_density(Diagnostic *d, const Subject *s, const Point *setting, const Mass *m) {
   bool symmetric = !isfinite(s->support.facts.low) && m->kind == MASS_LINE;
   if (symmetric && fabs(m->total * (1 - m->below_zero) - 1) < 1e-6)
     help_with(d,
@@ -338,7 +347,7 @@ static void help_density(Diagnostic *d, const Subject *s, const Mass *m) {
   else if (isfinite(m->total) && m->total > 0)
     help_with(d, "subtract %.6g from it, its log; or call it `log_kernel`, and the compiler normalises it",
               log(m->total));
-  else
+  else if (!help_type(d, s, setting))
     help_with(d, "a density that cannot be normalised is no distribution: bound its support or let its tails fall");
 }
 
@@ -355,11 +364,7 @@ static void report_bad(const Subject *s, const Point *setting, const Mass *m) {
       isnan(m->bad_value) ? "not a number" : "infinite", s->item->formals.items[0].name, m->bad_z, support_words(s));
   const TypeExpr *type = s->item->formals.items[0].type;
   if (type) note_at(d, type->span, "the support is declared here");
-  Name untyped = point_untyped_negative(s, setting);
-  if (untyped)
-    help_with(d, "`%s` has no type, so that it may be any number: if it is to be positive, write `%s : positive`",
-              untyped, untyped);
-  else
+  if (!help_type(d, s, setting))
     help_with(d,
               m->bad_z < 0 && !isfinite(s->support.facts.low)
                   ? "the support is too wide: declare `%s : positive`, or give a density below 0"
@@ -403,5 +408,5 @@ void test_density(Testing *t, const Subject *s, const Program *density, const Po
                at_setting(s, setting), verb, m->total, support_words(s), s->is_kernel ? "a positive number" : "1");
   const TypeExpr *type = s->item->formals.items[0].type;
   if (type) note_at(d, type->span, "the support is declared here");
-  help_density(d, s, m);
+  help_density(d, s, setting, m);
 }

@@ -41,7 +41,8 @@ void report_progress_open(struct report_progress *progress, FILE *out, enum repo
   progress->rows = rows;
   progress->first_epoch = first_epoch;
   progress->clock = monotonic;
-  progress->started = progress->epoch_started = -1; /* taken at the first call, so that a test's clock is used */
+  progress->started = progress->epoch_started = progress->stepped =
+      -1; /* taken at the first call, so that a test's clock is used */
   progress->shown = -INFINITY;
 }
 
@@ -105,11 +106,20 @@ static void show(struct report_progress *progress, const struct line *line, bool
   fflush(progress->out);
 }
 
-/* Printed once: the first step's time says at once whether a run will take minutes or days. */
-static void show_first_step(struct report_progress *progress, double seconds, long epoch, long step) {
+static const double long_step = 1; /* seconds; of a shorter first one much is spent on what happens once */
+
+/* Printed once, so that one sees at once whether a run will take minutes or days: after a first step that is long, else
+ * after the second, whose time is the pace. */
+static void show_first_steps(struct report_progress *progress, double now, long epoch, long step) {
+  double seconds = now - progress->stepped;
+  if (progress->steps_done == 1) progress->first_step = seconds;
+  bool is_long = progress->first_step >= long_step;
+  if (progress->steps_done != (is_long ? 1 : 2) || steps_left(progress, epoch, step) < 1) return;
   struct line line = {.length = 0};
   add_stage(&line, progress);
-  add(&line, "first step %s; %s steps of %s rows to go: about %s at this pace", spm_duration(seconds).text,
+  add(&line, "first step %s", spm_duration(progress->first_step).text);
+  if (!is_long) add(&line, ", second %s", spm_duration(seconds).text);
+  add(&line, "; %s steps of %s rows to go: about %s at this pace",
       spm_count(llround(steps_left(progress, epoch, step))).text, spm_count(llround(progress->rows)).text,
       spm_duration(seconds * steps_left(progress, epoch, step)).text);
   show(progress, &line, true);
@@ -122,8 +132,10 @@ void report_progress_step(struct report_progress *progress, long epoch, long ste
   bool first = progress->steps_done++ == 0;
   bool timed = progress->started >= 0; /* the clock runs since before this step */
   start_clock(progress, now);
+  if (first && timed) progress->stepped = progress->started;
+  if (!progress->quiet && progress->stepped >= 0) show_first_steps(progress, now, epoch, step);
+  if (progress->stepped >= 0) progress->stepped = now;
   if (progress->quiet) return;
-  if (first && timed) show_first_step(progress, now - progress->started, epoch, step);
   if (first && !progress->live) progress->shown = now; /* the line above is enough for a while */
   if (now - progress->shown < (progress->live ? live_pause : plain_pause)) return;
   if (!progress->live && step == progress->steps) return; /* the epoch's own line comes next */

@@ -80,6 +80,7 @@ struct report_progress {
   double rows;              /* in a step */
   double (*clock)(void);    /* seconds; may be replaced by a test */
   double started, shown, epoch_started;
+  double first_step, stepped; /* how long it took; when the last one ended, or -1: nobody knows */
   const char *stage; /* of several, or NULL: stands before the epoch */
   long first_epoch;  /* where this process began (a resumed run does not begin at 0) */
   long steps_done;   /* by this process */
@@ -93,8 +94,8 @@ void report_progress_open(struct report_progress *progress, FILE *out, enum repo
 /* Starts the clock, just before the first step. */
 void report_progress_start(struct report_progress *progress);
 /* After each step; epoch and step count completed ones in this epoch, from 0 and from 1. names[i] = values[i] are the
- * objective and its terms. Shows at most ten lines a second live, one in five seconds otherwise. After the first step
- * of the process its time and the projected total are printed once. */
+ * objective and its terms. Shows at most ten lines a second live, one in five seconds otherwise. After the first
+ * steps of the process their time and the projected total are printed once. */
 void report_progress_step(struct report_progress *progress, long epoch, long step, const char *const *names,
                           const double *values, int count);
 /* After each epoch (the number of completed ones): a line that stays. */

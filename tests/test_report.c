@@ -51,7 +51,8 @@ Test(report, directories) {
   cr_assert(access(scratch_path("other/thesis.tex"), F_OK) == 0, "nothing may be deleted");
   cr_assert(report_directory_open(scratch_write("file", "", 0), false, &error) == -1);
   cr_assert(strstr(error.message, "is a file") != NULL, "%s", error.message);
-  cr_assert(report_directory_open(scratch_path("none/run"), false, &error) == -1);
+  cr_assert(report_directory_open(scratch_path("deep/down/run"), false, &error) == REPORT_DIRECTORY_NEW);
+  cr_assert(access(scratch_path("deep/down/run/figures"), F_OK) == 0, "directories above it are made");
   cr_assert(report_directory_open("", false, &error) == -1);
 }
 
@@ -127,14 +128,32 @@ static void show_run(enum report_mode mode, const char *path) {
 
 Test(report, plain_lines_now_and_then) {
   show_run(REPORT_AUTO, scratch_path("out"));
-  expect_text(scratch_path("out"), "first step 125 ms; 199 steps of 128 rows to go: about 25 s at this pace\n"
-                                   "epoch 1/2  step  41/100  elbo -243.12  kl 23.50  1,024 rows/s  ETA 20 s\n"
-                                   "epoch 1/2  step  81/100  elbo -243.12  kl 23.50  1,024 rows/s  ETA 15 s\n"
-                                   "epoch 1/2  elbo -243.12  kl 23.50  12 s  ETA 12 s\n"
-                                   "epoch 2/2  step  40/100  elbo -243.12  kl 23.50  1,024 rows/s  ETA 7.5 s\n"
-                                   "epoch 2/2  step  80/100  elbo -243.12  kl 23.50  1,024 rows/s  ETA 2.5 s\n"
-                                   "epoch 2/2  elbo -243.12  kl 23.50  12 s\n"
-                                   "200 steps in 25 s\n");
+  expect_text(scratch_path("out"),
+              "first step 125 ms, second 125 ms; 198 steps of 128 rows to go: about 25 s at this pace\n"
+              "epoch 1/2  step  41/100  elbo -243.12  kl 23.50  1,024 rows/s  ETA 20 s\n"
+              "epoch 1/2  step  81/100  elbo -243.12  kl 23.50  1,024 rows/s  ETA 15 s\n"
+              "epoch 1/2  elbo -243.12  kl 23.50  12 s  ETA 12 s\n"
+              "epoch 2/2  step  40/100  elbo -243.12  kl 23.50  1,024 rows/s  ETA 7.5 s\n"
+              "epoch 2/2  step  80/100  elbo -243.12  kl 23.50  1,024 rows/s  ETA 2.5 s\n"
+              "epoch 2/2  elbo -243.12  kl 23.50  12 s\n"
+              "200 steps in 25 s\n");
+}
+
+/* A first step of 2 s is told of at once, a short one when the second has shown the pace. */
+Test(report, a_long_first_step) {
+  struct report_progress progress;
+  FILE *out = fopen(scratch_path("out"), "w");
+  report_progress_open(&progress, out, REPORT_AUTO, 1, 3, 8, 0);
+  progress.clock = test_clock;
+  report_progress_start(&progress);
+  test_time += 2;
+  report_progress_step(&progress, 0, 1, NULL, NULL, 0);
+  test_time += 0.5;
+  report_progress_step(&progress, 0, 2, NULL, NULL, 0);
+  report_progress_close(&progress);
+  fclose(out);
+  expect_text(scratch_path("out"),
+              "first step 2.0 s; 2 steps of 8 rows to go: about 4.0 s at this pace\n2 steps in 2.5 s\n");
 }
 
 Test(report, live_line_is_rewritten_and_cut) {

@@ -1,0 +1,117 @@
+/* Numbers that must sum to 1: those of which it is proved are let alone, all others are guarded, and what does not sum
+ * to 1 is no number (LANGUAGE rule 35). */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spec.h"
+
+#define MODEL                                                                                                          \
+  "model m; dim C = 3; dim D = 3; data x : real[C]; data y : category(C); data soft : unit[C];"                        \
+  "data g : category(C) missing_ok; param w : unit init 0.3; param W : unit[D] init 0.2; param v : unit[C] init 0.2;"  \
+  "param s : simplex(C); param f : simplex(C) fixed; param p : simplex(C) projected; local l : simplex(C);"            \
+  "param A : real[D, C] init normal(0, 1); let a = softmax(x);"
+
+/* How often explain says that something is accepted without a proof. */
+static int accepted(const char *term) {
+  char text[1200];
+  snprintf(text, sizeof text, MODEL "objective %s;", term);
+  Spec s = spec_right(text);
+  model_graph(s.model, PROGRAM_TRAIN);
+  int count = s.model->accepted_count;
+  spec_close(&s);
+  return count;
+}
+
+Test(sums, what_is_proved) {
+  static const char *const proved[] = {"1 / C",
+                                       "a",
+                                       "softmax((x + 1) / 0.3)",
+                                       "sparsemax(x)",
+                                       "entmax(x)",
+                                       "hardmax(x)",
+                                       "y",
+                                       "s",
+                                       "f",
+                                       "p",
+                                       "l",
+                                       "stop(s)",
+                                       "observed(g) ? s : a",
+                                       "exp(x) / sum(exp(x))",
+                                       "v / sum(v)",
+                                       "(a + s + f) / 3",
+                                       "0.25 * a + 0.75 * s",
+                                       "w * a + (1 - w) * s",
+                                       "(1 - w / 2) * a + w / 2 / C",
+                                       "concat(0.2 * ones(1), 0.8 / 2 * ones(2))",
+                                       "sparsemax(A @ x) @ softmax(A)",
+                                       "hardmax(A @ y) @ softmax(A)",
+                                       "softmax(A)[1]",
+                                       "0.3333"};
+  static const char *const not_proved[] = {"sigmoid(x)",
+                                           "v",
+                                           "w",
+                                           "soft",
+                                           "softmax(A)' @ softmax(A @ x)",
+                                           "clip(2 * a, 0, 1)",
+                                           "w * a + w * s",
+                                           "a * s",
+                                           "softmax(A, over = D)[1]",
+                                           "exp(x) / sum(x^2)",
+                                           "w > 0.5 ? a : v"};
+  char term[300];
+  for (size_t i = 0; i < sizeof proved / sizeof *proved; i++) {
+    snprintf(term, sizeof term, "log_pdf(categorical(prob = %s), y)", proved[i]);
+    cr_expect(accepted(term) == 0, "%s", proved[i]);
+  }
+  for (size_t i = 0; i < sizeof not_proved / sizeof *not_proved; i++) {
+    snprintf(term, sizeof term, "log_pdf(categorical(prob = %s), y)", not_proved[i]);
+    cr_expect(accepted(term) == 1, "%s", not_proved[i]);
+  }
+  cr_expect(accepted("log_pdf(categorical(prob = x), y)") == 1); /* may be negative as well: said once */
+}
+
+Test(sums, weights_of_mixtures) {
+  static const char *const proved[] = {"mixture(w: normal(0, 1), 1 - w: normal(0, 2))",
+                                       "mixture(w / 2: normal(0, 1), 1 - w: normal(1, 1), 0.5 * w: normal(0, 2))",
+                                       "mixture(0.3333: normal(0, 1), 0.3333: normal(1, 1), 0.3333: normal(0, 2))",
+                                       "mixture(s: normal(x, 1), over = C)",
+                                       "mixture(w: normal(0, 1), 1 - w: mixture(w^2: "
+                                       "normal(0, 1), 1 - w^2: normal(1, 1)))"};
+  static const char *const not_proved[] = {"mixture(w: normal(0, 1), w: normal(0, 2))",
+                                           "mixture(w: normal(0, 1), 1 - w^2: normal(0, 2))",
+                                           "mixture(v: normal(x, 1), over = C)"};
+  char term[300];
+  for (size_t i = 0; i < 5; i++) {
+    snprintf(term, sizeof term, "log_pdf(%s, w)", proved[i]);
+    cr_expect(accepted(term) == 0, "%s", proved[i]);
+  }
+  for (size_t i = 0; i < 3; i++) {
+    snprintf(term, sizeof term, "log_pdf(%s, w)", not_proved[i]);
+    cr_expect(accepted(term) == 1, "%s", not_proved[i]);
+  }
+}
+
+/* Rows of soft labels that sum to 1, but for the last. */
+Test(sums, what_does_not_sum_to_one_is_no_number) {
+  static const double soft[] = {0.2, 0.3, 0.5, 0.9, 0.1, 0, 0.5, 0.1, 0.1}, y[] = {0, 0, 1, 1, 0, 0, 0, 0, 1};
+  static const double wanted[] = {0.5, 0.9, NAN};
+  Spec s = spec_right("model m; dim C = 3; data soft : unit[C]; data y : category(C); param w : real;"
+                      "let each = log_pdf(categorical(prob = soft), y);"
+                      "let mixed = log_pdf(mixture(soft: normal(0, 1), over = C), 0); objective w * (each + mixed);");
+  static const char *const names[] = {"each", "mixed"};
+  Elaborator *e = elaborator_create(s.model, PROGRAM_TRAIN, 1);
+  Run run = {.rows = 3, .inputs = {{"soft", soft}, {"y", y}}};
+  for (int n = 0; n < 2; n++) {
+    const Item *let = model_find(s.model, ITEM_LET, intern(s.c, names[n]));
+    Value v = model_value(e, (Item *)let, let->span);
+    const double *found = spec_values(&s, e->graph, v.node, &run);
+    for (int i = 0; i < 3; i++) {
+      double right = n == 0 ? log(wanted[i]) : isnan(wanted[i]) ? NAN : -0.5 * log(2 * acos(-1));
+      cr_expect(isnan(right) ? isnan(found[i]) : fabs(found[i] - right) < 1e-12, "%s of row %d: %g", names[n], i,
+                found[i]);
+    }
+  }
+  spec_close(&s);
+}
