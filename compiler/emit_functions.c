@@ -212,7 +212,9 @@ static void put_numbers(Emitter *e, Text *steps, const Declared *all) {
     const char *comment = at[0] == '/' && at[1] == '*' ? strstr(at, "*/") : NULL;
     size_t length = comment ? (size_t)(comment - at) + 2 : 0;
     while (!comment && is_letter(at[length])) length++;
-    const int index = comment || length == 0 ? -1 : name_index(&table, intern_range(e->compilation, at, length));
+    const bool member = at > steps->bytes && at[-1] == '>';
+    const int index =
+        comment || member || length == 0 ? -1 : name_index(&table, intern_range(e->compilation, at, length));
     const Tensor *t = index < 0 ? NULL : all->tensors[index];
     const bool named = t && t->node && t->node->name && t->storage != STORE_SETTING;
     if (t && !has_shape(t) && !named && strncmp(at + length, "[0]", 3) == 0) {

@@ -529,68 +529,6 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
   text_append(out, ")\n");
 }
 
-/* --- outputs that no one asks for -------------------------------------------------------------------------------- */
-
-static bool is_made_by_range(const Plan *plan, const PlanOutput *output) {
-  for (int i = 0; i < plan->phase_count; i++)
-    for (int r = 0; r < plan->phases[i].range_count; r++)
-      if (output->role == OUTPUT_GRADIENT && plan->phases[i].ranges[r].parameter == output->index) return true;
-  return false;
-}
-
-/* A trainer alone knows who reads its outputs: gradients that are updated as their range is made are read by nobody,
- * initial values are not told apart where they lie as the parameters do, and metrics are for choosing the best. */
-static void drop_outputs(const Model *m, Plan *const *plans, int count) {
-  const bool ranges = lacks_other_ranges(m, plans, count), initial = initial_in_place(m, plans, count);
-  const bool metrics = !lacks_best(m, plans, count);
-  for (int p = 0; p < count; p++) {
-    int kept = 0;
-    for (int i = 0; i < plans[p]->output_count; i++) {
-      const PlanOutput o = plans[p]->outputs[i];
-      if ((ranges && is_made_by_range(plans[p], &o)) || (initial && o.role == OUTPUT_INITIAL)) continue;
-      if (!metrics && o.role == OUTPUT_METRIC) continue;
-      plans[p]->outputs[kept++] = o;
-    }
-    plans[p]->output_count = kept;
-  }
-}
-
-/* --- numbers of settings alone ------------------------------------------------------------------------------------ */
-
-/* Are these steps a few numbers made of settings? */
-static bool is_of_settings(const StepList *list) {
-  for (int i = 0; i < list->count; i++) {
-    const Step *step = &list->steps[i];
-    if (step->kind != PLAN_LOOP || step->loop.dim_count > 0) return false;
-    for (int k = 0; k < step->loop.instruction_count; k++) {
-      const Tensor *t = step->loop.instructions[k].op == OP_COUNT ? step->loop.instructions[k].load.tensor : NULL;
-      bool own = t == NULL || t->storage == STORE_SETTING;
-      for (int before = 0; before < i && !own; before++)
-        for (int s = 0; s < list->steps[before].loop.store_count; s++)
-          own = own || list->steps[before].loop.stores[s].to.tensor == t;
-      if (!own) return false;
-    }
-  }
-  return true;
-}
-
-/* A trainer's tiles follow one another, and are few: such numbers are made where they are used first, with each tile.
- */
-static void join_phases(Compilation *c, Plan *plan) {
-  for (int i = 0; i + 1 < plan->phase_count; i++) {
-    Phase *phase = &plan->phases[i], *next = phase + 1;
-    const int count = phase->body.count;
-    if (phase->kind != PHASE_STEP || next->kind != PHASE_ROWS || next->domain != 0 || !is_of_settings(&phase->body))
-      continue;
-    Step *steps = arena_array(c, Step, count + next->body.count);
-    memcpy(steps, phase->body.steps, sizeof *steps * (size_t)count);
-    memcpy(steps + count, next->body.steps, sizeof *steps * (size_t)next->body.count);
-    next->body = (StepList){steps, count + next->body.count};
-    memmove(phase, next, sizeof *phase * (size_t)(plan->phase_count - i - 1));
-    plan->phase_count--;
-  }
-}
-
 /* --- whole files ------------------------------------------------------------------------------------------------ */
 
 /* A library's struct has the model's name, in C and in C++. */
@@ -649,8 +587,10 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
   const Sources sources = sources_of(m, plans, count, options->main);
-  if (options->main) drop_outputs(m, plans, count);
-  for (int p = 0; p < count && options->main; p++) join_phases(c, plans[p]);
+  const Unread unread = {.ranges = lacks_other_ranges(m, plans, count),
+                         .initial = initial_in_place(m, plans, count),
+                         .metrics = lacks_best(m, plans, count)};
+  for (int p = 0; p < count && options->main; p++) trim_plan(c, plans[p], &unread);
   emit_model_body(&body, c, m->name, !options->main, options->main && has_products(m, plans, count), &m->signature,
                   plans, count, m->trainings, m->training_count);
   const char *model = plain_kernel_names(c, body.bytes);

@@ -490,4 +490,13 @@ typedef struct Use {
 } Use;
 int step_uses(Compilation *, Step *, Use **uses);
 
+/* --- emit_trim.c --- */
+
+/* Outputs that a trainer does not read: gradients that are updated as their range is made, initial values that lie as
+ * the parameters do, and metrics, where nothing is chosen by them. */
+typedef struct Unread {
+  bool ranges, initial, metrics;
+} Unread;
+void trim_plan(Compilation *, Plan *, const Unread *);
+
 #endif
