@@ -47,21 +47,6 @@ static int write_all(const Arguments *a, Loaded *l) {
   return code >= 0 ? code : EXIT_FINE;
 }
 
-/* A library's names begin with the model's, which is one of them: in C and in C++. */
-static bool is_word_of_c(const char *name) {
-  static const char *const words[] = {
-      "auto",     "bool",     "break",    "case",      "catch",  "char",     "class",   "const",
-      "continue", "default",  "delete",   "do",        "double", "else",     "enum",    "explicit",
-      "export",   "extern",   "float",    "for",       "friend", "goto",     "if",      "inline",
-      "int",      "long",     "mutable",  "namespace", "new",    "operator", "private", "protected",
-      "public",   "register", "restrict", "return",    "short",  "signed",   "sizeof",  "static",
-      "struct",   "switch",   "template", "this",      "throw",  "try",      "typedef", "typename",
-      "union",    "unsigned", "using",    "virtual",   "void",   "volatile", "while"};
-  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-    if (strcmp(name, words[i]) == 0) return true;
-  return false;
-}
-
 int command_emit(const Arguments *a) {
   DataSet data = {.count = 0};
   DataShape shapes[MAX_FILES];
@@ -77,9 +62,6 @@ int command_emit(const Arguments *a) {
     code = fail_user(a, "%s: holds no `model`: there is nothing to emit", a->target);
   if (code < 0 && a->header && strcmp(a->header, a->out) == 0)
     code = fail_user(a, "--header and -o both say %s: the C and its header are two files", a->out);
-  if (code < 0 && a->with_library && is_word_of_c(model_name(loaded.model)))
-    code = fail_user(a, "%s: model `%s`: its functions take its name, which is a word of C; call it otherwise",
-                     a->target, model_name(loaded.model));
   if (code < 0) code = write_all(a, &loaded);
   loaded_free(&loaded);
   dataset_free(&data);
