@@ -86,6 +86,8 @@ const Command commands[] = {
      "The C compiler's -DSPM_NO_BLAS makes products in plain loops, -DSPM_REAL=double a build in double\n"
      "precision. With --lib, -DSPM_STATIC -DSPM_BATCH_ROWS=8 takes all memory when the program starts\n"
      "(NAME_static in the header), and -DSPM_TRAINING=0 leaves what only training needs out of it.\n"
+     "The directory of a run in place of MODEL.spm, with --lib, adds the run's parameters and NAME_trained,\n"
+     "which gives them to an instance.\n"
      "\n"
      "  spmc emit laplace_vae.spm --main -o model.c\n"
      "  cc -O3 -march=native model.c -lopenblas -lm -o model\n"
