@@ -207,10 +207,10 @@ static void indent(Text *out, int depth) { text_append(out, "%*s", 2 * depth, ""
 
 static void print_block(Text *out, Block block, int depth);
 
-/* " = e", " ~ e", " by e": nothing where there is no e. */
+/* " = e", " ~ e", " by e", " e": nothing where there is no e. */
 static void print_tail(Text *out, const char *word, const Expr *e) {
   if (!e) return;
-  text_append(out, " %s ", word);
+  text_append(out, word[0] ? " %s " : " ", word);
   ast_print_expr(out, e);
 }
 
@@ -283,28 +283,35 @@ static void print_settings(Text *out, const Item *item) {
   text_append(out, "}\n");
 }
 
+/* True: a block has ended it. */
+static bool print_callable(Text *out, const Item *item) {
+  print_head(out, item->formals, item->extra);
+  print_tail(out, "=", item->expr);
+  if (item->has_block && item->kind == ITEM_DISTRIBUTION) {
+    print_fields(out, item);
+  } else if (item->has_block) {
+    text_append(out, " ");
+    print_block(out, item->block, 0);
+  }
+  return item->has_block;
+}
+
 /* What stands between the keyword with its name and the end of the statement. True: a block has ended it. */
 static bool print_rest(Text *out, const Item *item) {
   switch (item->kind) {
-  case ITEM_ERROR: return false;
+  case ITEM_ERROR: break;
   case ITEM_MODEL:
     if (item->from_path) text_append(out, " from \"%s\"", item->from_path);
-    return false;
-  case ITEM_USE: text_append(out, " \"%s\"", item->from_path); return false;
-  case ITEM_ALLOW: print_names(out, item); return false;
+    break;
+  case ITEM_USE: text_append(out, " \"%s\"", item->from_path); break;
+  case ITEM_ALLOW:
   case ITEM_INFER:
     print_names(out, item);
     print_tail(out, "by", item->expr);
-    return false;
+    break;
   case ITEM_PARAM:
   case ITEM_LOCAL:
-    print_typing(out, item->type);
-    print_tail(out, "init", item->expr);
-    return false;
   case ITEM_DRAW:
-    print_typing(out, item->type);
-    print_tail(out, "~", item->expr);
-    return false;
   case ITEM_DIM:
   case ITEM_DATA:
   case ITEM_LATENT:
@@ -312,40 +319,30 @@ static bool print_rest(Text *out, const Item *item) {
   case ITEM_SCHEDULE:
   case ITEM_METRIC:
     print_typing(out, item->type);
-    print_tail(out, "=", item->expr);
-    return false;
+    print_tail(out,
+               item->kind == ITEM_DRAW                                ? "~"
+               : item->kind == ITEM_PARAM || item->kind == ITEM_LOCAL ? "init"
+                                                                      : "=",
+               item->expr);
+    break;
   case ITEM_PRIOR:
-  case ITEM_LIKELIHOOD: print_tail(out, "~", item->expr); return false;
+  case ITEM_LIKELIHOOD:
   case ITEM_POSTERIOR:
     print_tail(out, item->is_point ? "=" : "~", item->expr);
     print_tail(out, "by", item->by);
-    return false;
+    break;
   case ITEM_OBJECTIVE:
-  case ITEM_MINIMIZE:
-    text_append(out, " ");
-    ast_print_expr(out, item->expr);
-    return false;
+  case ITEM_MINIMIZE: print_tail(out, "", item->expr); break;
   case ITEM_RULE:
-    text_append(out, " ");
-    ast_print_expr(out, item->pattern);
+    print_tail(out, "", item->pattern);
     print_tail(out, "=", item->expr);
-    return false;
+    break;
   case ITEM_ENCODER:
   case ITEM_DECODER:
   case ITEM_NETWORK:
   case ITEM_LAYER:
   case ITEM_FUNCTION:
-    print_head(out, item->formals, item->extra);
-    print_tail(out, "=", item->expr);
-    if (!item->has_block) return false;
-    text_append(out, " ");
-    print_block(out, item->block, 0);
-    return true;
-  case ITEM_DISTRIBUTION:
-    print_head(out, item->formals, item->extra);
-    print_tail(out, "=", item->expr);
-    if (item->has_block) print_fields(out, item);
-    return item->has_block;
+  case ITEM_DISTRIBUTION: return print_callable(out, item);
   case ITEM_TRAIN:
   case ITEM_EVALUATE: print_settings(out, item); return true;
   }

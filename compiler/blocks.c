@@ -1,7 +1,7 @@
 /* blocks: the statements of a network, layer or function -> values bound in its scope, and the names of the parameters
  * made on the way: block.field.layer, with the round of an untied `repeat` as an index behind the field (LANGUAGE rule
  * 15). A `repeat` is walked once a round; what stood before it is rebound, everything else belongs to one round. */
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

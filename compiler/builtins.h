@@ -2,7 +2,7 @@
 #ifndef SPM_BUILTINS_H
 #define SPM_BUILTINS_H
 
-#include "front.h"
+#include "statements.h"
 
 /* Arguments are those by place, evaluated, in order. */
 typedef Value (*Builtin)(Elaborator *, const Expr *call, Value *arguments, int count);

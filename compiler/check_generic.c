@@ -1,7 +1,7 @@
 /* check_generic: layers, functions and distributions of the user's own text are walked once with their dim names as
  * names and a stand-in of the declared type for every formal, whether or not anybody calls them. Formals of a function
  * without types may be anything, so such a function is checked where it is called. Leaves diagnostics alone. */
-#include "front.h"
+#include "statements.h"
 
 #include <string.h>
 

@@ -206,12 +206,21 @@ static real *row_values(Evaluating *e, const struct spm_program *program, const 
   return values;
 }
 
+static void warn_of_broken_rows(const Evaluating *e, const struct spm_output *output, const real *values) {
+  long broken = 0;
+  for (long row = 0; row < e->rows.count; row++) broken += !spm_all_finite(values + row * output->size, output->size);
+  if (broken > 0)
+    fprintf(stderr, "spmc: warning: %s: %s of %s rows hold values that are not finite\n", output->name,
+            spm_count(broken).text, spm_count(e->rows.count).text);
+}
+
 /* The variable's declared shape behind the rows, where the descriptor knows it. */
 static int write_rows(Evaluating *e, const struct spm_program *program, const struct spm_output *output) {
   const Arguments *a = e->a;
   struct spm_error error;
   real *values = row_values(e, program, output, &error);
   if (!values) return fail_user(a, "%s", error.message);
+  warn_of_broken_rows(e, output, values);
   long shape[SPM_MAX_RANK + 1] = {e->rows.count, output->size};
   int rank = 2;
   for (int d = 0; d < e->loaded.descriptor->data_count; d++) {

@@ -1,6 +1,6 @@
 /* spmc train: a spec and data -> a run directory with a trained model. */
 #include "command_run.h"
-#include "front.h"
+#include "statements.h"
 
 #include "runtime/blas.h"
 #include "runtime/files.h"

@@ -1,16 +1,18 @@
+/* clang-format off */
 /* The compiler as a library: every stage's one public function, in the order they run. compile.c is this page in code.
  *
- *   stage         function            requires                       leaves
- *   parse         parse               a source                       syntax tree (ast.h)
- *   resolve       resolve             a path                         Model: merged declarations, dims with values
- *   check         check               a Model                        the same, every expression typed once; errors
- * counted derive        derive              a checked Model, a program     Graph: that program's values and outputs
- * (ir.h) differentiate differentiate       a Graph                        the same with adjoints (train program)
- *   simplify      simplify            a Graph                        an equal, smaller Graph
- *   schedule      schedule            a simplified Graph             Plan: phases, loops, memory (plan.h)
- *   emit          emit                Plans                          C text of one model
- *   jit           jit_compile         C text                         a callable struct spm_model (runtime/model.h)
+ *   stage          function       requires                   leaves
+ *   parse          parse          a source                   syntax tree (ast.h)
+ *   resolve        resolve        a path                     Model: merged declarations, dims with values (front.h)
+ *   check          check          a Model                    the same, every expression typed once; errors counted
+ *   derive         derive         a checked Model, a program Graph: that program's values and outputs (ir.h)
+ *   differentiate  differentiate  a Graph                    the same with adjoints (train program)
+ *   simplify       simplify       a Graph                    an equal, smaller Graph
+ *   schedule       schedule       a simplified Graph         Plan: phases, loops, memory (plan.h)
+ *   emit           emit           Plans                      C text of one model
+ *   jit            jit_compile    C text                     a callable struct spm_model (runtime/model.h)
  */
+/* clang-format on */
 #ifndef SPM_COMPILER_H
 #define SPM_COMPILER_H
 

@@ -1,7 +1,7 @@
 /* derive: a checked Model -> the IR graph of one program: the objective with its terms and gradients (train), the
  * metrics (evaluate), codes, reconstructions, initial values. check walks the same way once, for the diagnostics alone.
  */
-#include "front.h"
+#include "statements.h"
 
 #include <string.h>
 

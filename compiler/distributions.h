@@ -2,7 +2,7 @@
 #ifndef SPM_DISTRIBUTIONS_H
 #define SPM_DISTRIBUTIONS_H
 
-#include "front.h"
+#include "statements.h"
 
 /* Its variable, as declared: `z : positive[n]`. */
 const Formal *event_formal(const Item *family);

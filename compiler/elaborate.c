@@ -1,7 +1,7 @@
 /* elaborate: an expression in its environment -> a Value. Names are looked up innermost first: block, then model
  * (where the callee may see it); model-level names are evaluated once a program, on first use, so declarations may
  * stand in any order. Calls go to functions.c. */
-#include "front.h"
+#include "statements.h"
 #include "runtime/model.h"
 
 #include <math.h>

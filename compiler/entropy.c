@@ -8,7 +8,7 @@
  *                         (LANGUAGE rule 17). Their raw value is the mean statistic itself.
  */
 #include "affine.h"
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "front.h"
+#include "statements.h"
 #include "plan_internal.h"
 #include "runtime/driver.h"
 

@@ -393,12 +393,45 @@ static Facts facts_of_cumsum(const Node *node) {
   return f;
 }
 
+static bool all_finite(const Node *node) {
+  bool finite = true;
+  for (int k = 0; k < node->operand_count; k++) finite = finite && node->operands[k]->facts.finite;
+  return finite;
+}
+
+/* Of finite factors, weights and biases, and of the adjoint. */
+static Facts facts_of_low_rank(const Node *node) {
+  bool finite = node->op == IR_low_rank_fit || node->operands[5]->facts.finite;
+  for (int k = 0; k < 3; k++) finite = finite && node->operands[k]->facts.finite;
+  return anything(finite);
+}
+
+/* Those of the table that have not a function of their own. */
+static Facts facts_of_line(const Node *node) {
+  Facts a = node->operands[0]->facts;
+  if (node->op == IR_subset_draw || node->op == IR_top_mask) return boolean;
+  if (node->op == IR_sparsemax || node->op == IR_entmax || node->op == IR_top_k_members ||
+      node->op == IR_sparsemap_members)
+    return between(0, 1, a.finite);
+  if (node->op == IR_subset_inclusion) { /* a sum over the weights of all sizes */
+    Facts f = repeated_sum(hull(node->operands[1]->facts, between(0, 0, true)), INFINITY);
+    f.finite = all_finite(node);
+    return f;
+  }
+  if (node->op == IR_relaxed_subset) {
+    Facts gates = node->operands[1]->facts;
+    return gates.low >= 0 && gates.high <= 1 ? between(0, 1, all_finite(node)) : anything(all_finite(node));
+  }
+  return anything(node->op != IR_cholesky && all_finite(node)); /* a diagonal may hold zeros */
+}
+
 static Facts facts_but_poles(const Graph *graph, const Node *node) {
   if (op_table[node->op].kind == KIND_MAP) return facts_of_map(node);
   Facts a = node->operand_count > 0 ? node->operands[0]->facts : anything(false);
   switch (node->op) {
   case IR_inner_noise:
   case OPS_LEAF: return facts_of_leaf(graph, node);
+  case OPS_LINE: return facts_of_line(node);
   case IR_expand:
   case IR_reshape:
   case IR_permute:
@@ -419,45 +452,13 @@ static Facts facts_but_poles(const Graph *graph, const Node *node) {
   case IR_sum_over: return facts_of_sum_over(graph, node);
   case IR_first_max_mask:
   case IR_first_max_mask_over:
-  case IR_top_mask_over:
-  case IR_subset_draw:
-  case IR_top_mask: return boolean;
-  case IR_subset_moments: return anything(a.finite && node->operands[1]->facts.finite);
-  case IR_subset_moments_slope:
-    return anything(a.finite && node->operands[1]->facts.finite && node->operands[2]->facts.finite);
-  case IR_subset_inclusion: {
-    Facts weight = node->operands[1]->facts; /* of m sizes */
-    Facts f = repeated_sum(hull(weight, between(0, 0, true)), INFINITY);
-    f.finite = a.finite && weight.finite;
-    return f;
-  }
-  case IR_relaxed_subset: {
-    Facts gates = node->operands[1]->facts;
-    bool finite = a.finite && gates.finite && node->operands[2]->facts.finite;
-    return gates.low >= 0 && gates.high <= 1 ? between(0, 1, finite) : anything(finite);
-  }
-  case IR_picks_kl:
-  case IR_picks_kl_slope:
-  case IR_relaxed_subset_slope: {
-    bool finite = true;
-    for (int k = 0; k < node->operand_count; k++) finite = finite && node->operands[k]->facts.finite;
-    return anything(finite);
-  }
-  case IR_sparsemap_slope: return anything(a.finite && node->operands[1]->facts.finite);
-  case IR_top_k_members:
-  case IR_sparsemap_members: return between(0, 1, a.finite);
-  case IR_sparsemax:
-  case IR_entmax: return between(0, 1, a.finite);
+  case IR_top_mask_over: return boolean;
   case IR_contract: return facts_of_contract(graph, node);
-  case OPS_LOW_RANK: {
-    bool finite = a.finite && node->operands[1]->facts.finite && node->operands[2]->facts.finite;
-    return anything(node->op == IR_low_rank_fit ? finite : finite && node->operands[5]->facts.finite);
-  }
+  case OPS_LOW_RANK: return facts_of_low_rank(node);
   case OPS_CONVOLUTION: return facts_of_convolution(graph, node);
   case IR_repeat_result: return node->operands[0]->body->outputs[node->index].value->facts;
   case IR_repeat:
-  case IR_cholesky:
-  case IR_solve_triangular: return anything(false); /* a diagonal may hold zeros */
+  case IR_solve_triangular: return anything(false);
   case OPS_UNARY:
   case OPS_BINARY:
   case OPS_TERNARY:

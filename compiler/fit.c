@@ -1,7 +1,7 @@
 /* fit: the objective as inner iterations see it -> programs "fit" (the locals that an `infer` names, before each step
  * of training) and "fit_new" (all locals, of rows that were not trained on). An inner problem is one a row, unless the
  * objective holds a statistic of the batch that depends on the locals: then it is one a batch (LANGUAGE rule 37). */
-#include "front.h"
+#include "statements.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #ifndef SPM_INFER_H
 #define SPM_INFER_H
 
-#include "front.h"
+#include "statements.h"
 
 enum { MAX_INFERRED = 8 }; /* latents of one `infer` */
 /* Of a method's steps: a loop's, and those that are unrolled into the program, each with its adjoint. */

@@ -2,7 +2,7 @@
 #ifndef SPM_KL_H
 #define SPM_KL_H
 
-#include "front.h"
+#include "statements.h"
 
 typedef struct KlPair {
   Name latent; /* NULL: kl(d, e) of two distributions, which are not drawn */

@@ -3,7 +3,7 @@
  * them by draws from the prior, those that fall on the supports counting nothing: together without bias. Where a model
  * has latents of both kinds, each member of the supports is walked in turn, with importance draws of its own. Draws are
  * made one after the other in a loop, so that memory does not grow with their number. */
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

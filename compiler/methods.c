@@ -1,7 +1,7 @@
 /* methods: `posterior z ~ d by METHOD` -> what z means. A posterior that draws through its own sampler's formula needs
  * no method; one that jumps (discrete, or with atoms) says how the gradient gets past the jump. Each method is a row.
  */
-#include "front.h"
+#include "statements.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * the batch nobody can ask for. A condition has asked for an entry if it comes out otherwise than its branch wants
  * wherever the entry is missing: each value is known with what is provable of it (facts.c) if an entry is not there,
  * where a mask is 0. */
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

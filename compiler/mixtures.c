@@ -2,7 +2,7 @@
  * A mixture over a dim C has components whose parameters carry C as their first dim beyond the event; a joint makes one
  * event of the dims it names. Their densities are those of the components, combined; a component of weight exactly 0
  * contributes nothing and has gradient 0 (LANGUAGE rule 13). */
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

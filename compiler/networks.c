@@ -1,7 +1,7 @@
 /* networks: calls of what is written in the language itself — encoders, decoders, layers, functions. A callee is
  * walked anew at each call (blocks.c); leading dims it does not name are mapped over by carrying them in the context.
  */
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

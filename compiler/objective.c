@@ -1,6 +1,6 @@
 /* objective: the words an objective is made of (log_lik, kl, entropy, elbo, ...) -> IR. Each expectation is one draw
  * from the posterior or a closed form; one value a datum, samples averaged (LANGUAGE rule 27). */
-#include "front.h"
+#include "statements.h"
 
 #include <string.h>
 

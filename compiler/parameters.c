@@ -2,7 +2,7 @@
  * constrained value made from it. Types and norms are transforms that are differentiated through; `projected` ones are
  * stored constrained and set back after each step (LANGUAGE rule 28). The transforms are library text: constrain_TYPE
  * and its inverse unconstrain_TYPE. */
-#include "front.h"
+#include "statements.h"
 
 #include <string.h>
 
@@ -119,13 +119,26 @@ static int add_parameter(Elaborator *e, const char *full_name, const TypeExpr *t
   return s->parameter_count++;
 }
 
+/* Near 0 a softplus has no slope to leave by. */
+static void warn_of_flat_start(Elaborator *e, const ParameterSource *source, Name name, const Value *v, bool local) {
+  if (!source->init || v->kind == VALUE_ERROR || strcmp(source->type->name, "nonnegative") != 0) return;
+  if (value_node(e, v)->facts.high > 1e-3) return;
+  Diagnostic *d = warning_at(e->c, "flat_start", source->init->span,
+                             "%s starts where training hardly moves it: it is the softplus of a free value, which is "
+                             "flat near 0",
+                             name);
+  help_with(d, local ? "start at 0.1, say; `allow flat_start;` silences this"
+                     : "start at 0.1, say, or declare it `projected`; `allow flat_start;` silences this");
+}
+
 /* The starting value, put onto the constraint; a draw has the given axes. */
 static Value initial_value_at(Elaborator *e, const ParameterSource *source, Name name, const Shape *shape,
-                              unsigned axes, Span declared) {
+                              unsigned axes, Span declared, bool transformed) {
   Scope *scope = scope_new(e, source->scope);
   Frame frame = enter_callee(e, scope, source->model_visible, arena_printf(e->c, "init.%s", name));
   Value v = value_number(0);
-  bool positive = strcmp(source->type->name, "positive") == 0;
+  bool positive =
+      strcmp(source->type->name, "positive") == 0 || (transformed && strcmp(source->type->name, "nonnegative") == 0);
   const ParameterSource *outer = e->starting;
   const Shape *outer_shape = e->starting_shape;
   e->starting = axes ? NULL : source;
@@ -157,6 +170,7 @@ static Value initial_value_at(Elaborator *e, const ParameterSource *source, Name
       v = value_error();
     } else
       v = expand_to(e, v, shape, span);
+    if (transformed) warn_of_flat_start(e, source, name, &v, axes != 0);
   }
   if (type_attribute(source->type, "unit_norm") || type_attribute(source->type, "max_norm") ||
       strcmp(source->type->name, "lower_triangular") == 0)
@@ -167,7 +181,7 @@ static Value initial_value_at(Elaborator *e, const ParameterSource *source, Name
 
 static Value initial_value(Elaborator *e, int index) {
   const Parameter *p = &e->graph->signature->parameters[index];
-  return initial_value_at(e, &e->model->sources[index], p->name, &p->shape, 0, p->span);
+  return initial_value_at(e, &e->model->sources[index], p->name, &p->shape, 0, p->span, p->constrained);
 }
 
 /* In training the batch's optimum, elsewhere what the whole training data had. */
@@ -296,11 +310,25 @@ Value make_local(Elaborator *e, const Item *item, const Expr *init) {
   return e->graph->signature->row_states[index].constrained ? constrain(e, item->type, raw, "constrain") : raw;
 }
 
+/* What L-BFGS moves may begin at any value, and near an edge a softplus or a sigmoid has no slope to leave by. */
+static Value steep_start(Elaborator *e, const ParameterSource *source, Value v, Span span) {
+  const Value margin = value_number(0.01);
+  const char *type = source->type->name;
+  const bool unit = strcmp(type, "unit") == 0;
+  if (!unit && strcmp(type, "positive") != 0 && strcmp(type, "nonnegative") != 0) return v;
+  v = apply2(e, IR_max, v, margin, span);
+  return unit ? apply2(e, IR_min, v, value_number(0.99), span) : v;
+}
+
 Value raw_initial_row(Elaborator *e, int index) {
   const RowState *local = &e->graph->signature->row_states[index];
   const ParameterSource *source = &e->model->row_sources[index];
-  Value v = initial_value_at(e, source, local->name, &local->shape, AXIS_DATUM, local->span);
-  return local->constrained ? transform(e, "unconstrain", source->type->name, v, local->span) : v;
+  const Item *inferred = model_inference(e->model, local->name);
+  Value v =
+      initial_value_at(e, source, local->name, &local->shape, AXIS_DATUM, local->span, local->constrained && !inferred);
+  if (!local->constrained) return v;
+  if (inferred) v = steep_start(e, source, v, local->span);
+  return transform(e, "unconstrain", source->type->name, v, local->span);
 }
 
 Value exported_row(Elaborator *e, int index) {

@@ -78,69 +78,77 @@ static void print_rounds(Text *text, const Rounds *rounds) {
   text_indent(text, body.bytes, 2);
 }
 
-static void print_steps(Text *text, const StepList *list) {
-  for (int i = 0; i < list->count; i++) {
-    const Step *step = &list->steps[i];
-    switch (step->kind) {
-    case PLAN_LOOP: print_loop(text, &step->loop); break;
-    case PLAN_GEMM: print_gemm(text, &step->gemm); break;
-    case PLAN_ALONG:
-      text_append(text, "    %s = %s of %s along ", step->along.to.tensor->name, op_table[step->along.op].name,
-                  step->along.from.tensor->name);
-      print_extent(text, step->along.extent);
-      text_append(text, "\n");
-      break;
-    case PLAN_SOLVE:
-      text_append(text, "    ");
-      print_access(text, &step->solve.to, step->solve.loop_count);
-      text_append(text, " = solve of %s", step->solve.transposed ? "transposed " : "");
-      print_access(text, &step->solve.l, step->solve.loop_count);
-      text_append(text, ", ");
-      print_access(text, &step->solve.b, step->solve.loop_count);
-      text_append(text, "\n");
-      break;
-    case PLAN_LOW_RANK:
-      text_append(text, "    ");
-      print_access(text, &step->low_rank.to, step->low_rank.loop_count);
-      text_append(text, " = %s of ", op_table[step->low_rank.op].name);
-      print_access(text, &step->low_rank.operands[0], step->low_rank.loop_count);
-      text_append(text, ", %ld factors, %ld categories\n", step->low_rank.of.rank, step->low_rank.of.length);
-      break;
-    case PLAN_CONVOLVE:
-      text_append(text, "    ");
-      print_access(text, &step->convolve.to, step->convolve.loop_count);
-      text_append(text, " = %s of ", op_table[step->convolve.op].name);
-      print_access(text, &step->convolve.a, step->convolve.loop_count);
-      text_append(text, ", ");
-      print_access(text, &step->convolve.b, step->convolve.loop_count);
-      text_append(text, ", strips of %ld images, %ld lines\n", step->convolve.sizes[SPM_GROUP],
-                  step->convolve.sizes[SPM_LINES]);
-      break;
-    case PLAN_LINE:
-      text_append(text, "    ");
-      print_access(text, &step->line.to, step->line.loop_count);
-      text_append(text, " = %s of", op_table[step->line.op].name);
-      for (int k = 0; k < step->line.operand_count; k++) {
-        text_append(text, k > 0 ? ", " : " ");
-        print_access(text, &step->line.operands[k], step->line.loop_count);
-      }
-      text_append(text, "\n");
-      break;
-    case PLAN_TOP:
-      text_append(text, "    %s = %s of %s, %s\n", step->top.to.tensor->name,
-                  step->top.search ? "last of the largest in all rows" : "mask of the largest",
-                  step->top.x.tensor->name, step->top.other.tensor->name);
-      break;
-    case PLAN_DRAW: text_append(text, "    draw %s\n", step->draw.to.tensor->name); break;
-    case PLAN_GATHER:
-    case PLAN_COLLECT:
-      text_append(text, "    %s = %s of %s\n", step->members.to.tensor->name,
-                  step->kind == PLAN_GATHER ? "rows gathered" : "rows collected", step->members.from.tensor->name);
-      break;
-    case PLAN_CLEAR: text_append(text, "    clear %s\n", step->clear.to.tensor->name); break;
-    case PLAN_ROUNDS: print_rounds(text, &step->rounds); break;
-    }
+/* "to = what of a, b" */
+static void print_made(Text *text, const Access *to, const char *what, const Access *of, int count, int loop_count) {
+  text_append(text, "    ");
+  print_access(text, to, loop_count);
+  text_append(text, " = %s", what);
+  for (int k = 0; k < count; k++) {
+    text_append(text, k > 0 ? ", " : " ");
+    print_access(text, &of[k], loop_count);
   }
+}
+
+static const char *name_of_op(const Text *text, Op op) {
+  return arena_printf(text->compilation, "%s of", op_table[op].name);
+}
+
+static void print_along(Text *text, const Along *along) {
+  text_append(text, "    %s = %s of %s along ", along->to.tensor->name, op_table[along->op].name,
+              along->from.tensor->name);
+  print_extent(text, along->extent);
+  text_append(text, "\n");
+}
+
+static void print_solve(Text *text, const Solve *s) {
+  const Access of[2] = {s->l, s->b};
+  print_made(text, &s->to, s->transposed ? "solve of transposed" : "solve of", of, 2, s->loop_count);
+  text_append(text, "\n");
+}
+
+static void print_low_rank(Text *text, const LowRankStep *l) {
+  print_made(text, &l->to, name_of_op(text, l->op), l->operands, 1, l->loop_count);
+  text_append(text, ", %ld factors, %ld categories\n", l->of.rank, l->of.length);
+}
+
+static void print_convolve(Text *text, const Convolve *v) {
+  const Access of[2] = {v->a, v->b};
+  print_made(text, &v->to, name_of_op(text, v->op), of, 2, v->loop_count);
+  text_append(text, ", strips of %ld images, %ld lines\n", v->sizes[SPM_GROUP], v->sizes[SPM_LINES]);
+}
+
+static void print_line(Text *text, const Line *l) {
+  print_made(text, &l->to, name_of_op(text, l->op), l->operands, l->operand_count, l->loop_count);
+  text_append(text, "\n");
+}
+
+static void print_step(Text *text, const Step *step) {
+  switch (step->kind) {
+  case PLAN_LOOP: print_loop(text, &step->loop); break;
+  case PLAN_GEMM: print_gemm(text, &step->gemm); break;
+  case PLAN_ALONG: print_along(text, &step->along); break;
+  case PLAN_SOLVE: print_solve(text, &step->solve); break;
+  case PLAN_LOW_RANK: print_low_rank(text, &step->low_rank); break;
+  case PLAN_CONVOLVE: print_convolve(text, &step->convolve); break;
+  case PLAN_LINE: print_line(text, &step->line); break;
+  case PLAN_TOP:
+    text_append(text, "    %s = %s of %s, %s\n", step->top.to.tensor->name,
+                step->top.search ? "last of the largest in all rows" : "mask of the largest", step->top.x.tensor->name,
+                step->top.other.tensor->name);
+    break;
+  case PLAN_DRAW: text_append(text, "    draw %s\n", step->draw.to.tensor->name); break;
+  case PLAN_GATHER:
+  case PLAN_COLLECT:
+    text_append(text, "    %s = %s of %s\n", step->members.to.tensor->name,
+                step->kind == PLAN_GATHER ? "rows gathered" : "rows collected", step->members.from.tensor->name);
+    break;
+  case PLAN_CLEAR: text_append(text, "    clear %s\n", step->clear.to.tensor->name); break;
+  case PLAN_ROUNDS: print_rounds(text, &step->rounds); break;
+  }
+}
+
+static void print_steps(Text *text, const StepList *list) {
+  for (int i = 0; i < list->count; i++) print_step(text, &list->steps[i]);
 }
 
 static void print_place(Text *text, const Tensor *tensor) {

@@ -2,7 +2,7 @@
  * subject (a later file replaces, the rest adds), gives every dim its value, and refuses constructs whose meaning is
  * not built yet. Requires nothing; leaves a Model whose names are unique, or errors. */
 #include "embedded.h"
-#include "front.h"
+#include "statements.h"
 
 #include <string.h>
 

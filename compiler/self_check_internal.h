@@ -5,7 +5,7 @@
 #ifndef SPM_SELF_CHECK_INTERNAL_H
 #define SPM_SELF_CHECK_INTERNAL_H
 
-#include "front.h"
+#include "statements.h"
 #include "self_check.h"
 
 #include "runtime/model.h"

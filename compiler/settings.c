@@ -1,7 +1,7 @@
 /* settings: the train blocks -> a Training each, with defaults for what they leave out; a model without any has one. A
  * learning rate that follows epoch or step is an expression of the train program (derive makes it an output), and so is
  * what a stage selects rows by, of the program "select". */
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * proved that they do, by what they are made of; where it is not, they are guarded: not numbers wherever they do not
  * (LANGUAGE rule 35). A sum is followed as a constant and multiples of values nothing is known of, so that w and 1 - w
  * make 1. */
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

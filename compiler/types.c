@@ -1,6 +1,6 @@
 /* Types: a TypeExpr -> the support it promises (an interval with its openness, LANGUAGE construct 5) and a shape in
  * named dims. One table names every type there is. */
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

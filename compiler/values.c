@@ -1,6 +1,6 @@
 /* Values of elaboration: numbers and tensors with named dims; broadcasting by rule 1, matrix products, reductions over
  * axes. Requires operands of one graph; leaves IR nodes, or a report and VALUE_ERROR. */
-#include "front.h"
+#include "statements.h"
 
 #include <math.h>
 #include <string.h>

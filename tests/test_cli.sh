@@ -123,6 +123,9 @@ expect 'draws from the priors' 0 'z.npy  20 rows of 4 numbers' "$spmc" sample ru
 "$spmc" sample run --rows 20 --threads 3 --out drawn3 >/dev/null && "$spmc" sample run --rows 20 --seed 9 --out drawn9 >/dev/null
 check 'draws: the same on one and three threads' cmp drawn/x.npy drawn3/x.npy
 check 'draws: others by another seed' test "$(cmp drawn/z.npy drawn9/z.npy | wc -l)" = 1
+printf 'model far;\ndim D = 784;\ndata x : unit[D];\nlatent z : real[4];\nparam W : real[D, 4] init normal(0, 1);\nprior z ~ laplace(0, 1);\nlikelihood x ~ normal(W @ z, 0.1);\ninfer z by ista(steps = 30, step_size = schedule_of_steps);\nschedule schedule_of_steps = training ? 0 : 1;\ntrain { epochs = 1; }\n' >far.spm
+"$spmc" train far.spm --data x=test.idx --out far -q
+expect 'codes that are no numbers are told of' 0 'warning: z: [67][0-9]* of 700 rows hold values that are not finite' "$spmc" encode far --data x=test.idx --out far-codes
 printf 'model given;\ndim D;\ndata x : unit[D];\ndata y : real;\nlatent z : real;\nprior z ~ normal(y, 1);\nposterior z ~ normal(y, 0.1);\nlikelihood x ~ bernoulli(prob = expand(sigmoid(z), D));\ntrain { epochs = 1; }\n' >given.spm
 printf '%s\n' 0 1 2 >y.csv && { printf '\000\000\010\003\000\000\000\003\000\000\000\034\000\000\000\034'; head -c $((3 * 784)) /dev/zero; } >three.idx
 "$spmc" train given.spm --data x=three.idx --data y=y.csv --out given -q

@@ -217,6 +217,20 @@ static const double *constrained_start(Spec *s, const char *name) {
   return spec_output(s, PROGRAM_EXPORT, OUTPUT_EXPORT, name, NULL);
 }
 
+/* An init outside the constraint is brought onto it; where the transform has no slope that is warned of. */
+Test(front, constrained_params_start_on_their_constraint) {
+  Spec s = spec_right("model a;\nparam p : positive[3] init -1 + 2 * cumsum(ones(3)) * 0.5;\nparam n : nonnegative;\n"
+                      "param e : nonnegative projected;\ndata x : real;\nminimize x * (sum(p) + n + e);\n");
+  cr_expect(constrained_start(&s, "p")[0] < 1e-20 && fabs(constrained_start(&s, "p")[2] - 2) < 1e-12);
+  cr_expect(isfinite(spec_initial(&s, "p")[0]));
+  cr_expect(fabs(constrained_start(&s, "n")[0] - 1) < 1e-12);
+  cr_expect(spec_initial(&s, "e")[0] == 0 && !spec_says(&s, "flat_start"));
+  Spec flat = spec_text("model a;\nparam n : nonnegative init 0;\ndata x : real;\nminimize x * n;\n", NULL);
+  cr_expect(!flat.errors && spec_says(&flat, "flat_start"));
+  spec_close(&flat);
+  spec_close(&s);
+}
+
 Test(front, constrained_params_start_where_init_says) { /* rule 28 */
   Spec s = spec_right("model a;\ndim D = 3;\ndim K = 2;\ndata x : real[D];\nparam p : positive init 0.3;\nparam n : "
                       "nonnegative[K] init 2;\nparam u : unit init 0.25;\n"

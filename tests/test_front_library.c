@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "compiler/statements.h"
 #include "spec.h"
 
 enum { NODES = 40001, DRAWS = 100000 };

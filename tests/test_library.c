@@ -12,6 +12,7 @@
 #include "library_table.h"
 #include "reference_driver.h"
 #include "runtime/model.h"
+#include "compiler/statements.h"
 #include "spec.h"
 
 static const double one_datum[1] = {0}, float_tolerance = 1e-6;

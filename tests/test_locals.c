@@ -60,7 +60,7 @@ static void bench_open(Bench *b, const char *text, int threads) {
   const struct spm_model *model = jit_model(b->jit);
   b->options.training = model->trainings[0];
   b->options.data = (struct spm_rows){.tables = b->tables, .count = N, .owned = true};
-  long batch = train_batch_rows(&b->options.training, N);
+  long batch = train_batch_rows(b->options.training.batch, N);
   cr_assert(spm_host_create(&b->host, model, batch, threads, 3, &error) == 0, "%s", error.message);
   b->host.total_rows = N;
   cr_assert(spm_host_open_rows(&b->host, N, &error) == 0, "%s", error.message);
@@ -363,5 +363,35 @@ Test(locals, latents_by_lbfgs_are_the_mode_of_each_row) {
         cr_expect(fabs(slope) < 2e-3, "%s row %d: slope %g", stored ? "stored" : "new", n, slope);
       }
   }
+  bench_close(&b);
+}
+
+/* At 0 a softplus has no slope: the fit of what cannot be negative does not begin there. Where z is at its edge the
+ * slope of the log joint points over it, elsewhere there is none. */
+Test(locals, what_cannot_be_negative_leaves_its_edge) {
+  Bench b;
+  bench_open(&b,
+             "model m;  dim D = 4;  dim K = 2;  data x : real[D];  latent z : nonnegative[K];\n"
+             "param W : real[D, K] init normal(0, 1);\n"
+             "prior z ~ exponential(rate = 0.5);  likelihood x ~ normal(W @ z, 0.5);\n"
+             "infer z by map(steps = 200, optimizer = lbfgs(history = 5));\n"
+             "train { optimizer = sgd(lr = 1e-6); batch = 50; epochs = 1; }",
+             2);
+  bench_train(&b, 1);
+  const float *w = b.host.parameters;
+  int inside = 0;
+  for (int n = 0; n < N; n++) {
+    double z[K];
+    for (int k = 0; k < K; k++) z[k] = log1p(exp((double)b.host.rows.values[n * K + k]));
+    for (int k = 0; k < K; k++) {
+      double slope = -0.5;
+      for (int d = 0; d < D; d++)
+        slope += (double)w[d * K + k] *
+                 ((double)b.x[n * D + d] - (double)w[d * K] * z[0] - (double)w[d * K + 1] * z[1]) / 0.25;
+      cr_expect(z[k] > 1e-3 ? fabs(slope) < 0.02 : slope < 0.02, "row %d: z = %g, slope %g", n, z[k], slope);
+      inside += z[k] > 1e-3;
+    }
+  }
+  cr_expect(inside > N / 4, "%d values are inside", inside);
   bench_close(&b);
 }
