@@ -17,9 +17,8 @@ typedef struct Writer {
   struct spm_error *error;
 } Writer;
 
-/* One array. Hexadecimal numbers are the floats themselves, in either precision. */
-static bool write_array(Writer *w, const char *saved, const Shape *shape, const char *list, int index,
-                        const char *where) {
+/* One array; `place` is where it goes. Hexadecimal numbers are the floats themselves, in either precision. */
+static bool write_array(Writer *w, const char *saved, const Shape *shape, const char *place) {
   long dims[MAX_RANK];
   for (int d = 0; d < shape->rank; d++) dims[d] = (long)shape->dims[d].size;
   const struct checkpoint_tensor *t = checkpoint_expect(w->file, w->path, saved, SPM_F32, shape->rank, dims, w->error);
@@ -29,9 +28,7 @@ static bool write_array(Writer *w, const char *saved, const Shape *shape, const 
   text_append(w->out, "static const real spm_trained_%d[%zu] = { /* %s */", w->count, size, saved);
   for (size_t i = 0; i < size; i++) text_append(w->out, "%s%a", i % 8 ? ", " : i ? ",\n  " : "\n  ", (double)values[i]);
   text_append(w->out, "\n};\n");
-  text_append(&w->calls,
-              "  memcpy(m->instance.%s + spm_model_%s.%s[%d].offset, spm_trained_%d, sizeof spm_trained_%d);\n", where,
-              w->model, list, index, w->count, w->count);
+  text_append(&w->calls, "  memcpy(%s, spm_trained_%d, sizeof spm_trained_%d);\n", place, w->count, w->count);
   w->count++;
   return true;
 }
@@ -40,11 +37,13 @@ static bool write_arrays(Writer *w, const Signature *s) {
   for (int i = 0; i < s->parameter_count; i++) {
     const Parameter *p = &s->parameters[i];
     const char *saved = p->constrained ? arena_printf(w->c, "raw.%s", p->name) : p->name;
-    if (!write_array(w, saved, &p->shape, "parameters", i, "parameters")) return false;
+    const char *place = arena_printf(w->c, "%s_parameter(m, \"%s\", &size)", w->model, p->name);
+    if (!write_array(w, saved, &p->shape, place)) return false;
   }
-  for (int i = 0; i < s->state_count; i++)
-    if (!write_array(w, arena_printf(w->c, "state.%s", s->states[i].name), &s->states[i].shape, "states", i, "state"))
-      return false;
+  for (int i = 0; i < s->state_count; i++) {
+    const char *place = arena_printf(w->c, "m->instance.state + spm_model_%s.states[%d].offset", w->model, i);
+    if (!write_array(w, arena_printf(w->c, "state.%s", s->states[i].name), &s->states[i].shape, place)) return false;
+  }
   return true;
 }
 
@@ -80,10 +79,10 @@ bool compile_trained(Model *m, const char *path, Text *out, Text *header, struct
   text_append(out, "\n/* ---- the parameters of a run, after %ld epochs ---- */\n\n", epoch);
   bool done = write_arrays(&w, model_signature(m));
   text_append(out,
-              "\nextern void %s_trained(struct %s *m);\nextern void %s_trained(struct %s *m) {\n%s"
+              "\nextern void %s_trained(struct %s *m);\nextern void %s_trained(struct %s *m) {\n%s%s"
               "  m->instance.epoch = %ld;\n  m->instance.step = %ld;\n  m->instance.total_rows = %ld;\n}\n",
-              w.model, w.model, w.model, w.model, w.calls.length ? w.calls.bytes : "", epoch, run_note(&file, "step"),
-              run_note(&file, "rows"));
+              w.model, w.model, w.model, w.model, model_signature(m)->parameter_count > 0 ? "  long size;\n" : "",
+              w.calls.length ? w.calls.bytes : "", epoch, run_note(&file, "step"), run_note(&file, "rows"));
   if (done) declare(c, w.model, epoch, header);
   checkpoint_free(&file);
   return done;
