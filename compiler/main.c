@@ -30,12 +30,12 @@ const Command commands[] = {
      "\n"
      "  spmc eval run --data x=t10k-images.idx.gz",
      command_eval},
-    {"encode", OPTION_DATA | OPTION_ROWS | OPTION_SEED | OPTION_THREADS, "RUN", "write the codes of data as .npy",
+    {"encode", OPTION_DATA | OPTION_ROWS | OPTION_ALSO | OPTION_SEED | OPTION_THREADS, "RUN", "write the codes of data as .npy",
      "Writes NAME.npy into a directory for each latent of the model in a run directory: the mean of its\n"
      "posterior where that is known, else its value, for every row of the files, in their order, as\n"
      "floats.\n"
      "\n"
-     "  spmc encode run --data x=t10k-images.idx.gz --out codes",
+     "  spmc encode run --data x=t10k-images.idx.gz --out codes --also sd=q.sd --also cost=kl_each(z)",
      command_encode},
     {"reconstruct", OPTION_DATA | OPTION_ROWS | OPTION_SEED | OPTION_THREADS, "RUN",
      "write what the model makes of data as .npy",
