@@ -12,7 +12,7 @@
 
 enum { EXIT_FINE = 0, EXIT_USER = 1, EXIT_USAGE = 2, EXIT_INTERNAL = 3 };
 
-enum { MAX_FILES = 32, MAX_OVERRIDES = 64, MAX_DUMPS = 8 };
+enum { MAX_FILES = 32, MAX_OVERRIDES = 64, MAX_DUMPS = 8, MAX_ALSO = 32 };
 
 typedef struct NamedFile { /* --data x=FILE */
   const char *name, *path;
@@ -36,6 +36,8 @@ typedef struct Arguments { /* of all commands; each accepts those it lists */
   bool with_main, with_library; /* emit */
   const char *header;
   const char *each; /* eval */
+  const char *also[MAX_ALSO]; /* encode: NAME=EXPRESSION */
+  int also_count;
   bool color;       /* of messages, decided from --color, NO_COLOR and whether stderr is a terminal */
 } Arguments;
 
@@ -54,6 +56,7 @@ enum {
   OPTION_ROWS = 1024, /* --out DIRECTORY */
   OPTION_EACH = 2048,
   OPTION_SAMPLE = 4096, /* --rows */
+  OPTION_ALSO = 8192,
   OPTION_OUT = OPTION_TRAIN | OPTION_EMIT | OPTION_ROWS
 };
 

@@ -1,10 +1,12 @@
-/* spmc emit: a spec -> one C file that needs nothing of ours, and on request its header. */
-#include "command.h"
+/* spmc emit: a spec, or a trained run -> one C file that needs nothing of ours, and on request its header. */
+#include "command_run.h"
 
 #include "runtime/files.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int write_file(const Arguments *a, const char *path, const Text *text) {
   struct spm_error error;
@@ -31,8 +33,17 @@ static int write_package(const Arguments *a, Loaded *l) {
   return write_file(a, arena_printf(l->compilation, "%.*s%.*s.pc", before, a->out, length, base), &text);
 }
 
-static int write_all(const Arguments *a, Loaded *l) {
-  const Standalone options = {.main = a->with_main, .library = a->with_library};
+/* Of a run: its parameters, too. */
+static int add_trained(const Arguments *a, Loaded *l, Text *text, Text *header) {
+  struct spm_error error = {"out of memory"};
+  char *path = spm_path_join(a->target, "model.safetensors");
+  bool done = path && compile_trained(l->model, path, text, header, &error);
+  free(path);
+  return done ? -1 : fail_user(a, "%s", error.message);
+}
+
+static int write_all(const Arguments *a, Loaded *l, bool trained) {
+  const Standalone options = {.main = a->with_main, .library = a->with_library, .trained = trained};
   Text text = {.compilation = l->compilation}, header = {.compilation = l->compilation};
   if (setjmp(l->compilation->failure)) return fail_user(a, "%s: out of memory", a->target);
   l->compilation->failure_set = true;
@@ -41,38 +52,50 @@ static int write_all(const Arguments *a, Loaded *l) {
   l->compilation->failure_set = false;
   if (!done) return fail_diagnostics(a, l->compilation);
   print_diagnostics(a, l->compilation);
-  int code = write_file(a, a->out, &text);
+  int code = trained ? add_trained(a, l, &text, &header) : -1;
+  if (code < 0) code = write_file(a, a->out, &text);
   if (code < 0 && a->header) code = write_file(a, a->header, &header);
   if (code < 0 && a->with_library) code = write_package(a, l);
   return code >= 0 ? code : EXIT_FINE;
 }
 
-/* A library's names begin with the model's, which is one of them: in C and in C++. */
-static bool is_word_of_c(const char *name) {
-  static const char *const words[] = {
-      "auto",     "bool",     "break",    "case",      "catch",  "char",     "class",   "const",
-      "continue", "default",  "delete",   "do",        "double", "else",     "enum",    "explicit",
-      "export",   "extern",   "float",    "for",       "friend", "goto",     "if",      "inline",
-      "int",      "long",     "mutable",  "namespace", "new",    "operator", "private", "protected",
-      "public",   "register", "restrict", "return",    "short",  "signed",   "sizeof",  "static",
-      "struct",   "switch",   "template", "this",      "throw",  "try",      "typedef", "typename",
-      "union",    "unsigned", "using",    "virtual",   "void",   "volatile", "while"};
-  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-    if (strcmp(name, words[i]) == 0) return true;
-  return false;
+static bool is_directory(const char *path) {
+  struct stat status;
+  return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-static int check_and_write(const Arguments *a, Loaded *l) {
+static int write_loaded(const Arguments *a, Loaded *l, bool trained) {
   if (a->header && a->with_main)
     return fail_user(
         a, "--header: a trainer exports nothing that a header could tell of; take --lib, or leave out --main");
   if (model_is_library(l->model)) return fail_user(a, "%s: holds no `model`: there is nothing to emit", a->target);
   if (a->header && strcmp(a->header, a->out) == 0)
     return fail_user(a, "--header and -o both say %s: the C and its header are two files", a->out);
-  if (a->with_library && is_word_of_c(model_name(l->model)))
-    return fail_user(a, "%s: model `%s`: its functions take its name, which is a word of C; call it otherwise",
-                     a->target, model_name(l->model));
-  return write_all(a, l);
+  return write_all(a, l, trained);
 }
 
-int command_emit(const Arguments *a) { return with_spec(a, false, check_and_write); }
+/* The spec that a run keeps, with the values that it was made with. */
+static int emit_run(const Arguments *a) {
+  RunRecord record;
+  Loaded loaded = {0};
+  if (!a->with_library) return fail_user(a, "%s: a trained run goes into a library: --lib", a->target);
+  if (a->override_count > 0 || a->data_count > 0)
+    return fail_user(a, "%s: a trained run has its dims and values; --data and NAME=VALUE go with a spec", a->target);
+  int code = run_read(a, a->target, &record);
+  char *spec = spm_path_join(a->target, "model.spm");
+  const CompileOptions options = {.overrides = record.overrides,
+                                  .override_count = record.override_count,
+                                  .data = record.shapes,
+                                  .data_count = record.shape_count};
+  if (code < 0) code = spec ? loaded_check(a, spec, &options, &loaded) : fail_user(a, "out of memory");
+  if (code < 0) code = write_loaded(a, &loaded, true);
+  loaded_free(&loaded);
+  free(spec);
+  return code;
+}
+
+static int write_untrained(const Arguments *a, Loaded *l) { return write_loaded(a, l, false); }
+
+int command_emit(const Arguments *a) {
+  return is_directory(a->target) ? emit_run(a) : with_spec(a, false, write_untrained);
+}

@@ -17,7 +17,7 @@
 typedef struct Evaluating {
   const Arguments *a;
   RunRecord record;
-  char *spec;
+  char *spec, *also;
   Loaded loaded;
   DataSet data;
   const struct spm_table **tables;
@@ -27,6 +27,16 @@ typedef struct Evaluating {
 } Evaluating;
 
 static bool is_sampling(const Arguments *a) { return strcmp(a->command, "sample") == 0; }
+
+/* NAME=EXPRESSION, ... as the statements that they stand for. */
+static const char *also_text(const Arguments *a, char **text) {
+  size_t size = 1, used = 0;
+  for (int i = 0; i < a->also_count; i++) size += strlen(a->also[i]) + sizeof "let ;\n";
+  *text = a->also_count > 0 ? malloc(size) : NULL;
+  for (int i = 0; *text && i < a->also_count; i++)
+    used += (size_t)snprintf(*text + used, size - used, "let %s;\n", a->also[i]);
+  return *text;
+}
 
 static int compile(Evaluating *e) {
   const Arguments *a = e->a;
@@ -38,6 +48,7 @@ static int compile(Evaluating *e) {
                             .override_count = e->record.override_count,
                             .data = e->record.shapes,
                             .data_count = e->record.shape_count,
+                            .also = also_text(a, &e->also),
                             .sampling = is_sampling(a)};
   code = loaded_check(a, e->spec, &options, &e->loaded);
   if (code < 0) code = loaded_compile(a, &e->loaded, false);
@@ -288,6 +299,7 @@ static int with_run(const Arguments *a, int (*finish)(Evaluating *)) {
   dataset_free(&e->data);
   free(e->tables);
   free(e->spec);
+  free(e->also);
   loaded_free(&e->loaded);
   free(e);
   return code;

@@ -22,6 +22,7 @@ enum {
   KEY_FORCE,
   KEY_JSON,
   KEY_EACH,
+  KEY_ALSO,
   KEY_ROWS,
   KEY_COLOR,
   KEY_DUMP,
@@ -57,6 +58,9 @@ static const struct {
      OPTION_TRAIN},
     {{"each", KEY_EACH, "FILE", 0, "write the numbers of each row as CSV, and print their quantiles, too", 2},
      OPTION_EACH},
+    {{"also", KEY_ALSO, "NAME=EXPRESSION", 0,
+      "write what an expression of the spec's names is for each row, too: --also sd=q.sd; may be repeated", 2},
+     OPTION_ALSO},
     {{"rows", KEY_ROWS, "N", 0, "how many to draw where no file says it (default 64)", 2}, OPTION_SAMPLE},
     {{"seed", KEY_SEED, "S", 0, "of all random numbers; drawn, shown and recorded if not given", 3}, OPTION_SEED},
     {{"threads", KEY_THREADS, "N", 0, "threads to use; any number gives the same bytes", 3}, OPTION_THREADS},
@@ -157,6 +161,17 @@ static void read_override(Parsing *p, char *text, char *equals) {
   a->overrides[a->override_count++] = (Override){text, value};
 }
 
+static void read_also(Parsing *p, const char *text) {
+  Arguments *a = p->arguments;
+  size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+  if (word == 0 || word > 60 || text[word] != '=' || !text[word + 1])
+    usage_error(p, "--also takes NAME=EXPRESSION, not `%s`", text);
+  else if (a->also_count == MAX_ALSO)
+    usage_error(p, "--also was given more than %d times", MAX_ALSO);
+  else
+    a->also[a->also_count++] = text;
+}
+
 static void read_color(Parsing *p, const char *text) {
   if (strcmp(text, "always") == 0)
     p->arguments->color = true;
@@ -222,6 +237,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state) {
   case KEY_DUMP: read_dump(p, text); break;
   case KEY_JSON: a->json = true; break;
   case KEY_EACH: a->each = text; break;
+  case KEY_ALSO: read_also(p, text); break;
   case KEY_ROWS: a->rows = read_long(p, "rows", text, 1); break;
   case 'q': a->quiet = true; break;
   case KEY_PLAIN: a->plain = true; break;

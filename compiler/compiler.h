@@ -49,6 +49,10 @@ typedef struct Standalone {
 bool compile_standalone(Model *, const Standalone *, Text *);
 /* The C and C++ header of what compile_standalone writes. */
 bool compile_header(Model *, const Standalone *, Text *);
+/* The parameters in a run's model.safetensors -> constants behind what compile_standalone wrote for a library, and in
+ * its header (which may be empty) the function that gives them to an instance. */
+struct spm_error;
+bool compile_trained(Model *, const char *path, Text *c, Text *header, struct spm_error *);
 /* checked model -> callable. NULL with a message (an internal error) on failure. */
 Jit *compile_jit(Model *, bool use_double, char *message, size_t message_size);
 /* What leaves a stage, printed: ast, check, derive, differentiate, simplify, schedule, c, strips.

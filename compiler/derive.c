@@ -305,6 +305,21 @@ static Value known_code(Elaborator *e, Item *item, Value z) {
   return known_where_observed(e, item, &none, average_samples(e, z), item->name_span);
 }
 
+/* Values that were asked for beside the latents. */
+static void output_also(Elaborator *e) {
+  const File *also = e->model->also;
+  for (int i = 0; also && i < also->count; i++) {
+    const Item *item = also->items[i];
+    e->path = item->name;
+    Value v = elaborate(e, item->expr);
+    e->path = "";
+    if (v.kind == VALUE_TENSOR || v.kind == VALUE_NUMBER)
+      output_rows(e, item->name, v);
+    else if (v.kind != VALUE_ERROR)
+      error_at(e->c, "also", item->expr->span, "`%s` is no number and no array of numbers", item->name);
+  }
+}
+
 static void derive_encode(Elaborator *e) {
   const Model *m = e->model;
   for (int i = 0; i < m->items.count; i++) {
@@ -316,6 +331,7 @@ static void derive_encode(Elaborator *e) {
     if (posterior) draw = mean_of(e, posterior, latent, draw);
     output_rows(e, latent->name, latent->kind == ITEM_DATA ? known_code(e, latent, draw) : draw);
   }
+  output_also(e);
 }
 
 static void derive_reconstruct(Elaborator *e) {

@@ -78,8 +78,7 @@ const char *address_text(Emitter *e, const Access *access, int loops, const char
   return text.bytes;
 }
 
-/* The author's line, without what would end the comment. */
-static const char *spec_line(Emitter *e, const Node *node) {
+const char *spec_line(Emitter *e, const Node *node) {
   Compilation *c = e->compilation;
   if (node->span.source <= 0 || node->span.source >= c->source_count) return NULL;
   const Source *source = &c->sources[node->span.source];
@@ -436,18 +435,29 @@ static struct LoopForms *note_loops(const Emitter *e, Plan *const *plans, int pl
   return first.forms;
 }
 
+bool has_maxima(Plan *const *plans, int count) {
+  for (int p = 0; p < count; p++)
+    for (int i = 0; i < plans[p]->phase_count; i++)
+      for (int k = 0; k < plans[p]->phases[i].statistic_count; k++)
+        if (plans[p]->phases[i].statistics[k].maximum) return true;
+  return false;
+}
+
 /* A value that another one takes the place of is called like that one, so that a place has one name; unless the spec
  * has named it. */
 static void name_places(const Plan *plan) {
   for (int i = plan->tensor_count - 1; i >= 0; i--) {
     Tensor *before = plan->tensors[i]->in_place_of;
-    if (before && (!before->node || !before->node->name)) before->name = plan->tensors[i]->name;
+    if (!before || (before->node && before->node->name)) continue;
+    before->name = plan->tensors[i]->name;
+    before->called_like = plan->tensors[i];
   }
 }
 
 static void emit_all(Emitter *e, const Signature *signature, Plan *const *plans, int plan_count,
                      const Training *trainings, int training_count) {
   e->body = (Text){.compilation = e->compilation};
+  e->maxima = e->exported || has_maxima(plans, plan_count);
   e->kernels_used = arena_array(e->compilation, bool, (int)(sizeof kernel_table / sizeof *kernel_table));
   for (int p = 0; p < plan_count && e->rendering == RENDER_LOOPS; p++) name_places(plans[p]);
   e->forms = e->rendering == RENDER_LOOPS ? note_loops(e, plans, plan_count) : NULL;
@@ -473,9 +483,11 @@ void emit(Text *text, Compilation *c, const char *model_name, const Signature *s
   text_append(text, "%s", e->body.bytes);
 }
 
-void emit_model_body(Text *text, Compilation *c, const char *model_name, bool exported, const Signature *signature,
-                     Plan *const *plans, int plan_count, const Training *trainings, int training_count) {
-  Emitter e = {.compilation = c, .model = model_name, .exported = exported, .rendering = RENDER_LOOPS};
+void emit_model_body(Text *text, Compilation *c, const char *model_name, bool exported, bool products,
+                     const Signature *signature, Plan *const *plans, int plan_count, const Training *trainings,
+                     int training_count) {
+  Emitter e = {
+      .compilation = c, .model = model_name, .exported = exported, .products = products, .rendering = RENDER_LOOPS};
   emit_all(&e, signature, plans, plan_count, trainings, training_count);
   emit_tables(&e, text);
   text_append(text, "%s", e.body.bytes);

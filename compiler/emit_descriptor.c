@@ -200,24 +200,38 @@ static const char *place_text(const Tensor *tensor) {
   return tensor->storage == STORE_KEPT ? "SPM_KEPT" : "SPM_VALUES";
 }
 
+/* Where a row value lies, as a range has it. */
+static long row_place(const Tensor *t) { return t->storage == STORE_DATA ? -1 - t->index : t->offset; }
+
+static const char *range_text(Emitter *e, const Plan *plan, int number, int r) {
+  const Range *range = &plan->phases[number].ranges[r];
+  const Step *step = &range->body.steps[0];
+  const Gemm *g = &step->gemm;
+  Compilation *c = e->compilation;
+  if (!e->products)
+    return arena_printf(c, "{%s, %ld, %ld, %ld, %d, %s, %ld}", range_function(e, plan, number, r), range->units,
+                        range->chunk, range->result->size, range->parameter, place_text(range->result),
+                        range->result->offset);
+  const char *line = spec_line(e, step->node), *at = line ? strchr(line, ':') : NULL;
+  const char *from = at ? arena_printf(c, "%.*s: ", (int)(at - line) + 1 + (int)strcspn(at + 1, ":"), line) : "";
+  return arena_printf(c, "{%ld, %ld, %ld, %ld, %ld, %d /* %s%s, %s */}", row_place(g->a.tensor), g->lda,
+                      row_place(g->b.tensor), g->ldb, range->chunk, range->parameter, from, g->a.tensor->name,
+                      g->b.tensor->name);
+}
+
 static void emit_phase_tables(Emitter *e, const Plan *plan, int number) {
   const Phase *phase = &plan->phases[number];
   Compilation *c = e->compilation;
   Table statistics = open_table(e, "spm_statistic", arena_printf(c, "%s_statistics_%d", plan->name, number));
   for (int i = 0; i < phase->statistic_count; i++) {
     const Statistic *s = &phase->statistics[i];
-    add_row(&statistics, arena_printf(c, "{%ld, %ld, %s, %s, %ld /* %s */}", s->partial->offset, s->result->size,
-                                      s->maximum ? "SPM_MAX" : "SPM_SUM", place_text(s->result), s->result->offset,
-                                      s->result->name));
+    const char *combine = !e->maxima ? "" : s->maximum ? "SPM_MAX, " : "SPM_SUM, ";
+    add_row(&statistics, arena_printf(c, "{%ld, %ld, %s%s, %ld /* %s */}", s->partial->offset, s->result->size, combine,
+                                      place_text(s->result), s->result->offset, s->result->name));
   }
   close_table(&statistics);
   Table ranges = open_table(e, "spm_range", arena_printf(c, "%s_ranges_%d", plan->name, number));
-  for (int r = 0; r < phase->range_count; r++) {
-    const Range *range = &phase->ranges[r];
-    add_row(&ranges, arena_printf(c, "{%s, %ld, %ld, %ld, %d, %s, %ld}", range_function(e, plan, number, r),
-                                  range->units, range->chunk, range->result->size, range->parameter,
-                                  place_text(range->result), range->result->offset));
-  }
+  for (int r = 0; r < phase->range_count; r++) add_row(&ranges, range_text(e, plan, number, r));
   close_table(&ranges);
 }
 
@@ -335,12 +349,14 @@ static void add_program(Table *table, const Plan *p) {
   if (p->phase_count > 0) field(&entry, "phases", arena_printf(c, "%s_phases", p->name));
   number_field(&entry, "output_count", p->output_count);
   if (p->output_count > 0) field(&entry, "outputs", arena_printf(c, "%s_outputs", p->name));
-  number_field(&entry, "value_size", p->value_size);
-  number_field(&entry, "kept_row", p->kept_row);
+  if (e->exported) {
+    number_field(&entry, "value_size", p->value_size);
+    number_field(&entry, "kept_row", p->kept_row);
+    number_field(&entry, "scratch_fixed", p->scratch_fixed);
+    number_field(&entry, "scratch_row", p->scratch_row);
+    number_field(&entry, "uses_rows", plan_uses_rows(p));
+  }
   number_field(&entry, "partial_size", p->partial_size);
-  number_field(&entry, "scratch_fixed", p->scratch_fixed);
-  number_field(&entry, "scratch_row", p->scratch_row);
-  number_field(&entry, "uses_rows", plan_uses_rows(p));
   if (p->domain_count > 1) {
     number_field(&entry, "domain_count", p->domain_count);
     field(&entry, "domains", arena_printf(c, "%s_domains", p->name));
@@ -353,6 +369,30 @@ static bool has_program(Plan *const *plans, int count, ProgramKind program) {
   for (int p = 0; p < count; p++)
     if (strcmp(plans[p]->name, program_names[program]) == 0) return true;
   return false;
+}
+
+static long larger(long a, long b) { return a > b ? a : b; }
+
+/* A trainer has memory for the largest programs, and no need to know of each. */
+static void add_largest(Entry *entry, Plan *const *plans, int count) {
+  Plan most = {0};
+  long range = 0;
+  for (int p = 0; p < count; p++) {
+    most.value_size = larger(most.value_size, plans[p]->value_size);
+    most.kept_row = larger(most.kept_row, plans[p]->kept_row);
+    most.partial_size = larger(most.partial_size, plans[p]->partial_size);
+    most.scratch_fixed = larger(most.scratch_fixed, plans[p]->scratch_fixed);
+    most.scratch_row = larger(most.scratch_row, plans[p]->scratch_row);
+    for (int i = 0; i < plans[p]->phase_count; i++)
+      for (int r = 0; r < plans[p]->phases[i].range_count; r++)
+        range = larger(range, plans[p]->phases[i].ranges[r].chunk);
+  }
+  number_field(entry, "value_size", most.value_size);
+  number_field(entry, "kept_row", most.kept_row);
+  number_field(entry, "partial_size", most.partial_size);
+  number_field(entry, "scratch_fixed", most.scratch_fixed);
+  number_field(entry, "scratch_row", most.scratch_row);
+  number_field(entry, "range_size", range);
 }
 
 static void emit_descriptor(Emitter *e, const Signature *s, Plan *const *plans, int plan_count, const Training *t,
@@ -378,6 +418,7 @@ static void emit_descriptor(Emitter *e, const Signature *s, Plan *const *plans, 
   long row = 0;
   for (int i = 0; i < s->row_state_count; i++) row += shape_size(&s->row_states[i].shape);
   number_field(&entry, "row_state_size", row);
+  if (!e->exported) add_largest(&entry, plans, plan_count);
   if (t != NULL && has_program(plans, plan_count, PROGRAM_FIT)) field(&entry, "fit", fit_text(e, &t->inner));
   if (t != NULL && has_program(plans, plan_count, PROGRAM_FIT_NEW)) field(&entry, "fit_new", fit_text(e, &t->fit_new));
   number_field(&entry, "given_count", s->given_count);

@@ -18,6 +18,8 @@ static const char *sum_text(Emitter *e, const char *base, long fixed, const char
   return text.bytes;
 }
 
+static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
+
 /* The name that stands for "call->kept" and the like. */
 static const char *base_name(const Emitter *e, Storage storage, const char *name, const char *text) {
   return e->shortened[storage] ? name : text;
@@ -94,7 +96,8 @@ static bool says(const Text *text, const char *word) {
   const char *start = text->length > 0 ? text->bytes : "", *comment;
   for (const char *at = start; *at != '\0'; at++) {
     if (at[0] == '/' && at[1] == '*' && (comment = strstr(at, "*/")) != NULL) at = comment + 1;
-    if (strncmp(at, word, length) == 0 && (at == start || !is_letter(at[-1])) && !is_letter(at[length])) return true;
+    const bool begins = at == start || (!is_letter(at[-1]) && at[-1] != '>'); /* not as a member, either */
+    if (begins && strncmp(at, word, length) == 0 && !is_letter(at[length])) return true;
   }
   return false;
 }
@@ -115,19 +118,21 @@ static Declared find_tensors(Emitter *e, const StepList *list) {
     Use *uses;
     int count = step_uses(e->compilation, &list->steps[i], &uses);
     for (int u = 0; u < count; u++) {
-      const Tensor *t = uses[u].access->tensor;
-      bool known = seen[t->id] || t->storage == STORE_RANGE;
-      for (int k = 0; k < found.count && !known; k++) known = found.tensors[k]->name == t->name;
-      if (!known) found.tensors[found.count++] = t;
-      seen[t->id] = true;
+      const Tensor *t = uses[u].access->tensor, *last = t;
+      while (last->called_like) last = last->called_like;
+      if (!seen[last->id] && t->storage != STORE_RANGE) found.tensors[found.count++] = t;
+      seen[last->id] = true;
     }
   }
   return found;
 }
 
+/* Of a number nothing is to be said. */
+static bool has_shape(const Tensor *t) { return t->rows || t->size > 1; }
+
 /* Tensors of one kind share a statement as long as a line holds them, with their shapes behind: each line takes the
  * first that fit. */
-static void declare_some(Emitter *e, Text *text, const Declared *all, bool constant) {
+static void declare_some(Emitter *e, Text *text, const Declared *all, bool constant, bool shaped) {
   const char **bases = arena_array(e->compilation, const char *, all->count);
   const char **comments = arena_array(e->compilation, const char *, all->count);
   for (int first = 0;;) {
@@ -135,10 +140,11 @@ static void declare_some(Emitter *e, Text *text, const Declared *all, bool const
     while (first < all->count && all->done[first]) first++;
     for (int i = first; i < all->count; i++) {
       const Tensor *t = all->tensors[i];
-      if (all->done[i] || is_read_only(t) != constant) continue;
-      if (bases[i] == NULL) bases[i] = base_of_tensor(e, t), comments[i] = shape_comment(e, t);
+      if (all->done[i] || is_read_only(t) != constant || has_shape(t) != shaped) continue;
+      if (bases[i] == NULL) bases[i] = base_of_tensor(e, t), comments[i] = shaped ? shape_comment(e, t) : "";
       const char *base = bases[i], *shape = comments[i];
-      const size_t length = names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + 18;
+      const size_t length =
+          names.length + shapes.length + strlen(t->name) + strlen(base) + strlen(shape) + (shaped ? 18 : 9);
       if (names.length > 0 && length > DECLARATION_COLUMNS) continue;
       const char *start = names.length > 0 ? ", " : constant ? "const real " : "real ";
       text_append(&names, "%s*%s = %s", start, t->name, base);
@@ -146,7 +152,10 @@ static void declare_some(Emitter *e, Text *text, const Declared *all, bool const
       all->done[i] = true;
     }
     if (names.length == 0) return;
-    put_line(text, 1, "%s; /* %s */", names.bytes, shapes.bytes);
+    if (shaped)
+      put_line(text, 1, "%s; /* %s */", names.bytes, shapes.bytes);
+    else
+      put_line(text, 1, "%s;", names.bytes);
   }
 }
 
@@ -158,14 +167,14 @@ static void shorten_bases(Emitter *e, const Declared *all) {
     counts[t->storage] += t->storage != STORE_KEPT || strcmp(call_of(e, t), "call") == 0;
   }
   for (int s = 0; s < STORE_COUNT; s++) e->shortened[s] = counts[s] >= SHORTENED_FROM;
+  e->shortened[STORE_TILE] = uses_rows(e); /* which begins with it */
 }
 
 static void declare_bases(Emitter *e, Text *text, const Text *tensors) {
   const struct {
     Storage storage;
     const char *type, *name, *value;
-  } bases[] = {{STORE_TILE, "const long ", "tile", "call->tile"},
-               {STORE_KEPT, "const long ", "capacity", "call->capacity"},
+  } bases[] = {{STORE_KEPT, "const long ", "capacity", "call->capacity"},
                {STORE_PARAMETER, "const real *", "parameters", "call->parameters"},
                {STORE_VALUES, "real *", "values", "call->values"},
                {STORE_KEPT, "real *", "kept", "call->kept"},
@@ -186,17 +195,68 @@ static void declare_bases(Emitter *e, Text *text, const Text *tensors) {
   if (open[0]) text_append(text, ";\n");
 }
 
-static void declare_tensors(Emitter *e, Text *text, const StepList *list) {
+/* "call->values[16]" for "sum_7[0]": a number without a name of the spec's needs no pointer. */
+static void put_number(Emitter *e, Text *out, const Tensor *t) {
+  const char *base = base_of_tensor(e, t), *sum = strstr(base, " + ");
+  text_append(out, "%.*s[%s]", sum ? (int)(sum - base) : (int)strlen(base), base, sum ? sum + 3 : "0");
+}
+
+/* Numbers get their place in the steps, and of the tensors those are declared that are mentioned then. */
+static void put_numbers(Emitter *e, Text *steps, const Declared *all) {
+  Name *names = arena_array(e->compilation, Name, all->count);
+  for (int i = 0; i < all->count; i++) names[i] = all->tensors[i]->name;
+  const NameTable table = name_table(e->compilation, names, all->count);
+  Text out = {.compilation = e->compilation};
+  for (int i = 0; i < all->count; i++) all->done[i] = true;
+  for (const char *at = steps->length > 0 ? steps->bytes : ""; *at != '\0';) {
+    const char *comment = at[0] == '/' && at[1] == '*' ? strstr(at, "*/") : NULL;
+    size_t length = comment ? (size_t)(comment - at) + 2 : 0;
+    while (!comment && is_letter(at[length])) length++;
+    const bool member = at > steps->bytes && at[-1] == '>';
+    const int index =
+        comment || member || length == 0 ? -1 : name_index(&table, intern_range(e->compilation, at, length));
+    const Tensor *t = index < 0 ? NULL : all->tensors[index];
+    const bool named = t && t->node && t->node->name && t->storage != STORE_SETTING;
+    if (t && !has_shape(t) && !named && strncmp(at + length, "[0]", 3) == 0) {
+      put_number(e, &out, t);
+      length += 3;
+    } else {
+      if (t) all->done[index] = false;
+      if (length == 0) length = 1;
+      text_append(&out, "%.*s", (int)length, at);
+    }
+    at += length;
+  }
+  *steps = out;
+}
+
+static void declare_tensors(Emitter *e, Text *text, const StepList *list, Text *steps) {
   const Declared all = find_tensors(e, list);
   Text tensors = {.compilation = e->compilation};
   shorten_bases(e, &all);
-  declare_some(e, &tensors, &all, true);
-  declare_some(e, &tensors, &all, false);
-  declare_bases(e, text, &tensors);
+  if (e->rendering == RENDER_LOOPS) put_numbers(e, steps, &all);
+  Text said = {.compilation = e->compilation};
+  for (int kind = 0; kind < 4; kind++) declare_some(e, &tensors, &all, kind < 2, kind % 2 == 0);
+  text_append(&said, "%s%s", tensors.length > 0 ? tensors.bytes : "", steps->length > 0 ? steps->bytes : "");
+  declare_bases(e, text, &said);
   if (tensors.length > 0) text_append(text, "%s", tensors.bytes);
 }
 
-static bool uses_rows(const Emitter *e) { return e->phase->kind == PHASE_ROWS; }
+/* What has a place of its own in a buffer that is the same for all rows can stand in a table. */
+static void put_repeats(Emitter *e, Text *steps, const StepList *list) {
+  const Declared all = find_tensors(e, list);
+  Spot *places = arena_array(e->compilation, Spot, all.count);
+  int count = 0;
+  for (int i = 0; i < all.count; i++) {
+    const Tensor *t = all.tensors[i];
+    const char *base = t->storage == STORE_PARAMETER ? "call->parameters"
+                       : t->storage == STORE_VALUES  ? "call->values"
+                       : t->storage == STORE_FIXED   ? "scratch"
+                                                     : NULL;
+    if (base) places[count++] = (Spot){t->name, base, shape_comment(e, t), t->offset};
+  }
+  emit_repeats(e, steps, places, count);
+}
 
 /* Of the one block of numbers in a body. */
 static void drop_braces(Text *body) {
@@ -235,10 +295,12 @@ static Text function_text(Emitter *e, const Text *declarations, const Text *step
   text_append(&head, " {\n");
   if (uses_rows(e) && says(&body, "rows"))
     put_line(&head, 1,
-             "const long first = unit * call->tile, left = call->rows - first, "
-             "rows = left < call->tile ? left : call->tile;");
+             "const long tile = call->tile, first = unit * tile, left = call->rows - first, "
+             "rows = left < tile ? left : tile;");
   else if (uses_rows(e) && says(&body, "first"))
-    put_line(&head, 1, "const long first = unit * call->tile;");
+    put_line(&head, 1, "const long tile = call->tile, first = unit * tile;");
+  else if (uses_rows(e) && says(&body, "tile"))
+    put_line(&head, 1, "const long tile = call->tile;");
   if (e->range != NULL) put_range_sizes(e, &head, &body);
   if (e->block_count == 1) drop_braces(&body);
   const char *between = "  (void)";
@@ -322,7 +384,8 @@ static void emit_function(Emitter *e, const char *name, const StepList *list, co
   Text declarations = {.compilation = e->compilation}, steps = {.compilation = e->compilation};
   start_function(e, name);
   emit_steps(e, &steps, list);
-  declare_tensors(e, &declarations, list);
+  if (e->rendering == RENDER_LOOPS) put_repeats(e, &steps, list);
+  declare_tensors(e, &declarations, list, &steps);
   const Text text = function_text(e, &declarations, &steps);
   const bool alone = e->functions.length == 0 && e->range == NULL && e->rendering == RENDER_LOOPS;
   const Declared own = find_tensors(e, list);
@@ -335,10 +398,24 @@ static void emit_function(Emitter *e, const char *name, const StepList *list, co
               e->functions.length > 0 ? e->functions.bytes : "", name, more_parameters, text.bytes);
 }
 
+static bool is_row_value(const Access *a) {
+  const Tensor *t = a->tensor;
+  return t->rows && t->domain == 0 && a->offset == 0 && (t->storage == STORE_KEPT || t->storage == STORE_DATA);
+}
+
+bool range_is_product(const Range *range) {
+  const Step *step = &range->body.steps[0];
+  const Gemm *g = &step->gemm;
+  if (range->body.count != 1 || step->kind != PLAN_GEMM || g->loop_count > 0 || g->adds || g->zeroes) return false;
+  return g->transpose_a && !g->transpose_b && g->part_a == 1 && g->part_b == 0 && g->k.kind == EXTENT_ROWS &&
+         g->k.count == 1 && g->n.kind == EXTENT_FIXED && g->lda == range->leading && g->ldb == g->n.count &&
+         g->ldc == g->n.count && is_row_value(&g->a) && is_row_value(&g->b);
+}
+
 void emit_phase(Emitter *e, int number) {
   const Plan *plan = e->plan;
   const Phase *phase = e->phase = &plan->phases[number];
-  for (int r = 0; r < phase->range_count; r++) {
+  for (int r = 0; r < phase->range_count && !e->products; r++) {
     e->range = &phase->ranges[r];
     emit_function(e, range_function(e, plan, number, r), &e->range->body, ", real *out");
   }

@@ -17,6 +17,8 @@ typedef struct Emitter {
   Compilation *compilation;
   const char *model;
   bool exported; /* the descriptor is for others, too */
+  bool maxima;   /* statistics say how they are combined: not all are sums */
+  bool products; /* ranges have no functions: they are told by their operands */
   Rendering rendering;
   const Plan *plan;
   Text body;                     /* functions and tables; what they need is put before them at the end */
@@ -58,7 +60,9 @@ const char *extent_text(Emitter *, Extent);
 /* A tensor's element at an offset and loop variables: "h + 12 + i0 * 400"; NULL indices: none. `moved` is one more
  * summand, or "". */
 const char *address_text(Emitter *, const Access *, int loops, const char *moved);
-/* The spec line above a step, unless it has just been said. */
+/* The author's line, "file.spm:7: let z = ...", without what would end a comment; or NULL. */
+const char *spec_line(Emitter *, const Node *);
+/* It above a step, unless it has just been said. */
 void put_comment(Emitter *, Text *, int indent, const Node *);
 /* A pointer to a constant in the function's frame (strips). */
 const char *number_address(Emitter *, double value);
@@ -69,6 +73,26 @@ void loop_forms_note(Compilation *, struct LoopForms *, const char *text);
 /* The arguments that a call needs before its own; its function's name, `fresh` if it has to be written, with the text
  * `shared`, which else is NULL. */
 const char *loop_forms_call(Emitter *, const char *text, const char **name, const char **shared, const char *fresh);
+
+/* Which of some names, interned, a name is; -1: none of them. */
+typedef struct NameTable {
+  const Name *names;
+  int *indices; /* by slot, and one more: 0 where it is free */
+  size_t size;
+} NameTable;
+NameTable name_table(Compilation *, const Name *, int count);
+int name_index(const NameTable *, Name);
+
+/* emit_repeats.c: statements that are alike become one loop over a table of what differs. */
+typedef struct Spot { /* of a tensor: base + offset */
+  Name name;
+  const char *base, *shape;
+  long offset;
+} Spot;
+void emit_repeats(Emitter *, Text *steps, const Spot *, int place_count);
+/* Length of the number at `at`, "400" or "(real)0.5" or "(real)(-0.5)", and of the word; 0: there is none. */
+size_t text_number_length(const char *at);
+size_t text_word_length(const char *at);
 
 /* The static array that holds these numbers: one for all programs that need them. */
 const char *table_name(Emitter *, const Node *);

@@ -1,6 +1,7 @@
-/* Loops: a fused loop -> one plain loop nest in a function of its own with `restrict` parameters, which gcc and clang
- * vectorise. What is summed along the innermost dim goes through a block of terms and the sum kernel, so that its 16
- * lanes are the same in both renderings. Requires a finished loop; leaves the function before the phase's, and a call.
+/* Loops: a fused loop -> one plain loop nest in a function of its own, which writes through `restrict` parameters:
+ * gcc and clang vectorise it. What is summed along the innermost dim goes through a block of terms and the sum kernel,
+ * so that its 16 lanes are the same in both renderings. Requires a finished loop; leaves the function before the
+ * phase's, and a call.
  */
 #include <ctype.h>
 #include <string.h>
@@ -258,7 +259,9 @@ static void emit_fills(Nest *nest) {
     Text line = {.compilation = e->compilation};
     for (int k = i; k < loop->store_count; k++) {
       const Store *other = &loop->stores[k];
-      if (done[k] || is_whole(nest, other) || other->kind != store->kind || strcmp(extent_text(e, other->fill), extent) != 0) continue;
+      if (done[k] || is_whole(nest, other) || other->kind != store->kind ||
+          strcmp(extent_text(e, other->fill), extent) != 0)
+        continue;
       if (line.length > 0 && line.length + strlen(other->to.tensor->name) > 60) continue;
       text_append(&line, "%s[i] = ", other->to.tensor->name);
       done[k] = true;
@@ -424,7 +427,7 @@ void emit_loop_plain(Emitter *e, Text *text, const Step *step) {
   }
   for (int i = 0; i < nest.parameter_count; i++) {
     const char *parameter = nest.parameters[i]->name;
-    const char *type = nest.by_value[i] ? "real " : nest.written[i] ? "real *restrict " : "const real *restrict ";
+    const char *type = nest.by_value[i] ? "real " : nest.written[i] ? "real *restrict " : "const real *";
     add_item(&heading, &heading_line, before, arena_printf(e->compilation, "%s%s", type, parameter));
     add_item(&call, &call_line, before_call,
              nest.by_value[i] ? arena_printf(e->compilation, "%s[0]", parameter) : parameter);

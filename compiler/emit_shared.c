@@ -18,11 +18,28 @@ struct LoopForms {
   int count;
 };
 
+/* --- names -------------------------------------------------------------------------------------------------------- */
+
+static size_t slot_of(const NameTable *table, Name name) {
+  size_t slot = (size_t)(uintptr_t)name / 8 % table->size;
+  while (table->indices[slot] > 0 && table->names[table->indices[slot] - 1] != name) slot = (slot + 1) % table->size;
+  return slot;
+}
+
+NameTable name_table(Compilation *c, const Name *names, int count) {
+  NameTable table = {.names = names, .size = 2 * (size_t)count + 3};
+  table.indices = arena_array(c, int, (int)table.size);
+  for (int i = 0; i < count; i++) table.indices[slot_of(&table, names[i])] = i + 1;
+  return table;
+}
+
+int name_index(const NameTable *table, Name name) { return table->indices[slot_of(table, name)] - 1; }
+
 /* --- reading a function's text ------------------------------------------------------------------------------------ */
 
 static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
-static size_t word_length(const char *at) {
+size_t text_word_length(const char *at) {
   size_t length = 0;
   while (is_word(at[length])) length++;
   return length;
@@ -39,8 +56,7 @@ static bool is_fixed(const char *text, const char *at, size_t length) {
          (at - text >= 6 && strncmp(at - 6, "SPM_K(", 6) == 0);
 }
 
-/* Length of the number at `at`, "400" or "(real)0.5" or "(real)(-0.5)"; 0: there is none. */
-static size_t number_length(const char *at) {
+size_t text_number_length(const char *at) {
   size_t length = strncmp(at, "(real)", 6) == 0 ? 6 : 0;
   const bool negative = length && at[length] == '(' && at[length + 1] == '-';
   if (negative) length += 2;
@@ -70,12 +86,12 @@ static int name_number(Compilation *c, Reading *r, const char *name) {
 static Reading read_function(Compilation *c, const char *text) {
   Reading r = {.key = {.compilation = c}};
   for (const char *at = text; *at != '\0';) {
-    size_t length = at > text && is_word(at[-1]) ? 0 : number_length(at);
+    size_t length = at > text && is_word(at[-1]) ? 0 : text_number_length(at);
     if (length > 0) {
       r.numbers = arena_grow(c, r.numbers, r.number_count, sizeof *r.numbers);
       r.numbers[r.number_count++] = arena_printf(c, "%.*s", (int)length, at);
       text_append(&r.key, "%s#", *at == '(' ? "(real)" : "");
-    } else if ((length = word_length(at)) == 0) {
+    } else if ((length = text_word_length(at)) == 0) {
       if (!isspace((unsigned char)*at)) text_append(&r.key, "%c", *at); /* where lines end is no difference */
       length = 1;
     } else if (is_fixed(text, at, length)) {
@@ -147,9 +163,9 @@ static const char *shared_text(Compilation *c, const Form *form, const char *tex
     if (differs(form, i) && first_like(form, i) == i)
       text_append(&out, "%s %s, ", form->values[0][i][0] == '(' ? "real" : "long", argument_name(c, form, i));
   for (const char *at = text; *at != '\0';) {
-    size_t length = at > text && is_word(at[-1]) ? 0 : number_length(at);
+    size_t length = at > text && is_word(at[-1]) ? 0 : text_number_length(at);
     const char *argument = length > 0 ? argument_name(c, form, number++) : NULL;
-    if (length == 0) length = word_length(at) > 0 ? word_length(at) : 1;
+    if (length == 0) length = text_word_length(at) > 0 ? text_word_length(at) : 1;
     text_append(&out, "%.*s", argument ? (int)strlen(argument) : (int)length, argument ? argument : at);
     at += length;
   }

@@ -188,11 +188,7 @@ static bool lacks_unchanged(const Model *m, Plan *const *plans, int count) {
 
 static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
   (void)m;
-  for (int p = 0; p < count; p++)
-    for (int i = 0; i < plans[p]->phase_count; i++)
-      for (int k = 0; k < plans[p]->phases[i].statistic_count; k++)
-        if (plans[p]->phases[i].statistics[k].maximum) return false;
-  return true;
+  return !has_maxima(plans, count);
 }
 
 static bool lacks_domains(const Model *m, Plan *const *plans, int count) {
@@ -221,6 +217,16 @@ static bool lacks_other_ranges(const Model *m, Plan *const *plans, int count) {
         if (parameter < 0 || m->signature.parameters[parameter].fixed) return false;
       }
   return lacks_fitter(m, plans, count) && !lacks_updates(m, plans, count);
+}
+
+/* Are all ranges products of row values, which the driver can make by itself? */
+static bool has_products(const Model *m, Plan *const *plans, int count) {
+  int ranges = 0;
+  for (int p = 0; p < count; p++)
+    for (int i = 0; i < plans[p]->phase_count; i++)
+      for (int r = 0; r < plans[p]->phases[i].range_count; r++, ranges++)
+        if (!range_is_product(&plans[p]->phases[i].ranges[r])) return false;
+  return ranges > 0 && lacks_other_ranges(m, plans, count);
 }
 
 /* Do all initial values lie as the parameters do? */
@@ -268,10 +274,11 @@ static const struct {
     {"SPM_NO_PROJECTIONS", lacks_projections, false},
     {"SPM_NO_ADAM", lacks_adam, false},
     {"SPM_NO_SGD", lacks_sgd, false},
-    {"SPM_NO_MAXIMA", lacks_maxima, false},
+    {"SPM_NO_MAXIMA", lacks_maxima, true},
     {"SPM_NO_RATES", lacks_rates, false},
     {"SPM_PLAIN_STEPS", has_plain_steps, false},
     {"SPM_NO_OTHER_RANGES", lacks_other_ranges, true},
+    {"SPM_PRODUCTS", has_products, true},
     {"SPM_INITIAL_IN_PLACE", initial_in_place, true},
     {"SPM_NO_DOMAINS", lacks_domains, false},
     {"SPM_NO_GIVENS", lacks_givens, false},
@@ -522,30 +529,6 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
   text_append(out, ")\n");
 }
 
-/* --- outputs that no one asks for -------------------------------------------------------------------------------- */
-
-static bool is_made_by_range(const Plan *plan, const PlanOutput *output) {
-  for (int i = 0; i < plan->phase_count; i++)
-    for (int r = 0; r < plan->phases[i].range_count; r++)
-      if (output->role == OUTPUT_GRADIENT && plan->phases[i].ranges[r].parameter == output->index) return true;
-  return false;
-}
-
-/* A trainer alone knows who reads its outputs: gradients that are updated as their range is made are read by nobody,
- * and initial values are not told apart where they lie as the parameters do. */
-static void drop_outputs(const Model *m, Plan *const *plans, int count) {
-  const bool ranges = lacks_other_ranges(m, plans, count), initial = initial_in_place(m, plans, count);
-  for (int p = 0; p < count; p++) {
-    int kept = 0;
-    for (int i = 0; i < plans[p]->output_count; i++) {
-      const PlanOutput o = plans[p]->outputs[i];
-      if ((ranges && is_made_by_range(plans[p], &o)) || (initial && o.role == OUTPUT_INITIAL)) continue;
-      plans[p]->outputs[kept++] = o;
-    }
-    plans[p]->output_count = kept;
-  }
-}
-
 /* --- whole files ------------------------------------------------------------------------------------------------ */
 
 /* A library's struct has the model's name, in C and in C++. */
@@ -604,8 +587,12 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   int count = compile_plans(m, programs_of(options), plans);
   if (count < 0) return false;
   const Sources sources = sources_of(m, plans, count, options->main);
-  if (options->main) drop_outputs(m, plans, count);
-  emit_model_body(&body, c, m->name, !options->main, &m->signature, plans, count, m->trainings, m->training_count);
+  const Unread unread = {.ranges = lacks_other_ranges(m, plans, count),
+                         .initial = initial_in_place(m, plans, count),
+                         .metrics = lacks_best(m, plans, count)};
+  for (int p = 0; p < count && options->main; p++) trim_plan(c, plans[p], &unread);
+  emit_model_body(&body, c, m->name, !options->main, options->main && has_products(m, plans, count), &m->signature,
+                  plans, count, m->trainings, m->training_count);
   const char *model = plain_kernel_names(c, body.bytes);
   if (options->library) put_sizes(m, plans, count, &sizes);
   if (options->library) paste_driver(m, &sources, "runtime/standalone/library.c", false, &includes, &around);

@@ -29,9 +29,10 @@ struct Model {
   Name name; /* NULL for a library */
   Span span;
   CompileOptions options;
-  Table items;   /* all statements of the model after `from` and replacement */
-  Table library; /* layers, functions, distributions, rules: the user's first, then the shipped ones */
-  File **files;  /* in order of reading; the first is the user's own */
+  Table items;      /* all statements of the model after `from` and replacement */
+  const File *also; /* of options.also, or NULL */
+  Table library;    /* layers, functions, distributions, rules: the user's first, then the shipped ones */
+  File **files;     /* in order of reading; the first is the user's own */
   int file_count;
   const char **open_paths; /* of files being read: `use` and `from` may not come back to one */
   int open_count;

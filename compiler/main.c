@@ -30,12 +30,12 @@ const Command commands[] = {
      "\n"
      "  spmc eval run --data x=t10k-images.idx.gz",
      command_eval},
-    {"encode", OPTION_DATA | OPTION_ROWS | OPTION_SEED | OPTION_THREADS, "RUN", "write the codes of data as .npy",
+    {"encode", OPTION_DATA | OPTION_ROWS | OPTION_ALSO | OPTION_SEED | OPTION_THREADS, "RUN", "write the codes of data as .npy",
      "Writes NAME.npy into a directory for each latent of the model in a run directory: the mean of its\n"
      "posterior where that is known, else its value, for every row of the files, in their order, as\n"
      "floats.\n"
      "\n"
-     "  spmc encode run --data x=t10k-images.idx.gz --out codes",
+     "  spmc encode run --data x=t10k-images.idx.gz --out codes --also sd=q.sd --also cost=kl_each(z)",
      command_encode},
     {"reconstruct", OPTION_DATA | OPTION_ROWS | OPTION_SEED | OPTION_THREADS, "RUN",
      "write what the model makes of data as .npy",
@@ -86,6 +86,8 @@ const Command commands[] = {
      "The C compiler's -DSPM_NO_BLAS makes products in plain loops, -DSPM_REAL=double a build in double\n"
      "precision. With --lib, -DSPM_STATIC -DSPM_BATCH_ROWS=8 takes all memory when the program starts\n"
      "(NAME_static in the header), and -DSPM_TRAINING=0 leaves what only training needs out of it.\n"
+     "The directory of a run in place of MODEL.spm, with --lib, adds the run's parameters and NAME_trained,\n"
+     "which gives them to an instance.\n"
      "\n"
      "  spmc emit laplace_vae.spm --main -o model.c\n"
      "  cc -O3 -march=native model.c -lopenblas -lm -o model\n"

@@ -25,6 +25,7 @@ typedef struct CompileOptions {
   int data_count;
   const char *search_path; /* directories for `use`, separated by ':', after the using file's own; NULL: none */
   const char *text;        /* the spec's own text, where the path only names it; NULL: it is read from the path */
+  const char *also;        /* `let NAME = VALUE;`, ...: values that the program "encode" gives, too; NULL: none */
   bool sampling;           /* the program "sample" is wanted, too */
   bool invent_dims;        /* dims without a value become small numbers (check, diagnose: LANGUAGE rule 33) */
 } CompileOptions;

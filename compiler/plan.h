@@ -22,8 +22,9 @@ typedef enum Rendering { RENDER_STRIPS, RENDER_LOOPS } Rendering;
  * meant for libtcc: no includes, calls to precompiled kernels. `-DSPM_DOUBLE` selects double. */
 void emit(Text *, Compilation *, const char *model_name, const Signature *, Plan *const *plans, int plan_count,
           const Training *trainings, int training_count, Rendering);
-/* Its functions and tables alone, as loops: what emit_standalone.c puts the rest around. */
-void emit_model_body(Text *, Compilation *, const char *model_name, bool exported, const Signature *, Plan *const *plans,
-                     int plan_count, const Training *trainings, int training_count);
+/* Its functions and tables alone, as loops: what emit_standalone.c puts the rest around. products: ranges are told by
+ * their operands (range_is_product), and have no functions. */
+void emit_model_body(Text *, Compilation *, const char *model_name, bool exported, bool products, const Signature *,
+                     Plan *const *plans, int plan_count, const Training *trainings, int training_count);
 
 #endif

@@ -50,6 +50,7 @@ typedef struct Tensor {
   const Node *node;            /* whose value it is; may be NULL for a copy */
   int first_phase, last_phase; /* planned phases (numbers in Plan.phases) where it is written and last read */
   int first_step, last_step;   /* steps within those phases */
+  struct Tensor *called_like;  /* in emitted loops: the one that takes its place and has its name, or NULL */
   struct Tensor *in_place_of;  /* shares the memory of this operand, which ends where this begins */
 } Tensor;
 
@@ -256,6 +257,11 @@ typedef struct Range {
   Tensor *out;
   const Node *node;
 } Range;
+
+/* Is a statistic of one of the plans a maximum? */
+bool has_maxima(struct Plan *const *plans, int count);
+/* Is the range the transpose of one value of the batch's rows times another, both kept or data? */
+bool range_is_product(const Range *);
 
 typedef struct Phase {
   PhaseKind kind;
@@ -485,5 +491,14 @@ typedef struct Use {
   bool writes;
 } Use;
 int step_uses(Compilation *, Step *, Use **uses);
+
+/* --- emit_trim.c --- */
+
+/* Outputs that a trainer does not read: gradients that are updated as their range is made, initial values that lie as
+ * the parameters do, and metrics, where nothing is chosen by them. */
+typedef struct Unread {
+  bool ranges, initial, metrics;
+} Unread;
+void trim_plan(Compilation *, Plan *, const Unread *);
 
 #endif

@@ -472,6 +472,24 @@ static void check_overrides(Model *m) {
   }
 }
 
+/* What is asked for beside the latents: values, under names of their own. */
+static void read_also(Model *m) {
+  Compilation *c = m->compilation;
+  Span nowhere = {0};
+  int source = m->options.also ? source_text(c, "--also", m->options.also, nowhere) : -1;
+  if (source < 0) return;
+  File *file = parse(c, source);
+  syntax_check(c, file);
+  for (int i = 0; i < file->count; i++) {
+    const Item *item = file->items[i];
+    if (item->kind != ITEM_LET && item->kind != ITEM_ERROR)
+      error_at(c, "also", item->span, "--also takes NAME=EXPRESSION, and no `%s`", item_keyword(item->kind));
+    else if (item->kind == ITEM_LET && model_find(m, ITEM_LATENT, item->name))
+      error_at(c, "also", item->name_span, "`%s` is a latent, and written already: take another name", item->name);
+  }
+  m->also = file;
+}
+
 /* The model outlives the caller's arrays: programs are derived when they are first asked for. */
 static CompileOptions own_options(Compilation *c, const CompileOptions *options) {
   CompileOptions own = *options;
@@ -497,6 +515,7 @@ Model *resolve(Compilation *c, const char *path, const CompileOptions *options) 
   read_file(m, path, nowhere, 0);
   if (c->error_count > 0) return m;
   read_shipped_library(m);
+  read_also(m);
   if (!m->name && m->items.count > 0) {
     Diagnostic *d =
         error_at(c, "no-model", m->items.items[0]->span, "this statement needs a model, and the file names none");

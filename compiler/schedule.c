@@ -29,7 +29,7 @@ static const char *const taken_names[] = {
     "gamma",    "y0",       "y1",         "j0",      "j1",     "jn",       "yn",     "abs",     "div",      "left",
     "tile",     "capacity", "parameters", "values",  "kept",   "partials", "asm",    "typeof",  "alignas",  "alignof",
     "bool",     "nullptr",  "constexpr",  "errno",   "stdin",  "stdout",   "stderr", "signgam", "linux",    "unix",
-    NULL};
+    "each",     NULL};
 static const char *const taken_prefixes[] = {"strip_", "scalar_", "number_", "term_",        "gather_", "model_", "vm_",
                                              "sp_",    "spm_",    "static_", "thread_local", "typeof_", NULL};
 

@@ -21,7 +21,7 @@ long spm_tile_rows(long rows) { return rows < 64 ? spm_larger(rows, 1) : rows < 
 #endif
 
 /* A domain without rows has one tile all the same: its statistics are 0. */
-static long tiles_of(const struct spm_call *call) { return spm_larger(1, divide_up(call->rows, call->tile)); }
+static long tiles_of(const struct spm_call *call) { return spm_larger(1, (call->rows + call->tile - 1) / call->tile); }
 
 static long phase_scratch(const struct spm_program *program, long tile) {
   return round_up(program->scratch_fixed + tile * program->scratch_row);
@@ -196,22 +196,21 @@ static const struct spm_call *call_of(struct spm_run *run, const struct spm_phas
 /* ---- what a program is made of ------------------------------------------------------------------------------- */
 
 /* Of a statistic: tile t takes in tile t + stride, for strides 1, 2, 4, ...; the result is tile 0's. */
-static void combine_tiles(const struct spm_call *call, long width, const struct spm_statistic *s, long from,
-                          long count) {
+static void combine_tiles(const struct spm_call *call, long width, const struct spm_statistic *s) {
   const long tiles = tiles_of(call);
-  real *tile0 = call->partials + s->partial + from;
+  real *tile0 = call->partials + s->partial;
   for (long stride = 1; stride < tiles; stride *= 2)
     for (long t = 0; t + stride < tiles; t += 2 * stride) {
       real *into = tile0 + t * width;
       const real *other = into + stride * width;
 #ifndef SPM_NO_MAXIMA
       if (s->combine == SPM_MAX)
-        for (long i = 0; i < count; i++) into[i] = other[i] > into[i] || other[i] != other[i] ? other[i] : into[i];
+        for (long i = 0; i < s->size; i++) into[i] = other[i] > into[i] || other[i] != other[i] ? other[i] : into[i];
       if (s->combine == SPM_MAX) continue;
 #endif
-      for (long i = 0; i < count; i++) into[i] += other[i];
+      for (long i = 0; i < s->size; i++) into[i] += other[i];
     }
-  memcpy(place(call, s->place, s->offset) + from, tile0, sizeof(real) * (size_t)count);
+  memcpy(place(call, s->place, s->offset), tile0, sizeof(real) * (size_t)s->size);
 }
 
 #ifndef SPM_NO_UPDATES
@@ -219,19 +218,19 @@ static void combine_tiles(const struct spm_call *call, long width, const struct 
 static void update(const struct spm_run *run, int parameter, long at, const real *gradient, long count, int *broken) {
   const struct spm_optimizer *o = run->optimizer;
   const struct spm_training *s = o->stage;
-  real *values = run->parameters + at;
   if (!spm_all_finite(gradient, count)) {
     if (*broken < 0 || parameter < *broken) *broken = parameter;
     return;
   }
 #ifndef SPM_NO_ADAM
   if (strcmp(s->optimizer, "adam") == 0)
-    spm_adam_update(values, o->first + at, o->second + at, gradient, count, o->updates + 1, run->lr, s->beta1, s->beta2,
-                    s->epsilon, s->weight_decay);
+    spm_adam_update(run->parameters + at, o->first + at, o->second + at, gradient, count, o->updates + 1, run->lr,
+                    s->beta1, s->beta2, s->epsilon, s->weight_decay);
 #endif
 #ifndef SPM_NO_SGD
   if (strcmp(s->optimizer, "sgd") == 0)
-    spm_sgd_update(values, o->first ? o->first + at : NULL, gradient, count, run->lr, s->momentum, s->weight_decay);
+    spm_sgd_update(run->parameters + at, o->first ? o->first + at : NULL, gradient, count, run->lr, s->momentum,
+                   s->weight_decay);
 #endif
 }
 #endif
@@ -240,13 +239,27 @@ static void update(const struct spm_run *run, int parameter, long at, const real
 /* Is the range's parameter updated as soon as the range is made? */
 static int updated_at_once(const struct spm_run *run, const struct spm_range *range) {
 #ifndef SPM_ONE_THREAD
-  if (run->parameters && run->optimizer->unfused) return 0;
+  if (run->optimizer && run->optimizer->unfused) return 0;
 #endif
-  return run->parameters && range->parameter >= 0 && !run->model->parameters[range->parameter].fixed;
+  return run->optimizer && range->parameter >= 0 && !run->model->parameters[range->parameter].fixed;
 }
 #endif
 
 #ifndef SPM_NO_UPDATES
+#ifdef SPM_PRODUCTS
+static const real *row_values(const struct spm_call *call, long where) {
+  return where < 0 ? call->data[-1 - where] : call->kept + call->capacity * where;
+}
+
+/* `count` elements of a range, of whole rows, from `from` on. */
+static void multiply(const struct spm_call *call, const struct spm_range *range, long from, long count, real *out) {
+  const long columns = range->right_size;
+  spm_gemm(1, 0, count / columns, columns, call->rows, 1, row_values(call, range->left) + from / columns,
+           range->left_size, row_values(call, range->right), columns, 0, out, columns);
+}
+#endif
+
+#ifndef SPM_ONE_THREAD
 /* A part of a range, and what it is the gradient of is updated while it is in cache. */
 static void update_part(const struct spm_run *run, const struct spm_range *range, long unit, real *scratch,
                         int *broken) {
@@ -255,6 +268,7 @@ static void update_part(const struct spm_run *run, const struct spm_range *range
   range->run(&run->call, scratch, unit, gradient);
   update(run, range->parameter, range->offset + from, gradient, smaller(range->size - from, range->chunk), broken);
 }
+#endif
 #endif
 
 #ifndef SPM_NO_OTHER_RANGES
@@ -297,7 +311,7 @@ static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
   const long units = phase->kind == SPM_ROW_PHASE ? tiles_of(call) : phase->kind == SPM_STEP_PHASE;
   for (long unit = 0; unit < units; unit++) phase->run(call, run->scratch, unit);
   for (int i = 0; i < phase->statistic_count; i++)
-    combine_tiles(call, run->program->partial_size, &phase->statistics[i], 0, phase->statistics[i].size);
+    combine_tiles(call, run->program->partial_size, &phase->statistics[i]);
 #ifndef SPM_NO_OTHER_RANGES
   for (int i = 0; i < phase->range_count; i++)
     for (long unit = 0; !updated_at_once(run, &phase->ranges[i]) && unit < phase->ranges[i].units; unit++)
@@ -306,10 +320,13 @@ static void run_phase(struct spm_run *run, const struct spm_phase *phase) {
 }
 
 #ifndef SPM_NO_UPDATES
-/* Ranges that are updated at once stand in the last phase. */
+/* Ranges that are updated at once stand in the last phase; each part is updated while it is in cache. */
 static void run_updates(struct spm_run *run) {
   const struct spm_program *program = run->program;
   const struct spm_phase *last = &program->phases[program->phase_count - 1];
+#ifndef SPM_TRAINER
+  run->part = run->scratch + phase_scratch(program, run->call.tile);
+#endif
   for (int i = 0; i < program->output_count; i++) {
     const struct spm_output *o = &program->outputs[i];
     if (o->role != SPM_GRADIENT_OF || run->model->parameters[o->index].fixed) continue;
@@ -319,11 +336,20 @@ static void run_updates(struct spm_run *run) {
     update(run, o->index, run->model->parameters[o->index].offset, spm_output_values(run, o), o->size, &run->broken);
   }
   for (int i = 0; i < last->range_count; i++) {
+    const struct spm_range *range = &last->ranges[i];
 #ifndef SPM_NO_OTHER_RANGES
-    if (!updated_at_once(run, &last->ranges[i])) continue;
+    if (!updated_at_once(run, range)) continue;
 #endif
-    for (long unit = 0; unit < last->ranges[i].units; unit++)
-      update_part(run, &last->ranges[i], unit, run->scratch, &run->broken);
+    const struct spm_tensor *of = &run->model->parameters[range->parameter];
+    for (long from = 0; from < of->size; from += range->chunk) {
+      const long count = smaller(of->size - from, range->chunk);
+#ifdef SPM_PRODUCTS
+      multiply(&run->call, range, from, count, run->part);
+#else
+      range->run(&run->call, run->scratch, from / range->chunk, run->part);
+#endif
+      update(run, range->parameter, of->offset + from, run->part, count, &run->broken);
+    }
   }
 }
 #endif
@@ -338,8 +364,11 @@ static void combine_unit(void *context, long unit, int thread) {
   const struct spm_statistic *s = run->phase->statistics;
   (void)thread;
   for (long blocks; unit >= (blocks = divide_up(s->size, COMBINE_BLOCK)); s++) unit -= blocks;
-  const long from = unit * COMBINE_BLOCK;
-  combine_tiles(run->phase_call, run->program->partial_size, s, from, smaller(s->size - from, COMBINE_BLOCK));
+  struct spm_statistic part = *s;
+  part.partial += unit * COMBINE_BLOCK;
+  part.offset += unit * COMBINE_BLOCK;
+  part.size = smaller(s->size - unit * COMBINE_BLOCK, COMBINE_BLOCK);
+  combine_tiles(run->phase_call, run->program->partial_size, &part);
 }
 
 /* Parts to be made of a range now. */
@@ -477,8 +506,7 @@ static int set_rate(struct spm_run *run) {
 #endif
 
 #ifndef SPM_NO_UPDATES
-int spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer) {
-  run->parameters = parameters;
+int spm_run_step(struct spm_run *run, const struct spm_optimizer *optimizer) {
   run->optimizer = optimizer;
   run->lr = optimizer->stage->lr;
   run->broken = -1;
@@ -493,7 +521,7 @@ int spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimiz
   if (!sound) keep_state(run);
 #endif
 #ifndef SPM_NO_OTHER_RANGES
-  run->parameters = NULL;
+  run->optimizer = NULL;
 #endif
   return !sound ? SPM_STEP_SKIPPED : run->broken < 0 ? SPM_STEP_UPDATED : SPM_STEP_PARTLY;
 }

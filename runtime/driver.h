@@ -65,14 +65,16 @@ struct spm_run {
   struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
                            the program has no states */
   real *scratch;        /* threads x scratch_size */
+#ifdef SPM_ONE_THREAD
+  real *part; /* for a part of a range, which is updated while it is in cache */
+#endif
 #ifndef SPM_ONE_THREAD
   long scratch_size;
 #endif
-  double lr;  /* of a step: the learning rate that was used; negative or not finite: skipped */
-  int broken; /* ... and the parameter whose gradient was not finite, or -1 */
-  /* The driver's own: a step's parameters, or NULL where nothing is updated. */
-  real *parameters;
-  const struct spm_optimizer *optimizer;
+  double lr;        /* of a step: the learning rate that was used; negative or not finite: skipped */
+  int broken;       /* ... and the parameter whose gradient was not finite, or -1 */
+  real *parameters; /* which call.parameters points to as well, where a step updates them */
+  const struct spm_optimizer *optimizer; /* the driver's own: of a step, else NULL */
 #ifndef SPM_ONE_THREAD
   const struct spm_phase *phase;     /* that runs, */
   const struct spm_call *phase_call; /* ... and its call */
@@ -104,9 +106,9 @@ void spm_spread(const struct spm_run *run, long units, spm_unit_function run_uni
 
 /* All phases in order; the next state, if the program has one, is in call.state_next. */
 void spm_run_program(struct spm_run *run);
-/* The same for a program with gradients, and updates `parameters` (which call.parameters points to as well). The caller
- * adds one to `updates` unless the step was skipped. */
-int spm_run_step(struct spm_run *run, real *parameters, const struct spm_optimizer *optimizer);
+/* The same for a program with gradients, and updates the parameters. The caller adds one to `updates` unless the step
+ * was skipped. */
+int spm_run_step(struct spm_run *run, const struct spm_optimizer *optimizer);
 /* A run's outputs of this role become the parameters that they are of. */
 void spm_store(const struct spm_run *run, int role, real *parameters);
 /* Runs "project" and stores its outputs in the parameters: sets projected ones back onto their constraints. */

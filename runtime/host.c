@@ -176,6 +176,7 @@ struct spm_run spm_host_run(struct spm_host *host, const struct spm_program *pro
   run.call.settings[5] = host->weights[1];
   run.scratch = host->scratch;
   run.scratch_size = host->sizes.scratch;
+  run.parameters = host->parameters;
   run.workers = workers_of(host);
   return run;
 }

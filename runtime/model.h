@@ -22,7 +22,9 @@ enum { SPM_ABI = 4 };
 enum { SPM_MAX_RANK = 8, SPM_MAX_SUPPORTS = 4, SPM_MAX_DOMAINS = 8, SPM_MAX_GATHERED = 4096 };
 enum { SPM_UNIFORM, SPM_NORMAL }; /* kinds of noise */
 enum { SPM_STEP_PHASE, SPM_ROW_PHASE, SPM_GRADIENT_PHASE };
+#ifndef SPM_NO_MAXIMA
 enum { SPM_SUM, SPM_MAX }; /* combiner of a statistic over tiles */
+#endif
 enum {                     /* where a value lives */
        SPM_VALUES,         /* step values: call->values + offset */
        SPM_GRADIENT,       /* gradients of raw parameters: call->gradient + offset (the parameter's own offset) */
@@ -83,16 +85,28 @@ struct spm_call {
 };
 
 typedef void (*spm_phase_function)(const struct spm_call *call, real *scratch, long unit);
+#ifndef SPM_PRODUCTS
 typedef void (*spm_range_function)(const struct spm_call *call, real *scratch, long unit, real *out);
+#endif
 
 struct spm_statistic {
   long partial; /* offset in a tile's partials */
   long size;
+#ifndef SPM_NO_MAXIMA
   int combine; /* SPM_SUM, SPM_MAX */
+#endif
   int place;   /* SPM_VALUES, SPM_GRADIENT */
   long offset;
 };
 
+#ifdef SPM_PRODUCTS
+/* The gradient of a parameter, made in parts: the transpose of one row value times another. Where these lie (kept, or
+ * -1 - the number of a data declaration), how many numbers a row of them has, and how many elements a part. */
+struct spm_range {
+  long left, left_size, right, right_size, chunk;
+  int parameter;
+};
+#else
 /* An adjoint made in ranges, in a gradient phase: unit u writes elements [u * chunk, min(size, (u + 1) * chunk)). */
 struct spm_range {
   spm_range_function run; /* `out` points at the range's first element; overwritten, not added to */
@@ -101,6 +115,7 @@ struct spm_range {
   int place;     /* SPM_GRADIENT (parameter's), SPM_VALUES */
   long offset;
 };
+#endif
 
 struct spm_phase {
   int kind;
@@ -137,11 +152,15 @@ struct spm_program {
   const struct spm_phase *phases;
   int output_count;
   const struct spm_output *outputs;
+#ifndef SPM_TRAINER
   long value_size;                 /* of call->values */
   long kept_row;                   /* of call->kept, a row of capacity */
+#endif
   long partial_size;               /* of call->partials, a tile */
+#ifndef SPM_TRAINER
   long scratch_fixed, scratch_row; /* a thread's scratch: fixed + tile x row */
   int uses_rows;                   /* 0: no row phases, needs no data */
+#endif
 #ifndef SPM_NO_DOMAINS
   int domain_count;
   const struct spm_domain *domains; /* NULL if there is but the batch */
@@ -223,6 +242,10 @@ struct spm_model {
   const struct spm_training *trainings;
   long parameter_size, state_size; /* of the raw parameters and the state, padding included */
   long row_state_size;             /* of all row states, a row */
+#ifdef SPM_TRAINER
+  /* What the largest programs need: values; kept, a row; partials, a tile; scratch, in all and a row; for a range. */
+  long value_size, kept_row, partial_size, scratch_fixed, scratch_row, range_size;
+#endif
 #ifndef SPM_NO_FITTER
   struct spm_fit fit;              /* by "fit", of a batch's row states before each step of training */
   struct spm_fit fit_new;          /* by "fit_new", of rows that were not trained on */

@@ -8,7 +8,7 @@
 static long least(long a, long b) { return a < b ? a : b; }
 
 long spm_most_batch_rows(const struct spm_training *stage, long rows) {
-  if (!stage->balances) return train_batch_rows(stage, rows);
+  if (!stage->balances) return train_batch_rows(stage->batch, rows);
   return stage->batch <= 0 ? 2 * rows : least(stage->batch, 2 * rows);
 }
 
@@ -34,7 +34,7 @@ static long collect_rows(struct spm_selection *s, long first, long rows, const c
 }
 
 static void measure_selection(struct spm_selection *s, const struct spm_training *stage) {
-  s->batch = train_batch_rows(stage, s->count);
+  s->batch = train_batch_rows(stage->batch, s->count);
   s->epoch_rows = s->count;
   if (!s->balanced) return;
   long larger = s->parts[0] > s->parts[1] ? s->parts[0] : s->parts[1];

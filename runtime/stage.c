@@ -3,9 +3,7 @@
 
 #include <string.h>
 
-long train_batch_rows(const struct spm_training *stage, long rows) {
-  return stage->batch <= 0 || stage->batch > rows ? rows : stage->batch;
-}
+long train_batch_rows(long batch, long rows) { return batch <= 0 || batch > rows ? rows : batch; }
 
 int train_unchanged(double *recent, int n, long epoch, double objective) {
   if (n < 1 || n > TRAIN_UNCHANGED_MOST) return 0;

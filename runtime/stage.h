@@ -7,8 +7,8 @@
 enum { TRAIN_UNCHANGED_MOST = 16 }; /* of stop = unchanged(n) */
 enum { TRAIN_SKIPS_ALLOWED = 5 };   /* one after the other, before training stops */
 
-/* Rows in a batch, of a stage that takes all of so many rows alike. */
-long train_batch_rows(const struct spm_training *stage, long rows);
+/* Rows in a batch of a stage that takes all of so many rows alike; batch: what it says. */
+long train_batch_rows(long batch, long rows);
 
 /* stop = unchanged(n): is the objective of this epoch, after so many, again what it was n epochs ago? `recent` holds
  * those of the last TRAIN_UNCHANGED_MOST epochs, the latest first. */

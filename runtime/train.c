@@ -163,7 +163,7 @@ static int run_step(struct training *t, struct spm_error *error) {
   run.call.step = noise_step(t->state);
   t->optimizer.updates = t->state->updates;
   status = t->lbfgs ? spm_fit_step(&host->fitter, &run, &t->options->training.fit, host->parameters, host->row_batch)
-                    : spm_run_step(&run, host->parameters, &t->optimizer);
+                    : spm_run_step(&run, &t->optimizer);
   spm_columns_read(t->options->train_columns, &run, t->values);
   t->broken_rows = -1;
   if (t->lbfgs)

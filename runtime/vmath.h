@@ -51,7 +51,7 @@ VM_FUNCTION vm_word vm_mask(int condition) { return (vm_word)0 - (vm_word)condit
 VM_FUNCTION vm_word vm_choose_bits(vm_word mask, vm_word yes, vm_word no) { return (yes & mask) | (no & ~mask); }
 
 VM_FUNCTION real vm_choose(vm_word mask, real yes, real no) {
-  return vm_real(vm_choose_bits(mask, vm_bits(yes), vm_bits(no)));
+  return vm_real((vm_bits(yes) & mask) | (vm_bits(no) & ~mask));
 }
 
 /* 1 or 0 */

@@ -111,6 +111,11 @@ expect 'quantiles as JSON' 0 '"quantiles": {"0.1": {.*"0.5": {.*"0.9": {.*"elbo"
 expect 'each row to nowhere' 1 'nowhere/each.csv' "$spmc" eval run --data x=test.idx --each nowhere/each.csv
 expect 'eval of no run' 1 'config.json' "$spmc" eval other --data x=test.idx
 expect 'encode' 0 'codes/z.npy  700 rows of' "$spmc" encode run --data x=test.idx --out codes
+expect 'values beside the codes' 0 'sd.npy  700 rows of 4 numbers' "$spmc" encode run --data x=test.idx --out more --also 'sd=exp(q.log_sigma)' --also 'cost=kl_each(z)'
+check 'each in a file' present more/z.npy more/sd.npy more/cost.npy
+expect 'a value that is not there' 1 '^--also:1:.*q sets no field' "$spmc" encode run --data x=test.idx --out more --also sd=q.sd
+expect 'a value under a latent' 1 'take another name' "$spmc" encode run --data x=test.idx --out more --also z=q.mu
+expect 'a value without a name' 2 'NAME=EXPRESSION' "$spmc" encode run --data x=test.idx --out more --also q.mu
 expect 'reconstruct' 0 'codes/x.npy  700 rows of' "$spmc" reconstruct run --data x=test.idx --out codes
 expect 'codes are data again' 1 'codes/z.npy' "$spmc" eval run --data x=codes/z.npy
 expect 'reconstructions are data again' 0 '700 rows' "$spmc" eval run --data x=codes/x.npy

@@ -116,7 +116,7 @@ static void some_steps(int threads, int fused, float *parameters, float *state) 
   for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
     gather(&host, &table, batches[b]);
     struct spm_run run = spm_host_run(&host, spm_find_program(&tiny_model, "train"), batches[b]);
-    int status = spm_run_step(&run, host.parameters, &optimizer);
+    int status = spm_run_step(&run, &optimizer);
     cr_assert(status == SPM_STEP_UPDATED && fabs(run.lr - 0.05) < 1e-6);
     optimizer.updates++;
     memcpy(host.state, host.state_next, sizeof(real));
@@ -183,7 +183,7 @@ Test(driver, a_step_that_is_not_finite_changes_nothing) {
     memcpy(before, host.parameters, sizeof before);
     struct spm_optimizer optimizer = adam(&host, fused);
     struct spm_run run = spm_host_run(&host, spm_find_program(&tiny_model, "train"), 100);
-    int status = spm_run_step(&run, host.parameters, &optimizer);
+    int status = spm_run_step(&run, &optimizer);
     cr_assert(status == SPM_STEP_SKIPPED);
     cr_assert(memcmp(before, host.parameters, sizeof before) == 0 && host.state_next[0] == 2);
     for (int i = 0; i < 64; i++) cr_assert(host.first[i] == 0 && host.second[i] == 0);
@@ -204,7 +204,7 @@ Test(driver, a_range_that_is_not_finite_is_left_as_it_was) {
     struct spm_optimizer optimizer = adam(&host, fused);
     struct spm_run run = spm_host_run(&host, spm_find_program(&tiny_model, "train"), 100);
     run.call.settings[0] = -0.5f;
-    int status = spm_run_step(&run, host.parameters, &optimizer);
+    int status = spm_run_step(&run, &optimizer);
     cr_assert(status == SPM_STEP_PARTLY && run.broken == 0);
     cr_assert(memcmp(before + 2 * K, host.parameters + 2 * K, sizeof(float) * 2 * K) == 0 &&
               before[0] != host.parameters[0]);

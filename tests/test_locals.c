@@ -60,7 +60,7 @@ static void bench_open(Bench *b, const char *text, int threads) {
   const struct spm_model *model = jit_model(b->jit);
   b->options.training = model->trainings[0];
   b->options.data = (struct spm_rows){.tables = b->tables, .count = N, .owned = true};
-  long batch = train_batch_rows(&b->options.training, N);
+  long batch = train_batch_rows(b->options.training.batch, N);
   cr_assert(spm_host_create(&b->host, model, batch, threads, 3, &error) == 0, "%s", error.message);
   b->host.total_rows = N;
   cr_assert(spm_host_open_rows(&b->host, N, &error) == 0, "%s", error.message);

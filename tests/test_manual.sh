@@ -12,3 +12,55 @@ printf 'model double;\ndata x : real[2];\nparam m : real[2];\nminimize sum((x - 
 expect 'a model called like a word of C' 1 'a word of C' "$spmc" emit double.spm --lib -o double.c
 expect 'which a trainer may be' 0 '' "$spmc" emit double.spm --main -o double.c
 expect 'one file for both' 1 'two files' "$spmc" emit "$here/specs/laplace_vae.spm" --lib --header both.c -o both.c
+
+# A trained run as a library: constrained parameters, running means and a schedule come out as spmc encode has them.
+cat >warm.spm <<'END'
+model warm;
+dim D;  dim K = 3;
+data   x : real[D];
+latent z : real[K];
+param  scale : positive[K] init 2;
+schedule rise = min(1, (epoch + 1) / 8);
+encoder q(x) { mu = rise * scale * dense(tanh(batch_norm(dense(x, 4))), K); }
+prior     z ~ laplace(0, 1);
+posterior z ~ normal(q.mu, 0.5);
+likelihood x ~ normal(dense(z, D), 1);
+objective elbo;
+train { optimizer = adam(lr = 1e-2);  batch = 8;  epochs = 2; }
+END
+for row in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do echo "$row.5,-$row,0.$row,2"; done >x.csv
+expect 'a run' 0 '' "$spmc" train warm.spm --data x.csv --seed 3 --quiet --out run
+expect 'its codes' 0 '' "$spmc" encode run --data x.csv --out codes
+expect 'it is emitted with its parameters' 0 '' "$spmc" emit run --lib --header warm.h -o warm.c
+cat >codes.c <<'END'
+#include "warm.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+int main(void) {
+  static float x[16 * 4], codes[16 * 3];
+  const float *const data[] = {x};
+  size_t size = warm_size(16, 0);
+  warm *m = warm_open(malloc(size), size, 16, 0, 1);
+  FILE *table = fopen("x.csv", "r"), *npy = fopen("codes/z.npy", "rb");
+  long count, far = 0;
+  for (int i = 0; i < 16; i++)
+    if (fscanf(table, "%f,%f,%f,%f", x + 4 * i, x + 4 * i + 1, x + 4 * i + 2, x + 4 * i + 3) != 4) return 1;
+  fseek(npy, -(long)sizeof codes, SEEK_END);
+  if (fread(codes, sizeof codes, 1, npy) != 1) return 1;
+  for (int trained = 0; trained < 2; trained++) {
+    if (trained) warm_trained(m);
+    warm_run(m, "encode", data, 16);
+    const float *z = warm_output(m, "z", &count);
+    far = 0;
+    for (int i = 0; i < 16 * 3; i++) far += fabsf(z[i] - codes[i]) > 1e-5f * (1 + fabsf(codes[i]));
+    printf("%s: %ld of 48 codes differ\n", trained ? "trained" : "begun", far);
+  }
+  return far != 0;
+}
+END
+expect 'with a host of its own' 0 '' gcc -std=c99 -Wall -Wextra -pedantic -Werror -O1 -DSPM_NO_BLAS codes.c warm.c -lm -o codes_host
+expect 'its codes are those of the run' 0 'trained: 0 of 48' ./codes_host
+expect 'and were not, before' 0 'begun: 48 of 48' ./codes_host
+expect 'a trainer of a run' 1 'into a library' "$spmc" emit run --main -o none.c
+expect 'a directory that is no run' 1 'not the directory of a run' "$spmc" emit . --lib -o none.c

@@ -2,16 +2,6 @@
  * need of them. */
 #include "trainer.h"
 
-void fail(const char *format, ...) {
-  va_list list;
-  va_start(list, format);
-  fprintf(stderr, "%s: error: ", MODEL->name);
-  vfprintf(stderr, format, list);
-  fprintf(stderr, "\n");
-  va_end(list);
-  exit(1);
-}
-
 void *memory_of(size_t bytes) {
   void *memory = calloc(bytes > 0 ? bytes : 1, 1);
   if (!memory) fail("not enough memory: %.0f MB are needed", (double)bytes / 1e6);

@@ -3,12 +3,10 @@
 
 #include <string.h>
 
-static size_t padded(long count) { return ((size_t)count + 15) / 16 * 16; }
-
 /* `used` reals of the memory are taken; without memory they are only counted. */
 static real *take(real *memory, size_t *used, long count) {
   real *taken = memory ? memory + *used : NULL;
-  *used += padded(count);
+  *used += ((size_t)count + 15) / 16 * 16;
   return taken;
 }
 
@@ -44,28 +42,34 @@ static void place_fitter(struct spm_instance *instance, real *memory, size_t *us
 size_t spm_instance_place(struct spm_instance *instance, real *memory) {
   const struct spm_model *model = instance->run.model;
   struct spm_call *call = &instance->run.call;
-  struct spm_sizes sizes = {0, 0, 0, 0};
   size_t used = 0;
-#ifndef SPM_TRAINER
-  const long trained = instance->training ? model->parameter_size : 0;
+#ifdef SPM_TRAINER
+  const long tile = spm_tile_rows(instance->rows), trained = model->parameter_size;
 #else
-  const long trained = model->parameter_size;
-#endif
+  const long trained = instance->training ? model->parameter_size : 0;
+  struct spm_sizes sizes = {0, 0, 0, 0};
   for (int p = 0; p < model->program_count; p++) {
-#ifndef SPM_TRAINER
-    if (!instance->training && spm_find_output(&model->programs[p], SPM_GRADIENT_OF, NULL)) continue;
-#endif
-    spm_program_sizes(&model->programs[p], model->programs[p].uses_rows ? instance->rows : 0, &sizes);
+    const struct spm_program *program = &model->programs[p];
+    if (!instance->training && spm_find_output(program, SPM_GRADIENT_OF, NULL)) continue;
+    spm_program_sizes(program, program->uses_rows ? instance->rows : 0, &sizes);
   }
-  instance->parameters = take(memory, &used, model->parameter_size);
-  call->parameters = instance->parameters;
+#endif
+  call->parameters = instance->run.parameters = take(memory, &used, model->parameter_size);
   call->gradient = take(memory, &used, trained);
   instance->optimizer.first = take(memory, &used, trained);
   instance->optimizer.second = take(memory, &used, trained);
+#ifdef SPM_TRAINER
+  call->values = take(memory, &used, model->value_size);
+  call->kept = take(memory, &used, instance->rows * model->kept_row);
+  call->partials = take(memory, &used, (instance->rows + tile - 1) / tile * model->partial_size);
+  instance->run.scratch = take(memory, &used, model->scratch_fixed + tile * model->scratch_row);
+  instance->run.part = take(memory, &used, model->range_size);
+#else
   call->values = take(memory, &used, sizes.values);
   call->kept = take(memory, &used, sizes.kept);
   call->partials = take(memory, &used, sizes.partials);
   instance->run.scratch = take(memory, &used, sizes.scratch);
+#endif
 #ifndef SPM_NO_STATES
   instance->state = take(memory, &used, model->state_size);
   call->state_next = take(memory, &used, model->state_size);
@@ -82,7 +86,11 @@ size_t spm_instance_place(struct spm_instance *instance, real *memory) {
 #endif
 #ifndef SPM_NO_PROJECTIONS
   instance->project = trained ? spm_instance_project(model) : NULL;
+#ifdef SPM_TRAINER
+  instance->project_values = take(memory, &used, model->value_size);
+#else
   instance->project_values = take(memory, &used, instance->project ? instance->project->value_size : 0);
+#endif
 #endif
   return used;
 }
@@ -117,7 +125,6 @@ void spm_instance_open(struct spm_instance *instance, real *memory) {
 #ifndef SPM_TRAINER
   instance->total_rows = instance->rows;
 #endif
-  instance->train = spm_find_program(model, "train");
   instance->optimizer.stage = model->trainings;
 #ifndef SPM_NO_STATES
   for (int s = 0; s < model->state_count; s++)
@@ -127,12 +134,12 @@ void spm_instance_open(struct spm_instance *instance, real *memory) {
 #ifdef SPM_INITIAL_IN_PLACE
   spm_run_program(spm_instance_run(instance, spm_find_program(model, "initialise"), 0, 0));
   /* Its values lie as the parameters do. */
-  memcpy(instance->parameters, instance->run.call.values, sizeof(real) * (size_t)model->parameter_size);
+  memcpy(instance->run.parameters, instance->run.call.values, sizeof(real) * (size_t)model->parameter_size);
 #else
   const struct spm_program *program = spm_find_program(model, "initialise");
   if (!program) return;
   spm_run_program(spm_instance_run(instance, program, 0, 0));
-  spm_store(&instance->run, SPM_INITIAL_OF, instance->parameters);
+  spm_store(&instance->run, SPM_INITIAL_OF, instance->run.parameters);
 #endif
 }
 
@@ -216,7 +223,7 @@ static void project(const struct spm_instance *instance) {
   run.call.step = 0;
   run.call.settings[2] = 0;
   run.call.values = instance->project_values;
-  spm_run_project(&run, instance->parameters);
+  spm_run_project(&run, instance->run.parameters);
 }
 #endif
 
@@ -229,7 +236,7 @@ static int move_batch(struct spm_instance *instance, struct spm_run *run) {
 #endif
   if (strcmp(instance->optimizer.stage->optimizer, "lbfgs") == 0) {
     const int fitted =
-        spm_fit_step(&instance->fitter, run, &instance->optimizer.stage->fit, instance->parameters, batch);
+        spm_fit_step(&instance->fitter, run, &instance->optimizer.stage->fit, instance->run.parameters, batch);
 #ifndef SPM_NO_ROW_STATES
     remember_rows(instance);
 #endif
@@ -239,7 +246,7 @@ static int move_batch(struct spm_instance *instance, struct spm_run *run) {
 #ifdef SPM_NO_UPDATES
   return SPM_STEP_SKIPPED;
 #else
-  int status = spm_run_step(run, instance->parameters, &instance->optimizer);
+  int status = spm_run_step(run, &instance->optimizer);
 #ifndef SPM_NO_ROW_STATES
   if (status != SPM_STEP_SKIPPED &&
       spm_rows_update(run, &instance->owned, &instance->which, 0, run->call.rows, &instance->optimizer, run->lr) >= 0)
@@ -254,10 +261,10 @@ int spm_instance_step(struct spm_instance *instance, long rows) {
 #ifndef SPM_NO_FITS
   fit_batch(instance, rows);
 #endif
-  struct spm_run *run = spm_instance_run(instance, instance->train, 0, rows);
+  struct spm_run *run = spm_instance_run(instance, spm_find_program(instance->run.model, "train"), 0, rows);
   run->call.step = (unsigned)(instance->earlier_steps + instance->step);
 #ifdef SPM_PLAIN_STEPS
-  const int status = spm_run_step(run, instance->parameters, &instance->optimizer);
+  const int status = spm_run_step(run, &instance->optimizer);
 #else
   const int status = move_batch(instance, run);
 #endif

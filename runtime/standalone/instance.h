@@ -7,8 +7,6 @@
 #include "../fit.h"
 #include "../row_state.h"
 
-#include <stddef.h>
-
 struct spm_instance {
   struct spm_run run; /* of all programs; the last one's outputs can be read; its call has the seed and the data */
   long rows;          /* room for batches of that many */
@@ -24,9 +22,7 @@ struct spm_instance {
 #ifndef SPM_TRAINER
   int training; /* with gradients and moments */
 #endif
-  const struct spm_program *train; /* or NULL */
   struct spm_optimizer optimizer;
-  real *parameters;
 #ifndef SPM_NO_STATES
   real *state;
 #endif

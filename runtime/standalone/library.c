@@ -78,7 +78,9 @@ static int visit_rows(struct SPM_MODEL_NAME *m, long rows) {
 #endif
 
 extern int SPM_MODEL_NAME_step(struct SPM_MODEL_NAME *m, const real *const *data, long rows) {
-  if (!m->instance.training || !m->instance.train || rows < 1 || rows > m->instance.rows) return -1;
+  if (!m->instance.training || !spm_find_program(&spm_model_SPM_MODEL_NAME, "train") || rows < 1 ||
+      rows > m->instance.rows)
+    return -1;
 #ifndef SPM_NO_ROW_STATES
   if (visit_rows(m, rows) != 0) return -1;
 #endif
@@ -122,7 +124,7 @@ extern real *SPM_MODEL_NAME_parameter(struct SPM_MODEL_NAME *m, const char *name
   for (int p = 0; p < model->parameter_count; p++) {
     if (strcmp(model->parameters[p].name, name) != 0) continue;
     *size = model->parameters[p].size;
-    return m->instance.parameters + model->parameters[p].offset;
+    return m->instance.run.parameters + model->parameters[p].offset;
   }
   return NULL;
 }

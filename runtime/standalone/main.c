@@ -1,8 +1,6 @@
 /* Pasted behind a model: a program that trains it. --data x=FILE --epochs N and so on: see usage(). */
 #include "trainer.h"
 
-static int is_number(const struct spm_output *output) { return output->place == SPM_VALUES && output->size == 1; }
-
 /* ---- the best of a stage ---------------------------------------------------------------------------------------- */
 
 #ifndef SPM_NO_BEST
@@ -14,7 +12,7 @@ static void move_best(struct run *run, int back) {
     real *values;
     long count;
   } parts[] = {
-      {i->parameters, MODEL->parameter_size},
+      {i->run.parameters, MODEL->parameter_size},
 #ifndef SPM_NO_STATES
       {i->state, MODEL->state_size},
 #endif
@@ -42,7 +40,7 @@ static double kept_value(const struct run *run, const struct spm_program *progra
   double value = (double)NAN, share = 1;
   for (int i = 0; run->stage.keep && i < program->output_count; i++) {
     const struct spm_output *output = &program->outputs[i];
-    if (!is_number(output) || strcmp(output->name, run->stage.keep) != 0) continue;
+    if (output->place != SPM_VALUES || strcmp(output->name, run->stage.keep) != 0) continue;
     *(output->role == SPM_SHARE_OF ? &share : &value) = sums[i] / rows;
   }
   return share > 0 ? value / share : (double)NAN;
@@ -59,16 +57,16 @@ static long row_size(const struct spm_tensor *data) {
   return data->size;
 }
 
+/* Of outputs that are more than a number the first one, which nobody asks for. */
 static void add_outputs(const struct spm_run *run, double weight, double *sums) {
   for (int i = 0; i < run->program->output_count; i++)
-    if (is_number(&run->program->outputs[i]))
-      sums[i] += weight * (double)*spm_output_values(run, &run->program->outputs[i]);
+    sums[i] += weight * (double)*spm_output_values(run, &run->program->outputs[i]);
 }
 
 static void print_outputs(const struct spm_program *program, const double *sums, double rows) {
   for (int i = 0; i < program->output_count; i++) {
     const struct spm_output *output = &program->outputs[i];
-    if (is_number(output) && (output->role == SPM_OBJECTIVE || output->role == SPM_TERM))
+    if (output->size == 1 && (output->role == SPM_OBJECTIVE || output->role == SPM_TERM))
       printf("  %s %.9g", output->name, sums[i] / rows);
   }
   printf("\n");
@@ -167,7 +165,7 @@ static void solve(struct run *run) {
     spm_run_program(solving);
     spm_solved_add(solving, sums);
   }
-  int broken = spm_solved_set(MODEL, program, sums, rows->count, instance->parameters);
+  int broken = spm_solved_set(MODEL, program, sums, rows->count, instance->run.parameters);
   if (broken >= 0) fail("the optimum of %s is not finite", MODEL->parameters[broken].name);
   free(sums);
 }
@@ -201,32 +199,34 @@ static double objective_of(const struct spm_program *program, const double *sums
 }
 #endif
 
-/* Numbers of the epoch's rows; NULL: they stand as they are. */
-static const long *epoch_order(struct run *run) {
-  long epoch = run->instance.epoch; /* counted through all stages */
-#ifndef SPM_NO_STAGES
-  epoch += run->earlier_epochs;
-#endif
+static int goes_on(const struct run *run) { return run->stage.steps <= 0 || run->instance.step < run->stage.steps; }
+
 #ifndef SPM_NO_SELECTIONS
+/* Numbers of the epoch's rows; NULL: they stand as they are. */
+static const long *selected_order(struct run *run) {
   if (!run->stage.shuffle && !run->selection.numbers) return NULL;
-  spm_selection_order(&run->selection, run->stage.shuffle, (uint64_t)run->seed, epoch, run->order);
-#else
-  if (!run->stage.shuffle) return NULL;
-  spm_shuffle(run->order, run->epoch_rows, (uint64_t)run->seed, epoch);
-#endif
+  spm_selection_order(&run->selection, run->stage.shuffle, (uint64_t)run->seed,
+                      run->earlier_epochs + run->instance.epoch, run->order);
   return run->order;
 }
-
-static int goes_on(const struct run *run) { return run->stage.steps <= 0 || run->instance.step < run->stage.steps; }
+#endif
 
 static void train_epoch(struct run *run) {
   struct spm_instance *instance = &run->instance;
-  double *sums = memory_of(sizeof(double) * (size_t)instance->train->output_count), seen = 0;
-  const long batch = run->batch_rows, steps = (run->epoch_rows + batch - 1) / batch, *order = epoch_order(run);
+  const struct spm_program *program = spm_find_program(MODEL, "train");
+  double *sums = memory_of(sizeof(double) * (size_t)program->output_count), seen = 0;
+#ifndef SPM_NO_SELECTIONS
+  const long batch = run->batch_rows, rows = run->selection.epoch_rows, steps = (rows + batch - 1) / batch;
+  const long *order = selected_order(run);
+#else
+  const long batch = run->batch_rows, rows = run->data.count, steps = (rows + batch - 1) / batch;
+  const long *order = run->stage.shuffle ? run->order : NULL; /* of the rows, or as they are */
+  if (order) spm_shuffle(run->order, rows, (uint64_t)run->seed, run->earlier_epochs + instance->epoch);
+#endif
   long done = 0;
   clock_t start = clock(), shown = start;
   for (; done < steps && goes_on(run); done++) {
-    long first = done * batch, count = run->epoch_rows - first < batch ? run->epoch_rows - first : batch;
+    long first = done * batch, count = rows - first < batch ? rows - first : batch;
 #ifndef SPM_NO_GATHERED
     run->draw = (unsigned)(instance->earlier_steps + instance->step) + 1;
 #endif
@@ -243,14 +243,14 @@ static void train_epoch(struct run *run) {
       seen += (double)count;
     }
     run->skipped = status == SPM_STEP_UPDATED ? 0 : run->skipped + 1;
-    const char *culprit = "the objective";
 #ifndef SPM_NO_RATES
-    if (!(instance->run.lr >= 0 && instance->run.lr * 0 == 0)) culprit = "the learning rate";
+    if (run->skipped == TRAIN_SKIPS_ALLOWED && !(instance->run.lr >= 0 && instance->run.lr * 0 == 0))
+      fail("%d steps one after the other had no learning rate, the last %g; look at its schedule", run->skipped,
+           instance->run.lr);
 #endif
-    if (instance->run.broken >= 0) culprit = MODEL->parameters[instance->run.broken].name;
     if (run->skipped == TRAIN_SKIPS_ALLOWED)
       fail("%d steps one after the other were not finite, the last in %s; a lower learning rate may help", run->skipped,
-           culprit);
+           instance->run.broken < 0 ? "the objective" : MODEL->parameters[instance->run.broken].name);
     if (clock() - shown > CLOCKS_PER_SEC) {
       fprintf(stderr, "epoch %ld: %ld of %ld steps\r", instance->epoch + 1, done + 1, steps);
       shown = clock();
@@ -258,12 +258,12 @@ static void train_epoch(struct run *run) {
   }
 #ifndef SPM_NO_UNCHANGED
   run->unchanged =
-      train_unchanged(run->recent, run->stage.unchanged, instance->epoch, objective_of(instance->train, sums) / seen);
+      train_unchanged(run->recent, run->stage.unchanged, instance->epoch, objective_of(program, sums) / seen);
 #endif
   instance->epoch++;
   printf("epoch %ld  %.3f ms a step", instance->epoch,
          1e3 * (double)(clock() - start) / CLOCKS_PER_SEC / (double)(done > 0 ? done : 1));
-  print_outputs(instance->train, sums, seen);
+  print_outputs(program, sums, seen);
   free(sums);
 }
 
@@ -317,17 +317,15 @@ static void set_stage(struct run *run) {
   select_rows(run, &run->data, "training", run->taken_numbers, &run->selection);
   select_rows(run, &run->valid, "validation", run->valid_numbers, &valid);
   run->batch_rows = run->selection.batch;
-  run->epoch_rows = run->selection.epoch_rows;
 #else
-  run->batch_rows = train_batch_rows(stage, run->data.count);
-  run->epoch_rows = run->data.count;
+  run->batch_rows = train_batch_rows(stage->batch, run->data.count);
 #endif
   run->instance.total_rows = run->data.count;
 #ifndef SPM_NO_BALANCE
   memcpy(run->instance.weights, run->selection.weights, sizeof run->selection.weights);
 #endif
 #ifndef SPM_NO_LBFGS
-  if (strcmp(stage->optimizer, "lbfgs") == 0 && run->batch_rows < run->epoch_rows)
+  if (strcmp(stage->optimizer, "lbfgs") == 0 && run->batch_rows < run->data.count)
     fail("lbfgs takes all %ld rows in each step: --batch 0", run->data.count);
 #endif
 }
@@ -335,26 +333,26 @@ static void set_stage(struct run *run) {
 /* A run at its start, or where its checkpoint left it. */
 static void open_run(struct run *run) {
   struct spm_instance *instance = &run->instance;
-  const size_t rows = (size_t)run->data.count;
+  run->data.all = run->data.count;
   instance->rows = EVALUATION_ROWS;
   for (int t = 0; t < MODEL->training_count; t++) { /* room for the largest batch of all stages */
+#ifndef SPM_NO_BALANCE
     struct spm_training stage = MODEL->trainings[t];
     if (run->batch >= 0) stage.batch = run->batch;
-#ifndef SPM_NO_BALANCE
     instance->rows = spm_larger(instance->rows, spm_most_batch_rows(&stage, run->data.count));
 #else
-    instance->rows = spm_larger(instance->rows, train_batch_rows(&stage, run->data.count));
+    const long batch = run->batch >= 0 ? run->batch : MODEL->trainings[t].batch;
+    instance->rows = spm_larger(instance->rows, train_batch_rows(batch, run->data.count));
 #endif
   }
 #ifndef SPM_NO_BALANCE
-  run->order = memory_of(4 * sizeof(long) * rows); /* each part twice, and as much behind it */
+  run->order = memory_of(4 * sizeof(long) * (size_t)run->data.count); /* each part twice, and as much behind it */
 #else
-  run->order = memory_of(sizeof(long) * rows);
+  run->order = memory_of(sizeof(long) * (size_t)run->data.count);
 #endif
 #ifndef SPM_NO_SELECTIONS
-  run->data.all = run->data.count;
   run->valid.all = run->valid.count;
-  run->taken_numbers = memory_of(sizeof(long) * rows);
+  run->taken_numbers = memory_of(sizeof(long) * (size_t)run->data.count);
   run->valid_numbers = memory_of(sizeof(long) * (size_t)run->valid.count);
 #endif
   for (int d = 0; d < MODEL->data_count; d++)
@@ -370,17 +368,16 @@ static void open_run(struct run *run) {
   begin_rows_of(run);
 #endif
 #ifndef SPM_NO_BEST
-  run->best = memory_of(sizeof(real) *
-                        ((size_t)(MODEL->parameter_size + MODEL->state_size) + rows * (size_t)MODEL->row_state_size));
+  run->best = memory_of(sizeof(real) * ((size_t)(MODEL->parameter_size + MODEL->state_size) +
+                                        (size_t)(run->data.count * MODEL->row_state_size)));
 #endif
   set_stage(run);
-  if (run->resume) {
-    const long batch = read_checkpoint(run);
+  if (run->resume) read_checkpoint(run);
 #ifndef SPM_NO_STAGES
-    set_stage(run);
+  const long batch = run->batch_rows;
+  set_stage(run);
+  if (batch != run->batch_rows) fail("%s: was made with batches of %ld rows", run->resume, batch);
 #endif
-    if (batch != run->batch_rows) fail("%s: was made with batches of %ld rows", run->resume, batch);
-  }
   if (run->save) try_checkpoint(run);
 }
 
@@ -454,16 +451,12 @@ static void usage(void) {
 }
 
 static void name_file(struct rows *rows, const char *text) {
-  for (int d = 0; d < MODEL->data_count; d++) {
-    const size_t length = strlen(MODEL->data[d].name);
-    if (strncmp(text, MODEL->data[d].name, length) == 0 && text[length] == '=') {
-      rows->paths[d] = text + length + 1;
-      return;
-    }
-  }
-  if (MODEL->data_count != 1 || strchr(text, '='))
+  const size_t length = strcspn(text, "=");
+  int d = 0;
+  while (d < MODEL->data_count && (strncmp(MODEL->data[d].name, text, length) || MODEL->data[d].name[length])) d++;
+  if (text[length] ? d == MODEL->data_count : MODEL->data_count != 1)
     fail("%s: NAME=FILE is wanted, with a name that the model has", text);
-  rows->paths[0] = text;
+  rows->paths[text[length] ? d : 0] = text[length] ? text + length + 1 : text;
 }
 
 static long whole_number(const char *option, const char *text) {

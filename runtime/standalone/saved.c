@@ -22,7 +22,7 @@ static char *each_tensor(struct run *run, char *text, FILE *stream, int writing)
     long rows; /* so many of each, one after the other; 0: it is one itself */
 #endif
   } groups[] = {
-      {.kind = "", MODEL->parameters, MODEL->parameter_count, i->parameters},
+      {.kind = "", MODEL->parameters, MODEL->parameter_count, i->run.parameters},
       {.kind = "optimizer.first.", MODEL->parameters, MODEL->parameter_count, i->optimizer.first},
       {.kind = "optimizer.second.", MODEL->parameters, MODEL->parameter_count, i->optimizer.second},
 #ifndef SPM_NO_STATES
@@ -81,29 +81,22 @@ static char *each_tensor(struct run *run, char *text, FILE *stream, int writing)
   return text;
 }
 
-/* Rows of the data, which a run that goes on has to have again. */
-#ifndef SPM_NO_SELECTIONS
-static long data_rows(const struct run *run) { return run->data.all; }
-#else
-static long data_rows(const struct run *run) { return run->data.count; }
-#endif
-
 /* The header: its length, where the run stands, in fixed width, and the list of tensors. */
 static char *checkpoint_header(struct run *run, size_t *length) {
   const struct spm_instance *instance = &run->instance;
   const int tensors = MODEL->parameter_count + MODEL->state_count + MODEL->row_state_count;
-  char note[NOTE + 128], *text = memory_of(2 * NOTE + 1000 * (size_t)(1 + 4 * tensors)), *at = text + 8;
-  sprintf(note, "%ld %ld %ld %ld %ld %ld", run->seed, instance->epoch, instance->step, instance->optimizer.updates,
-          run->batch_rows, data_rows(run));
+  char note[NOTE + 128] = "", *text = memory_of(2 * NOTE + 1000 * (size_t)(1 + 4 * tensors)), *at = text + 8;
 #ifndef SPM_NO_UNCHANGED
-  sprintf(note + strlen(note), " %d", run->unchanged);
+  sprintf(note + strlen(note), "%d ", run->unchanged);
 #endif
 #ifndef SPM_NO_STAGES
-  sprintf(note + strlen(note), " %d %ld %ld", instance->stage, run->earlier_epochs, instance->earlier_steps);
+  sprintf(note + strlen(note), "%d %ld %ld ", instance->stage, run->earlier_epochs, instance->earlier_steps);
 #endif
 #ifndef SPM_NO_BEST
-  sprintf(note + strlen(note), " %d %.17g %ld %ld", run->has_best, run->best_value, run->best_epoch, run->best_step);
+  sprintf(note + strlen(note), "%d %.17g %ld %ld ", run->has_best, run->best_value, run->best_epoch, run->best_step);
 #endif
+  sprintf(note + strlen(note), "%ld %ld %ld %ld %ld %ld", run->seed, instance->epoch, instance->step,
+          instance->optimizer.updates, run->batch_rows, run->data.all);
   at = each_tensor(run, at + sprintf(at, "%s%*.*s\"}", before_note, (int)NOTE, (int)NOTE, note), NULL, 0);
   *at++ = '}';
   while ((at - text) % 8 != 0) *at++ = ' ';
@@ -133,20 +126,16 @@ void write_checkpoint(struct run *run) {
   free(header);
 }
 
-long read_checkpoint(struct run *run) {
+void read_checkpoint(struct run *run) {
   struct spm_instance *instance = &run->instance;
   size_t length;
   long batch = 0, total = 0;
-  int read = 0;
   char *header = checkpoint_header(run, &length), *found = memory_of(length + 1), *note = found + NOTE_AT;
   FILE *stream = fopen(run->resume, "rb");
   if (!stream) fail("%s: cannot be opened", run->resume);
   if (!fread(found, length, 1, stream) || memcmp(found, header, NOTE_AT) != 0 ||
-      memcmp(note + NOTE, header + NOTE_AT + NOTE, length - NOTE_AT - NOTE) != 0 ||
-      sscanf(note, "%ld %ld %ld %ld %ld %ld%n", &run->seed, &instance->epoch, &instance->step,
-             &instance->optimizer.updates, &batch, &total, &read) != 6)
+      memcmp(note + NOTE, header + NOTE_AT + NOTE, length - NOTE_AT - NOTE) != 0)
     fail("%s: is no checkpoint of this model", run->resume);
-  note += read;
 #ifndef SPM_NO_UNCHANGED
   run->unchanged = (int)strtol(note, &note, 10);
 #endif
@@ -161,11 +150,14 @@ long read_checkpoint(struct run *run) {
   run->best_epoch = strtol(note, &note, 10);
   run->best_step = strtol(note, &note, 10);
 #endif
-  if (total != data_rows(run)) fail("%s: was made with %ld rows of data", run->resume, total);
+  sscanf(note, "%ld %ld %ld %ld %ld %ld", &run->seed, &instance->epoch, &instance->step, &instance->optimizer.updates,
+         &batch, &total);
+#ifndef SPM_NO_STAGES
+  run->batch_rows = batch;
+#endif
+  if (total != run->data.all || batch != run->batch_rows)
+    fail("%s: was made with %ld rows of data, in batches of %ld", run->resume, total, batch);
   instance->run.call.seed = (unsigned long long)run->seed;
   if (!each_tensor(run, header, stream, 0)) fail("%s: cannot be read", run->resume);
   fclose(stream);
-  free(header);
-  free(found);
-  return batch;
 }

@@ -9,7 +9,6 @@
 #include "instance.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,9 +24,8 @@ struct rows { /* files of one data set, read whole; by data declaration of the m
   real *values[MAX_DATA];
 #ifndef SPM_NO_SELECTIONS
   const long *chosen; /* numbers of the rows that a stage takes; NULL: they are the first ones */
-  long all;
 #endif
-  long count;
+  long count, all; /* rows, of a stage and in the files */
 };
 
 struct run { /* the command line, and a model in training */
@@ -36,10 +34,10 @@ struct run { /* the command line, and a model in training */
   char beside[4096]; /* where a checkpoint is written before it takes the place of the last */
   long seed, epochs, batch, steps;
   struct spm_instance instance;
-  struct spm_training stage; /* that is trained, and what the command line makes of it */
-  long batch_rows, epoch_rows;
-  int skipped;          /* steps, one after the other */
-  real *rows[MAX_DATA]; /* of the batch */
+  struct spm_training stage;       /* that is trained, and what the command line makes of it */
+  long batch_rows, earlier_epochs; /* epochs: of the stages before */
+  int skipped;                     /* steps, one after the other */
+  real *rows[MAX_DATA];            /* of the batch */
 #ifndef SPM_NO_GATHERED
   unsigned draw; /* of gathered data: 0, or by which step */
 #endif
@@ -52,9 +50,6 @@ struct run { /* the command line, and a model in training */
   struct spm_selection selection; /* of the data */
   long *taken_numbers, *valid_numbers;
 #endif
-#ifndef SPM_NO_STAGES
-  long earlier_epochs;
-#endif
 #ifndef SPM_NO_BEST
   real *best; /* parameters, state and what rows own at the best evaluation of this stage */
   int has_best;
@@ -63,8 +58,9 @@ struct run { /* the command line, and a model in training */
 #endif
 };
 
-/* Ends the program. */
-void fail(const char *format, ...);
+/* Ends the program. A macro, so that compilers compare the format with what follows it. */
+#define fail(...)                                                                                                      \
+  (fprintf(stderr, "%s: error: ", MODEL->name), fprintf(stderr, __VA_ARGS__), fprintf(stderr, "\n"), exit(1))
 /* Zeroed. */
 void *memory_of(size_t bytes);
 
@@ -79,7 +75,11 @@ const real *const *make_givens(const struct run *run);
 void write_checkpoint(struct run *run);
 /* Ends the program unless a checkpoint can be written. */
 void try_checkpoint(struct run *run);
-/* Sets all of the run but its stage; returns how many rows its batches had. */
-long read_checkpoint(struct run *run);
+#ifndef SPM_NO_STAGES
+/* Sets all of the run but what its stage says; the rows in a batch are those that it had. */
+#else
+/* Sets all of the run. */
+#endif
+void read_checkpoint(struct run *run);
 
 #endif

@@ -98,7 +98,7 @@ static void step_runtime(void) {
   host.step = optimizer.updates;
   struct spm_run run = spm_host_run(&host, program, rows);
   run.call.step = (unsigned)optimizer.updates;
-  if (spm_run_step(&run, host.parameters, &optimizer) != SPM_STEP_UPDATED) fail("a step was skipped");
+  if (spm_run_step(&run, &optimizer) != SPM_STEP_UPDATED) fail("a step was skipped");
   optimizer.updates++;
   objective[RUNTIME] = (double)*spm_output_values(&run, spm_find_output(program, SPM_OBJECTIVE, NULL));
 }

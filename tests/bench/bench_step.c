@@ -113,7 +113,7 @@ static struct spm_run trainer_run(struct trainer *t) {
 static void trainer_step(void *trainer) {
   struct trainer *t = trainer;
   struct spm_run run = trainer_run(t);
-  if (spm_run_step(&run, t->host.parameters, &t->optimizer) != SPM_STEP_UPDATED) fail("a step was skipped");
+  if (spm_run_step(&run, &t->optimizer) != SPM_STEP_UPDATED) fail("a step was skipped");
   const struct spm_output *objective = spm_find_output(t->program, SPM_OBJECTIVE, NULL);
   if (objective) t->objective = (double)*spm_output_values(&run, objective);
   if (t->optimizer.updates++ == 0) t->first_objective = t->objective;

@@ -10,18 +10,8 @@ static void initialise_step_0(const struct spm_call *call, real *scratch, long u
 
 /* ---- program train ---- */
 
-static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
-  (void)scratch, (void)unit;
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_28 = call->values + 80, *mul_29 = call->values + 96; /* [], [] */
-  /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
-  const real rows_in_batch_1_ = rows_in_batch[0];
-  div_28[0] = ((real)(-1)) / rows_in_batch_1_;
-  mul_29[0] = ((real)1 / rows_in_batch_1_) * ((real)0.1);
-}
-
 /* autoencoder.spm:7: let z = relu(W @ x); */
-static void train_rows_1_loop_1(long rows, real *restrict less_37, real *restrict z) {
+static void train_rows_0_loop_1(long rows, real *restrict less_37, real *restrict z) {
   for (long i = 0; i < rows * 3; i++) {
     const real less_37_0_ = less_37[i];
     z[i] = vm_relu(less_37_0_);
@@ -30,8 +20,7 @@ static void train_rows_1_loop_1(long rows, real *restrict less_37, real *restric
 }
 
 /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
-static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_15, real div_28,
-    real *restrict mul_32) {
+static void train_rows_0_loop_2(long rows, const real *x, real *restrict sub_15, real div_28, real *restrict mul_32) {
   for (long i = 0; i < rows * 4; i++) {
     const real sub_2_ = x[i] - sub_15[i];
     sub_15[i] = ((sub_2_ * sub_2_) * ((real)(-0.5))) - ((real)0.9189385332046727);
@@ -40,54 +29,52 @@ static void train_rows_1_loop_2(long rows, const real *restrict x, real *restric
 }
 
 /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
-static void train_rows_1_loop_3(long rows, real mul_29, real *restrict select_38, const real *restrict less_37) {
+static void train_rows_0_loop_3(long rows, real mul_29, real *restrict select_38, const real *less_37) {
   for (long i = 0; i < rows * 3; i++)
     select_38[i] = vm_select(less_37[i], mul_29 + select_38[i], (real)0);
 }
 
-static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
-  const long tile = call->tile;
+static void train_rows_0(const struct spm_call *call, real *scratch, long unit) {
+  const long tile = call->tile, first = unit * tile, left = call->rows - first, rows = left < tile ? left : tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *less_37 = scratch, *z = scratch + tile * 3, *div_28 = call->values + 80; /* [rows, K], [rows, K], [] */
+  real *less_37 = scratch, *z = scratch + tile * 3, *sum_16 = scratch + tile * 10; /* [rows, K], [rows, K], [rows] */
   real *sub_15 = scratch + tile * 6, *mul_32 = scratch + tile * 11; /* [rows, D], [rows, D] */
-  real *sum_16 = scratch + tile * 10, *sum_17 = scratch + tile * 6; /* [rows], [rows] */
-  real *sum_over_19_partial = call->partials + unit * 64, *select_38 = scratch + tile * 3; /* [], [rows, K] */
-  real *sum_over_22_partial = call->partials + 16 + unit * 64, *mul_29 = call->values + 96; /* [], [] */
-  real *contract_33_partial = call->partials + 32 + unit * 64; /* [D, K] */
+  real *sum_17 = scratch + tile * 6, *contract_33_partial = call->partials + 32 + unit * 64; /* [rows], [D, K] */
+  real *select_38 = scratch + tile * 3; /* [rows, K] */
   real *contract_39_partial = call->partials + 48 + unit * 64; /* [K, D] */
+  /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
+  const real rows_in_batch_1_ = call->settings[2];
+  call->values[16] = ((real)(-1)) / rows_in_batch_1_;
+  call->values[48] = ((real)1 / rows_in_batch_1_) * ((real)0.1);
   /* autoencoder.spm:7: let z = relu(W @ x); */
   spm_gemm(0, 1, rows, 3, 4, 1, x, 4, W, 4, 0, less_37, 3);
-  train_rows_1_loop_1(rows, less_37, z);
+  train_rows_0_loop_1(rows, less_37, z);
   /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(0, 1, rows, 4, 3, 1, z, 3, V, 3, 0, sub_15, 4);
-  train_rows_1_loop_2(rows, x, sub_15, div_28[0], mul_32);
+  train_rows_0_loop_2(rows, x, sub_15, call->values[16], mul_32);
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
   spm_reduce_sum(rows, 4, 1, sum_16, sub_15);
   spm_reduce_sum(rows, 3, 1, sum_17, z);
-  sum_over_19_partial[0] = spm_sum(rows, sum_16);
-  sum_over_22_partial[0] = spm_sum(rows, sum_17);
+  call->partials[unit * 64] = spm_sum(rows, sum_16);
+  call->partials[16 + unit * 64] = spm_sum(rows, sum_17);
   /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(1, 0, 4, 3, rows, 1, mul_32, 4, z, 3, 0, contract_33_partial, 3);
   spm_gemm(0, 0, rows, 3, 4, 1, mul_32, 4, V, 3, 0, select_38, 3);
-  train_rows_1_loop_3(rows, mul_29[0], select_38, less_37);
+  train_rows_0_loop_3(rows, call->values[48], select_38, less_37);
   /* autoencoder.spm:7: let z = relu(W @ x); */
   spm_gemm(1, 0, 3, 4, rows, 1, select_38, 3, x, 4, 0, contract_39_partial, 4);
 }
 
-static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
+static void train_step_1(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_19 = call->values, *sum_over_22 = call->values + 32, *div_21 = call->values + 16; /* [], [], [] */
-  real *div_24 = call->values + 48, *sub_25 = call->values + 64; /* [], [] */
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
-  const real rows_in_batch_1_ = rows_in_batch[0];
-  const real div_2_ = sum_over_19[0] / rows_in_batch_1_;
-  const real div_6_ = (sum_over_22[0] * ((real)0.1)) / rows_in_batch_1_;
-  div_21[0] = div_2_;
-  div_24[0] = div_6_;
-  sub_25[0] = div_2_ - div_6_;
+  const real rows_in_batch_1_ = call->settings[2];
+  const real div_2_ = call->values[0] / rows_in_batch_1_;
+  const real div_6_ = (call->values[32] * ((real)0.1)) / rows_in_batch_1_;
+  call->values[16] = div_2_;
+  call->values[48] = div_6_;
+  call->values[64] = div_2_ - div_6_;
 }
 
 /* ---- program evaluate ---- */
@@ -99,7 +86,7 @@ static void evaluate_rows_0_loop_1(long rows, real *restrict z) {
 }
 
 /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
-static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *restrict sub_13) {
+static void evaluate_rows_0_loop_2(long rows, const real *x, real *restrict sub_13) {
   for (long i = 0; i < rows * 4; i++) {
     const real sub_2_ = x[i] - sub_13[i];
     sub_13[i] = ((sub_2_ * sub_2_) * ((real)(-0.5))) - ((real)0.9189385332046727);
@@ -107,13 +94,11 @@ static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *rest
 }
 
 static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
+  const long tile = call->tile, first = unit * tile, left = call->rows - first, rows = left < tile ? left : tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *z = scratch, *sub_13 = scratch + call->tile * 3; /* [rows, K], [rows, D] */
-  real *sum_14 = scratch + call->tile * 7, *sum_15 = scratch + call->tile * 3; /* [rows], [rows] */
-  real *sum_over_17_partial = call->partials + unit * 32; /* [] */
-  real *sum_over_20_partial = call->partials + 16 + unit * 32; /* [] */
+  real *z = scratch, *sub_13 = scratch + tile * 3, *sum_14 = scratch + tile * 7; /* [rows, K], [rows, D], [rows] */
+  real *sum_15 = scratch + tile * 3; /* [rows] */
   /* autoencoder.spm:7: let z = relu(W @ x); */
   spm_gemm(0, 1, rows, 3, 4, 1, x, 4, W, 4, 0, z, 3);
   evaluate_rows_0_loop_1(rows, z);
@@ -123,7 +108,7 @@ static void evaluate_rows_0(const struct spm_call *call, real *scratch, long uni
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
   spm_reduce_sum(rows, 4, 1, sum_14, sub_13);
   spm_reduce_sum(rows, 3, 1, sum_15, z);
-  sum_over_17_partial[0] = spm_sum(rows, sum_14);
-  sum_over_20_partial[0] = spm_sum(rows, sum_15);
+  call->partials[unit * 32] = spm_sum(rows, sum_14);
+  call->partials[16 + unit * 32] = spm_sum(rows, sum_15);
 }
 

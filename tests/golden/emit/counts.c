@@ -15,7 +15,7 @@ static void initialise_step_0(const struct spm_call *call, real *scratch, long u
 /* ---- program train ---- */
 
 /* counts.spm:5: param scale : positive[D] init 0.5; */
-static void train_step_0_loop_1(const real *restrict scale, real mul_20, real *restrict scale_2, real *restrict log_9,
+static void train_step_0_loop_1(const real *scale, real mul_20, real *restrict scale_2, real *restrict log_9,
     real *restrict mul_22, real *restrict sigmoid_28) {
   for (long i = 0; i < 3; i++) {
     const real scale_0_ = scale[i];
@@ -30,20 +30,20 @@ static void train_step_0_loop_1(const real *restrict scale, real mul_20, real *r
 
 static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
   (void)unit;
-  const real *rows_in_batch = call->settings + 2, *scale = call->parameters; /* [], [D] */
-  real *div_16 = call->values + 64, *mul_20 = scratch, *scale_2 = call->values; /* [], [], [D] */
-  real *log_9 = call->values + 16, *mul_22 = call->values + 80, *sigmoid_28 = call->values + 112; /* [D], [D], [D] */
+  const real *scale = call->parameters; /* [D] */
+  real *scale_2 = call->values, *log_9 = call->values + 16, *mul_22 = call->values + 64; /* [D], [D], [D] */
+  real *sigmoid_28 = call->values + 96; /* [D] */
   /* counts.spm:7: objective elbo; */
-  const real rows_in_batch_1_ = rows_in_batch[0];
+  const real rows_in_batch_1_ = call->settings[2];
   const real div_2_ = (real)1 / rows_in_batch_1_;
-  div_16[0] = div_2_;
-  mul_20[0] = (rows_in_batch_1_ * div_2_) * (real)2;
-  train_step_0_loop_1(scale, mul_20[0], scale_2, log_9, mul_22, sigmoid_28);
+  call->values[48] = div_2_;
+  scratch[0] = (rows_in_batch_1_ * div_2_) * (real)2;
+  train_step_0_loop_1(scale, scratch[0], scale_2, log_9, mul_22, sigmoid_28);
 }
 
 /* counts.spm:6: likelihood x ~ laplace(0, scale); */
-static void train_rows_1_loop_1(long rows, const real *restrict x, const real *restrict scale_2,
-    const real *restrict log_9, real *restrict sub_10, real *restrict div_23) {
+static void train_rows_1_loop_1(long rows, const real *x, const real *scale_2, const real *log_9,
+    real *restrict sub_10, real *restrict div_23) {
   for (long i0 = 0; i0 < rows; i0++)
     for (long i = 0; i < 3; i++) {
       const real scale_2_3_ = scale_2[i];
@@ -54,23 +54,22 @@ static void train_rows_1_loop_1(long rows, const real *restrict x, const real *r
 }
 
 static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
+  const long tile = call->tile, first = unit * tile, left = call->rows - first, rows = left < tile ? left : tile;
   const real *x = call->data[0] + first * 3; /* [rows, D] */
   real *scale_2 = call->values, *log_9 = call->values + 16, *sub_10 = scratch + 16; /* [D], [D], [rows, D] */
-  real *div_23 = scratch + 16 + call->tile * 4, *sum_11 = scratch + 16 + call->tile * 3; /* [rows, D], [rows] */
-  real *sum_over_12_partial = call->partials + unit * 32; /* [] */
+  real *div_23 = scratch + 16 + tile * 4, *sum_11 = scratch + 16 + tile * 3; /* [rows, D], [rows] */
   real *sum_over_25_partial = call->partials + 16 + unit * 32; /* [D] */
   train_rows_1_loop_1(rows, x, scale_2, log_9, sub_10, div_23);
   /* counts.spm:7: objective elbo; */
   spm_reduce_sum(rows, 3, 1, sum_11, sub_10);
-  sum_over_12_partial[0] = spm_sum(rows, sum_11);
+  call->partials[unit * 32] = spm_sum(rows, sum_11);
   /* counts.spm:6: likelihood x ~ laplace(0, scale); */
   spm_reduce_sum(1, rows, 3, sum_over_25_partial, div_23);
 }
 
 /* counts.spm:6: likelihood x ~ laplace(0, scale); */
-static void train_step_2_loop_1(real div_16, const real *restrict sum_over_25, const real *restrict mul_22,
-    const real *restrict sigmoid_28, real *restrict scale_gradient) {
+static void train_step_2_loop_1(real div_16, const real *sum_over_25, const real *mul_22, const real *sigmoid_28,
+    real *restrict scale_gradient) {
   for (long i = 0; i < 3; i++)
     scale_gradient[i] = (mul_22[i] + (div_16 * sum_over_25[i])) * sigmoid_28[i];
 }
@@ -78,19 +77,17 @@ static void train_step_2_loop_1(real div_16, const real *restrict sum_over_25, c
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   real *values = call->values;
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_12 = values + 32, *div_14 = values + 48, *div_16 = values + 64; /* [], [], [] */
-  real *sum_over_25 = values + 96, *mul_22 = values + 80, *sigmoid_28 = values + 112; /* [D], [D], [D] */
+  real *sum_over_25 = values + 80, *mul_22 = values + 64, *sigmoid_28 = values + 96; /* [D], [D], [D] */
   real *scale_gradient = call->gradient; /* [D] */
   /* counts.spm:7: objective elbo; */
-  div_14[0] = sum_over_12[0] / rows_in_batch[0];
-  train_step_2_loop_1(div_16[0], sum_over_25, mul_22, sigmoid_28, scale_gradient);
+  values[0] = values[32] / call->settings[2];
+  train_step_2_loop_1(values[48], sum_over_25, mul_22, sigmoid_28, scale_gradient);
 }
 
 /* ---- program evaluate ---- */
 
 /* counts.spm:5: param scale : positive[D] init 0.5; */
-static void evaluate_step_0_loop_1(const real *restrict scale, real *restrict scale_2, real *restrict log_9) {
+static void evaluate_step_0_loop_1(const real *scale, real *restrict scale_2, real *restrict log_9) {
   for (long i = 0; i < 3; i++) {
     const real scale_1_ = vm_softplus(scale[i]);
     scale_2[i] = scale_1_;
@@ -106,29 +103,27 @@ static void evaluate_step_0(const struct spm_call *call, real *scratch, long uni
 }
 
 /* counts.spm:6: likelihood x ~ laplace(0, scale); */
-static void evaluate_rows_1_loop_1(long rows, const real *restrict x, const real *restrict scale_2,
-    const real *restrict log_9, real *restrict sub_10) {
+static void evaluate_rows_1_loop_1(long rows, const real *x, const real *scale_2, const real *log_9,
+    real *restrict sub_10) {
   for (long i0 = 0; i0 < rows; i0++)
     for (long i = 0; i < 3; i++)
       sub_10[i0 * 3 + i] = ((-vm_abs(x[i0 * 3 + i])) / scale_2[i]) - log_9[i];
 }
 
 static void evaluate_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
+  const long tile = call->tile, first = unit * tile, left = call->rows - first, rows = left < tile ? left : tile;
   const real *x = call->data[0] + first * 3; /* [rows, D] */
   real *scale_2 = call->values, *log_9 = call->values + 16, *sub_10 = scratch; /* [D], [D], [rows, D] */
-  real *sum_11 = scratch + call->tile * 3, *sum_over_12_partial = call->partials + unit * 16; /* [rows], [] */
+  real *sum_11 = scratch + tile * 3; /* [rows] */
   evaluate_rows_1_loop_1(rows, x, scale_2, log_9, sub_10);
   /* counts.spm:7: objective elbo; */
   spm_reduce_sum(rows, 3, 1, sum_11, sub_10);
-  sum_over_12_partial[0] = spm_sum(rows, sum_11);
+  call->partials[unit * 16] = spm_sum(rows, sum_11);
 }
 
 static void evaluate_step_2(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_12 = call->values + 32, *div_14 = call->values + 48; /* [], [] */
   /* counts.spm:7: objective elbo; */
-  div_14[0] = sum_over_12[0] / rows_in_batch[0];
+  call->values[0] = call->values[32] / call->settings[2];
 }
 

@@ -10,18 +10,8 @@ static void initialise_step_0(const struct spm_call *call, real *scratch, long u
 
 /* ---- program train ---- */
 
-static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
-  (void)scratch, (void)unit;
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *div_37 = call->values + 80, *div_38 = call->values + 96; /* [], [] */
-  /* factors.spm:11: objective elbo; */
-  const real rows_in_batch_1_ = rows_in_batch[0];
-  div_37[0] = (real)1 / rows_in_batch_1_;
-  div_38[0] = ((real)(-1)) / rows_in_batch_1_;
-}
-
 /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
-static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict add_45, real div_37, real *restrict sub_28) {
+static void train_rows_0_loop_1(long rows, real *restrict z, real *restrict add_45, real div_37, real *restrict sub_28) {
   for (long i = 0; i < rows * 2; i++) {
     const real add_45_3_ = add_45[i];
     const real add_10_ = (((add_45_3_ * add_45_3_) + ((real)0.25)) * ((real)0.5)) + ((real)0.6931471805599453);
@@ -32,8 +22,7 @@ static void train_rows_1_loop_1(long rows, real *restrict z, real *restrict add_
 }
 
 /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
-static void train_rows_1_loop_2(long rows, const real *restrict x, real *restrict sub_18, real div_38,
-    real *restrict mul_42) {
+static void train_rows_0_loop_2(long rows, const real *x, real *restrict sub_18, real div_38, real *restrict mul_42) {
   for (long i = 0; i < rows * 4; i++) {
     const real sub_2_ = x[i] - sub_18[i];
     sub_18[i] = ((sub_2_ * sub_2_) * ((real)(-0.5))) - ((real)0.9189385332046727);
@@ -42,56 +31,54 @@ static void train_rows_1_loop_2(long rows, const real *restrict x, real *restric
 }
 
 /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
-static void train_rows_1_loop_3(long rows, real *restrict add_45, const real *restrict contract_44) {
+static void train_rows_0_loop_3(long rows, real *restrict add_45, const real *contract_44) {
   for (long i = 0; i < rows * 2; i++)
     add_45[i] = add_45[i] + contract_44[i];
 }
 
-static void train_rows_1(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
-  const long tile = call->tile;
+static void train_rows_0(const struct spm_call *call, real *scratch, long unit) {
+  const long tile = call->tile, first = unit * tile, left = call->rows - first, rows = left < tile ? left : tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *add_45 = scratch, *z = scratch + tile * 2, *div_37 = call->values + 80; /* [rows, K], [rows, K], [] */
-  real *sub_28 = scratch + tile * 9, *sub_18 = scratch + tile * 4; /* [rows, K], [rows, D] */
-  real *div_38 = call->values + 96, *mul_42 = scratch + tile * 11; /* [], [rows, D] */
+  real *add_45 = scratch, *z = scratch + tile * 2, *sub_28 = scratch + tile * 9; /* [rows, K], [rows, K], [rows, K] */
+  real *sub_18 = scratch + tile * 4, *mul_42 = scratch + tile * 11; /* [rows, D], [rows, D] */
   real *sum_19 = scratch + tile * 8, *sum_29 = scratch + tile * 4; /* [rows], [rows] */
-  real *sum_over_30_partial = call->partials + unit * 64, *contract_44 = scratch + tile * 2; /* [], [rows, K] */
-  real *sum_over_33_partial = call->partials + 16 + unit * 64; /* [] */
   real *contract_43_partial = call->partials + 32 + unit * 64; /* [D, K] */
+  real *contract_44 = scratch + tile * 2; /* [rows, K] */
   real *contract_46_partial = call->partials + 48 + unit * 64; /* [K, D] */
+  /* factors.spm:11: objective elbo; */
+  const real rows_in_batch_1_ = call->settings[2];
+  call->values[16] = (real)1 / rows_in_batch_1_;
+  call->values[48] = ((real)(-1)) / rows_in_batch_1_;
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, add_45, 2);
   spm_noise(SPM_NORMAL, call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z, 2);
-  train_rows_1_loop_1(rows, z, add_45, div_37[0], sub_28);
+  train_rows_0_loop_1(rows, z, add_45, call->values[16], sub_28);
   /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, sub_18, 4);
-  train_rows_1_loop_2(rows, x, sub_18, div_38[0], mul_42);
+  train_rows_0_loop_2(rows, x, sub_18, call->values[48], mul_42);
   /* factors.spm:11: objective elbo; */
   spm_reduce_sum(rows, 4, 1, sum_19, sub_18);
   spm_reduce_sum(rows, 2, 1, sum_29, sub_28);
-  sum_over_30_partial[0] = spm_sum(rows, sum_19);
-  sum_over_33_partial[0] = spm_sum(rows, sum_29);
+  call->partials[unit * 64] = spm_sum(rows, sum_19);
+  call->partials[16 + unit * 64] = spm_sum(rows, sum_29);
   /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(1, 0, 4, 2, rows, 1, mul_42, 4, z, 2, 0, contract_43_partial, 2);
   spm_gemm(0, 0, rows, 2, 4, 1, mul_42, 4, V, 2, 0, contract_44, 2);
-  train_rows_1_loop_3(rows, add_45, contract_44);
+  train_rows_0_loop_3(rows, add_45, contract_44);
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(1, 0, 2, 4, rows, 1, add_45, 2, x, 4, 0, contract_46_partial, 4);
 }
 
-static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
+static void train_step_1(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
-  const real *rows_in_batch = call->settings + 2; /* [] */
-  real *sum_over_30 = call->values, *sum_over_33 = call->values + 32, *div_32 = call->values + 16; /* [], [], [] */
-  real *div_34 = call->values + 48, *sub_35 = call->values + 64; /* [], [] */
   /* factors.spm:11: objective elbo; */
-  const real rows_in_batch_1_ = rows_in_batch[0];
-  const real div_2_ = sum_over_30[0] / rows_in_batch_1_;
-  const real div_4_ = sum_over_33[0] / rows_in_batch_1_;
-  div_32[0] = div_2_;
-  div_34[0] = div_4_;
-  sub_35[0] = div_2_ - div_4_;
+  const real rows_in_batch_1_ = call->settings[2];
+  const real div_2_ = call->values[0] / rows_in_batch_1_;
+  const real div_4_ = call->values[32] / rows_in_batch_1_;
+  call->values[16] = div_2_;
+  call->values[48] = div_4_;
+  call->values[64] = div_2_ - div_4_;
 }
 
 /* ---- program evaluate ---- */
@@ -107,7 +94,7 @@ static void evaluate_rows_0_loop_1(long rows, real *restrict z, real *restrict s
 }
 
 /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
-static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *restrict sub_17) {
+static void evaluate_rows_0_loop_2(long rows, const real *x, real *restrict sub_17) {
   for (long i = 0; i < rows * 4; i++) {
     const real sub_2_ = x[i] - sub_17[i];
     sub_17[i] = ((sub_2_ * sub_2_) * ((real)(-0.5))) - ((real)0.9189385332046727);
@@ -115,13 +102,11 @@ static void evaluate_rows_0_loop_2(long rows, const real *restrict x, real *rest
 }
 
 static void evaluate_rows_0(const struct spm_call *call, real *scratch, long unit) {
-  const long first = unit * call->tile, left = call->rows - first, rows = left < call->tile ? left : call->tile;
+  const long tile = call->tile, first = unit * tile, left = call->rows - first, rows = left < tile ? left : tile;
   const real *x = call->data[0] + first * 4, *W = call->parameters + 16; /* [rows, D], [K, D] */
   const real *V = call->parameters; /* [D, K] */
-  real *sub_27 = scratch, *z = scratch + call->tile * 2; /* [rows, K], [rows, K] */
-  real *sub_17 = scratch + call->tile * 4, *sum_18 = scratch + call->tile * 2; /* [rows, D], [rows] */
-  real *sum_28 = scratch + call->tile * 3, *sum_over_29_partial = call->partials + unit * 32; /* [rows], [] */
-  real *sum_over_32_partial = call->partials + 16 + unit * 32; /* [] */
+  real *sub_27 = scratch, *z = scratch + tile * 2, *sub_17 = scratch + tile * 4; /* [rows, K], [rows, K], [rows, D] */
+  real *sum_18 = scratch + tile * 2, *sum_28 = scratch + tile * 3; /* [rows], [rows] */
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, sub_27, 2);
   spm_noise(SPM_NORMAL, call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z, 2);
@@ -132,7 +117,7 @@ static void evaluate_rows_0(const struct spm_call *call, real *scratch, long uni
   /* factors.spm:11: objective elbo; */
   spm_reduce_sum(rows, 4, 1, sum_18, sub_17);
   spm_reduce_sum(rows, 2, 1, sum_28, sub_27);
-  sum_over_29_partial[0] = spm_sum(rows, sum_18);
-  sum_over_32_partial[0] = spm_sum(rows, sum_28);
+  call->partials[unit * 32] = spm_sum(rows, sum_18);
+  call->partials[16 + unit * 32] = spm_sum(rows, sum_28);
 }
 
