@@ -43,7 +43,7 @@ static int add_trained(const Arguments *a, Loaded *l, Text *text, Text *header) 
 }
 
 static int write_all(const Arguments *a, Loaded *l, bool trained) {
-  const Standalone options = {.main = a->with_main, .library = a->with_library};
+  const Standalone options = {.main = a->with_main, .library = a->with_library, .trained = trained};
   Text text = {.compilation = l->compilation}, header = {.compilation = l->compilation};
   if (setjmp(l->compilation->failure)) return fail_user(a, "%s: out of memory", a->target);
   l->compilation->failure_set = true;

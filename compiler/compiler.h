@@ -45,6 +45,7 @@ int compile_plans(Model *, unsigned programs, Plan **plans);
 typedef struct Standalone {
   bool main;    /* a trainer */
   bool library; /* functions to train and run it with, in memory of the caller's */
+  bool trained; /* which takes its parameters from a run (compile_trained) */
 } Standalone;
 bool compile_standalone(Model *, const Standalone *, Text *);
 /* The C and C++ header of what compile_standalone writes. */

@@ -356,8 +356,11 @@ static void paste_contract(const Sources *s, bool whole, const Text *const *othe
   text_append(out, "%.*s", (int)pasted.length, pasted.bytes);
 }
 
-static unsigned programs_of(const Standalone *options) {
-  if (!options->main) return (1u << PROGRAM_COUNT) - 1;
+static unsigned programs_of(const Model *m, const Standalone *options) {
+  const unsigned all = (1u << PROGRAM_COUNT) - 1;
+  /* Parameters that come from a run need no initial values, least of all such as take data. */
+  if (options->trained && m->signature.given_count > 0) return all & ~(1u << PROGRAM_INITIALISE);
+  if (!options->main) return all;
   return 1u << PROGRAM_INITIALISE | 1u << PROGRAM_TRAIN | 1u << PROGRAM_EVALUATE | 1u << PROGRAM_PROJECT |
          1u << PROGRAM_INITIALISE_ROWS | 1u << PROGRAM_FIT | 1u << PROGRAM_FIT_NEW | 1u << PROGRAM_SOLVE |
          1u << PROGRAM_SELECT;
@@ -572,11 +575,11 @@ static bool refuse_unpasted(Model *m, const Standalone *options) {
     help_with(d, "emit it with --main, or leave the setting out and hand it the rows that are meant");
     return true;
   }
-  if (s->given_count == 0) return false;
+  if (s->given_count == 0 || options->trained) return false;
   Diagnostic *d =
       error_at(m->compilation, "not-supported", s->givens[0].span,
                "a library cannot work out `%s`: its functions are handed no data to start from", s->givens[0].name);
-  help_with(d, "emit it with --main, or give the param another `init`");
+  help_with(d, "emit it with --main, give the param another `init`, or emit a trained run");
   return true;
 }
 
@@ -585,7 +588,7 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   if (refuse_unpasted(m, options)) return false;
   Text body = {.compilation = c}, around = body, kernels = body, includes = body, sizes = body;
   Plan *plans[PROGRAM_COUNT];
-  int count = compile_plans(m, programs_of(options), plans);
+  int count = compile_plans(m, programs_of(m, options), plans);
   if (count < 0) return false;
   const Sources sources = sources_of(m, plans, count, options->main);
   const Unread unread = {.ranges = lacks_other_ranges(m, plans, count),
@@ -629,7 +632,7 @@ static void list_tensors(Model *m, Text *out) {
 bool compile_header(Model *m, const Standalone *options, Text *out) {
   Compilation *c = m->compilation;
   Plan *plans[PROGRAM_COUNT];
-  int count = compile_plans(m, programs_of(options), plans);
+  int count = compile_plans(m, programs_of(m, options), plans);
   if (count < 0) return false;
   const Sources sources = sources_of(m, plans, count, options->main);
   const char *text = decided_source(&sources, "runtime/standalone/library.h");

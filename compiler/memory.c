@@ -247,8 +247,6 @@ static long place_storage(Scheduler *s, Storage storage, int phase, int domain) 
     if (tensor->storage != storage || tensor->first_phase < 0 || tensor->domain != domain) continue;
     if (phase >= 0 && (tensor->first_phase != phase || tensor->in_place_of != NULL)) continue;
     Life life = {.tensor = tensor, .from = tensor->first_phase, .to = tensor->last_phase};
-    if (tensor->last_phase == plan->phase_count)
-      life.from = 0; /* a driver may clear outputs before the first phase, and look early */
     if (phase >= 0) life = (Life){.tensor = tensor, .from = tensor->first_step, .to = tensor->last_step};
     lives[count++] = life;
   }

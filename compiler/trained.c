@@ -53,14 +53,15 @@ static long run_note(const struct checkpoint *file, const char *key) {
 }
 
 /* The declaration stands before the end of what the header opens. */
-static void declare(Compilation *c, const char *model, long epoch, Text *header) {
+static void declare(Compilation *c, const char *model, long epoch, bool bare, Text *header) {
   const char *end = header->length ? strstr(header->bytes, "/* ---- end") : NULL;
   if (!end) return;
   Text text = {.compilation = c};
   text_append(&text,
               "%.*s/* Puts an instance where the run stands that this was written from, after %ld epochs: its "
-              "parameters, and\n * what schedules see. */\nvoid %s_trained(%s *);\n\n%s",
-              (int)(end - header->bytes), header->bytes, epoch, model, model, end);
+              "parameters, and\n * what schedules see.%s */\nvoid %s_trained(%s *);\n\n%s",
+              (int)(end - header->bytes), header->bytes, epoch,
+              bare ? " Without it parameters are 0: their initial values would take data." : "", model, model, end);
   *header = text;
 }
 
@@ -83,7 +84,7 @@ bool compile_trained(Model *m, const char *path, Text *out, Text *header, struct
               "  m->instance.epoch = %ld;\n  m->instance.step = %ld;\n  m->instance.total_rows = %ld;\n}\n",
               w.model, w.model, w.model, w.model, model_signature(m)->parameter_count > 0 ? "  long size;\n" : "",
               w.calls.length ? w.calls.bytes : "", epoch, run_note(&file, "step"), run_note(&file, "rows"));
-  if (done) declare(c, w.model, epoch, header);
+  if (done) declare(c, w.model, epoch, model_signature(m)->given_count > 0, header);
   checkpoint_free(&file);
   return done;
 }

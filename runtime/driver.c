@@ -254,9 +254,8 @@ static const real *row_values(const struct spm_call *call, long where) {
 /* `count` elements of a range, of whole rows, from `from` on. */
 static void multiply(const struct spm_call *call, const struct spm_range *range, long from, long count, real *out) {
   const long columns = range->right_size;
-  SPM_K(gemm)
-  (1, 0, count / columns, columns, call->rows, 1, row_values(call, range->left) + from / columns, range->left_size,
-   row_values(call, range->right), columns, 0, out, columns);
+  spm_gemm(1, 0, count / columns, columns, call->rows, 1, row_values(call, range->left) + from / columns,
+           range->left_size, row_values(call, range->right), columns, 0, out, columns);
 }
 #endif
 

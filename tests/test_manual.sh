@@ -21,7 +21,8 @@ data   x : real[D];
 latent z : real[K];
 param  scale : positive[K] init 2;
 schedule rise = min(1, (epoch + 1) / 8);
-encoder q(x) { mu = rise * scale * dense(tanh(batch_norm(dense(x, 4))), K); }
+param  centre : real[D] init 0;
+encoder q(x) { mu = rise * scale * dense(tanh(batch_norm(dense(x - centre, 4))), K); }
 prior     z ~ laplace(0, 1);
 posterior z ~ normal(q.mu, 0.5);
 likelihood x ~ normal(dense(z, D), 1);
@@ -29,9 +30,6 @@ objective elbo;
 train { optimizer = adam(lr = 1e-2);  batch = 8;  epochs = 2; }
 END
 for row in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do echo "$row.5,-$row,0.$row,2"; done >x.csv
-expect 'a run' 0 '' "$spmc" train warm.spm --data x.csv --seed 3 --quiet --out run
-expect 'its codes' 0 '' "$spmc" encode run --data x.csv --out codes
-expect 'it is emitted with its parameters' 0 '' "$spmc" emit run --lib --header warm.h -o warm.c
 cat >codes.c <<'END'
 #include "warm.h"
 #include <math.h>
@@ -59,8 +57,14 @@ int main(void) {
   return far != 0;
 }
 END
-expect 'with a host of its own' 0 '' gcc -std=c99 -Wall -Wextra -pedantic -Werror -O1 -DSPM_NO_BLAS codes.c warm.c -lm -o codes_host
-expect 'its codes are those of the run' 0 'trained: 0 of 48' ./codes_host
-expect 'and were not, before' 0 'begun: 48 of 48' ./codes_host
+sed 's/init 0;/init mean(x, over = batch);/' warm.spm >centred.spm
+for start in warm centred; do
+  expect "$start: a run" 0 '' "$spmc" train $start.spm --data x.csv --seed 3 --quiet --force --out run
+  expect "$start: its codes" 0 '' "$spmc" encode run --data x.csv --out codes
+  expect "$start: it is emitted with its parameters" 0 '' "$spmc" emit run --lib --header warm.h -o warm.c
+  expect "$start: with a host of its own" 0 '' gcc -std=c99 -Wall -Wextra -pedantic -Werror -O1 -DSPM_NO_BLAS codes.c warm.c -lm -o codes_host
+  expect "$start: its codes are those of the run" 0 'trained: 0 of 48' ./codes_host
+  expect "$start: and were not, before" 0 'begun: 48 of 48' ./codes_host
+done
 expect 'a trainer of a run' 1 'into a library' "$spmc" emit run --main -o none.c
 expect 'a directory that is no run' 1 'not the directory of a run' "$spmc" emit . --lib -o none.c

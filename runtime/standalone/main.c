@@ -201,17 +201,23 @@ static double objective_of(const struct spm_program *program, const double *sums
 
 static int goes_on(const struct run *run) { return run->stage.steps <= 0 || run->instance.step < run->stage.steps; }
 
+#ifndef SPM_NO_SELECTIONS
+/* Numbers of the epoch's rows; NULL: they stand as they are. */
+static const long *selected_order(struct run *run) {
+  if (!run->stage.shuffle && !run->selection.numbers) return NULL;
+  spm_selection_order(&run->selection, run->stage.shuffle, (uint64_t)run->seed,
+                      run->earlier_epochs + run->instance.epoch, run->order);
+  return run->order;
+}
+#endif
+
 static void train_epoch(struct run *run) {
   struct spm_instance *instance = &run->instance;
   const struct spm_program *program = spm_find_program(MODEL, "train");
   double *sums = memory_of(sizeof(double) * (size_t)program->output_count), seen = 0;
 #ifndef SPM_NO_SELECTIONS
   const long batch = run->batch_rows, rows = run->selection.epoch_rows, steps = (rows + batch - 1) / batch;
-  const long *order =
-      run->stage.shuffle || run->selection.numbers ? run->order : NULL; /* of the rows, or as they are */
-  if (order)
-    spm_selection_order(&run->selection, run->stage.shuffle, (uint64_t)run->seed, run->earlier_epochs + instance->epoch,
-                        run->order);
+  const long *order = selected_order(run);
 #else
   const long batch = run->batch_rows, rows = run->data.count, steps = (rows + batch - 1) / batch;
   const long *order = run->stage.shuffle ? run->order : NULL; /* of the rows, or as they are */

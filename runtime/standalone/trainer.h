@@ -58,7 +58,7 @@ struct run { /* the command line, and a model in training */
 #endif
 };
 
-/* Ends the program; as printf, whose compilers compare the format with what follows. */
+/* Ends the program. A macro, so that compilers compare the format with what follows it. */
 #define fail(...)                                                                                                      \
   (fprintf(stderr, "%s: error: ", MODEL->name), fprintf(stderr, __VA_ARGS__), fprintf(stderr, "\n"), exit(1))
 /* Zeroed. */

@@ -45,14 +45,14 @@ static void train_rows_0(const struct spm_call *call, real *scratch, long unit) 
   real *contract_39_partial = call->partials + 48 + unit * 64; /* [K, D] */
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
   const real rows_in_batch_1_ = call->settings[2];
-  call->values[80] = ((real)(-1)) / rows_in_batch_1_;
-  call->values[96] = ((real)1 / rows_in_batch_1_) * ((real)0.1);
+  call->values[16] = ((real)(-1)) / rows_in_batch_1_;
+  call->values[48] = ((real)1 / rows_in_batch_1_) * ((real)0.1);
   /* autoencoder.spm:7: let z = relu(W @ x); */
   spm_gemm(0, 1, rows, 3, 4, 1, x, 4, W, 4, 0, less_37, 3);
   train_rows_0_loop_1(rows, less_37, z);
   /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(0, 1, rows, 4, 3, 1, z, 3, V, 3, 0, sub_15, 4);
-  train_rows_0_loop_2(rows, x, sub_15, call->values[80], mul_32);
+  train_rows_0_loop_2(rows, x, sub_15, call->values[16], mul_32);
   /* autoencoder.spm:9: objective log_lik(x) - 0.1 * sum(z); */
   spm_reduce_sum(rows, 4, 1, sum_16, sub_15);
   spm_reduce_sum(rows, 3, 1, sum_17, z);
@@ -61,7 +61,7 @@ static void train_rows_0(const struct spm_call *call, real *scratch, long unit) 
   /* autoencoder.spm:8: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(1, 0, 4, 3, rows, 1, mul_32, 4, z, 3, 0, contract_33_partial, 3);
   spm_gemm(0, 0, rows, 3, 4, 1, mul_32, 4, V, 3, 0, select_38, 3);
-  train_rows_0_loop_3(rows, call->values[96], select_38, less_37);
+  train_rows_0_loop_3(rows, call->values[48], select_38, less_37);
   /* autoencoder.spm:7: let z = relu(W @ x); */
   spm_gemm(1, 0, 3, 4, rows, 1, select_38, 3, x, 4, 0, contract_39_partial, 4);
 }

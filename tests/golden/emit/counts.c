@@ -31,12 +31,12 @@ static void train_step_0_loop_1(const real *scale, real mul_20, real *restrict s
 static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
   (void)unit;
   const real *scale = call->parameters; /* [D] */
-  real *scale_2 = call->values, *log_9 = call->values + 16, *mul_22 = call->values + 80; /* [D], [D], [D] */
-  real *sigmoid_28 = call->values + 112; /* [D] */
+  real *scale_2 = call->values, *log_9 = call->values + 16, *mul_22 = call->values + 64; /* [D], [D], [D] */
+  real *sigmoid_28 = call->values + 96; /* [D] */
   /* counts.spm:7: objective elbo; */
   const real rows_in_batch_1_ = call->settings[2];
   const real div_2_ = (real)1 / rows_in_batch_1_;
-  call->values[64] = div_2_;
+  call->values[48] = div_2_;
   scratch[0] = (rows_in_batch_1_ * div_2_) * (real)2;
   train_step_0_loop_1(scale, scratch[0], scale_2, log_9, mul_22, sigmoid_28);
 }
@@ -77,11 +77,11 @@ static void train_step_2_loop_1(real div_16, const real *sum_over_25, const real
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   real *values = call->values;
-  real *sum_over_25 = values + 96, *mul_22 = values + 80, *sigmoid_28 = values + 112; /* [D], [D], [D] */
+  real *sum_over_25 = values + 80, *mul_22 = values + 64, *sigmoid_28 = values + 96; /* [D], [D], [D] */
   real *scale_gradient = call->gradient; /* [D] */
   /* counts.spm:7: objective elbo; */
-  values[48] = values[32] / call->settings[2];
-  train_step_2_loop_1(values[64], sum_over_25, mul_22, sigmoid_28, scale_gradient);
+  values[0] = values[32] / call->settings[2];
+  train_step_2_loop_1(values[48], sum_over_25, mul_22, sigmoid_28, scale_gradient);
 }
 
 /* ---- program evaluate ---- */
@@ -124,6 +124,6 @@ static void evaluate_rows_1(const struct spm_call *call, real *scratch, long uni
 static void evaluate_step_2(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   /* counts.spm:7: objective elbo; */
-  call->values[48] = call->values[32] / call->settings[2];
+  call->values[0] = call->values[32] / call->settings[2];
 }
 

@@ -48,15 +48,15 @@ static void train_rows_0(const struct spm_call *call, real *scratch, long unit) 
   real *contract_46_partial = call->partials + 48 + unit * 64; /* [K, D] */
   /* factors.spm:11: objective elbo; */
   const real rows_in_batch_1_ = call->settings[2];
-  call->values[80] = (real)1 / rows_in_batch_1_;
-  call->values[96] = ((real)(-1)) / rows_in_batch_1_;
+  call->values[16] = (real)1 / rows_in_batch_1_;
+  call->values[48] = ((real)(-1)) / rows_in_batch_1_;
   /* factors.spm:9: posterior z ~ normal(W @ x, 0.5); */
   spm_gemm(0, 1, rows, 2, 4, 1, x, 4, W, 4, 0, add_45, 2);
   spm_noise(SPM_NORMAL, call->seed, 3084969428, call->step, call->first_row + first, rows, 0, 0, 2, z, 2);
-  train_rows_0_loop_1(rows, z, add_45, call->values[80], sub_28);
+  train_rows_0_loop_1(rows, z, add_45, call->values[16], sub_28);
   /* factors.spm:10: likelihood x ~ normal(V @ z, 1); */
   spm_gemm(0, 1, rows, 4, 2, 1, z, 2, V, 2, 0, sub_18, 4);
-  train_rows_0_loop_2(rows, x, sub_18, call->values[96], mul_42);
+  train_rows_0_loop_2(rows, x, sub_18, call->values[48], mul_42);
   /* factors.spm:11: objective elbo; */
   spm_reduce_sum(rows, 4, 1, sum_19, sub_18);
   spm_reduce_sum(rows, 2, 1, sum_29, sub_28);

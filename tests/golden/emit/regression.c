@@ -20,11 +20,11 @@ static void train_step_0_loop_1(const real *w, real *restrict abs_8, real *restr
 static void train_step_0(const struct spm_call *call, real *scratch, long unit) {
   (void)unit;
   const real *w = call->parameters; /* [D] */
-  real *abs_8 = scratch, *mul_22 = call->values + 96; /* [D], [D] */
+  real *abs_8 = scratch, *mul_22 = call->values + 64; /* [D], [D] */
   /* regression.spm:8: objective log_lik(y) - 0.1 * sum(abs(w)); */
   const real rows_in_batch_1_ = call->settings[2];
-  call->values[64] = (real)1 / rows_in_batch_1_;
-  call->values[80] = ((real)(-1)) / rows_in_batch_1_;
+  call->values[32] = (real)1 / rows_in_batch_1_;
+  call->values[48] = ((real)(-1)) / rows_in_batch_1_;
   train_step_0_loop_1(w, abs_8, mul_22);
   scratch[16] = spm_sum(4, abs_8);
   call->values[0] = scratch[16] * ((real)0.1);
@@ -73,7 +73,7 @@ static void train_rows_1(const struct spm_call *call, real *scratch, long unit) 
   train_rows_1_loop_1(rows, w, x, mul_2);
   /* regression.spm:7: likelihood y ~ bernoulli(logits = sum(w * x)); */
   spm_reduce_sum(rows, 4, 1, add_26, mul_2);
-  train_rows_1_loop_2(rows, add_26, y, call->values[64], call->values[80], sum_over_12_partial);
+  train_rows_1_loop_2(rows, add_26, y, call->values[32], call->values[48], sum_over_12_partial);
   train_rows_1_loop_3(rows, x, add_26, mul_28);
   spm_reduce_sum(1, rows, 4, sum_over_29_partial, mul_28);
 }
@@ -87,7 +87,7 @@ static void train_step_2_loop_1(const real *mul_22, const real *sum_over_29, rea
 static void train_step_2(const struct spm_call *call, real *scratch, long unit) {
   (void)scratch, (void)unit;
   real *values = call->values;
-  real *mul_22 = values + 96, *sum_over_29 = values + 112, *w_gradient = call->gradient; /* [D], [D], [D] */
+  real *mul_22 = values + 64, *sum_over_29 = values + 80, *w_gradient = call->gradient; /* [D], [D], [D] */
   /* regression.spm:8: objective log_lik(y) - 0.1 * sum(abs(w)); */
   const real div_2_ = values[16] / call->settings[2];
   values[32] = div_2_;
