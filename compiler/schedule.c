@@ -38,8 +38,7 @@ static bool is_numbered(const char *name, const char *variable) {
   return strncmp(name, variable, length) == 0 && strspn(name + length, "0123456789") == strlen(name + length);
 }
 
-/* NAN, M_PI, EOF: a header may have made a macro of it. */
-static bool is_capital(const char *name) {
+bool name_is_capital(const char *name) {
   size_t length = strlen(name);
   return length > 2 && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == length;
 }
@@ -49,7 +48,7 @@ static bool name_is_internal(const char *name) {
     if (strcmp(taken_names[i], name) == 0) return true;
   for (int i = 0; taken_prefixes[i] != NULL; i++)
     if (strncmp(taken_prefixes[i], name, strlen(taken_prefixes[i])) == 0) return true;
-  return is_capital(name) || is_numbered(name, "i") || is_numbered(name, "round") || name[strlen(name) - 1] == '_';
+  return name_is_capital(name) || is_numbered(name, "i") || is_numbered(name, "round") || name[strlen(name) - 1] == '_';
 }
 
 typedef struct TakenName {
