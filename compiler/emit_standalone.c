@@ -537,25 +537,26 @@ static void put_sizes(Model *m, Plan *const *plans, int count, Text *out) {
 /* A library's struct has the model's name, in C and in C++. */
 static bool refuse_word(Model *m) {
   static const char *const words[] = {
-      "alignas",       "alignof",      "and",         "asm",        "auto",         "bool",
-      "break",         "case",         "catch",       "char",       "class",        "const",
-      "constexpr",     "continue",     "decltype",    "default",    "delete",       "do",
-      "double",        "else",         "enum",        "explicit",   "export",       "extern",
-      "float",         "for",          "friend",      "goto",       "if",           "inline",
-      "int",           "long",         "mutable",     "namespace",  "new",          "noexcept",
-      "not",           "nullptr",      "operator",    "or",         "private",      "protected",
-      "public",        "register",     "restrict",    "return",     "short",        "signed",
-      "sizeof",        "static",       "struct",      "switch",     "template",     "this",
-      "throw",         "try",          "typedef",     "typeid",     "typename",     "typeof",
-      "union",         "unsigned",     "using",       "virtual",    "void",         "volatile",
-      "wchar_t",       "while",        "xor",         "compl",      "bitand",       "bitor",
-      "static_assert", "thread_local", "static_cast", "const_cast", "dynamic_cast", "reinterpret_cast"};
-  bool taken = strncmp(m->name, "spm_", 4) == 0;
+      "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class", "const",
+      "constexpr", "continue", "decltype", "default", "delete", "do", "double", "else", "enum", "explicit", "export",
+      "extern", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new",
+      "noexcept", "not", "nullptr", "operator", "or", "private", "protected", "public", "register", "restrict",
+      "return", "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw", "try",
+      "typedef", "typeid", "typename", "typeof", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t",
+      "while", "xor", "compl", "bitand", "bitor", "static_assert", "thread_local", "static_cast", "const_cast",
+      "dynamic_cast", "reinterpret_cast",
+      /* of headers that a host may include */
+      "main", "real", "unix", "linux", "errno", "stdin", "stdout", "stderr", "exp", "log", "sin", "cos", "tan", "pow",
+      "sqrt", "floor", "ceil", "round", "gamma", "abs", "div", "index", "signal", "time", "clock", "exit", "read",
+      "write", "open", "close", "link", "select", "remove", "rename"};
+  const size_t length = strlen(m->name);
+  bool taken = strncmp(m->name, "spm_", 4) == 0 || (length > 2 && strcmp(m->name + length - 2, "_t") == 0) ||
+               name_is_capital(m->name);
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) taken |= strcmp(words[i], m->name) == 0;
   if (!taken) return false;
   Diagnostic *d = error_at(m->compilation, "reserved-name", m->span,
                            "a library's struct and functions are called after the model, and `%s` is a word of C, of "
-                           "C++ or of the library's own",
+                           "C++, of their headers or of the library's own",
                            m->name);
   help_with(d, "give the model another name");
   return true;

@@ -14,6 +14,8 @@ Plan *schedule(const Graph *);
 void plan_print(Text *, const Plan *);
 /* NULL, or the first value that is read before it is written, or after its memory was used again. */
 const char *plan_verify(const Plan *);
+/* NAN, M_PI, EOF: C's headers may have made a macro of such a name. */
+bool name_is_capital(const char *name);
 
 typedef enum Rendering { RENDER_STRIPS, RENDER_LOOPS } Rendering;
 

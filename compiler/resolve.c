@@ -451,8 +451,8 @@ static void check_overrides(Model *m) {
     if (!item) item = model_find(m, ITEM_LET, name);
     if (!item) item = model_find(m, ITEM_SCHEDULE, name);
     if (item) continue;
-    Diagnostic *d = error_at(c, "override", m->span,
-                             "%s=... on the command line names no dim, let or schedule of model %s", name, m->name);
+    Diagnostic *d = error_at(c, "override", m->span, "%s=... on the command line names no dim, let or schedule of %s%s",
+                             name, m->name ? "model " : "this library", m->name ? m->name : "");
     Suggestion near = {.name = name};
     for (int k = 0; k < m->items.count; k++) {
       ItemKind kind = m->items.items[k]->kind;

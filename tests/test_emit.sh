@@ -192,7 +192,7 @@ else check 'a trainer has no header' grep -q 'a trainer exports nothing' refused
 "$spmc" emit "$here/tests/emit/library.spm" -o none.c >out 2>&1
 if grep -q 'nothing to emit' out && [ ! -e none.c ]; then echo 'ok a library leaves nothing to emit'; else echo 'not ok a library leaves nothing to emit'; cat out; fi
 
-for word in restrict class spm_model; do
+for word in restrict class spm_model size_t EOF gamma; do
   sed "s/^model first/model $word/" "$here/tests/emit/first.spm" >word.spm
   if "$spmc" emit word.spm --lib -o word.c >refused.txt 2>&1; then echo "not ok a library called $word is refused"
   else check "a library called $word is refused" grep -q 'word.spm:.*error.reserved-name.* called after the model' refused.txt; fi
