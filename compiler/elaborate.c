@@ -109,6 +109,15 @@ static Value report_unknown(Elaborator *e, Name name, Span span) {
   return value_error();
 }
 
+static Value data_value(Elaborator *e, const Item *item) {
+  Support support;
+  int index = data_index(e, item);
+  if (index < 0 || !read_support(e, item->type, &support)) return value_error();
+  Node *node = build_data(e->graph, index);
+  if (strcmp(support.name, "integer") == 0) note_number(e, node, NULL, &support);
+  return value_tensor(node, 0, item->name_span);
+}
+
 /* What is_measured: data as they are, a let walked anew with them. */
 static Value measured_value(Elaborator *e, const Item *item) {
   if (item->kind == ITEM_DATA) return data_value(e, item);
@@ -252,15 +261,6 @@ static Value draw_value(Elaborator *e, const Item *item) {
   if (!check_distribution_for(e, &d, item, &support, &shape, "draw")) return value_error();
   Value v = distribution_sample(e, &d, item->name, &shape, AXIS_DATUM, item->span);
   return held ? number_of_vector(e, v, &number, item->span) : v;
-}
-
-Value data_value(Elaborator *e, const Item *item) {
-  Support support;
-  int index = data_index(e, item);
-  if (index < 0 || !read_support(e, item->type, &support)) return value_error();
-  Node *node = build_data(e->graph, index);
-  if (strcmp(support.name, "integer") == 0) note_number(e, node, NULL, &support);
-  return value_tensor(node, 0, item->name_span);
 }
 
 static Value evaluate_item(Elaborator *e, Item *item, Span use) {
