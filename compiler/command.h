@@ -128,6 +128,8 @@ typedef struct Loaded { /* a spec on its way to a callable */
 int loaded_check(const Arguments *, const char *path, const CompileOptions *, Loaded *);
 int loaded_dump(const Arguments *, Loaded *);
 int loaded_compile(const Arguments *, Loaded *, bool use_double);
+/* A spec, with the data that are named, checked and handed on; then all is freed. The exit code. command_data.c */
+int with_spec(const Arguments *, bool invent_dims, int (*finish)(const Arguments *, Loaded *));
 /* Where values are not finite: what could not be proved of the values that distributions are given. */
 void loaded_suggest_supports(const Loaded *);
 void loaded_free(Loaded *);

@@ -34,20 +34,10 @@ static int report(const Arguments *a, Loaded *l) {
   return EXIT_FINE;
 }
 
-int command_check(const Arguments *a) {
-  DataSet data = {.count = 0};
-  DataShape shapes[MAX_FILES];
-  CompileOptions options = {
-      .overrides = a->overrides, .override_count = a->override_count, .data = shapes, .invent_dims = true};
-  Loaded loaded = {0};
-  int code = dataset_read(a, a->data, a->data_count, &data);
-  options.data_count = dataset_shapes(&data, shapes);
-  if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
-  if (code < 0 && a->dump_count > 0)
-    code = (code = loaded_dump(a, &loaded)) >= 0 ? code : EXIT_FINE;
-  else if (code < 0)
-    code = report(a, &loaded);
-  loaded_free(&loaded);
-  dataset_free(&data);
-  return code;
+static int report_or_dump(const Arguments *a, Loaded *l) {
+  if (a->dump_count == 0) return report(a, l);
+  int code = loaded_dump(a, l);
+  return code < 0 ? EXIT_FINE : code;
 }
+
+int command_check(const Arguments *a) { return with_spec(a, true, report_or_dump); }

@@ -37,6 +37,21 @@ int dataset_shapes(const DataSet *set, DataShape *shapes) {
   return set->count;
 }
 
+int with_spec(const Arguments *a, bool invent_dims, int (*finish)(const Arguments *, Loaded *)) {
+  DataSet data = {.count = 0};
+  DataShape shapes[MAX_FILES];
+  CompileOptions options = {
+      .overrides = a->overrides, .override_count = a->override_count, .data = shapes, .invent_dims = invent_dims};
+  Loaded loaded = {0};
+  int code = dataset_read(a, a->data, a->data_count, &data);
+  options.data_count = dataset_shapes(&data, shapes);
+  if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
+  if (code < 0) code = finish(a, &loaded);
+  loaded_free(&loaded);
+  dataset_free(&data);
+  return code;
+}
+
 /* ---- declarations -------------------------------------------------------------------------------------------- */
 
 static int find_data(const struct spm_model *model, const char *name) {

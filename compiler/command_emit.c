@@ -94,17 +94,8 @@ static int emit_run(const Arguments *a) {
   return code;
 }
 
+static int write_untrained(const Arguments *a, Loaded *l) { return write_loaded(a, l, false); }
+
 int command_emit(const Arguments *a) {
-  DataSet data = {.count = 0};
-  DataShape shapes[MAX_FILES];
-  CompileOptions options = {.overrides = a->overrides, .override_count = a->override_count, .data = shapes};
-  Loaded loaded = {0};
-  if (is_directory(a->target)) return emit_run(a);
-  int code = dataset_read(a, a->data, a->data_count, &data);
-  options.data_count = dataset_shapes(&data, shapes);
-  if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
-  if (code < 0) code = write_loaded(a, &loaded, false);
-  loaded_free(&loaded);
-  dataset_free(&data);
-  return code;
+  return is_directory(a->target) ? emit_run(a) : with_spec(a, false, write_untrained);
 }

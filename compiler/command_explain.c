@@ -18,17 +18,4 @@ static int report(const Arguments *a, Loaded *l) {
   return EXIT_FINE;
 }
 
-int command_explain(const Arguments *a) {
-  DataSet data = {.count = 0};
-  DataShape shapes[MAX_FILES];
-  CompileOptions options = {
-      .overrides = a->overrides, .override_count = a->override_count, .data = shapes, .invent_dims = true};
-  Loaded loaded = {0};
-  int code = dataset_read(a, a->data, a->data_count, &data);
-  options.data_count = dataset_shapes(&data, shapes);
-  if (code < 0) code = loaded_check(a, a->target, &options, &loaded);
-  if (code < 0) code = report(a, &loaded);
-  loaded_free(&loaded);
-  dataset_free(&data);
-  return code;
-}
+int command_explain(const Arguments *a) { return with_spec(a, true, report); }

@@ -260,6 +260,32 @@ static Value expand_event(Elaborator *e, Value v, const Shape *shape, Span span)
   return expand_to(e, v, shape, span);
 }
 
+/* Fields that are a whole event; the others are one number an event. */
+static bool is_event(const Field *field) {
+  static const char *const events[] = {"mean", "variance", "sample", "relaxed", "prox"};
+  for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+    if (strcmp(field->name, events[i]) == 0) return true;
+  return false;
+}
+
+/* A field at the event z (NULL where it has none) or at values of the formals of its own. */
+static Value field_at(Elaborator *e, const Value *d, const Field *field, const Value *z, const Formals *own,
+                      Value *values, const Shape *shape, Span span) {
+  Scope *scope = scope_new(e, NULL);
+  int context = e->context_count;
+  Value result = value_error();
+  bool entered = enter_family(e, d, z, own, values, shape, scope, span);
+  Frame frame = enter_callee(e, scope, false, e->path);
+  enter_site(e, span);
+  if (entered) result = field_value(e, d->family, field);
+  leave_callee(e, frame);
+  e->context_count = context;
+  result = unmap(e, result, context);
+  if (strcmp(field->name, "members") == 0) return result; /* of a shape of its own */
+  Shape lead = leading_shape(d->family, shape);
+  return expand_event(e, result, is_event(field) ? shape : &lead, span);
+}
+
 Value distribution_field(Elaborator *e, const Value *d, const char *name, const Value *z, const Shape *shape, Span span,
                          bool *missing) {
   if (d->combinator != COMBINE_NONE) return combinator_field(e, d, name, z, shape, span, missing);
@@ -269,21 +295,7 @@ Value distribution_field(Elaborator *e, const Value *d, const char *name, const 
     Value kernel = distribution_field(e, d, "log_kernel", z, shape, span, missing);
     return kernel.kind == VALUE_ERROR ? kernel : apply2(e, IR_sub, kernel, log_normaliser(e, d, shape, span), span);
   }
-  if (!field) return value_error();
-  Scope *scope = scope_new(e, NULL);
-  int context = e->context_count;
-  Value result = value_error();
-  bool entered = enter_family(e, d, z, NULL, NULL, shape, scope, span);
-  Frame frame = enter_callee(e, scope, false, e->path);
-  enter_site(e, span);
-  if (entered) result = field_value(e, d->family, field);
-  leave_callee(e, frame);
-  e->context_count = context;
-  result = unmap(e, result, context);
-  if (strcmp(name, "members") == 0) return result; /* of a shape of its own */
-  Shape lead = leading_shape(d->family, shape);
-  bool whole_event = strcmp(name, "mean") == 0 || strcmp(name, "variance") == 0;
-  return expand_event(e, result, whole_event ? shape : &lead, span);
+  return field ? field_at(e, d, field, z, NULL, NULL, shape, span) : value_error();
 }
 
 Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
@@ -298,28 +310,6 @@ Item *pattern_family(const Model *m, const Expr *pattern, int *slots) {
 }
 
 /* ---- fields that take arguments -------------------------------------------------------------------------------- */
-
-/* KL along a draw is one number an event, and so is what is quadratic in the event. */
-static bool is_number(const Field *field) {
-  return strcmp(field->name, "quadratic") == 0 || strcmp(field->name, "drawn_kl") == 0 ||
-         strcmp(field->name, "relaxed_kl") == 0;
-}
-
-/* A field at values of the formals it has of its own: one value of the event's shape, or one number an event. */
-static Value field_at(Elaborator *e, const Value *d, const Field *field, const Formals *own, Value *values,
-                      const Shape *shape, Span span) {
-  Scope *scope = scope_new(e, NULL);
-  int context = e->context_count;
-  Value result = value_error();
-  bool entered = enter_family(e, d, NULL, own, values, shape, scope, span);
-  Frame frame = enter_callee(e, scope, false, e->path);
-  enter_site(e, span);
-  if (entered) result = field_value(e, d->family, field);
-  leave_callee(e, frame);
-  e->context_count = context;
-  Shape lead = leading_shape(d->family, shape);
-  return expand_event(e, unmap(e, result, context), is_number(field) ? &lead : shape, span);
-}
 
 const Field *distribution_find_field(const Item *family, const char *name) { return find_field(family, name); }
 
@@ -351,7 +341,7 @@ Value distribution_field_at(Elaborator *e, const Value *d, const Field *field, V
   Formals all = {.items = arena_array(e->c, Formal, field->head.count + field->extra.count)};
   for (int i = 0; i < field->head.count; i++) all.items[all.count++] = field->head.items[i];
   for (int i = 0; i < field->extra.count; i++) all.items[all.count++] = field->extra.items[i];
-  return field_at(e, d, field, &all, arguments, shape, span);
+  return field_at(e, d, field, NULL, &all, arguments, shape, span);
 }
 
 /* ---- draws ----------------------------------------------------------------------------------------------------- */
@@ -433,7 +423,7 @@ bool has_atoms(const Value *d) {
 
 Value distribution_transform(Elaborator *e, const Value *d, Value *noise, const Shape *shape, Span span) {
   const Field *field = find_field(d->family, "sample");
-  return field_at(e, d, field, &field->head, noise, shape, span);
+  return field_at(e, d, field, NULL, &field->head, noise, shape, span);
 }
 
 bool can_be_drawn(const Value *d) { return d->combinator != COMBINE_NONE || find_field(d->family, "sample"); }

@@ -380,9 +380,9 @@ bool map_arguments(Elaborator *, const Formal *const *, Value *, int count, bool
 bool check_support(Elaborator *, const Formal *, const Value *, Scope *callee, Span);
 /* sums.c: numbers between bounds may make 1 together; what they make is said in words ("at most 0.4"). */
 bool bounds_hold_one(Compilation *, double low, double high, const char **sum);
-/* A vector proved to be of the simplex, weights proved to sum to 1: true. Else they become, wherever they are not, what
- * is no number. */
-bool guard_simplex(Elaborator *, Value *, Span);
+/* Vectors along a dim (of the visible shape) proved to be of the simplex, weights proved to sum to 1: true. Else they
+ * become, wherever they are not, what is no number. */
+bool guard_simplex(Elaborator *, Value *, int dim, Span);
 bool guard_weights(Elaborator *, Value *weights, int count, Span);
 void guard_argument(Elaborator *, const Formal *, Value *, Span); /* of the type simplex(n) */
 /* For explain: what is accepted though it is not proved that it lies in the support. */

@@ -54,6 +54,14 @@ static bool check_weight(Elaborator *e, const Value *w, Span span) {
   return false;
 }
 
+/* Where the one weight of a mixture along a dim has that dim; -1: it is the same for all. */
+static int dim_of_components(const Value *made) {
+  Shape shape = visible_shape(&made->weights[0]);
+  for (int d = 0; d < shape.rank; d++)
+    if (dim_agree(shape.dims[d], made->over)) return d;
+  return -1;
+}
+
 /* Weights that cannot make 1 together are a density of another mass, and so are those that do not. */
 static bool check_sum(Elaborator *e, Value *made, Span span) {
   double low = 0, high = 0, times = made->over_count ? made->over.size : 1;
@@ -65,10 +73,8 @@ static bool check_sum(Elaborator *e, Value *made, Span span) {
     high += times * fmin(w->facts.high, 1);
   }
   if (bounds_hold_one(e->c, low, high, &sum)) {
-    bool line = made->over_count && visible_shape(&made->weights[0]).rank == 1;
-    bool proved = line               ? guard_simplex(e, &made->weights[0], span)
-                  : made->over_count ? true
-                                     : guard_weights(e, made->weights, made->count, span);
+    bool proved = made->over_count ? guard_simplex(e, &made->weights[0], dim_of_components(made), span)
+                                   : guard_weights(e, made->weights, made->count, span);
     if (!proved) accept_support(e, span, NULL, intern(e->c, "weights"), intern(e->c, "simplex"));
     return true;
   }

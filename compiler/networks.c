@@ -194,7 +194,7 @@ static bool is_of_simplex(const Formal *f) { return f->type && strcmp(f->type->n
 
 void guard_argument(Elaborator *e, const Formal *f, Value *v, Span span) {
   Span own = v->span.source ? v->span : span;
-  if (is_of_simplex(f) && value_is_numeric(v) && !guard_simplex(e, v, own)) {
+  if (is_of_simplex(f) && value_is_numeric(v) && !guard_simplex(e, v, visible_shape(v).rank - 1, own)) {
     v->span = own;
     accept_support(e, own, f, f->name, f->type->name);
   }

@@ -299,6 +299,8 @@ struct Plan {
   int phase_count;
   Tensor **tensors;
   int tensor_count;
+  struct TakenName *names; /* of tensors; a table by address, interned as they are */
+  long name_count, name_capacity;
   PlanOutput *outputs;
   int output_count;
   Domain *domains; /* the first is the batch's own */

@@ -51,22 +51,51 @@ static bool name_is_internal(const char *name) {
   return name_is_capital(name) || is_numbered(name, "i") || is_numbered(name, "round") || name[strlen(name) - 1] == '_';
 }
 
-static bool name_is_taken(const Plan *plan, Name name) {
-  for (int i = 0; i < plan->tensor_count; i++)
-    if (plan->tensors[i]->name == name) return true;
-  return false;
+typedef struct TakenName {
+  Name name;
+  int last; /* number of the last name made of it: h_2, h_3, ... */
+} TakenName;
+
+/* The entry of a name; one without a name if it is not taken. */
+static TakenName *find_name(TakenName *names, long capacity, Name name) {
+  unsigned long at = (unsigned long)name * 0x9e3779b97f4a7c15ul >> 32;
+  for (;; at++) {
+    TakenName *entry = &names[at % (unsigned long)capacity];
+    if (entry->name == name || entry->name == NULL) return entry;
+  }
 }
 
+static TakenName *take_name(Plan *plan, Name name) {
+  if (2 * plan->name_count >= plan->name_capacity) {
+    long capacity = plan->name_capacity ? 2 * plan->name_capacity : 64;
+    TakenName *larger = arena_array(plan->compilation, TakenName, capacity);
+    for (long i = 0; i < plan->name_capacity; i++)
+      if (plan->names[i].name != NULL) *find_name(larger, capacity, plan->names[i].name) = plan->names[i];
+    plan->names = larger;
+    plan->name_capacity = capacity;
+  }
+  TakenName *entry = find_name(plan->names, plan->name_capacity, name);
+  plan->name_count += entry->name == NULL;
+  return entry;
+}
+
+/* As many as a long loop written out makes of one: each begins to count where the last one has ended. */
 static Name unique_name(Scheduler *s, const char *wanted, const char *role) {
-  char *name = arena_printf(s->compilation, "%s%s%s", wanted, role[0] != '\0' ? "_" : "", role);
-  for (char *at = name; *at != '\0'; at++)
+  char *text = arena_printf(s->compilation, "%s%s%s", wanted, role[0] != '\0' ? "_" : "", role);
+  for (char *at = text; *at != '\0'; at++)
     if (!isalnum((unsigned char)*at)) *at = '_';
-  if (!isalpha((unsigned char)name[0])) name = arena_printf(s->compilation, "v%s", name);
-  if (name_is_internal(name)) name = arena_printf(s->compilation, "the_%s_value", name);
-  Name candidate = intern(s->compilation, name);
-  for (int number = 2; name_is_taken(s->plan, candidate); number++)
-    candidate = intern(s->compilation, arena_printf(s->compilation, "%s_%d", name, number));
-  return candidate;
+  if (!isalpha((unsigned char)text[0])) text = arena_printf(s->compilation, "v%s", text);
+  if (name_is_internal(text)) text = arena_printf(s->compilation, "the_%s_value", text);
+  Name base = intern(s->compilation, text), name = base;
+  TakenName *first = take_name(s->plan, base), *entry = first;
+  int number = first->name == NULL ? 1 : first->last;
+  while (entry->name != NULL) {
+    name = intern(s->compilation, arena_printf(s->compilation, "%s_%d", text, ++number));
+    entry = take_name(s->plan, name);
+  }
+  *entry = (TakenName){name, 1};
+  find_name(s->plan->names, s->plan->name_capacity, base)->last = number;
+  return name;
 }
 
 Tensor *tensor_create(Scheduler *s, const Node *node, Storage storage, int index, bool rows, long size,

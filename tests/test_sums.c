@@ -72,23 +72,33 @@ Test(sums, what_is_proved) {
   cr_expect(accepted("log_pdf(categorical(prob = x), y)") == 1); /* may be negative as well: said once */
 }
 
+#define ALONG(weights) "mixture(" weights ": normal(A', 1), over = C), zeros(D)"
+
 Test(sums, weights_of_mixtures) {
-  static const char *const proved[] = {"mixture(w: normal(0, 1), 1 - w: normal(0, 2))",
-                                       "mixture(w / 2: normal(0, 1), 1 - w: normal(1, 1), 0.5 * w: normal(0, 2))",
-                                       "mixture(0.3333: normal(0, 1), 0.3333: normal(1, 1), 0.3333: normal(0, 2))",
-                                       "mixture(s: normal(x, 1), over = C)",
-                                       "mixture(w: normal(0, 1), 1 - w: mixture(w^2: "
-                                       "normal(0, 1), 1 - w^2: normal(1, 1)))"};
-  static const char *const not_proved[] = {"mixture(w: normal(0, 1), w: normal(0, 2))",
-                                           "mixture(w: normal(0, 1), 1 - w^2: normal(0, 2))",
-                                           "mixture(v: normal(x, 1), over = C)"};
+  static const char *const proved[] = {
+      "mixture(w: normal(0, 1), 1 - w: normal(0, 2)), w",
+      "mixture(w / 2: normal(0, 1), 1 - w: normal(1, 1), 0.5 * w: normal(0, 2)), w",
+      "mixture(0.3333: normal(0, 1), 0.3333: normal(1, 1), 0.3333: normal(0, 2)), w",
+      "mixture(W: normal(0, 1), 1 - W: normal(0, 2)), zeros(D)",
+      "mixture(w: normal(0, 1), 1 - w: mixture(w^2: normal(0, 1), 1 - w^2: normal(1, 1))), w",
+      "mixture(s: normal(x, 1), over = C), w",
+      ALONG("softmax(A', over = C)"),
+      ALONG("expand(s, D)'"),
+      ALONG("exp(A') / sum(exp(A'), over = C)"),
+      ALONG("expand(w, D) * softmax(A', over = C) + expand(1 - w, D) / C")};
+  static const char *const not_proved[] = {"mixture(w: normal(0, 1), w: normal(0, 2)), w",
+                                           "mixture(w: normal(0, 1), 1 - w^2: normal(0, 2)), w",
+                                           "mixture(v: normal(x, 1), over = C), w",
+                                           ALONG("softmax(A', over = D)"),
+                                           ALONG("softmax(A')"),
+                                           ALONG("expand(v, D)'")};
   char term[300];
-  for (size_t i = 0; i < 5; i++) {
-    snprintf(term, sizeof term, "log_pdf(%s, w)", proved[i]);
+  for (size_t i = 0; i < sizeof proved / sizeof *proved; i++) {
+    snprintf(term, sizeof term, "sum(log_pdf(%s))", proved[i]);
     cr_expect(accepted(term) == 0, "%s", proved[i]);
   }
-  for (size_t i = 0; i < 3; i++) {
-    snprintf(term, sizeof term, "log_pdf(%s, w)", not_proved[i]);
+  for (size_t i = 0; i < sizeof not_proved / sizeof *not_proved; i++) {
+    snprintf(term, sizeof term, "sum(log_pdf(%s))", not_proved[i]);
     cr_expect(accepted(term) == 1, "%s", not_proved[i]);
   }
 }
