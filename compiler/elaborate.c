@@ -447,12 +447,18 @@ static void report_index(Elaborator *e, const Index *index, Dim dim) {
                            : "indices count from 0");
 }
 
+static bool names_category(const Elaborator *e, const Expr *x) {
+  const Item *item = x->kind == EXPR_NAME ? model_find_declaration(e->model, x->name) : NULL;
+  return item && item->type && strcmp(item->type->name, "category") == 0;
+}
+
 /* V[y], y a category: the element of the first dim that y names, which is its one-hot vector times V; so a relaxed y
  * gives the mixture, and a summed-out one each element in turn. */
 static Value index_by_category(Elaborator *e, const Expr *x, Value v, Value y) {
   Shape shape = visible_shape(&v), hot = visible_shape(&y);
   const Facts *facts = &y.node->facts;
-  bool category = hot.rank == 1 && facts->low >= 0 && facts->high <= 1;
+  bool category =
+      hot.rank == 1 && facts->low >= 0 && (facts->high <= 1 || names_category(e, x->indices[0].first)); /* relaxed */
   if (category && x->index_count == 1 && dim_agree(hot.dims[0], shape.dims[0])) return matmul(e, y, v, x->span);
   Diagnostic *d =
       category && x->index_count == 1
