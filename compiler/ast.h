@@ -1,5 +1,5 @@
 /* The syntax tree: what the parser makes of one file. Every node keeps its span. Printed by ast_print,
- * whose output parses to the same tree (ast_equal). Holds no meaning: names are not resolved here. */
+ * whose output parses to an equal tree. Holds no meaning: names are not resolved here. */
 #ifndef SPM_AST_H
 #define SPM_AST_H
 
@@ -209,10 +209,9 @@ File *parse(Compilation *, int source);
  * mixture(...), and whatever one file may say only once. */
 void syntax_check(Compilation *, const File *);
 
-/* Prints in the canonical layout (`spmc fmt` without comments): what it prints parses to an equal tree. */
+/* Prints in the canonical layout: what it prints parses to an equal tree. */
 void ast_print(Text *, const File *);
 void ast_print_expr(Text *, const Expr *);
 void ast_print_type(Text *, const TypeExpr *);
-bool ast_equal(const File *, const File *); /* spans aside */
 
 #endif

@@ -109,6 +109,15 @@ static Value report_unknown(Elaborator *e, Name name, Span span) {
   return value_error();
 }
 
+static Value data_value(Elaborator *e, const Item *item) {
+  Support support;
+  int index = data_index(e, item);
+  if (index < 0 || !read_support(e, item->type, &support)) return value_error();
+  Node *node = build_data(e->graph, index);
+  if (strcmp(support.name, "integer") == 0) note_number(e, node, NULL, &support);
+  return value_tensor(node, 0, item->name_span);
+}
+
 /* What is_measured: data as they are, a let walked anew with them. */
 static Value measured_value(Elaborator *e, const Item *item) {
   if (item->kind == ITEM_DATA) return data_value(e, item);
@@ -252,15 +261,6 @@ static Value draw_value(Elaborator *e, const Item *item) {
   if (!check_distribution_for(e, &d, item, &support, &shape, "draw")) return value_error();
   Value v = distribution_sample(e, &d, item->name, &shape, AXIS_DATUM, item->span);
   return held ? number_of_vector(e, v, &number, item->span) : v;
-}
-
-Value data_value(Elaborator *e, const Item *item) {
-  Support support;
-  int index = data_index(e, item);
-  if (index < 0 || !read_support(e, item->type, &support)) return value_error();
-  Node *node = build_data(e->graph, index);
-  if (strcmp(support.name, "integer") == 0) note_number(e, node, NULL, &support);
-  return value_tensor(node, 0, item->name_span);
 }
 
 static Value evaluate_item(Elaborator *e, Item *item, Span use) {
@@ -447,12 +447,18 @@ static void report_index(Elaborator *e, const Index *index, Dim dim) {
                            : "indices count from 0");
 }
 
+static bool names_category(const Elaborator *e, const Expr *x) {
+  const Item *item = x->kind == EXPR_NAME ? model_find_declaration(e->model, x->name) : NULL;
+  return item && item->type && strcmp(item->type->name, "category") == 0;
+}
+
 /* V[y], y a category: the element of the first dim that y names, which is its one-hot vector times V; so a relaxed y
  * gives the mixture, and a summed-out one each element in turn. */
 static Value index_by_category(Elaborator *e, const Expr *x, Value v, Value y) {
   Shape shape = visible_shape(&v), hot = visible_shape(&y);
   const Facts *facts = &y.node->facts;
-  bool category = hot.rank == 1 && facts->low >= 0 && facts->high <= 1;
+  bool category =
+      hot.rank == 1 && facts->low >= 0 && (facts->high <= 1 || names_category(e, x->indices[0].first)); /* relaxed */
   if (category && x->index_count == 1 && dim_agree(hot.dims[0], shape.dims[0])) return matmul(e, y, v, x->span);
   Diagnostic *d =
       category && x->index_count == 1

@@ -212,10 +212,12 @@ typedef struct Residual {
   Node *log_volume; /* whitened: sum of log(2 pi variance) */
 } Residual;
 
-static bool expected_residual(Elaborator *e, const Factors *f, Item *likelihood, bool whitened, Residual *out) {
-  Node **z = arena_array(e->c, Node *, f->count), **jacobians = arena_array(e->c, Node *, f->count);
-  place(e, f->asked);
-  for (int i = 0; i < f->count; i++) z[i] = build_variable(e->graph, f->items[i].mean);
+/* The likelihood at given latents, as what its expectation is made of. */
+typedef struct Normal {
+  Node *data, *mean, *variance;
+} Normal;
+
+static bool read_normal(Elaborator *e, const Factors *f, Item *likelihood, Node **z, Normal *out) {
   Value d = likelihood_at(e, likelihood, f, z);
   if (d.kind == VALUE_ERROR) return false;
   if (d.kind != VALUE_DISTRIBUTION || !d.family || strcmp(d.family->name, "normal") != 0 || event_rank(&d) > 0) {
@@ -232,17 +234,26 @@ static bool expected_residual(Elaborator *e, const Factors *f, Item *likelihood,
   }
   Value x = model_value(e, variable, f->asked);
   if (x.kind == VALUE_ERROR) return false;
-  Node *data = value_node(e, &x);
+  out->data = value_node(e, &x);
   bool missing;
-  out->shape = data->shape;
-  Value mean = distribution_field(e, &d, "mean", NULL, &out->shape, f->asked, &missing);
-  Value variance = distribution_field(e, &d, "variance", NULL, &out->shape, f->asked, &missing);
+  Value mean = distribution_field(e, &d, "mean", NULL, &out->data->shape, f->asked, &missing);
+  Value variance = distribution_field(e, &d, "variance", NULL, &out->data->shape, f->asked, &missing);
   if (mean.kind == VALUE_ERROR || variance.kind == VALUE_ERROR) return false;
-  Node *at = value_node(e, &mean), *noise = value_node(e, &variance);
-  if (depends_on(e, noise, z, f->count)) {
-    refuse(e, f, likelihood->expr->span, "a noise that does not depend on a latent");
-    return false;
-  }
+  out->mean = value_node(e, &mean);
+  out->variance = value_node(e, &variance);
+  if (!depends_on(e, out->variance, z, f->count)) return true;
+  refuse(e, f, likelihood->expr->span, "a noise that does not depend on a latent");
+  return false;
+}
+
+static bool expected_residual(Elaborator *e, const Factors *f, Item *likelihood, bool whitened, Residual *out) {
+  Node **z = arena_array(e->c, Node *, f->count), **jacobians = arena_array(e->c, Node *, f->count);
+  Normal normal;
+  place(e, f->asked);
+  for (int i = 0; i < f->count; i++) z[i] = build_variable(e->graph, f->items[i].mean);
+  if (!read_normal(e, f, likelihood, z, &normal)) return false;
+  Node *at = normal.mean, *noise = normal.variance;
+  out->shape = normal.data->shape;
   const Node *obstacle = affine_jacobians(e->graph, at, z, f->count, jacobians);
   if (obstacle) {
     Diagnostic *x_is = refuse(e, f, obstacle->span,
@@ -255,7 +266,7 @@ static bool expected_residual(Elaborator *e, const Factors *f, Item *likelihood,
   place(e, f->asked);
   Node *number = whitened ? scalar_behind(noise) : NULL;
   Node *weight = whitened && !number ? two(e, IR_div, filled(e, 1, noise), noise) : NULL;
-  Node *gap = square(e, two(e, IR_sub, data, at));
+  Node *gap = square(e, two(e, IR_sub, normal.data, at));
   out->square = total(e, weight ? two(e, IR_mul, weight, gap) : gap);
   for (int i = 0; i < f->count; i++) {
     Node *more = trace(e, f, &f->items[i], jacobians[i], weight);

@@ -339,7 +339,6 @@ Value elaborate(Elaborator *, const Expr *);
 /* evaluates to a dim (whole, >= 0), reporting otherwise */
 bool elaborate_dim(Elaborator *, const Expr *, Dim *);
 Value elaborate_call(Elaborator *, const Expr *); /* functions.c: built-ins, library, networks, distributions */
-Value call_builtin(Elaborator *, const Expr *, bool *found);
 Value call_library(Elaborator *, Item *, const Expr *); /* layer or function */
 Value call_network_by_name(Elaborator *, Item *, const Expr *call);
 Value network_of_names(Elaborator *, Item *,
@@ -352,7 +351,6 @@ void restart_layer_counts(Elaborator *, const char *network);
 Value model_value(Elaborator *, Item *, Span use); /* a model-level name: data, latent, param, let, ... */
 Value make_parameter(Elaborator *, Name, const char *full_name, const TypeExpr *, const Expr *init, Span);
 Value lookup(Elaborator *, Name, Span);
-Value data_value(Elaborator *, const Item *);
 int data_index(Elaborator *, const Item *); /* in the signature, entered on first use; -1 after reporting */
 void scope_bind(Elaborator *, Scope *, Name, Value, Span);
 Scope *scope_new(Elaborator *, Scope *parent);

@@ -588,7 +588,7 @@ static Value run_builtin(Elaborator *e, const BuiltinRow *row, const Expr *call)
   return row->function(e, call, arguments, count);
 }
 
-Value call_builtin(Elaborator *e, const Expr *call, bool *found) {
+static Value call_builtin(Elaborator *e, const Expr *call, bool *found) {
   *found = true;
   if (is_start_statistic(e, call)) return start_statistic(e, call);
   for (size_t i = 0; i < sizeof unary_functions / sizeof *unary_functions; i++) {

@@ -66,9 +66,10 @@ static bool check_optimiser(Elaborator *e, const PosteriorDraw *p) {
 
 /* ---- draws ----------------------------------------------------------------------------------------------------- */
 
-/* Scores are of the train program's objective; of the second draw, those that it is a baseline for alone. */
+/* Scores are of the train program's objective, not of the log joint that `infer` climbs, where the same draw is met
+ * again; of the second draw, those that it is a baseline for alone. */
 static bool is_scored(const Elaborator *e, const Baseline *b) {
-  return e->program == PROGRAM_TRAIN && (!e->redrawing || b->kind == BASELINE_SELF_CRITIC);
+  return e->program == PROGRAM_TRAIN && !e->inferring && (!e->redrawing || b->kind == BASELINE_SELF_CRITIC);
 }
 
 /* Remembers the log probability of a draw, in a node of its own, which the objective is differentiated in. */

@@ -430,3 +430,20 @@ Test(relaxed, gates_have_their_expected_norm) {
   cr_expect_float_eq(spec_metric(&s, "relaxation_gap", &run), 0, 1e-12);
   spec_close(&s);
 }
+
+/* V[y] of a relaxed category mixes the elements of V: it is the one-hot vector times V. */
+Test(relaxed, a_relaxed_category_names_a_mixture) {
+#define PICKED(what)                                                                                                   \
+  "model m;\ndim D = 5;\ndim C = 4;\ndata x : real[D];\nparam V : real[C, D] init normal(0, 1);\n"                     \
+  "latent y : category(C);\nprior y ~ categorical(prob = 1 / C);\n"                                                    \
+  "posterior y ~ categorical(logits = dense(x, C)) by relaxed(temperature = 0.7);\nlikelihood x ~ normal(" what        \
+  ", 0.5);\n"
+  spec_expect_sound(PICKED("V[y]"), 6);
+  Spec named = spec_right(PICKED("V[y]")), times = spec_right(PICKED("y @ V"));
+  static const double x[5] = {1, -0.5, 0.3, 2, -1};
+  const Run run = {.rows = 1, .inputs = {{"x", x}}};
+  cr_expect(*spec_output(&named, PROGRAM_TRAIN, OUTPUT_OBJECTIVE, "objective", &run) ==
+            *spec_output(&times, PROGRAM_TRAIN, OUTPUT_OBJECTIVE, "objective", &run));
+  spec_close(&named);
+  spec_close(&times);
+}

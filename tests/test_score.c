@@ -203,6 +203,29 @@ Test(score, a_normal_posterior) {
   expect_mean(format, "", "by score_function(baseline = -5)", "", true);
 }
 
+/* The log joint that `infer` climbs meets the same draw again, which is scored once all the same: what an inferred
+ * latent says of other numbers changes no gradient of the draw's. */
+Test(score, beside_an_inferred_latent) {
+#define BESIDE                                                                                                         \
+  "model m; dim D = 6; dim C = 4; data x : binary[D]; latent y : category(C); prior y ~ categorical(prob = 1 / C);"    \
+  "network class(x) { scores = dense(x, C); } decoder p(y) { logits = 2 * dense(y, D); }"                              \
+  "likelihood x ~ bernoulli(logits = p.logits); posterior y ~ categorical(logits = class.scores) by score_function"
+  static const char *const with =
+      "let twice : real[D] = 2 * x; latent z : real; prior z ~ normal(0, 1);"
+      "likelihood twice ~ normal(expand(z, D), 1); infer z by map(steps = 3); objective elbo;";
+  static const char *const options[] = {"(baseline = none);", ";"};
+  for (int i = 0; i < 2; i++) {
+    char alone[LENGTH], beside[LENGTH];
+    snprintf(alone, LENGTH, BESIDE "%s objective elbo;", options[i]);
+    snprintf(beside, LENGTH, BESIDE "%s %s", options[i], with);
+    spm_compiled *which = compile(alone);
+    Estimate a = estimate(which, alone, 1), b = estimate(which, beside, 1);
+    for (int k = 0; k < a.count; k++)
+      cr_expect(fabs(a.mean[k] - b.mean[k]) < 1e-5, "%d: %g and %g", k, a.mean[k], b.mean[k]);
+    spm_compiled_free(which);
+  }
+}
+
 /* A baseline made of the model's own features takes them as they are. */
 Test(score, a_baseline_does_not_move_the_model) {
   static const char format[] =

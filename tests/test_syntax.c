@@ -1,7 +1,7 @@
 /* Syntax: every spec of the corpus parses, and its printed form to an equal tree; every wrong spec under bad/syntax
  * gets exactly the messages that stand in its .expected file (SPM_GOLDEN=write rewrites those); hostile text never
  * crashes. */
-#include "ast.h"
+#include "ast_equal.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
