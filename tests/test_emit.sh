@@ -229,6 +229,11 @@ for name in third fourth; do
   same_numbers "$name follows spmc train in its host" 1e-5 emitted.txt run/metrics.csv
 done
 gcc -O1 -DSPM_NO_BLAS -DSPM_STATIC -I. "$here/tests/emit/static.c" first.c -o static -lm && check 'memory that is static' ./static
+check 'a header gives dims as numbers, too' grep -q 'q.h.dense.W : \[H, D\] = \[12, 16\]' first.h
+awk '/Outputs of/ { split($0, quoted, "\""); program = quoted[2]; next }
+  program && /^ \*   / { size = match($0, /= \[[0-9]+\]/) ? substr($0, RSTART + 3, RLENGTH - 4) : 1; printf "ASK(\"%s\", \"%s\", %s)\n", program, $2, size }' first.h >asks.h
+check 'a header lists what every program gives' sh -c 'test "$(grep -c ASK asks.h)" = 10'
+gcc -O0 -DSPM_NO_BLAS -I. "$here/tests/emit/outputs.c" first.c -o outputs -lm && check 'outputs are there as the header lists them' ./outputs
 
 for target in aarch64-linux-gnu-gcc/qemu-aarch64 arm-linux-gnueabihf-gcc/qemu-arm; do
   cc=${target%/*} run=${target#*/}
