@@ -162,6 +162,5 @@ void read_checkpoint(struct run *run) {
   instance->run.call.seed = (unsigned long long)run->seed;
   if (!each_tensor(run, header, stream, 0)) fail("%s: cannot be read", run->resume);
   fclose(stream);
-  free(header);
-  free(found);
+  free(header), free(found);
 }
