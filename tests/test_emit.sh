@@ -139,6 +139,10 @@ for stop in 2 4 6; do
   check "stages ended at epoch $stop and resumed" cmp staged-whole staged-resumed
 done
 
+sed 's/"run":"\( *\)[0-9] /"run":"\19 /' staged-half >staged-wrong
+if ./model --data numbers-16.npy --resume staged-wrong >out 2>&1; then echo 'not ok a checkpoint of no stage is refused'
+else check 'a checkpoint of no stage is refused' grep -q 'has no stage 9' out; fi
+
 # Stages that take some of the rows, and balance them: the data are told apart again where a run goes on.
 inputs="$labelled --valid pixels=rows-64.npy --valid y=labels.npy --batch 48 --epochs 2"
 gcc -O0 -include "$here/tests/emit/stop.h" semi_supervised_vae.c -o stopped -lopenblas -lm
@@ -156,6 +160,7 @@ else check 'rows that take none are refused' grep -q '`rows` of warm takes none 
 "$spmc" emit "$here/specs/laplace_vae.spm" --main -o laplace.c K=4 H=16
 gcc -O0 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -DSPM_NO_BLAS laplace.c -o checked -lm
 check 'a run under the sanitizers' ./checked --data x=bars.idx --test bars.idx --epochs 1 --save a.safetensors
+check 'and one resumed' ./checked --data x=bars.idx --epochs 2 --resume a.safetensors
 gcc -O2 -g -DSPM_NO_BLAS laplace.c -o model -lm
 if have valgrind; then check 'a run under valgrind' valgrind -q --error-exitcode=3 --leak-check=full --errors-for-leak-kinds=definite ./model --data bars.idx --epochs 1; else echo 'skip valgrind: not installed'; fi
 ./model --data bars.idx --epochs 2 --save whole >/dev/null
