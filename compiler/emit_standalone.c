@@ -615,20 +615,6 @@ bool compile_standalone(Model *m, const Standalone *options, Text *out) {
   return c->error_count == 0;
 }
 
-static void list_tensors(Model *m, Text *out) {
-  const Signature *s = &m->signature;
-  text_append(out, "/* Data, in the order of `data`:");
-  for (int i = 0; i < s->data_count; i++)
-    text_append(out, "\n *   %s : %s", s->data[i].name, shape_text(m->compilation, &s->data[i].shape));
-  text_append(out, "\n * Parameters:");
-  for (int i = 0; i < s->parameter_count; i++)
-    text_append(out, "\n *   %s : %s", s->parameters[i].name, shape_text(m->compilation, &s->parameters[i].shape));
-  if (s->row_state_count > 0) text_append(out, "\n * What each row owns:");
-  for (int i = 0; i < s->row_state_count; i++)
-    text_append(out, "\n *   %s : %s", s->row_states[i].name, shape_text(m->compilation, &s->row_states[i].shape));
-  text_append(out, " */\n\n");
-}
-
 bool compile_header(Model *m, const Standalone *options, Text *out) {
   Compilation *c = m->compilation;
   Plan *plans[PROGRAM_COUNT];
@@ -640,7 +626,7 @@ bool compile_header(Model *m, const Standalone *options, Text *out) {
   if (!start || !end) return false;
   text_append(out, "/* Model %s: what its emitted C file exports. Written by spmc %s. */\n", m->name, SPM_VERSION);
   text_append(out, "%.*s", (int)(start - text), text);
-  list_tensors(m, out);
+  list_exports(c, &m->signature, plans, count, out);
   if (options->library)
     text_append(out, "%s", strchr(start, '\n') + 2 - 1);
   else

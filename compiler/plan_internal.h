@@ -501,4 +501,9 @@ typedef struct Unread {
 } Unread;
 void trim_plan(Compilation *, Plan *, const Unread *);
 
+/* --- emit_header.c --- */
+
+/* The comment of a header: data, parameters, what rows own, outputs. */
+void list_exports(Compilation *, const Signature *, Plan *const *, int count, Text *);
+
 #endif

@@ -139,6 +139,10 @@ for stop in 2 4 6; do
   check "stages ended at epoch $stop and resumed" cmp staged-whole staged-resumed
 done
 
+sed 's/"run":"\( *\)[0-9] /"run":"\19 /' staged-half >staged-wrong
+if ./model --data numbers-16.npy --resume staged-wrong >out 2>&1; then echo 'not ok a checkpoint of no stage is refused'
+else check 'a checkpoint of no stage is refused' grep -q 'has no stage 9' out; fi
+
 # Stages that take some of the rows, and balance them: the data are told apart again where a run goes on.
 inputs="$labelled --valid pixels=rows-64.npy --valid y=labels.npy --batch 48 --epochs 2"
 gcc -O0 -include "$here/tests/emit/stop.h" semi_supervised_vae.c -o stopped -lopenblas -lm
@@ -156,6 +160,7 @@ else check 'rows that take none are refused' grep -q '`rows` of warm takes none 
 "$spmc" emit "$here/specs/laplace_vae.spm" --main -o laplace.c K=4 H=16
 gcc -O0 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -DSPM_NO_BLAS laplace.c -o checked -lm
 check 'a run under the sanitizers' ./checked --data x=bars.idx --test bars.idx --epochs 1 --save a.safetensors
+check 'and one resumed' ./checked --data x=bars.idx --epochs 2 --resume a.safetensors
 gcc -O2 -g -DSPM_NO_BLAS laplace.c -o model -lm
 if have valgrind; then check 'a run under valgrind' valgrind -q --error-exitcode=3 --leak-check=full --errors-for-leak-kinds=definite ./model --data bars.idx --epochs 1; else echo 'skip valgrind: not installed'; fi
 ./model --data bars.idx --epochs 2 --save whole >/dev/null
@@ -224,6 +229,11 @@ for name in third fourth; do
   same_numbers "$name follows spmc train in its host" 1e-5 emitted.txt run/metrics.csv
 done
 gcc -O1 -DSPM_NO_BLAS -DSPM_STATIC -I. "$here/tests/emit/static.c" first.c -o static -lm && check 'memory that is static' ./static
+check 'a header gives dims as numbers, too' grep -q 'q.h.dense.W : \[H, D\] = \[12, 16\]' first.h
+awk '/Outputs of/ { split($0, quoted, "\""); program = quoted[2]; next }
+  program && /^ \*   / { size = match($0, /= \[[0-9]+\]/) ? substr($0, RSTART + 3, RLENGTH - 4) : 1; printf "ASK(\"%s\", \"%s\", %s)\n", program, $2, size }' first.h >asks.h
+check 'a header lists what every program gives' sh -c 'test "$(grep -c ASK asks.h)" = 10'
+gcc -O0 -DSPM_NO_BLAS -I. "$here/tests/emit/outputs.c" first.c -o outputs -lm && check 'outputs are there as the header lists them' ./outputs
 
 for target in aarch64-linux-gnu-gcc/qemu-aarch64 arm-linux-gnueabihf-gcc/qemu-arm; do
   cc=${target%/*} run=${target#*/}

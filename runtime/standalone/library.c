@@ -61,7 +61,7 @@ extern real *SPM_MODEL_NAME_owned(struct SPM_MODEL_NAME *m, const char *name, lo
   const struct spm_model *model = &spm_model_SPM_MODEL_NAME;
   for (int s = 0; s < model->row_state_count && m->instance.owned.values; s++) {
     if (strcmp(model->row_states[s].name, name) != 0) continue;
-    *size = model->row_states[s].size;
+    if (size) *size = model->row_states[s].size;
     return m->instance.owned.values + m->instance.owned.rows * model->row_states[s].offset;
   }
   return NULL;
@@ -113,7 +113,7 @@ extern const real *SPM_MODEL_NAME_output(const struct SPM_MODEL_NAME *m, const c
   const struct spm_program *p = m->instance.run.program;
   for (int i = 0; p && i < p->output_count; i++) {
     if (strcmp(p->outputs[i].name, name) != 0) continue;
-    *size = p->outputs[i].size;
+    if (size) *size = p->outputs[i].size;
     return spm_output_values(&m->instance.run, &p->outputs[i]);
   }
   return NULL;
@@ -123,7 +123,7 @@ extern real *SPM_MODEL_NAME_parameter(struct SPM_MODEL_NAME *m, const char *name
   const struct spm_model *model = &spm_model_SPM_MODEL_NAME;
   for (int p = 0; p < model->parameter_count; p++) {
     if (strcmp(model->parameters[p].name, name) != 0) continue;
-    *size = model->parameters[p].size;
+    if (size) *size = model->parameters[p].size;
     return m->instance.run.parameters + model->parameters[p].offset;
   }
   return NULL;

@@ -39,7 +39,8 @@ int SPM_MODEL_NAME_begin(SPM_MODEL_NAME *, const SPM_MODEL_NAME_real *const *dat
 /* Which rows of the training data the next steps are of: order[0], order[1], ...; or, with NULL, first, first + 1, ...
  */
 void SPM_MODEL_NAME_visit(SPM_MODEL_NAME *, const long *order, long first);
-/* What all rows own, by name: row after row; `size` numbers each. NULL: there is none of that name. */
+/* What all rows own, by name: row after row; `size`, unless it is NULL, gets the numbers of each. NULL: there is none
+ * of that name. */
 SPM_MODEL_NAME_real *SPM_MODEL_NAME_owned(SPM_MODEL_NAME *, const char *name, long *size);
 #endif
 /* One step of training on rows x size numbers for each data declaration. 0: updated; 1: skipped, something was not
@@ -52,10 +53,11 @@ int SPM_MODEL_NAME_next_stage(SPM_MODEL_NAME *);
 /* Another program: "evaluate", "encode", ..., of rows that are not training data. 0, or -1 if there is none of that
  * name or no room for the rows. */
 int SPM_MODEL_NAME_run(SPM_MODEL_NAME *, const char *program, const SPM_MODEL_NAME_real *const *data, long rows);
-/* An output of the last step or run by name ("objective", "kl(z)", "z"), with `size` numbers (for each row, where it
- * has rows); NULL: there is none. Valid until the next step or run. */
+/* An output of the last step or run by name, of those listed above; `size`, unless it is NULL, gets how many numbers it
+ * has (for each row, where it has rows). NULL: there is none. Valid until the next step or run. */
 const SPM_MODEL_NAME_real *SPM_MODEL_NAME_output(const SPM_MODEL_NAME *, const char *name, long *size);
-/* A parameter's raw values, to read or to set; NULL: there is none of that name. */
+/* A parameter's raw values, to read or to set; `size`, unless it is NULL, gets how many. NULL: there is none of that
+ * name. */
 SPM_MODEL_NAME_real *SPM_MODEL_NAME_parameter(SPM_MODEL_NAME *, const char *name, long *size);
 #ifdef SPM_STATIC
 /* The instance in static memory, opened anew; of SPM_BATCH_ROWS rows, for training unless SPM_TRAINING is 0. */

@@ -140,7 +140,9 @@ void read_checkpoint(struct run *run) {
   run->unchanged = (int)strtol(note, &note, 10);
 #endif
 #ifndef SPM_NO_STAGES
-  spm_instance_set_stage(instance, (int)strtol(note, &note, 10));
+  const long stage = strtol(note, &note, 10);
+  if (stage < 0 || stage >= MODEL->training_count) fail("%s: has no stage %ld", run->resume, stage);
+  spm_instance_set_stage(instance, (int)stage);
   run->earlier_epochs = strtol(note, &note, 10);
   instance->earlier_steps = strtol(note, &note, 10);
 #endif
@@ -160,4 +162,5 @@ void read_checkpoint(struct run *run) {
   instance->run.call.seed = (unsigned long long)run->seed;
   if (!each_tensor(run, header, stream, 0)) fail("%s: cannot be read", run->resume);
   fclose(stream);
+  free(header), free(found);
 }

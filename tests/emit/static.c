@@ -19,6 +19,8 @@ int main(void) {
     if (first_step(here, rows, ROWS) != 0 || first_step(there, rows, ROWS) != 0) return 2;
   if (first_step(here, rows, ROWS + 1) != -1 || first_run(here, "no such", rows, ROWS) != -1) return 3;
   if (*first_output(here, "objective", &count) != *first_output(there, "objective", &count) || count != 1) return 4;
+  if (first_output(here, "objective", NULL) != first_output(here, "objective", &count)) return 5;
+  if (!first_parameter(here, "q.h.dense.W", NULL) || first_parameter(here, "no such", NULL)) return 6;
   free(there);
   return 0;
 }
