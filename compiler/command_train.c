@@ -115,6 +115,7 @@ static void list_stage(const Run *run, const struct spm_training *t, Settings *s
   if (t->steps > 0) setting_whole(s, of_stage(run, t, "steps"), t->steps, false);
   setting_flag(s, of_stage(run, t, "shuffle"), t->shuffle, !spec_sets(model, t->name, "shuffle"));
   if (t->keep) setting_text(s, of_stage(run, t, t->smallest ? "keep smallest" : "keep best"), t->keep, false);
+  if (t->patience > 0) setting_whole(s, of_stage(run, t, "patience"), t->patience, false);
 }
 
 static void list_settings(const Run *run, Settings *s) {
@@ -494,6 +495,9 @@ static void report_stage(const Run *run, const struct spm_training *t) {
   if (state->unchanged)
     printf("ended after epoch %ld: the objective is that of %d epoch%s before\n", state->epoch, t->unchanged,
            t->unchanged == 1 ? "" : "s");
+  else if (train_stalled(t->patience, state->epoch, state->best_epoch))
+    printf("ended after epoch %ld: %s of the validation rows was not better for %ld epoch%s\n", state->epoch, t->keep,
+           t->patience, t->patience == 1 ? "" : "s");
   if (t->keep && state->has_best)
     printf("kept epoch %ld, where %s of the validation rows is %s\n", state->best_epoch, t->keep,
            spm_number_short(t->smallest ? -state->best : state->best).text);
