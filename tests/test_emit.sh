@@ -167,6 +167,11 @@ if have valgrind; then check 'a run under valgrind' valgrind -q --error-exitcode
 ./model --data bars.idx --epochs 1 --save half >/dev/null
 ./model --data bars.idx --epochs 2 --resume half --save resumed >/dev/null
 check 'a resumed run ends in the same bytes' cmp whole resumed
+for damage in 's/"run":" /"run":"x/' 's/\([0-9]\) \([0-9]*"}\)/\1,\2/' 's/[0-9]"}/x"}/'; do
+  sed "1$damage" half >damaged
+  if cmp -s half damaged || ./model --data bars.idx --resume damaged >out 2>&1; then echo "not ok a checkpoint damaged by $damage is refused"
+  else check "a checkpoint damaged by $damage is refused" grep -q 'damaged: is damaged where it says how far the run was' out; fi
+done
 tail -c +17 bars.idx >pixels
 { printf '\223NUMPY\001\000v\000'; printf "%-117s\n" "{'descr': '|u1', 'fortran_order': False, 'shape': (256, 28, 28), }"; cat pixels; } >bars.npy
 ./model --data bars.npy --epochs 2 --save from-npy >/dev/null
