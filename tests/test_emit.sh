@@ -192,6 +192,9 @@ cp half kept
 check 'a checkpoint is tried without a trace' ./model --data bars.idx --epochs 0 --save kept
 check 'a checkpoint that is there stays until there is another' cmp half kept
 [ ! -e kept.new ] || echo 'not ok kept.new is left'
+{ printf '\223NUMPY\001\000v\000'; printf "%-117s\n" "{'descr': '|u1', 'fortran_order': False, 'shape': (1152921504606846976, 784), }"; cat pixels; } >huge.npy
+if ./model --data huge.npy >out 2>&1; then echo 'not ok a file that says it is huge is refused'
+else check 'a file that says it is huge is refused' grep -q 'error: not enough memory: 36[0-9]* MB' out; fi
 printf 'short' >short.idx
 for bad in missing.idx short.idx "$here/tests/emit/first.spm"; do
   if ./model --data x=$bad >out 2>&1; then echo "not ok $bad is refused"; else echo "ok a bad file is refused: $(cut -c1-70 out | head -1)"; fi

@@ -85,7 +85,7 @@ static char *each_tensor(struct run *run, char *text, FILE *stream, int writing)
 static char *checkpoint_header(struct run *run, size_t *length) {
   const struct spm_instance *instance = &run->instance;
   const int tensors = MODEL->parameter_count + MODEL->state_count + MODEL->row_state_count;
-  char note[NOTE + 128] = "", *text = memory_of(2 * NOTE + 1000 * (size_t)(1 + 4 * tensors)), *at = text + 8;
+  char note[NOTE + 128] = "", *text = memory_of(2 * NOTE + 1000 * (1 + 4 * tensors), 1), *at = text + 8;
 #ifndef SPM_NO_UNCHANGED
   sprintf(note + strlen(note), "%d ", run->unchanged);
 #endif
@@ -130,7 +130,7 @@ void read_checkpoint(struct run *run) {
   struct spm_instance *instance = &run->instance;
   size_t length;
   long batch = run->batch_rows, total = run->data.all;
-  char *header = checkpoint_header(run, &length), *found = memory_of(length + 1), *note = found + NOTE_AT;
+  char *header = checkpoint_header(run, &length), *found = memory_of((long)length + 1, 1), *note = found + NOTE_AT;
   FILE *stream = fopen(run->resume, "rb");
   if (!stream) fail("%s: cannot be opened", run->resume);
   if (!fread(found, length, 1, stream) || memcmp(found, header, NOTE_AT) != 0 ||
