@@ -38,7 +38,7 @@ typedef struct Run { /* one `spmc train` */
   struct spm_host host;
   struct spm_columns train_columns, evaluate_columns;
   struct train_state state;
-  bool resumed;
+  bool resumed, growth_told;
   char *checkpoint;
   int lock; /* of the run's directory, or -1 */
   struct report_progress progress;
@@ -115,6 +115,7 @@ static void list_stage(const Run *run, const struct spm_training *t, Settings *s
   if (t->steps > 0) setting_whole(s, of_stage(run, t, "steps"), t->steps, false);
   setting_flag(s, of_stage(run, t, "shuffle"), t->shuffle, !spec_sets(model, t->name, "shuffle"));
   if (t->keep) setting_text(s, of_stage(run, t, t->smallest ? "keep smallest" : "keep best"), t->keep, false);
+  if (t->patience > 0) setting_whole(s, of_stage(run, t, "patience"), t->patience, false);
 }
 
 static void list_settings(const Run *run, Settings *s) {
@@ -145,8 +146,32 @@ static int shown_columns(const struct spm_columns *columns, const char **names, 
   return count;
 }
 
+/* The latent of a column step_growth(NAME), or "" of another. */
+static const char *growing_latent(const char *column, size_t *length) {
+  static const char prefix[] = "step_growth(";
+  const char *name = strncmp(column, prefix, sizeof prefix - 1) == 0 ? column + sizeof prefix - 1 : "";
+  *length = strcspn(name, ")");
+  return name;
+}
+
+/* Steps of inference that grow are told of once: the numbers may stay finite, and the codes mean nothing. */
+static void watch_growth(Run *run, const double *values) {
+  for (int i = 0; i < run->train_columns.count && !run->growth_told; i++) {
+    size_t length;
+    const char *latent = growing_latent(run->train_columns.names[i], &length);
+    if (length == 0 || values[i] <= 1) continue;
+    report_progress_clear(&run->progress);
+    fprintf(stderr,
+            "spmc: warning: the steps by which `%.*s` is inferred grow instead of settling: they are too long; write "
+            "`step_size = lipschitz` where the decoder is linear, or a smaller step_size\n",
+            (int)length, latent);
+    run->growth_told = true;
+  }
+}
+
 static void on_step(void *context, const struct train_state *state, const double *values) {
   Run *run = context;
+  watch_growth(run, values);
   const char *names[8];
   double shown[8];
   int count = shown_columns(&run->train_columns, names, values, shown);
@@ -470,6 +495,9 @@ static void report_stage(const Run *run, const struct spm_training *t) {
   if (state->unchanged)
     printf("ended after epoch %ld: the objective is that of %d epoch%s before\n", state->epoch, t->unchanged,
            t->unchanged == 1 ? "" : "s");
+  else if (train_stalled(t->patience, state->epoch, state->best_epoch))
+    printf("ended after epoch %ld: %s of the validation rows was not better for %ld epoch%s\n", state->epoch, t->keep,
+           t->patience, t->patience == 1 ? "" : "s");
   if (t->keep && state->has_best)
     printf("kept epoch %ld, where %s of the validation rows is %s\n", state->best_epoch, t->keep,
            spm_number_short(t->smallest ? -state->best : state->best).text);

@@ -250,10 +250,17 @@ void add_gradients(const Model *m, Graph *g) {
       graph_output(g, OUTPUT_ROW_GRADIENT, g->signature->row_states[i].name, i, adjoints[count + i]);
 }
 
+static void output_growths(Elaborator *e) {
+  for (int i = 0; i < e->growth_count; i++)
+    if (!has_output(e->graph, e->growths[i].name))
+      graph_output(e->graph, OUTPUT_METRIC, e->growths[i].name, -1, e->growths[i].value);
+}
+
 static void derive_train(Elaborator *e) {
   Node *objective = derive_objective(e);
   output_elbo(e);
   output_metrics(e);
+  output_growths(e);
   output_schedules(e);
   if (!objective && !e->c->error_count)
     error_at(e->c, "internal", e->model->span, "internal error: the objective came to nothing without a message");

@@ -335,6 +335,7 @@ static void add_training(Table *table, const Training *t) {
   number_field(&entry, "valid", t->valid);
   text_field(e, &entry, "keep", t->keep);
   number_field(&entry, "smallest", t->smallest);
+  number_field(&entry, "patience", t->patience);
   number_field(&entry, "selects", t->rows != NULL);
   number_field(&entry, "balances", t->balance != NULL);
   end_entry(table, &entry);

@@ -186,6 +186,13 @@ static bool lacks_unchanged(const Model *m, Plan *const *plans, int count) {
   return true;
 }
 
+static bool lacks_patience(const Model *m, Plan *const *plans, int count) {
+  (void)plans, (void)count;
+  for (int i = 0; i < m->training_count; i++)
+    if (m->trainings[i].patience > 0) return false;
+  return true;
+}
+
 static bool lacks_maxima(const Model *m, Plan *const *plans, int count) {
   (void)m;
   return !has_maxima(plans, count);
@@ -297,6 +304,7 @@ static const struct {
     {"SPM_NO_FITTER", lacks_fitter, false},
     {"SPM_NO_SOLVED", lacks_solved, false},
     {"SPM_NO_UNCHANGED", lacks_unchanged, false},
+    {"SPM_NO_PATIENCE", lacks_patience, false},
 };
 enum { FEATURES = sizeof features / sizeof *features };
 

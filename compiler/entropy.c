@@ -556,6 +556,21 @@ static bool read_weights(Elaborator *e, const Expr *call, Weights *w) {
   return true;
 }
 
+/* Penalties of params, as in `elbo`. */
+static bool put_penalties(Elaborator *e, const Factors *f, Terms *terms) {
+  for (int i = 0; i < e->model->items.count; i++) {
+    const Item *item = e->model->items.items[i], *posterior = model_find(e->model, ITEM_POSTERIOR, item->name);
+    if (item->kind != ITEM_PARAM || !model_find(e->model, ITEM_PRIOR, item->name)) continue;
+    if (posterior) {
+      refuse(e, f, posterior->span, arena_printf(e->c, "params without a posterior, and `%s` has one", item->name));
+      return false;
+    }
+    Value v = average_samples(e, log_density_of(e, ITEM_PRIOR, item->name, f->asked));
+    put_term(e, terms, "log_prior", item->name, v, value_number(1), f->asked);
+  }
+  return true;
+}
+
 bool entropy_terms(Elaborator *e, const Expr *call, Span span, Terms *terms) {
   Factors f = {.asked = span, .word = "entropy_elbo"};
   Weights w;
@@ -585,6 +600,7 @@ bool entropy_terms(Elaborator *e, const Expr *call, Span span, Terms *terms) {
     Value entropy = distribution_field(e, &f.items[i].posterior, "entropy", NULL, &f.items[i].shape, span, &missing);
     put_term(e, terms, "entropy", f.items[i].latent->name, sum_all(e, entropy, span), w.posterior, span);
   }
+  if (!put_penalties(e, &f, terms)) return false;
   if (e->describe)
     text_append(&e->model->notes, "entropy_elbo: log_lik(%s) and the priors at their optimum for each batch\n",
                 likelihood->name);

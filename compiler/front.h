@@ -247,6 +247,8 @@ typedef struct Elaborator {
   int call_count;
   StateUpdate *updates, *row_updates; /* of states, of row states */
   int update_count, row_update_count;
+  Output *growths; /* of the steps by which latents are found, to be reported as metrics */
+  int growth_count;
   const Item *inferring; /* the `infer` whose densities are being walked, or NULL */
   NumberNode *numbers;
   int number_count;

@@ -54,8 +54,9 @@ bool density_gradient(const Inference *, Density, Node **z, Node **gradients);
 /* A latent's prior with the latents at z; VALUE_ERROR after reporting. */
 Value prior_at(const Inference *, int latent, Node **z);
 
-/* One over the largest eigenvalue of the Hessian of -log_lik, which must be the same for every row and every z. */
-Node *lipschitz_step(const Inference *, Node **z);
+/* One over the largest eigenvalue of the Hessian of -log_lik, which must be the same for every row and every z; where it
+ * is not, the step `otherwise`, or an error where that is 0. NULL after reporting. */
+Node *lipschitz_step(const Inference *, Node **z, double otherwise);
 
 bool infer_by_gradient(Inference *, Value *values);                  /* langevin, map */
 bool infer_by_prox(Inference *, Value *values);                      /* ista, fista */

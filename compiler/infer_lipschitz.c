@@ -64,7 +64,14 @@ static Node *hessian_times(Graph *g, Node *z, Node *gradient, Node *v) {
   return strip(&s, product);
 }
 
-Node *lipschitz_step(const Inference *in, Node **z) {
+/* Does a likelihood with this product of its Hessian bend at all? One of absolute differences does not. */
+static bool bends(const Node *product) {
+  while (product->op == IR_expand || product->op == IR_reshape || product->op == IR_spread)
+    product = product->operands[0];
+  return !(product->op == IR_constant && product->number == 0);
+}
+
+Node *lipschitz_step(const Inference *in, Node **z, double otherwise) {
   Elaborator *e = in->e;
   Graph *g = e->graph;
   Node *gradient;
@@ -72,7 +79,9 @@ Node *lipschitz_step(const Inference *in, Node **z) {
   build_at(g, in->span);
   Node *start = first_vector(g, &z[0]->shape), *v = build_carried(g, &start->shape, 0, NULL), *found;
   Node *product = hessian_times(g, z[0], gradient, normalized(g, v));
-  if (!product) {
+  bool known = product && bends(product);
+  if (!known && otherwise > 0) return build_constant(g, otherwise);
+  if (!known) {
     Diagnostic *d = error_at(e->c, "lipschitz", option_of(in, "step_size")->span,
                              "`lipschitz` needs a likelihood whose curvature in `%s` is the same for every row and "
                              "every `%s`: a normal with a mean linear in it and a fixed sd",

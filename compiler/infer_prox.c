@@ -10,6 +10,8 @@
 #include <math.h>
 #include <string.h>
 
+static const double DEFAULT_STEP = 0.1; /* where there is no lipschitz */
+
 /* The distribution whose prox it is; a joint of independent elements has theirs. */
 static const Value *proximal(const Value *prior) {
   while (prior->combinator == COMBINE_JOINT) prior = &prior->elements[0];
@@ -73,9 +75,37 @@ static Value size_of_threshold(const Inference *in, const Value *prior) {
   return apply2(e, IR_div, expand_to(e, threshold, &one, x->span), pull, x->span);
 }
 
+/* By default lipschitz, where there is such a step. */
 static Node *step_size(const Inference *in, Node **z) {
-  if (option_is_word(in, "step_size", "lipschitz")) return lipschitz_step(in, z);
-  return scalar_option(in, "step_size", 0.1);
+  Elaborator *e = in->e;
+  if (option_is_word(in, "step_size", "lipschitz")) return lipschitz_step(in, z, 0);
+  if (option_of(in, "step_size")) return scalar_option(in, "step_size", DEFAULT_STEP);
+  Node *step = lipschitz_step(in, z, DEFAULT_STEP);
+  if (step && e->describe)
+    text_append(&e->model->notes, "infer %s: step_size = %s, by default\n", in->latents[0]->name,
+                step->op == IR_constant ? arena_printf(e->c, "%g", step->number) : "lipschitz");
+  return step;
+}
+
+static Node *squared_length(Graph *g, Node *move) {
+  Node *sum = build_sum(g, build_map2(g, IR_mul, move, move), (1u << move->shape.rank) - 1);
+  return build_sum_over(g, sum, sum->axes);
+}
+
+/* How long the last of so many steps is, by what all of them would be at the first's length. A step that is not too
+ * long goes to a point whose own step is no longer than itself (the map is nonexpansive), so that this is below 1 /
+ * steps, and with fista's momentum, which adds up to a quarter of the steps before, below 1 still; one that is too long
+ * makes each step longer than the last by a factor. */
+static void note_growth(const Inference *in, Node *first, Node *last, int steps) {
+  Elaborator *e = in->e;
+  Graph *g = e->graph;
+  if (e->program != PROGRAM_TRAIN || steps < 3) return;
+  Node *least = build_constant(g, 1e-30);
+  Node *ratio = build_map2(g, IR_div, squared_length(g, last), build_map2(g, IR_max, squared_length(g, first), least));
+  Node *growth = build_map2(g, IR_div, build_map1(g, IR_sqrt, ratio), build_constant(g, steps));
+  e->growths = arena_grow(e->c, e->growths, e->growth_count, sizeof *e->growths);
+  Name name = intern(e->c, arena_printf(e->c, "step_growth(%s)", in->latents[0]->name));
+  e->growths[e->growth_count++] = (Output){.name = name, .index = -1, .value = growth};
 }
 
 /* prox(ahead + step gradient, size) */
@@ -113,19 +143,21 @@ bool infer_by_prox(Inference *in, Value *values) {
   if (size.kind == VALUE_ERROR) return false;
   bool momentum = strcmp(in->method->name, "fista") == 0;
   double m = 1;
-  Node *ahead = z;
+  Node *ahead = z, *first_move = NULL, *moved = NULL;
   for (int round = 0; round < steps; round++) {
     build_at(g, in->span);
     Node *next = proximal_step(in, own, build_variable(g, ahead), step, size);
     if (!next) return false;
     double after = (1 + sqrt(1 + 4 * m * m)) / 2;
-    Node *moved = build_map2(g, IR_sub, next, z);
+    moved = build_map2(g, IR_sub, next, z);
+    if (!first_move) first_move = moved;
     ahead = momentum ? build_map2(g, IR_add, next,
                                   build_map2(g, IR_mul, moved, build_filled(g, (m - 1) / after, &moved->shape)))
                      : next;
     z = next;
     m = after;
   }
+  note_growth(in, first_move, moved, steps);
   values[0] = value_tensor(z, 0, in->latents[0]->name_span);
   return true;
 }

@@ -378,6 +378,7 @@ Value log_marginal(Elaborator *e, const Expr *call, Span span) {
     return value_error();
   }
   if (!read_rounds(&m, call, &rounds) || !check_latents(&m)) return value_error();
+  warn_of_no_density(e, "log_marginal", span);
   bool both = m.summed && m.drawn;
   if (both && (!count_members(&m) || !check_rounds(&m, rounds))) return value_error();
   Node *exact = m.summed && !both ? over_supports(&m) : NULL;

@@ -440,6 +440,26 @@ Value sum_densities(Elaborator *e, ItemKind kind, Span span) {
   return sum;
 }
 
+void warn_of_no_density(Elaborator *e, const char *word, Span span) {
+  if ((!e->describe && e->program != PROGRAM_MEASURE) || e->model->checked) return;
+  for (int i = 0; i < e->model->items.count; i++) {
+    Item *item = e->model->items.items[i];
+    Item *variable = item->kind == ITEM_LIKELIHOOD ? model_find(e->model, ITEM_DATA, item->name) : NULL;
+    Value d = variable ? statement_value(e, item) : value_error();
+    Support declared, own, extended;
+    if (d.kind != VALUE_DISTRIBUTION || !read_support(e, variable->type, &declared) ||
+        !distribution_support(e, &d, &own, &extended) || facts_within(&extended.facts, &own.facts) ||
+        facts_within(&declared.facts, &own.facts))
+      continue;
+    Diagnostic *x = warning_at(e->c, "no_density", span,
+                               "%s takes densities, and %s is none at `%s` between its values: there it is an expected "
+                               "log-probability",
+                               word, distribution_name(&d), item->name);
+    note_at(x, variable->type->span, "`%s` is declared %s here", item->name, declared.name);
+    help_with(x, "take %s values (`draw b : %s ~ ...;`), or `allow no_density;`", own.name, own.name);
+  }
+}
+
 static Value log_weight(Elaborator *e, const Expr *call, Span span) {
   if (!check_options(e, call, "", false)) return value_error();
   for (int i = 0; i < e->model->items.count; i++) {
@@ -468,6 +488,7 @@ static Value log_weight(Elaborator *e, const Expr *call, Span span) {
       return value_error();
     }
   }
+  warn_of_no_density(e, "log_weight", span);
   Value joint = apply2(e, IR_add, sum_densities(e, ITEM_LIKELIHOOD, span), sum_densities(e, ITEM_PRIOR, span), span);
   return apply2(e, IR_sub, joint, sum_densities(e, ITEM_POSTERIOR, span), span);
 }

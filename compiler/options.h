@@ -69,8 +69,9 @@ typedef struct Training {
   long valid;     /* rows held back from the end of the data */
   Name keep;      /* the output of which the best is kept, or NULL */
   bool smallest;  /* ... and the best is the smallest */
+  long patience;  /* stop = patience(n) epochs without a new best; 0: not */
   const struct Expr *lr_schedule, *rows, *balance; /* NULL: not given */
-  Span keep_span;
+  Span keep_span, patience_span;
   InnerFit inner, fit_new; /* of the row states of a batch; of rows that were not trained on */
   Span span;
 } Training;

@@ -158,17 +158,21 @@ static void read_optimizer(Elaborator *e, const Setting *s, Training *t, size_t 
   suggest(d, name, known, "optimizers are adam(lr = 1e-3), sgd(lr = 0.1) and lbfgs(steps = 20)");
 }
 
-/* stop = unchanged(n) */
+/* stop = unchanged(n), stop = patience(n) */
 static void read_stop(Elaborator *e, const Setting *s, Training *t, size_t offset) {
   (void)offset;
   const Expr *x = s->value;
-  if (x->kind != EXPR_CALL || strcmp(x->name, "unchanged") != 0 || x->argument_count != 1 || x->arguments[0].name) {
-    Diagnostic *d =
-        error_at(e->c, "setting", x->span, "`stop` is unchanged(n): the objective equals that of n epochs before");
-    help_with(d, "for example stop = unchanged(2); to keep the best epoch's parameters, `valid = N;  keep = best;`");
-    return;
+  bool call = x->kind == EXPR_CALL && x->argument_count == 1 && !x->arguments[0].name;
+  if (call && strcmp(x->name, "unchanged") == 0)
+    read_whole_within(e, x->arguments[0].value, "unchanged", 16, &t->unchanged);
+  else if (call && strcmp(x->name, "patience") == 0) {
+    read_whole(e, x->arguments[0].value, "patience", &t->patience);
+    t->patience_span = x->span;
+  } else {
+    Diagnostic *d = error_at(e->c, "setting", x->span, "`stop` is unchanged(n) or patience(n)");
+    help_with(d, "stop = unchanged(2): the objective equals that of 2 epochs before; `valid = N;  keep = best;  stop = "
+                 "patience(5);`: no value to keep has been better for 5 epochs");
   }
-  read_whole_within(e, x->arguments[0].value, "unchanged", 16, &t->unchanged);
 }
 
 /* keep = best (of the objective), best(NAME), best(NAME, smallest = true); whether there is such an output is seen when
@@ -252,7 +256,8 @@ static const char *setting_elsewhere(Elaborator *e, Name name) {
       {"max_epochs", "it is `epochs` here"},
       {"seed", "it is given on the command line: --seed=1"},
       {"threads", "it is given on the command line: --threads=4"},
-      {"patience", "`valid = N;  keep = best;` keeps the best epoch's parameters"},
+      {"patience", "it is `valid = N;  keep = best;  stop = patience(5);` here"},
+      {"early_stopping", "it is `valid = N;  keep = best;  stop = patience(5);` here"},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (strcmp(name, known[i][0]) == 0) return known[i][1];
@@ -367,6 +372,12 @@ static void read_block(Elaborator *e, const Item *block, Training *t) {
   for (int i = 0; i < block->setting_count; i++) {
     read_setting(e, &block->settings[i], t);
     batch |= strcmp(block->settings[i].name, "batch") == 0 && t->batch > 0;
+  }
+  if (t->patience > 0 && !t->keep) {
+    Diagnostic *d = error_at(e->c, "setting", t->patience_span,
+                             "`patience` waits for a better value of what `keep` keeps the best of, and there is no "
+                             "`keep`");
+    help_with(d, "write `valid = N;  keep = best;` beside it, or best(NAME) of a term or a metric");
   }
   if (t->lr_schedule)
     t->rate = block->name ? intern(e->c, arena_printf(e->c, "%s.lr", block->name)) : intern(e->c, "lr");

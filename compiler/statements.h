@@ -214,6 +214,8 @@ Value entropy_by_sum(Elaborator *, const Value *q, const Shape *, Span, bool *mi
 const char *kl_rule_name(KlRule);
 bool read_kl_method(Elaborator *, const Argument *, KlMethod *);
 void report_no_density(Elaborator *, const Value *d);
+/* A word that takes densities, where a likelihood's log_pdf is none (LANGUAGE rule 14). */
+void warn_of_no_density(Elaborator *, const char *word, Span);
 
 /* One additive term of the objective: sign x weight x value. The value is what is reported. */
 typedef struct Term {

@@ -214,6 +214,9 @@ struct spm_training {    /* a stage; numbers not in the spec hold the defaults *
   const char *keep;      /* the output of "evaluate" of which the best on validation rows stays, or NULL */
   int smallest;          /* the best is the smallest */
 #endif
+#ifndef SPM_NO_PATIENCE
+  long patience;         /* > 0: training ends when the best is that many epochs old */
+#endif
 #ifndef SPM_NO_SELECTIONS
   int selects, balances; /* program "select" has the outputs "rows", "balance" for each row, with "NAME." before them */
 #endif

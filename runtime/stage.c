@@ -12,3 +12,5 @@ int train_unchanged(double *recent, int n, long epoch, double objective) {
   recent[0] = objective;
   return same;
 }
+
+int train_stalled(long n, long epoch, long best_epoch) { return n > 0 && epoch - best_epoch >= n; }

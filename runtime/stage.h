@@ -14,4 +14,7 @@ long train_batch_rows(long batch, long rows);
  * those of the last TRAIN_UNCHANGED_MOST epochs, the latest first. */
 int train_unchanged(double *recent, int n, long epoch, double objective);
 
+/* stop = patience(n): is the best so far that of an epoch, or (0) of none, n or more before this one? n = 0: never. */
+int train_stalled(long n, long epoch, long best_epoch);
+
 #endif

@@ -253,6 +253,12 @@ static void take_best(struct training *t) {
   t->solved_at = t->state->step; /* what was kept was solved when it was judged */
 }
 
+/* By what `stop` says. */
+static bool has_ended(const struct training *t) {
+  const struct train_state *state = t->state;
+  return state->unchanged || train_stalled(t->options->training.patience, state->epoch, state->best_epoch);
+}
+
 static int finish_epoch(struct training *t, struct spm_error *error) {
   struct train_state *state = t->state;
   take_means(t);
@@ -268,7 +274,7 @@ static int finish_epoch(struct training *t, struct spm_error *error) {
     note_best(t, valid);
   }
   if (t->events->epoch && t->events->epoch(t->events->context, state, t->means, valid, error) != 0) return -1;
-  return write_checkpoint(t, state->unchanged || state->step >= t->total_steps, error);
+  return write_checkpoint(t, has_ended(t) || state->step >= t->total_steps, error);
 }
 
 static bool should_stop(const struct training *t) { return t->options->stop && *t->options->stop; }
@@ -286,7 +292,7 @@ static int run_epoch(struct training *t, struct spm_error *error) {
       return write_checkpoint(t, true, error) == 0 ? TRAIN_INTERRUPTED : TRAIN_FAILED;
   }
   if (finish_epoch(t, error) != 0) return TRAIN_FAILED;
-  if (!should_stop(t) || state->unchanged || state->step >= t->total_steps) return TRAIN_FINISHED;
+  if (!should_stop(t) || has_ended(t) || state->step >= t->total_steps) return TRAIN_FINISHED;
   return write_checkpoint(t, true, error) == 0 ? TRAIN_INTERRUPTED : TRAIN_FAILED;
 }
 
@@ -370,7 +376,7 @@ int train_run(struct spm_host *host, const struct train_options *options, struct
   struct training t = {.solved_at = -1, .host = host, .options = options, .state = state, .events = events};
   long total_rows = host->total_rows;
   int status = prepare(&t, error);
-  while (status == TRAIN_FINISHED && state->step < t.total_steps && !state->unchanged) status = run_epoch(&t, error);
+  while (status == TRAIN_FINISHED && state->step < t.total_steps && !has_ended(&t)) status = run_epoch(&t, error);
   host->epoch = state->epoch;
   host->step = state->step;
   if (status == TRAIN_FINISHED) take_best(&t);

@@ -128,6 +128,10 @@ expect 'draws from the priors' 0 'z.npy  20 rows of 4 numbers' "$spmc" sample ru
 "$spmc" sample run --rows 20 --threads 3 --out drawn3 >/dev/null && "$spmc" sample run --rows 20 --seed 9 --out drawn9 >/dev/null
 check 'draws: the same on one and three threads' cmp drawn/x.npy drawn3/x.npy
 check 'draws: others by another seed' test "$(cmp drawn/z.npy drawn9/z.npy | wc -l)" = 1
+printf 'model steps;\ndata x : unit[784];\nlatent z : real[4];\nlet t = 1;\nparam W : real[784, 4] unit_norm(over = 784) init normal(0, 1);\nprior z ~ laplace(0, 1);\nlikelihood x ~ normal(W @ z, 0.3);\ninfer z by fista(steps = 15, step_size = t);\ntrain { batch = 100; epochs = 2; }\n' >steps.spm
+"$spmc" train steps.spm --data x=test.idx --out steps -q >steps.log 2>&1
+check 'steps of inference that are too long are told of once' sh -c 'test "$(grep -c "warning: the steps by which .z. is inferred grow.*step_size = lipschitz" steps.log)" = 1'
+check 'steps that are not too long are not' test -z "$("$spmc" train steps.spm --data x=test.idx t=0.05 --out settled -q 2>&1)"
 printf 'model far;\ndim D = 784;\ndata x : unit[D];\nlatent z : real[4];\nparam W : real[D, 4] init normal(0, 1);\nprior z ~ laplace(0, 1);\nlikelihood x ~ normal(W @ z, 0.1);\ninfer z by ista(steps = 30, step_size = schedule_of_steps);\nschedule schedule_of_steps = training ? 0 : 1;\ntrain { epochs = 1; }\n' >far.spm
 "$spmc" train far.spm --data x=test.idx --out far -q
 expect 'codes that are no numbers are told of' 0 'warning: z: [67][0-9]* of 700 rows hold values that are not finite' "$spmc" encode far --data x=test.idx --out far-codes

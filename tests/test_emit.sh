@@ -139,6 +139,22 @@ for stop in 2 4 6; do
   check "stages ended at epoch $stop and resumed" cmp staged-whole staged-resumed
 done
 
+# The first stage ends when the best is two epochs old, and goes on to no other epoch when it is resumed there.
+sed 's/lr = 3e-2);  batch = 32;  epochs = 3;/lr = 0.3);  batch = 32;  epochs = 30;  stop = patience(2);/' "$here/tests/emit/staged.spm" >patient.spm
+check 'a model with patience is emitted' "$spmc" emit patient.spm --main -o patient.c
+check 'a model with patience with gcc' gcc $strict -O1 -DSPM_NO_BLAS patient.c -o model -lm
+./model --data numbers-16.npy --seed 5 --save patient-whole >emitted.txt 2>&1
+"$spmc" train patient.spm --data x=numbers-16.npy --seed 5 --threads 1 -q --force --out run >/dev/null 2>&1
+last=$(grep -c ^rough run/metrics.csv)
+check 'patience ends before the last epoch' test "$last" -gt 3 -a "$last" -lt 30
+same_numbers 'patience ends where it does in spmc train' 1e-3 emitted.txt run/metrics.csv
+gcc -O0 -DSPM_NO_BLAS -include "$here/tests/emit/stop.h" patient.c -o stopped -lm
+for stop in 2 $((last - 1)) $last $((last + 1)); do
+  STOP=$stop ./stopped --data numbers-16.npy --seed 5 --save patient-half >/dev/null
+  ./model --data numbers-16.npy --resume patient-half --save patient-resumed >/dev/null
+  check "patience, ended at epoch $stop and resumed" cmp patient-whole patient-resumed
+done
+
 sed 's/"run":"\( *\)[0-9] /"run":"\19 /' staged-half >staged-wrong
 if ./model --data numbers-16.npy --resume staged-wrong >out 2>&1; then echo 'not ok a checkpoint of no stage is refused'
 else check 'a checkpoint of no stage is refused' grep -q 'has no stage 9' out; fi

@@ -253,6 +253,27 @@ Test(entropy, two_latents) {
 }
 
 /* Weights act on each entropy, and are schedules. */
+/* The prior of a param is a penalty in this objective as in any other. */
+Test(entropy, penalties_of_params) {
+  static const char *const rests[] = {
+      "prior z ~ laplace(0, scale);  likelihood x ~ normal(W @ z, noise);  objective entropy_elbo;",
+      "prior W ~ laplace(0, 1);  prior z ~ laplace(0, scale);  likelihood x ~ normal(W @ z, noise);\n"
+      "objective entropy_elbo;",
+      "prior W ~ laplace(0, 1);  prior z ~ laplace(0, scale);  likelihood x ~ normal(W @ z, noise);\n"
+      "objective entropy_elbo - log_prior(W);"};
+  Values *v = make_values(11);
+  double found[3];
+  for (int i = 0; i < 3; i++) {
+    Spec s = spec_of(head, solved, diagonal, rests[i]);
+    Run run = run_of(v);
+    found[i] = objective(&s, PROGRAM_TRAIN, &run);
+    spec_close(&s);
+  }
+  expect_close(found[2], found[0], 1e-12, "without the penalty");
+  cr_expect(found[1] < found[0] - 1e-3, "%g with the penalty, %g without", found[1], found[0]);
+  free(v);
+}
+
 Test(entropy, weights) {
   Spec s = spec_of(head, solved, diagonal,
                    "prior z ~ laplace(0, scale);  likelihood x ~ normal(W @ z, noise);\n"

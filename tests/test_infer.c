@@ -256,6 +256,50 @@ Test(infer, ista_solves_the_lasso) {
   }
 }
 
+/* Where the curvature is one for all the step follows from it; elsewhere, and where there is none, it is 0.1. */
+Test(infer, default_step) {
+  static const char *const texts[][2] = {
+      {"likelihood x ~ normal(A @ z, 0.5);", "lipschitz"},
+      {"likelihood x ~ normal(tanh(A @ z), 0.5);", "0.1"},
+      {"likelihood x ~ laplace(A @ z, 0.5);", "0.1"},
+  };
+  for (int i = 0; i < 3; i++) {
+    const double *z[2];
+    Spec s[2];
+    for (int given = 0; given < 2; given++) {
+      char text[1000];
+      snprintf(text, sizeof text,
+               "model m;\ndim D = 4;\ndim K = 3;\ndata x : real[D];\nlatent z : real[K];\n"
+               "param A : real[D, K] init 1;\nprior z ~ laplace(0, 1);\n%s\ninfer z by fista(steps = 5%s%s);\n",
+               texts[i][0], given ? ", step_size = " : "", given ? texts[i][1] : "");
+      s[given] = spec_right(text);
+      z[given] = codes(&s[given], "z", &linear);
+    }
+    for (int k = 0; k < 6; k++) EXPECT_CLOSE(z[0][k], z[1][k], 0.0);
+    cr_expect(z[0][0] != 0);
+    spec_close(&s[0]);
+    spec_close(&s[1]);
+  }
+}
+
+/* Of one number each step is the factor r = (1 - t w^2 / s^2) / (1 + t) of the last, the prior being normal. */
+Test(infer, steps_that_grow_are_seen) {
+  static const double w[1] = {2}, points[2] = {1, -3};
+  const Run run = {.rows = 2, .inputs = {{"w", w}, {"x", points}}};
+  for (int i = 0; i < 3; i++) {
+    const double t = (const double[]){0.1, 0.5, 2}[i], r = (1 - 4 * t) / (1 + t);
+    char text[1000];
+    snprintf(text, sizeof text,
+             "model m;\ndata x : real;\nlatent z : real;\nparam w : real init 2;\nprior z ~ normal(0, 1);\n"
+             "likelihood x ~ normal(w * z, 1);\ninfer z by ista(steps = 12, step_size = %g);\n",
+             t);
+    Spec s = spec_right(text);
+    const double *growth = spec_output(&s, PROGRAM_TRAIN, OUTPUT_METRIC, "step_growth(z)", &run);
+    EXPECT_CLOSE(growth[0], pow(fabs(r), 11) / 12, 1e-9);
+    spec_close(&s);
+  }
+}
+
 Test(infer, exponential_is_one_sided) {
   char text[1000] = LINEAR;
   strcat(text, "prior z ~ exponential(rate = 0.7);\ninfer z by fista(steps = 200, step_size = lipschitz);\n");

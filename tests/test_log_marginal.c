@@ -231,3 +231,22 @@ Test(log_marginal, compiled_code_draws_the_same) {
     spec_close(&s);
   }
 }
+
+/* A bernoulli at data between 0 and 1 is an expected log-probability (LANGUAGE rule 14). */
+Test(log_marginal, words_that_take_densities_warn_where_there_is_none) {
+  static const char *const data[] = {"unit", "binary"};
+  static const char *const asked[] = {"objective log_weight;", "objective iwae(samples = 3);",
+                                      "metric m = log_marginal(samples = 2);", "objective elbo;",
+                                      "objective log_weight; allow no_density;"};
+  for (int i = 0; i < 2; i++)
+    for (int k = 0; k < 5; k++) {
+      char text[400];
+      snprintf(text, sizeof text,
+               "model w; dim D = 3; data x : %s[D]; latent z : real[2]; prior z ~ normal(0, 1);"
+               "posterior z ~ normal(dense(x, 2), 1); likelihood x ~ bernoulli(logits = dense(z, D)); %s",
+               data[i], asked[k]);
+      Spec s = spec_text(text, NULL);
+      cr_expect(!s.errors && spec_says(&s, "no_density") == (i == 0 && k < 3), "%s", text);
+      spec_close(&s);
+    }
+}

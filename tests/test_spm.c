@@ -236,6 +236,23 @@ Test(spm, trains_in_stages_and_keeps_the_best) {
   spm_compiled_free(c);
 }
 
+/* The best is that of epoch 5: two epochs later the first stage ends. */
+Test(spm, trains_until_patience_ends) {
+  char error[1000], text[sizeof staged + 40];
+  const char *at = strstr(staged, "smallest = true); }") + strlen("smallest = true);");
+  snprintf(text, sizeof text, "%.*s stop = patience(2);%s", (int)(at - staged), staged, at);
+  spm_compiled *c = spm_compile(text, "m.spm", NULL, 0, error, sizeof error);
+  cr_assert(c != NULL, "%s", error);
+  spm_session *s = spm_session_create(c, 32, 1, 3, error, sizeof error);
+  Told told = {.session = s};
+  cr_assert(spm_session_train(s, staged_data(), ROWS, 0, note_stage, &told, error, sizeof error) == 0, "%s", error);
+  cr_expect_str_eq(told.stages, "wwwwwwwnn");
+  double c_now = (double)spm_session_parameter(s, "c", NULL)[0];
+  cr_expect(fabs(c_now - 3 * pow(0.9, 10)) < 1e-5, "%g", c_now);
+  spm_session_free(s);
+  spm_compiled_free(c);
+}
+
 static void *compile_and_train(void *result) {
   char error[1000];
   spm_compiled *c = spm_compile(spec, "tiny.spm", NULL, 0, error, sizeof error);

@@ -72,6 +72,27 @@ wait $process 2>/dev/null
 check "killed and resumed: the same model" cmp whole/model.safetensors killed/model.safetensors
 check "killed and resumed: the same metrics" cmp whole/metrics.csv killed/metrics.csv
 
+# patience(3): the stage ends three epochs after its best one, and is not gone on with where it is resumed.
+spec patient.spm "train warm { $first  stop = patience(3); } train main { $second }"
+sed -i 's/epochs = 6/epochs = 60/' patient.spm
+"$spmc" train patient.spm $options --out patient >patient.log 2>&1
+ended=$(column patient stage | grep -c warm)
+best=$(column patient valid.used | head -n "$ended" | sort -g | head -n 1)
+check 'patience ends three epochs after the best' test "$ended" = $(($(column patient valid.used | grep -n -x -e "$best" | head -n 1 | cut -d: -f1) + 3))
+check 'and before the last epoch' test "$ended" -lt 60
+check 'and says so' grep -q "ended after epoch $ended: used of the validation rows was not better for 3 epochs" patient.log
+check 'the next stage follows' test "$(column patient stage | grep -c main)" = 5
+sed 's/ train main .*//' patient.spm >once.spm
+"$spmc" train once.spm $options --out once >/dev/null 2>&1 && cp once/model.safetensors once.kept
+"$spmc" train once.spm $options --out once --resume >/dev/null 2>&1
+check 'a stage that has ended is not gone on with' test "$(column once epoch | tail -n 1)" = "$ended"
+check 'and leaves what it has kept' cmp once/model.safetensors once.kept
+spec reached.spm "train warm { $first  stop = patience(3); }"
+sed -i 's/epochs = 6/epochs = '"$((ended - 1))"'/' reached.spm
+"$spmc" train reached.spm $options --out reached >/dev/null 2>&1 && "$spmc" train reached.spm $options --epochs 60 --out reached --resume >/dev/null 2>&1
+check 'patience goes on counting where a run is resumed' cmp reached/metrics.csv once/metrics.csv
+check 'with the same model' cmp reached/model.safetensors once/model.safetensors
+
 spec unjudged.spm "train { keep = best(elbo); }"
 expect 'nothing to judge by' 1 'there must be validation rows: write `valid = N;`' "$spmc" train unjudged.spm $options --out unjudged
 check 'leaves nothing behind' test ! -e unjudged

@@ -149,7 +149,7 @@ static const struct spm_tensor data[] = {
     {.name = "x", .dims = "[D]", .rank = 1, .shape = {D}, .size = D, .low = -INFINITY, .high = INFINITY}};
 static const struct spm_tensor states[] = {{.name = "mean", .dims = "", .size = 1, .offset = 0, .low = 2}};
 static const struct spm_training trainings[] = {
-    {"", "adam", 0.01, 0.9, 0.999, 1e-8, 0, 0, 100, 3, 0, 1, {0}, 0, "lr", 0, 0, 0, 0, 0}};
+    {"", "adam", 0.01, 0.9, 0.999, 1e-8, 0, 0, 100, 3, 0, 1, {0}, 0, "lr", 0, 0, 0, 0, 0, 0}};
 
 const struct spm_model tiny_model = {
     SPM_ABI, (int)sizeof(real), "tiny",    4,          1,  1, 0,   5,   1, parameters, data, states,

@@ -388,6 +388,9 @@ static void train_stage(struct run *run) {
 #else
   while (instance->epoch < run->stage.epochs && goes_on(run)) {
 #endif
+#ifndef SPM_NO_PATIENCE
+    if (train_stalled(run->stage.patience, instance->epoch, run->has_best ? run->best_epoch : 0)) break;
+#endif
     train_epoch(run);
 #ifndef SPM_NO_SOLVED
     if (run->valid.count > 0 || run->save) solve(run);
