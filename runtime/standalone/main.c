@@ -211,6 +211,14 @@ static const long *selected_order(struct run *run) {
 }
 #endif
 
+#ifndef SPM_NO_RATES
+static void stop_without_rate(const struct run *run) {
+  const double lr = run->instance.run.lr;
+  if (run->skipped == TRAIN_SKIPS_ALLOWED && !(lr >= 0 && lr * 0 == 0))
+    fail("%d steps one after the other had no learning rate, the last %g; look at its schedule", run->skipped, lr);
+}
+#endif
+
 static void train_epoch(struct run *run) {
   struct spm_instance *instance = &run->instance;
   const struct spm_program *program = spm_find_program(MODEL, "train");
@@ -244,9 +252,7 @@ static void train_epoch(struct run *run) {
     }
     run->skipped = status == SPM_STEP_UPDATED ? 0 : run->skipped + 1;
 #ifndef SPM_NO_RATES
-    if (run->skipped == TRAIN_SKIPS_ALLOWED && !(instance->run.lr >= 0 && instance->run.lr * 0 == 0))
-      fail("%d steps one after the other had no learning rate, the last %g; look at its schedule", run->skipped,
-           instance->run.lr);
+    stop_without_rate(run);
 #endif
     if (run->skipped == TRAIN_SKIPS_ALLOWED)
       fail("%d steps one after the other were not finite, the last in %s; a lower learning rate may help", run->skipped,
