@@ -43,7 +43,7 @@ static void read_statement(Compilation *c, Statement *s, const Spot *places, con
       text_append(&key, "%s", marks[kind]);
     } else if ((length = text_word_length(at)) > 0) {
       const int index = name_index(table, intern_range(c, at, length));
-      const Spot *place = index < 0 ? NULL : &places[index];
+      const Spot *place = index < 0 || at[length] == '[' ? NULL : &places[index]; /* an element is no place */
       if (place) {
         add_value(c, s, (Value){COLUMN_OFFSET, arena_printf(c, "%ld", place->offset), place});
         text_append(&key, "%s%s", place->base, marks[COLUMN_OFFSET]);

@@ -63,7 +63,7 @@ for spec in "$here"/specs/*.spm "$here"/specs/*/*.spm; do
     s/langevin(steps = [0-9]*/langevin(steps = 6/; s/unit\[3, 64, 64\]/unit[3, 32, 32]/; s/real\[15, 4, 4\]/real[15, 2, 2]/' \
     "$spec" >shipped/"$(basename "$spec")"
 done
-cp "$here/tests/emit/summed.spm" "$here/tests/emit/chains.spm" "$here/tests/emit/names.spm" shipped/
+cp "$here/tests/emit/summed.spm" "$here/tests/emit/chains.spm" "$here/tests/emit/names.spm" "$here/tests/emit/alike.spm" shipped/
 sed 's/top_k_sparsemax(q.bits, k = 4)/sparsemap(q.bits, budget = 3)/' "$here/tests/emit/summed.spm" >shipped/summed_vectors.spm
 for length in 784 64 48; do ./make_numbers rows-$length.npy 160 $length; done
 for length in 784 98 12; do ./make_numbers bits-$length.npy 160 $length bits; done
