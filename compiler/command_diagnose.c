@@ -132,6 +132,7 @@ static int print_json(Compilation *c, const Diagnosis *d, unsigned long long see
 static int run(const Arguments *a, Loaded *l) {
   Compilation *c = l->compilation;
   unsigned long long seed = a->seed_given ? a->seed : 1;
+  model_unclip(l->model);
   int code = loaded_compile(a, l, true);
   if (code >= 0) return code;
   if (setjmp(c->failure)) return fail_user(a, "%s: out of memory", a->target);

@@ -103,6 +103,8 @@ static void list_optimizer(const Run *run, const struct spm_training *t, Setting
   if (adam) setting_number(s, of_stage(run, t, "epsilon"), t->epsilon, optimizer);
   if (!adam) setting_number(s, of_stage(run, t, "momentum"), t->momentum, optimizer);
   setting_number(s, of_stage(run, t, "weight_decay"), t->weight_decay, optimizer);
+  const double clip = model_training(run->loaded.model)->clip;
+  if (clip > 0) setting_number(s, of_stage(run, t, "clip"), clip, false);
 }
 
 static void list_stage(const Run *run, const struct spm_training *t, Settings *s) {

@@ -57,6 +57,10 @@ const char *model_name(const Model *m) { return m->name; }
 const Signature *model_signature(const Model *m) { return &m->signature; }
 const Training *model_training(const Model *m) { return m->trainings; }
 
+void model_unclip(Model *m) {
+  for (int i = 0; i < m->training_count; i++) m->trainings[i].clip = 0;
+}
+
 static bool verified(Model *m, const Graph *g, const char *stage) {
   const char *violation = ir_verify(g);
   if (violation)

@@ -34,6 +34,8 @@ void model_describe(Text *, Model *);
 
 /* A program's graph: derived, differentiated (train) and simplified. NULL if the model has no such program. */
 Graph *model_graph(Model *, ProgramKind);
+/* From now on its gradients are those of the objective, whatever `clip` says: they can be compared with differences. */
+void model_unclip(Model *);
 /* The same, scheduled. */
 Plan *model_plan(Model *, ProgramKind);
 /* checked model -> C text of all programs. */

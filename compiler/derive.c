@@ -230,6 +230,25 @@ static bool is_trained_local(const Model *m, Name name) {
   return model_find(m, ITEM_LOCAL, name) && !is_inferred_local(m, name);
 }
 
+/* clip = c: all gradients times c / max(c, their norm). */
+static void clip_gradients(const Model *m, Graph *g) {
+  Node *squares = NULL;
+  if (m->trainings[0].clip <= 0) return;
+  for (int i = 0; i < g->output_count; i++) {
+    if (g->outputs[i].role != OUTPUT_GRADIENT) continue;
+    Node *v = g->outputs[i].value, *sum = build_sum(g, build_map2(g, IR_mul, v, v), (1u << v->shape.rank) - 1);
+    squares = squares ? build_map2(g, IR_add, squares, sum) : sum;
+  }
+  if (!squares) return;
+  Node *most = build_constant(g, m->trainings[0].clip);
+  Node *factor = build_map2(g, IR_div, most, build_map2(g, IR_max, most, build_map1(g, IR_sqrt, squares)));
+  for (int i = 0; i < g->output_count; i++) {
+    Node **v = &g->outputs[i].value;
+    if (g->outputs[i].role == OUTPUT_GRADIENT)
+      *v = build_map2(g, IR_mul, *v, build_scalar_expand(g, factor, &(*v)->shape));
+  }
+}
+
 void add_gradients(const Model *m, Graph *g) {
   Compilation *c = g->compilation;
   Node *objective = NULL;
@@ -248,6 +267,7 @@ void add_gradients(const Model *m, Graph *g) {
   for (int i = 0; i < rows; i++)
     if (depends_on_anything(adjoints[count + i]) && is_trained_local(m, g->signature->row_states[i].name))
       graph_output(g, OUTPUT_ROW_GRADIENT, g->signature->row_states[i].name, i, adjoints[count + i]);
+  clip_gradients(m, g);
 }
 
 static void output_growths(Elaborator *e) {

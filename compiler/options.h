@@ -61,6 +61,7 @@ typedef struct InnerFit {
 typedef struct Training {
   Name name, optimizer; /* name: "" of the unnamed block */
   double lr, beta1, beta2, epsilon, momentum, weight_decay;
+  double clip; /* of the gradient's norm, all params together; the same in all stages; 0: not */
   long batch, epochs, steps;
   bool shuffle;
   InnerFit fit;   /* of the optimizer lbfgs */

@@ -85,6 +85,7 @@ typedef struct OptimizerOption {
 static const OptimizerOption optimizer_options[] = {
     {"lr", NULL, offsetof(Training, lr), 1e6},
     {"weight_decay", NULL, offsetof(Training, weight_decay), 1e6},
+    {"clip", NULL, offsetof(Training, clip), 1e30},
     {"epsilon", "adam", offsetof(Training, epsilon), 1},
     {"momentum", "sgd", offsetof(Training, momentum), 1},
 };
@@ -111,8 +112,8 @@ static void read_option(Elaborator *e, const Argument *a, Training *t) {
   }
   Diagnostic *d =
       error_at(e->c, "setting", a->name ? a->name_span : a->value->span, "%s has no setting `%s`", t->optimizer, name);
-  help_with(d, strcmp(t->optimizer, "adam") == 0 ? "adam has lr, betas, epsilon, weight_decay"
-                                                 : "sgd has lr, momentum, weight_decay");
+  help_with(d, strcmp(t->optimizer, "adam") == 0 ? "adam has lr, betas, epsilon, weight_decay, clip"
+                                                 : "sgd has lr, momentum, weight_decay, clip");
 }
 
 /* lbfgs(steps, history), and restart = true where rows are visited again and again. */
@@ -256,6 +257,8 @@ static const char *setting_elsewhere(Elaborator *e, Name name) {
       {"max_epochs", "it is `epochs` here"},
       {"seed", "it is given on the command line: --seed=1"},
       {"threads", "it is given on the command line: --threads=4"},
+      {"grad_clip", "it is the optimizer's: `optimizer = adam(clip = 1);`"},
+      {"clip_norm", "it is the optimizer's: `optimizer = adam(clip = 1);`"},
       {"patience", "it is `valid = N;  keep = best;  stop = patience(5);` here"},
       {"early_stopping", "it is `valid = N;  keep = best;  stop = patience(5);` here"},
   };
@@ -404,6 +407,18 @@ static void agree_on_valid(Elaborator *e, Training *stages, int count) {
   for (int i = 0; i < count && first; i++) stages[i].valid = first->valid;
 }
 
+/* One program trains all stages, and its gradients are clipped or not. */
+static void agree_on_clip(Elaborator *e, const Training *stages, int count) {
+  for (int i = 1; i < count; i++) {
+    if (stages[i].clip == stages[0].clip) continue;
+    Diagnostic *d = error_at(e->c, "setting", stages[i].span,
+                             "stages clip their gradients by different norms: %g and %g (0: not at all)",
+                             stages[0].clip, stages[i].clip);
+    help_with(d, "write the same `clip` in all of them; lbfgs goes without");
+    return;
+  }
+}
+
 void read_training(Model *m) {
   Compilation *c = m->compilation;
   Elaborator *e = elaborator_create(m, PROGRAM_TRAIN, m->samples);
@@ -430,6 +445,7 @@ void read_training(Model *m) {
     help_with(d, "name the stages: `train first { ... }`, `train second { ... }`");
   }
   agree_on_valid(e, m->trainings, m->training_count);
+  agree_on_clip(e, m->trainings, m->training_count);
   read_inner_fits(e, evaluate_block(m), &m->trainings[0]);
   read_hidden(e, evaluate_block(m));
 }

@@ -55,6 +55,7 @@ bool spec_says(const Spec *s, const char *code) {
 void spec_expect_sound(const char *text, int elements) {
   Spec s = spec_right(text);
   char message[500];
+  model_unclip(s.model);
   Jit *jit = compile_jit(s.model, true, message, sizeof message);
   cr_assert(jit != NULL, "%s", message);
   Diagnosis *d = diagnose(s.c, model_graph(s.model, PROGRAM_TRAIN), model_graph(s.model, PROGRAM_INITIALISE), NULL,

@@ -151,6 +151,8 @@ expect 'a file that may not grow' 1 'larger than the system allows' sh -c 'ulimi
 sed 's/exp(q.log_sigma)/q.log_sigma/' $spec >sigma.spm
 expect 'where a support is not proved' 1 'sigma.spm:[0-9]*: .sd. must be positive, which is not known of .q.log_sigma.' "$spmc" train sigma.spm --data x=train.idx --out sigma --epochs 1 $small
 expect 'gradients' 0 'no problems found' "$spmc" diagnose $spec D=9 H=7 K=3
+sed 's/adam(lr = 1e-3)/adam(lr = 1e-3, clip = 0.01)/' $spec >clipped.spm
+expect 'gradients before they are clipped' 0 'no problems found' "$spmc" diagnose clipped.spm D=9 H=7 K=3
 
 # --- the same bytes ---
 "$spmc" train $spec --data x=train.idx --valid x=test.idx --out one --epochs 2 --threads 1 $small >/dev/null 2>&1

@@ -193,6 +193,42 @@ static int note_stage(void *context, long epoch, long step, double objective) {
   return 0;
 }
 
+/* The same start and the same batch: what the step of sgd takes off c and d is their gradient, scaled to the norm. */
+static double clipped_step(const char *clip, double moved[5]) {
+  char error[1000], text[400];
+  float x[ROWS * 4];
+  const float *const data[] = {x};
+  snprintf(text, sizeof text,
+           "model m; data x : real[4]; param c : real[4] init 1; param d : real init -2;\n"
+           "minimize sum((x - c)^2) + d^2 / 2; train { optimizer = sgd(lr = 0.25%s); batch = all; epochs = 1; }",
+           clip);
+  for (int i = 0; i < ROWS * 4; i++) x[i] = (float)(i % 4);
+  spm_compiled *c = spm_compile(text, "m.spm", NULL, 0, error, sizeof error);
+  cr_assert(c != NULL, "%s", error);
+  spm_session *s = spm_session_create(c, ROWS, 1, 3, error, sizeof error);
+  cr_assert(s && spm_session_train(s, data, ROWS, 0, NULL, NULL, error, sizeof error) == 0, "%s", error);
+  double square = 0;
+  for (int i = 0; i < 5; i++) {
+    moved[i] = i < 4 ? 1 - (double)spm_session_parameter(s, "c", NULL)[i]
+                     : -2 - (double)spm_session_parameter(s, "d", NULL)[0];
+    square += moved[i] * moved[i];
+  }
+  spm_session_free(s);
+  spm_compiled_free(c);
+  return sqrt(square);
+}
+
+Test(spm, clips_gradients_by_the_norm_of_all) {
+  double plain[5], clipped[5], loose[5];
+  double norm = clipped_step("", plain); /* a quarter of (2, 0, -2, -4) and -2 */
+  cr_expect(fabs(norm - sqrt(28) / 4) < 1e-6, "%g", norm);
+  double less = clipped_step(", clip = 0.6", clipped);
+  cr_expect(fabs(less - 0.6 / 4) < 1e-6, "%g", less);
+  for (int i = 0; i < 5; i++) cr_expect(fabs(clipped[i] * norm - plain[i] * less) < 1e-6, "%d: %g", i, clipped[i]);
+  clipped_step(", clip = 5.3", loose); /* not that much */
+  for (int i = 0; i < 5; i++) cr_expect(loose[i] == plain[i]);
+}
+
 /* x is 0 on rows that are trained on, and 1 on the last 32, which judge: far steps of sgd pass by the centre that is
  * the best for them. */
 static const char staged[] = "model m; data x : real[4]; data odd : binary; param c : real[4] init 3;\n"
