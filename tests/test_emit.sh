@@ -141,8 +141,8 @@ for stop in 2 4 6; do
 done
 
 sed 's/"run":"\( *\)[0-9] /"run":"\19 /' staged-half >staged-wrong
-if ./model --data numbers-16.npy --resume staged-wrong >out 2>&1; then echo 'not ok a checkpoint of no stage is refused'
-else check 'a checkpoint of no stage is refused' grep -q 'has no stage 9' out; fi
+if ./model --data numbers-16.npy --resume staged-wrong >refused.txt 2>&1; then echo 'not ok a checkpoint of no stage is refused'
+else check 'a checkpoint of no stage is refused' grep -q 'has no stage 9' refused.txt; fi
 
 # The first stage ends when the best is two epochs old, and goes on to no other epoch when it is resumed there.
 sed 's/lr = 3e-2);  batch = 32;  epochs = 3;/lr = 0.3);  batch = 32;  epochs = 30;  stop = patience(2);/' "$here/tests/emit/staged.spm" >patient.spm
