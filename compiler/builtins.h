@@ -33,6 +33,8 @@ extern const BuiltinRow sparse_support_functions[]; /* sparse_supports.c */
 extern const BuiltinRow missing_functions[];        /* missing.c */
 extern const BuiltinRow proximal_functions[];       /* infer_prox.c */
 
+const char *name_here(Name foreign); /* foreign_names.c; NULL: it is none that is known */
+
 typedef struct Over { /* what `over` names */
   unsigned dims;      /* of the visible shape */
   unsigned axes;

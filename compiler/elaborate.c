@@ -234,7 +234,12 @@ static Value declared_range(Elaborator *e, const Item *item, Value v) {
              lies_text(e->c, &node->facts));
     return value_error();
   }
+  const bool simplex = support.special == SPECIAL_SIMPLEX;
   if (shape.rank) v = expand_to(e, v, &shape, item->expr->span);
+  if (simplex) support.facts.high = INFINITY; /* no element is above their sum */
+  bool proved = facts_within(&node->facts, &support.facts);
+  if (simplex && !guard_simplex(e, &v, shape.rank - 1, item->expr->span)) proved = false;
+  if (!proved) accept_support(e, item->expr->span, NULL, item->name, support.name);
   if (strcmp(support.name, "integer") == 0 && v.kind == VALUE_TENSOR) note_number(e, v.node, NULL, &support);
   return v;
 }

@@ -90,13 +90,16 @@ static const char *shape_comment(Emitter *e, const Tensor *t) {
 
 static bool is_letter(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
+/* Of "->name" or ".name", in a text before the name. */
+static bool is_member(const char *at) { return at[-1] == '>' || at[-1] == '.'; }
+
 /* Does the text mention the word, outside comments? */
 static bool says(const Text *text, const char *word) {
   const size_t length = strlen(word);
   const char *start = text->length > 0 ? text->bytes : "", *comment;
   for (const char *at = start; *at != '\0'; at++) {
     if (at[0] == '/' && at[1] == '*' && (comment = strstr(at, "*/")) != NULL) at = comment + 1;
-    const bool begins = at == start || (!is_letter(at[-1]) && at[-1] != '>'); /* not as a member, either */
+    const bool begins = at == start || (!is_letter(at[-1]) && !is_member(at));
     if (begins && strncmp(at, word, length) == 0 && !is_letter(at[length])) return true;
   }
   return false;
@@ -201,6 +204,14 @@ static void put_number(Emitter *e, Text *out, const Tensor *t) {
   text_append(out, "%.*s[%s]", sum ? (int)(sum - base) : (int)strlen(base), base, sum ? sum + 3 : "0");
 }
 
+/* Past a comment, or the members of a table's struct; NULL: there is none. */
+static const char *past_other_names(const char *at) {
+  const char *end = NULL;
+  if (strncmp(at, "/*", 2) == 0) end = strstr(at, "*/");
+  if (strncmp(at, "struct {", 8) == 0) end = strstr(at, "} ");
+  return end ? end + 2 : NULL;
+}
+
 /* Numbers get their place in the steps, and of the tensors those are declared that are mentioned then. */
 static void put_numbers(Emitter *e, Text *steps, const Declared *all) {
   Name *names = arena_array(e->compilation, Name, all->count);
@@ -209,12 +220,11 @@ static void put_numbers(Emitter *e, Text *steps, const Declared *all) {
   Text out = {.compilation = e->compilation};
   for (int i = 0; i < all->count; i++) all->done[i] = true;
   for (const char *at = steps->length > 0 ? steps->bytes : ""; *at != '\0';) {
-    const char *comment = at[0] == '/' && at[1] == '*' ? strstr(at, "*/") : NULL;
-    size_t length = comment ? (size_t)(comment - at) + 2 : 0;
-    while (!comment && is_letter(at[length])) length++;
-    const bool member = at > steps->bytes && at[-1] == '>';
-    const int index =
-        comment || member || length == 0 ? -1 : name_index(&table, intern_range(e->compilation, at, length));
+    const char *past = past_other_names(at);
+    size_t length = past ? (size_t)(past - at) : 0;
+    while (!past && is_letter(at[length])) length++;
+    const bool member = at > steps->bytes && is_member(at);
+    const int index = past || member || length == 0 ? -1 : name_index(&table, intern_range(e->compilation, at, length));
     const Tensor *t = index < 0 ? NULL : all->tensors[index];
     const bool named = t && t->node && t->node->name && t->storage != STORE_SETTING;
     if (t && !has_shape(t) && !named && strncmp(at + length, "[0]", 3) == 0) {

@@ -11,6 +11,7 @@ typedef struct Form {   /* of the loops that are alike */
   const char ***values; /* of each loop, of each number in order */
   int loops, numbers;
   const char *name; /* once it is written */
+  const char *more; /* behind the names of arguments */
 } Form;
 
 struct LoopForms {
@@ -144,7 +145,8 @@ static bool differs(const Form *form, int number) {
   return false;
 }
 
-/* "n", "n2", "c": the argument in the number's place; NULL: it is the same in all loops. */
+/* "n", "n2", "c": the argument in the number's place, or "n_" and so on where the loop has such a name itself; NULL: it
+ * is the same in all loops. */
 static const char *argument_name(Compilation *c, const Form *form, int number) {
   const int first = first_like(form, number);
   const bool real = form->values[0][number][0] == '(';
@@ -152,7 +154,12 @@ static const char *argument_name(Compilation *c, const Form *form, int number) {
   if (!differs(form, number)) return NULL;
   for (int i = 0; i < first; i++)
     before += differs(form, i) && first_like(form, i) == i && (form->values[0][i][0] == '(') == real;
-  return before ? arena_printf(c, "%s%d", real ? "c" : "n", before + 1) : real ? "c" : "n";
+  const char *count = before ? arena_printf(c, "%d", before + 1) : "";
+  return arena_printf(c, "%s%s%s", real ? "c" : "n", count, form->more);
+}
+
+static bool is_like_argument(const char *name) {
+  return (name[0] == 'c' || name[0] == 'n') && strspn(name + 1, "0123456789") == strlen(name + 1);
 }
 
 /* The text with arguments in the place of numbers that differ. */
@@ -185,6 +192,9 @@ const char *loop_forms_call(Emitter *e, const char *text, const char **name, con
   }
   if (!form->name) {
     form->name = fresh;
+    form->more = "";
+    for (int i = 0; i < r.name_count; i++)
+      if (is_like_argument(r.names[i])) form->more = "_"; /* no name that stands for a value ends like this */
     *shared = shared_text(c, form, text);
   }
   *name = form->name;

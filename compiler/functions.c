@@ -604,34 +604,6 @@ static Value call_builtin(Elaborator *e, const Expr *call, bool *found) {
   return row ? run_builtin(e, row, call) : value_error();
 }
 
-/* What other languages call it, where no spelling would tell. */
-#define VARIANCE "mean((v - mean(v, over = D))^2, over = D)"
-#define DEVIATION "sqrt(mean((v - mean(v, over = D))^2, over = D))"
-#define DROPOUT "draw keep : binary[H] ~ bernoulli(prob = 0.9);` and `training ? keep * h / 0.9 : h"
-#define ATOM "distribution NAME(z : real atoms(0); ...) { log_pdf = z == 0 ? ... : ...; }"
-static const char *name_here(Name name) {
-  static const char *const names[][2] = {
-      {"linear", "dense"},    {"fully_connected", "dense"},
-      {"gaussian", "normal"}, {"multinomial", "categorical"},
-      {"cat", "concat"},      {"concatenate", "concat"},
-      {"view", "reshape"},    {"detach", "stop"},
-      {"ln", "log"},          {"stop_gradient", "stop"},
-      {"fabs", "abs"},        {"clamp", "clip"},
-      {"power", "a^b"},       {"pow", "a^b"},
-      {"matmul", "a @ b"},    {"transpose", "a'"},
-      {"where", "c ? a : b"}, {"batchnorm", "batch_norm(x)"},
-      {"eye", "identity(n)"}, {"onehot", "one_hot"},
-      {"silu", "swish"},      {"layernorm", "layer_norm(x)"},
-      {"var", VARIANCE},      {"variance", VARIANCE},
-      {"std", DEVIATION},     {"dropout", DROPOUT},
-      {"delta", ATOM},        {"dirac", ATOM},
-      {"atom", ATOM},         {"point_mass", ATOM},
-  };
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (strcmp(name, names[i][0]) == 0) return names[i][1];
-  return NULL;
-}
-
 static Value report_unknown_call(Elaborator *e, const Expr *call) {
   Diagnostic *d = error_at(e->c, "unknown-name", call->name_span,
                            "there is no function, network, layer or distribution called `%s`", call->name);

@@ -209,6 +209,19 @@ typedef struct Check {
   const char *problem;
 } Check;
 
+/* What lies in the same place is no longer there. */
+static void note_written(Check *check, const Tensor *t) {
+  check->written[t->id] = true;
+  check->taken_over[t->id] = false;
+  for (int o = 0; o < check->plan->tensor_count; o++) {
+    const Tensor *other = check->plan->tensors[o];
+    bool meets = other != t && other->storage == t->storage && other->domain == t->domain && check->written[o] &&
+                 other->offset < t->offset + t->size && t->offset < other->offset + other->size &&
+                 t->storage != STORE_RANGE;
+    if (meets) check->taken_over[o] = true;
+  }
+}
+
 static void check_steps(Check *, const StepList *);
 
 /* Twice: what a round leaves behind must do for the next one. */
@@ -236,19 +249,8 @@ static void check_steps(Check *check, const StepList *list) {
         check->problem = arena_printf(c, "%s of %s is read before it is written, or after its memory was used again",
                                       t->name, check->plan->name);
     }
-    for (int u = 0; u < count; u++) {
-      const Tensor *t = uses[u].access->tensor;
-      if (!uses[u].writes) continue;
-      check->written[t->id] = true;
-      check->taken_over[t->id] = false;
-      for (int o = 0; o < check->plan->tensor_count; o++) {
-        const Tensor *other = check->plan->tensors[o];
-        bool meets = other != t && other->storage == t->storage && other->domain == t->domain && check->written[o] &&
-                     other->offset < t->offset + t->size && t->offset < other->offset + other->size &&
-                     t->storage != STORE_RANGE;
-        if (meets) check->taken_over[o] = true;
-      }
-    }
+    for (int u = 0; u < count; u++)
+      if (uses[u].writes) note_written(check, uses[u].access->tensor);
   }
 }
 
@@ -260,10 +262,10 @@ const char *plan_verify(const Plan *plan) {
   for (int p = 0; p < plan->phase_count && check.problem == NULL; p++) {
     const Phase *phase = &plan->phases[p];
     check_steps(&check, &phase->body);
-    for (int i = 0; i < phase->statistic_count; i++) check.written[phase->statistics[i].result->id] = true;
+    for (int i = 0; i < phase->statistic_count; i++) note_written(&check, phase->statistics[i].result);
     for (int r = 0; r < phase->range_count; r++) {
       check_steps(&check, &phase->ranges[r].body);
-      check.written[phase->ranges[r].result->id] = true;
+      note_written(&check, phase->ranges[r].result);
     }
   }
   for (int i = 0; i < plan->output_count && check.problem == NULL; i++) {

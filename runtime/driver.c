@@ -182,9 +182,7 @@ void spm_find_members(struct spm_run *run, int domain) {
   ((int *)call->first)[run->call.rows] = (int)rows;
   call->rows = rows;
 }
-#endif
 
-#ifndef SPM_NO_DOMAINS
 /* What the phase's functions see. */
 static const struct spm_call *call_of(struct spm_run *run, const struct spm_phase *phase) {
   if (phase->domain == 0) return &run->call;
@@ -275,10 +273,8 @@ static void update_part(const struct spm_run *run, const struct spm_range *range
 static void make_part(const struct spm_run *run, const struct spm_range *range, long unit, real *scratch) {
   range->run(&run->call, scratch, unit, place(&run->call, range->place, range->offset) + unit * range->chunk);
 }
-#endif
 
-#ifndef SPM_NO_OTHER_RANGES /* else no range's gradient is an output */
-/* The range that makes this parameter's gradient, or NULL. */
+/* The range that makes this parameter's gradient, or NULL. Without other ranges no range's gradient is an output. */
 static const struct spm_range *range_of(const struct spm_program *program, int parameter) {
   for (int p = 0; p < program->phase_count; p++)
     for (int r = 0; r < program->phases[p].range_count; r++)

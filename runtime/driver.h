@@ -64,11 +64,10 @@ struct spm_run {
   const struct spm_program *program;
   struct spm_call call; /* the caller sets all but `tile` and what is said of domains; `state_next` may be NULL where
                            the program has no states */
-  real *scratch;        /* threads x scratch_size */
+  real *scratch;        /* of all threads, one after the other */
 #ifdef SPM_ONE_THREAD
   real *part; /* for a part of a range, which is updated while it is in cache */
-#endif
-#ifndef SPM_ONE_THREAD
+#else
   long scratch_size;
 #endif
   double lr;        /* of a step: the learning rate that was used; negative or not finite: skipped */

@@ -50,8 +50,7 @@ static inline float normal_of(uint32_t word) {
 void SPM_K(noise)(int kind, unsigned long long seed, unsigned stream, unsigned step, long first_row, long rows,
                   unsigned sample, unsigned inner, long n, real *out, long row_stride) {
   const long blocks = (n + 3) / 4;
-  uint32_t key[2];
-  uint32_t words[4][LANES];
+  uint32_t key[2], words[4][LANES];
   float numbers[4][LANES];
   long row[LANES], block[LANES], next_row = 0, next_block = 0;
   make_key(seed, stream, KEY_OF_NOISE, key);

@@ -25,8 +25,7 @@ static inline void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
 static inline void make_key(uint64_t seed, uint64_t stream, uint32_t purpose, uint32_t key[2]) {
   uint32_t c[4] = {(uint32_t)stream, (uint32_t)(stream >> 32), 0, purpose};
   philox(c, (uint32_t)seed, (uint32_t)(seed >> 32));
-  key[0] = c[0];
-  key[1] = c[1];
+  key[0] = c[0], key[1] = c[1];
 }
 
 #endif

@@ -183,6 +183,11 @@ if have valgrind; then check 'a run under valgrind' valgrind -q --error-exitcode
 ./model --data bars.idx --epochs 1 --save half >/dev/null
 ./model --data bars.idx --epochs 2 --resume half --save resumed >/dev/null
 check 'a resumed run ends in the same bytes' cmp whole resumed
+for damage in 's/"run":" /"run":"x/' 's/\([0-9]\) \([0-9]*"}\)/\1,\2/' 's/[0-9]"}/x"}/'; do
+  sed "1$damage" half >damaged
+  if cmp -s half damaged || ./model --data bars.idx --resume damaged >refused.txt 2>&1; then echo "not ok a checkpoint damaged by $damage is refused"
+  else check "a checkpoint damaged by $damage is refused" grep -q 'damaged: is damaged where it says how far the run was' refused.txt; fi
+done
 tail -c +17 bars.idx >pixels
 { printf '\223NUMPY\001\000v\000'; printf "%-117s\n" "{'descr': '|u1', 'fortran_order': False, 'shape': (256, 28, 28), }"; cat pixels; } >bars.npy
 ./model --data bars.npy --epochs 2 --save from-npy >/dev/null
@@ -203,6 +208,9 @@ cp half kept
 check 'a checkpoint is tried without a trace' ./model --data bars.idx --epochs 0 --save kept
 check 'a checkpoint that is there stays until there is another' cmp half kept
 [ ! -e kept.new ] || echo 'not ok kept.new is left'
+{ printf '\223NUMPY\001\000v\000'; printf "%-117s\n" "{'descr': '|u1', 'fortran_order': False, 'shape': (1152921504606846976, 784), }"; cat pixels; } >huge.npy
+if ./model --data huge.npy >refused.txt 2>&1; then echo 'not ok a file that says it is huge is refused'
+else check 'a file that says it is huge is refused' grep -q 'error: not enough memory: 36[0-9]* MB' refused.txt; fi
 printf 'short' >short.idx
 for bad in missing.idx short.idx "$here/tests/emit/first.spm"; do
   if ./model --data x=$bad >out 2>&1; then echo "not ok $bad is refused"; else echo "ok a bad file is refused: $(cut -c1-70 out | head -1)"; fi

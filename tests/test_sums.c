@@ -103,6 +103,19 @@ Test(sums, weights_of_mixtures) {
   }
 }
 
+/* `let p : TYPE = e;` promises likewise. */
+Test(sums, what_a_let_is_declared) {
+  static const char *const proved[] = {"simplex(C) = softmax(x)", "simplex(C) = 1 / C", "positive[C] = exp(x)"};
+  static const char *const not_proved[] = {"simplex(C) = sigmoid(x)", "positive[C] = x", "integer(0, 9)[C] = x"};
+  char term[300];
+  for (size_t i = 0; i < 3; i++) {
+    snprintf(term, sizeof term, "sum(given * x); let given : %s", proved[i]);
+    cr_expect(accepted(term) == 0, "%s", proved[i]);
+    snprintf(term, sizeof term, "sum(given * x); let given : %s", not_proved[i]);
+    cr_expect(accepted(term) == 1, "%s", not_proved[i]);
+  }
+}
+
 /* Rows of soft labels that sum to 1, but for the last. */
 Test(sums, what_does_not_sum_to_one_is_no_number) {
   static const double soft[] = {0.2, 0.3, 0.5, 0.9, 0.1, 0, 0.5, 0.1, 0.1}, y[] = {0, 0, 1, 1, 0, 0, 0, 0, 1};

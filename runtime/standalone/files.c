@@ -2,9 +2,9 @@
  * need of them. */
 #include "trainer.h"
 
-void *memory_of(size_t bytes) {
-  void *memory = calloc(bytes > 0 ? bytes : 1, 1);
-  if (!memory) fail("not enough memory: %.0f MB are needed", (double)bytes / 1e6);
+void *memory_of(long count, size_t each) {
+  void *memory = calloc(count > 0 ? (size_t)count : 1, each);
+  if (!memory) fail("not enough memory: %.0f MB are needed", (double)count * (double)each / 1e6);
   return memory;
 }
 
@@ -96,13 +96,12 @@ static void read_file(struct rows *rows, int index) {
 #endif
   if (file.size != size)
     fail("%s: has rows of %ld numbers, and %s%s wants %ld", file.path, file.size, data->name, data->dims, size);
-  if (file.count < 1 || (size_t)file.count > (size_t)-1 / sizeof(real) / (size_t)data->size)
-    fail("%s: has %ld rows", file.path, file.count);
+  if (file.count < 1) fail("%s: has no rows", file.path);
   if (rows->count && rows->count != file.count)
     fail("%s: has %ld rows, and the data before it %ld", file.path, file.count, rows->count);
   rows->count = file.count;
-  real *to = rows->values[index] = memory_of((size_t)file.count * (size_t)(size * places) * sizeof(real));
-  unsigned char *row = memory_of((size_t)size * (size_t)file.width);
+  real *to = rows->values[index] = memory_of(file.count, (size_t)(size * places) * sizeof(real));
+  unsigned char *row = memory_of(size, (size_t)file.width);
   for (long r = 0; r < file.count; r++) {
     if (fread(row, (size_t)file.width, (size_t)size, file.stream) != (size_t)size)
       fail("%s: ends within row %ld of %ld", file.path, r, file.count);
@@ -131,7 +130,8 @@ static void read_file(struct rows *rows, int index) {
            data->high);
     }
   }
-  free(row), fclose(file.stream);
+  free(row);
+  fclose(file.stream);
 }
 
 void read_rows(struct rows *rows, int training) {
@@ -173,13 +173,13 @@ static void read_given(const struct spm_given *given, real *out) {
 
 const real *const *make_givens(const struct run *run) {
   struct spm_given_source source;
-  real **givens = memory_of(sizeof *givens * (size_t)(MODEL->given_count + 1));
+  real **givens = memory_of(MODEL->given_count + 1, sizeof *givens);
   source.context = (void *)&run->data;
   source.rows = source.most = run->data.count;
   source.read = rows_of;
   for (int g = 0; g < MODEL->given_count; g++) {
     const struct spm_given *given = &MODEL->givens[g];
-    givens[g] = memory_of(sizeof(real) * (size_t)given->size);
+    givens[g] = memory_of(given->size, sizeof(real));
     if (given->kind == SPM_GIVEN_FILE)
       read_given(given, givens[g]);
     else if (spm_given_make(MODEL, g, &source, (unsigned long long)run->seed, givens[g]) != SPM_GIVEN_MADE)

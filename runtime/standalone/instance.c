@@ -39,6 +39,31 @@ static void place_fitter(struct spm_instance *instance, real *memory, size_t *us
 }
 #endif
 
+#ifndef SPM_NO_ROW_STATES
+static void place_rows(struct spm_instance *instance, real *memory, size_t *used) {
+  const struct spm_model *model = instance->run.model;
+  instance->row_batch = take_bytes(memory, used, (size_t)model->row_state_count * sizeof(real *));
+  for (int s = 0; s < model->row_state_count; s++) {
+    real *batch = take(memory, used, instance->rows * model->row_states[s].size);
+    if (memory) instance->row_batch[s] = batch;
+  }
+}
+#endif
+
+#ifndef SPM_TRAINER
+/* Of all programs that the instance may run. */
+static struct spm_sizes largest_sizes(const struct spm_instance *instance) {
+  const struct spm_model *model = instance->run.model;
+  struct spm_sizes sizes = {0, 0, 0, 0};
+  for (int p = 0; p < model->program_count; p++) {
+    const struct spm_program *program = &model->programs[p];
+    if (!instance->training && spm_find_output(program, SPM_GRADIENT_OF, NULL)) continue;
+    spm_program_sizes(program, program->uses_rows ? instance->rows : 0, &sizes);
+  }
+  return sizes;
+}
+#endif
+
 size_t spm_instance_place(struct spm_instance *instance, real *memory) {
   const struct spm_model *model = instance->run.model;
   struct spm_call *call = &instance->run.call;
@@ -47,12 +72,7 @@ size_t spm_instance_place(struct spm_instance *instance, real *memory) {
   const long tile = spm_tile_rows(instance->rows), trained = model->parameter_size;
 #else
   const long trained = instance->training ? model->parameter_size : 0;
-  struct spm_sizes sizes = {0, 0, 0, 0};
-  for (int p = 0; p < model->program_count; p++) {
-    const struct spm_program *program = &model->programs[p];
-    if (!instance->training && spm_find_output(program, SPM_GRADIENT_OF, NULL)) continue;
-    spm_program_sizes(program, program->uses_rows ? instance->rows : 0, &sizes);
-  }
+  const struct spm_sizes sizes = largest_sizes(instance);
 #endif
   call->parameters = instance->run.parameters = take(memory, &used, model->parameter_size);
   call->gradient = take(memory, &used, trained);
@@ -75,11 +95,7 @@ size_t spm_instance_place(struct spm_instance *instance, real *memory) {
   call->state_next = take(memory, &used, model->state_size);
 #endif
 #ifndef SPM_NO_ROW_STATES
-  instance->row_batch = take_bytes(memory, &used, (size_t)model->row_state_count * sizeof(real *));
-  for (int s = 0; s < model->row_state_count; s++) {
-    real *batch = take(memory, &used, instance->rows * model->row_states[s].size);
-    if (memory) instance->row_batch[s] = batch;
-  }
+  place_rows(instance, memory, &used);
 #endif
 #ifndef SPM_NO_FITTER
   place_fitter(instance, memory, &used);

@@ -83,7 +83,7 @@ static long place_of_row(const struct rows *rows, long row) { return rows->chose
 static void gather_drawn(const struct run *run, const struct rows *rows, int d, long first, long count) {
   const struct spm_tensor *data = &MODEL->data[d];
   const long size = row_size(data);
-  long *drawn = memory_of(sizeof(long) * (size_t)data->gathered);
+  long *drawn = memory_of(data->gathered, sizeof(long));
   real *to = run->rows[d];
   if (data->gathered > rows->count)
     fail("%s has %ld rows for each datum, and the file %ld", data->name, data->gathered, rows->count);
@@ -134,7 +134,7 @@ static void stop_unless_finite(int row_state) {
 /* What the training data's rows own at the start of a run. */
 static void begin_rows_of(struct run *run) {
   const struct rows *rows = &run->data;
-  real *memory = memory_of(sizeof(real) * spm_instance_owned_reals(MODEL, rows->count, 1));
+  real *memory = memory_of((long)spm_instance_owned_reals(MODEL, rows->count, 1), sizeof(real));
   spm_instance_own(&run->instance, memory, rows->count, 1);
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
@@ -150,7 +150,7 @@ static void solve(struct run *run) {
   const struct rows *rows = &run->data;
   struct spm_instance *instance = &run->instance;
   const struct spm_program *program = spm_find_program(MODEL, "solve");
-  double *sums = memory_of(sizeof(double) * (size_t)MODEL->parameter_size);
+  double *sums = memory_of(MODEL->parameter_size, sizeof(double));
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
     gather(run, rows, NULL, first, count);
@@ -173,7 +173,7 @@ static void solve(struct run *run) {
 
 static void evaluate(struct run *run, const struct rows *rows, const char *name) {
   const struct spm_program *program = spm_find_program(MODEL, "evaluate");
-  double *sums = memory_of(sizeof(double) * (size_t)program->output_count);
+  double *sums = memory_of(program->output_count, sizeof(double));
   for (long first = 0; first < rows->count; first += EVALUATION_ROWS) {
     long count = rows->count - first < EVALUATION_ROWS ? rows->count - first : EVALUATION_ROWS;
     gather(run, rows, NULL, first, count);
@@ -211,10 +211,18 @@ static const long *selected_order(struct run *run) {
 }
 #endif
 
+#ifndef SPM_NO_RATES
+static void stop_without_rate(const struct run *run) {
+  const double lr = run->instance.run.lr;
+  if (run->skipped == TRAIN_SKIPS_ALLOWED && !(lr >= 0 && lr * 0 == 0))
+    fail("%d steps one after the other had no learning rate, the last %g; look at its schedule", run->skipped, lr);
+}
+#endif
+
 static void train_epoch(struct run *run) {
   struct spm_instance *instance = &run->instance;
   const struct spm_program *program = spm_find_program(MODEL, "train");
-  double *sums = memory_of(sizeof(double) * (size_t)program->output_count), seen = 0;
+  double *sums = memory_of(program->output_count, sizeof(double)), seen = 0;
 #ifndef SPM_NO_SELECTIONS
   const long batch = run->batch_rows, rows = run->selection.epoch_rows, steps = (rows + batch - 1) / batch;
   const long *order = selected_order(run);
@@ -244,9 +252,7 @@ static void train_epoch(struct run *run) {
     }
     run->skipped = status == SPM_STEP_UPDATED ? 0 : run->skipped + 1;
 #ifndef SPM_NO_RATES
-    if (run->skipped == TRAIN_SKIPS_ALLOWED && !(instance->run.lr >= 0 && instance->run.lr * 0 == 0))
-      fail("%d steps one after the other had no learning rate, the last %g; look at its schedule", run->skipped,
-           instance->run.lr);
+    stop_without_rate(run);
 #endif
     if (run->skipped == TRAIN_SKIPS_ALLOWED)
       fail("%d steps one after the other were not finite, the last in %s; a lower learning rate may help", run->skipped,
@@ -292,7 +298,7 @@ static void select_rows(struct run *run, struct rows *rows, const char *kind, lo
   rows->count = rows->all;
   spm_selection_all(selection, stage, rows->count);
   if (rows->count == 0 || (!stage->selects && !balanced)) return;
-  char *taken = memory_of((size_t)rows->count), *part = memory_of((size_t)rows->count), flaw[320];
+  char *taken = memory_of(rows->count, 1), *part = memory_of(rows->count, 1), flaw[320];
   memset(taken, 1, (size_t)rows->count);
   if (stage->selects) ask_rows(run, rows, "rows", taken);
   if (balanced) ask_rows(run, rows, "balance", part);
@@ -346,30 +352,30 @@ static void open_run(struct run *run) {
 #endif
   }
 #ifndef SPM_NO_BALANCE
-  run->order = memory_of(4 * sizeof(long) * (size_t)run->data.count); /* each part twice, and as much behind it */
+  run->order = memory_of(run->data.count, 4 * sizeof(long)); /* each part twice, and as much behind it */
 #else
-  run->order = memory_of(sizeof(long) * (size_t)run->data.count);
+  run->order = memory_of(run->data.count, sizeof(long));
 #endif
 #ifndef SPM_NO_SELECTIONS
   run->valid.all = run->valid.count;
-  run->taken_numbers = memory_of(sizeof(long) * (size_t)run->data.count);
-  run->valid_numbers = memory_of(sizeof(long) * (size_t)run->valid.count);
+  run->taken_numbers = memory_of(run->data.count, sizeof(long));
+  run->valid_numbers = memory_of(run->valid.count, sizeof(long));
 #endif
   for (int d = 0; d < MODEL->data_count; d++)
-    run->rows[d] = memory_of(sizeof(real) * (size_t)(instance->rows * MODEL->data[d].size));
+    run->rows[d] = memory_of(instance->rows * MODEL->data[d].size, sizeof(real));
   instance->run.model = MODEL;
   instance->run.call.data = (const real *const *)run->rows;
   instance->run.call.seed = (unsigned long long)run->seed;
 #ifndef SPM_NO_GIVENS
   instance->run.call.given = make_givens(run);
 #endif
-  spm_instance_open(instance, memory_of(sizeof(real) * spm_instance_place(instance, NULL)));
+  spm_instance_open(instance, memory_of((long)spm_instance_place(instance, NULL), sizeof(real)));
 #ifndef SPM_NO_ROW_STATES
   begin_rows_of(run);
 #endif
 #ifndef SPM_NO_BEST
-  run->best = memory_of(sizeof(real) * ((size_t)(MODEL->parameter_size + MODEL->state_size) +
-                                        (size_t)(run->data.count * MODEL->row_state_size)));
+  run->best =
+      memory_of(MODEL->parameter_size + MODEL->state_size + run->data.count * MODEL->row_state_size, sizeof(real));
 #endif
   set_stage(run);
   if (run->resume) read_checkpoint(run);

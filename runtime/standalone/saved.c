@@ -85,7 +85,7 @@ static char *each_tensor(struct run *run, char *text, FILE *stream, int writing)
 static char *checkpoint_header(struct run *run, size_t *length) {
   const struct spm_instance *instance = &run->instance;
   const int tensors = MODEL->parameter_count + MODEL->state_count + MODEL->row_state_count;
-  char note[NOTE + 128] = "", *text = memory_of(2 * NOTE + 1000 * (size_t)(1 + 4 * tensors)), *at = text + 8;
+  char note[NOTE + 128] = "", *text = memory_of(2 * NOTE + 1000 * (1 + 4 * tensors), 1), *at = text + 8;
 #ifndef SPM_NO_UNCHANGED
   sprintf(note + strlen(note), "%d ", run->unchanged);
 #endif
@@ -129,8 +129,8 @@ void write_checkpoint(struct run *run) {
 void read_checkpoint(struct run *run) {
   struct spm_instance *instance = &run->instance;
   size_t length;
-  long batch = 0, total = 0;
-  char *header = checkpoint_header(run, &length), *found = memory_of(length + 1), *note = found + NOTE_AT;
+  long batch = run->batch_rows, total = run->data.all;
+  char *header = checkpoint_header(run, &length), *found = memory_of((long)length + 1, 1), *note = found + NOTE_AT;
   FILE *stream = fopen(run->resume, "rb");
   if (!stream) fail("%s: cannot be opened", run->resume);
   if (!fread(found, length, 1, stream) || memcmp(found, header, NOTE_AT) != 0 ||
@@ -153,12 +153,14 @@ void read_checkpoint(struct run *run) {
   run->best_step = strtol(note, &note, 10);
 #endif
   sscanf(note, "%ld %ld %ld %ld %ld %ld", &run->seed, &instance->epoch, &instance->step, &instance->optimizer.updates,
-         &batch, &total);
+         &run->batch_rows, &run->data.all);
+  free(header), header = checkpoint_header(run, &length); /* the same again, if all was read that was written */
+  if (memcmp(found, header, length) != 0) fail("%s: is damaged where it says how far the run was", run->resume);
 #ifndef SPM_NO_STAGES
-  run->batch_rows = batch;
+  batch = run->batch_rows; /* which open_run compares, when it knows the stage's */
 #endif
   if (total != run->data.all || batch != run->batch_rows)
-    fail("%s: was made with %ld rows of data, in batches of %ld", run->resume, total, batch);
+    fail("%s: was made with %ld rows of data, in batches of %ld", run->resume, run->data.all, run->batch_rows);
   instance->run.call.seed = (unsigned long long)run->seed;
   if (!each_tensor(run, header, stream, 0)) fail("%s: cannot be read", run->resume);
   fclose(stream);

@@ -62,7 +62,7 @@ struct run { /* the command line, and a model in training */
 #define fail(...)                                                                                                      \
   (fprintf(stderr, "%s: error: ", MODEL->name), fprintf(stderr, __VA_ARGS__), fprintf(stderr, "\n"), exit(1))
 /* Zeroed. */
-void *memory_of(size_t bytes);
+void *memory_of(long count, size_t each);
 
 uint64_t read_integer(const unsigned char *bytes, int width, int big);
 /* The files of a data set, read whole; training: as much as must be there. */
