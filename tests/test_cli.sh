@@ -119,6 +119,10 @@ expect 'a value without a name' 2 'NAME=EXPRESSION' "$spmc" encode run --data x=
 expect 'reconstruct' 0 'codes/x.npy  700 rows of' "$spmc" reconstruct run --data x=test.idx --out codes
 expect 'codes are data again' 1 'codes/z.npy' "$spmc" eval run --data x=codes/z.npy
 expect 'reconstructions are data again' 0 '700 rows' "$spmc" eval run --data x=codes/x.npy
+expect 'what was read is not written over' 1 'codes/x.npy: was read from' "$spmc" reconstruct run --data x=codes/x.npy --out codes
+cp $spec mine.spm
+expect 'nor is a spec by what it becomes' 1 'mine.spm: was read from' "$spmc" emit mine.spm -o ./mine.spm
+check 'it is as it was' cmp $spec mine.spm
 expect 'encode to nowhere' 2 '--out DIRECTORY is missing' "$spmc" encode run --data x=test.idx
 expect 'encode without data' 2 '--data' "$spmc" encode run --out codes
 expect 'eval with wrong data' 1 'labels.idx' "$spmc" eval run --data x=labels.idx
