@@ -174,8 +174,10 @@ void loaded_suggest_supports(const Loaded *l) {
     int line = 0, column = 0;
     if (accepted->extended || told) continue;
     source_position(source, accepted->span.start, &line, &column);
-    fprintf(stderr, "spmc: note: %s:%d: `%s` must be %s, which is not known of `%s`\n", source->path, line,
-            accepted->formal, accepted->support, span_text(l->compilation, accepted->span));
+    bool simplex = strcmp(accepted->support, "simplex") == 0;
+    fprintf(stderr, "spmc: note: %s:%d: `%s` must be %s%s, which is not known of `%s`\n", source->path, line,
+            accepted->formal, accepted->support, simplex ? ", without negative numbers and of sum 1" : "",
+            span_text(l->compilation, accepted->span));
   }
 }
 
