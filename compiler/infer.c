@@ -79,14 +79,42 @@ bool flag_option(const Inference *in, const char *name, bool *out) {
   return false;
 }
 
+/* A beta density, say, is 0 at both edges of `unit`: there, too, values stay off them. */
+static bool has_open_edges(const Facts *support) {
+  return support->above_low || support->below_high || (isfinite(support->low) && isfinite(support->high));
+}
+
 Node *inside_support(const Inference *in, int i, Node *z) {
-  static const double edge = 1e-8;
   Graph *g = in->e->graph;
   const Facts *support = &in->supports[i].facts;
-  double low = support->low + (support->above_low ? edge : 0), high = support->high - (support->below_high ? edge : 0);
+  const double edge = !has_open_edges(support) ? 0 : isfinite(support->high) ? 1e-6 : 1e-8;
+  const double low = support->low + edge, high = support->high - edge;
   if (isfinite(low)) z = build_map2(g, IR_max, z, build_filled(g, low, &z->shape));
   if (isfinite(high)) z = build_map2(g, IR_min, z, build_filled(g, high, &z->shape));
   return z;
+}
+
+/* 1 - |1 - 2 (t - floor(t))|: how far between two mirrors a way of t double lengths ends. */
+static Node *between_mirrors(Graph *g, Node *t) {
+  Node *one = build_filled(g, 1, &t->shape);
+  Node *rest = build_map2(g, IR_sub, t, build_map1(g, IR_floor, t));
+  Node *twice = build_map2(g, IR_add, rest, rest);
+  return build_map2(g, IR_sub, one, build_map1(g, IR_abs, build_map2(g, IR_sub, one, twice)));
+}
+
+Node *reflected(const Inference *in, int i, Node *z) {
+  Graph *g = in->e->graph;
+  const Facts *support = &in->supports[i].facts;
+  const bool below = isfinite(support->low), above = isfinite(support->high);
+  if (!has_open_edges(support)) return z;
+  Node *edge = build_filled(g, below ? support->low : support->high, &z->shape);
+  Node *off = build_map2(g, IR_sub, z, edge);
+  if (below && above) {
+    const double width = support->high - support->low;
+    off = between_mirrors(g, build_map2(g, IR_mul, off, build_filled(g, 0.5 / width, &z->shape)));
+    return build_map2(g, IR_add, edge, build_map2(g, IR_mul, off, build_filled(g, width, &z->shape)));
+  }
+  return build_map2(g, below ? IR_add : IR_sub, edge, build_map1(g, IR_abs, off));
 }
 
 /* As a param of its type begins: at the edge a density may be 0, and its logarithm has no gradient to leave it by. */

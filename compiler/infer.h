@@ -40,6 +40,8 @@ bool option_is_word(const Inference *, const char *name, const char *word);
 bool flag_option(const Inference *, const char *name, bool *);
 /* The nearest value of the latent's support. */
 Node *inside_support(const Inference *, int latent, Node *z);
+/* Off the edges that a density may be 0 at, as far inside as it went outside; then inside_support. */
+Node *reflected(const Inference *, int latent, Node *z);
 /* Where each latent starts: `start`, or where a param of its type would. Inside its support, with its axes. */
 bool start_values(const Inference *, Node **z);
 /* In training, the row's chain stands there from now on. */
@@ -54,8 +56,8 @@ bool density_gradient(const Inference *, Density, Node **z, Node **gradients);
 /* A latent's prior with the latents at z; VALUE_ERROR after reporting. */
 Value prior_at(const Inference *, int latent, Node **z);
 
-/* One over the largest eigenvalue of the Hessian of -log_lik, which must be the same for every row and every z; where it
- * is not, the step `otherwise`, or an error where that is 0. NULL after reporting. */
+/* One over the largest eigenvalue of the Hessian of -log_lik, which must be the same for every row and every z; where
+ * it is not, the step `otherwise`, or an error where that is 0. NULL after reporting. */
 Node *lipschitz_step(const Inference *, Node **z, double otherwise);
 
 bool infer_by_gradient(Inference *, Value *values);                  /* langevin, map */

@@ -60,7 +60,7 @@ static Node *climbed(const Inference *in, const Climb *climb, int i, Node *z, No
   if (climb->noise) {
     const char *name = arena_printf(e->c, "%s.langevin", in->latents[i]->name);
     Node *noise = build_inner_noise(g, noise_index(e, name, NOISE_NORMAL, &in->shapes[i], in->axes), round);
-    next = build_map2(g, IR_add, next, scaled(g, climb->noise, noise));
+    next = reflected(in, i, build_map2(g, IR_add, next, scaled(g, climb->noise, noise)));
   }
   return inside_support(in, i, next);
 }

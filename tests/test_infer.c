@@ -8,6 +8,7 @@
 
 #include "compiler/compiler.h"
 #include "compiler/diagnose.h"
+#include "compiler/spm.h"
 #include "reference_driver.h"
 #include "spec.h"
 
@@ -553,6 +554,38 @@ Test(infer, chains_stay_in_their_type) {
       EXPECT_CLOSE(next[3 * row + k], fmax(fmax(stood[3 * row + k], 0) + 0.005 * slope, 0), 1e-12);
   }
   spec_close(&s);
+}
+
+/* Draws by noisy steps alone: a density that is 0 at the edges of its type is neither stuck there nor leaps away. */
+Test(infer, noisy_steps_are_reflected_where_a_density_may_be_0) {
+  static const struct {
+    const char *latent;
+    double mean, variance, step;
+  } cases[] = {{"latent z : unit[4]; prior z ~ beta(2, 2);", 0.5, 0.05, 0.1},
+               {"latent z : unit[4]; prior z ~ uniform(0, 1);", 0.5, 1 / 12.0, 0.1},
+               {"latent z : positive[4]; prior z ~ log_normal(0, 0.5);", 1.133, 0.3647, 0.05}};
+  enum { MANY = 1000 };
+  static float nothing[MANY], z[MANY * 4];
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[500], error[1000];
+    const float *const data[] = {nothing};
+    snprintf(text, sizeof text,
+             "model m; data x : real; param w : real init 0; %s likelihood x ~ normal(0 * sum(z) + w, 1);"
+             "infer z by langevin(steps = 2000, step_size = %g);",
+             cases[i].latent, cases[i].step);
+    spm_compiled *compiled = spm_compile(text, "m.spm", NULL, 0, error, sizeof error);
+    cr_assert(compiled != NULL, "%s", error);
+    spm_session *session = spm_session_create(compiled, MANY, 1, 5, error, sizeof error);
+    cr_assert(session && spm_session_rows(session, "encode", "z", data, MANY, z, error, sizeof error) == 0, "%s",
+              error);
+    double sum = 0, squares = 0;
+    for (int k = 0; k < MANY * 4; k++) sum += (double)z[k], squares += (double)z[k] * (double)z[k];
+    double mean = sum / (MANY * 4), variance = squares / (MANY * 4) - mean * mean;
+    cr_expect(fabs(mean - cases[i].mean) < 0.04, "%s mean %g", cases[i].latent, mean);
+    cr_expect(fabs(variance / cases[i].variance - 1) < 0.12, "%s variance %g", cases[i].latent, variance);
+    spm_session_free(session);
+    spm_compiled_free(compiled);
+  }
 }
 
 /* ---- the default objective ------------------------------------------------------------------------------------- */
