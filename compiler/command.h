@@ -87,6 +87,8 @@ int command_emit(const Arguments *);
 
 /* "spmc: error: ..." on stderr; returns EXIT_USER. */
 int fail_user(const Arguments *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* -1; or the exit code after saying that a file which is to be written is one that the command has read. */
+int fail_if_read(const Arguments *, const Compilation *, const char *path);
 /* "spmc: internal error: ..." and how to report it; returns EXIT_INTERNAL. */
 int fail_internal(const Arguments *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -71,7 +71,9 @@ static int write_loaded(const Arguments *a, Loaded *l, bool trained) {
   if (model_is_library(l->model)) return fail_user(a, "%s: holds no `model`: there is nothing to emit", a->target);
   if (a->header && strcmp(a->header, a->out) == 0)
     return fail_user(a, "--header and -o both say %s: the C and its header are two files", a->out);
-  return write_all(a, l, trained);
+  int code = fail_if_read(a, l->compilation, a->out);
+  if (code < 0 && a->header) code = fail_if_read(a, l->compilation, a->header);
+  return code < 0 ? write_all(a, l, trained) : code;
 }
 
 /* The spec that a run keeps, with the values that it was made with. */

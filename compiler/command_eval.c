@@ -117,6 +117,8 @@ static int write_each(const Evaluating *e, const double *values) {
   const struct spm_columns *columns = &e->columns;
   struct spm_error error;
   struct spm_writer writer;
+  const int read = fail_if_read(e->a, e->loaded.compilation, e->a->each);
+  if (read >= 0) return read;
   if (spm_writer_open(&writer, e->a->each, &error) != 0) return fail_user(e->a, "%s", error.message);
   for (int i = 0; i < columns->shown; i++) {
     if (i > 0) fputc(',', writer.stream);
@@ -243,12 +245,15 @@ static int write_rows(Evaluating *e, const struct spm_program *program, const st
   char file[160];
   snprintf(file, sizeof file, "%.150s.npy", output->name);
   char *path = spm_path_join(a->out, file);
-  int status = path ? spm_npy_write(path, SPM_F32, rank, shape, values, &error) : spm_fail(&error, "out of memory");
-  if (status == 0 && !a->quiet)
+  const int read = path ? fail_if_read(a, e->loaded.compilation, path) : -1;
+  int status = read >= 0 ? 0
+               : path    ? spm_npy_write(path, SPM_F32, rank, shape, values, &error)
+                         : spm_fail(&error, "out of memory");
+  if (status == 0 && read < 0 && !a->quiet)
     printf("%s  %s rows of %s numbers\n", path, spm_count(e->rows.count).text, spm_count(output->size).text);
   free(path);
   free(values);
-  return status == 0 ? -1 : fail_user(a, "%s", error.message);
+  return status == 0 ? read : fail_user(a, "%s", error.message);
 }
 
 /* Data for which nothing can be written: to a reader of the folder they would just not be there. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static double seconds_now(void) {
@@ -38,6 +39,20 @@ int fail_user(const Arguments *a, const char *format, ...) {
   say(a, "error", format, list);
   va_end(list);
   return EXIT_USER;
+}
+
+static bool is_same_file(const char *a, const char *b) {
+  struct stat first, second;
+  return stat(a, &first) == 0 && stat(b, &second) == 0 && S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+int fail_if_read(const Arguments *a, const Compilation *c, const char *path) {
+  bool read = false;
+  for (int i = 0; c && i < c->source_count; i++)
+    read |= !c->sources[i].library && is_same_file(path, c->sources[i].path);
+  for (int i = 0; i < a->data_count; i++) read |= is_same_file(path, a->data[i].path);
+  return read ? fail_user(a, "%s: was read from, and would be overwritten; name another file", path) : -1;
 }
 
 int fail_internal(const Arguments *a, const char *format, ...) {
@@ -159,8 +174,10 @@ void loaded_suggest_supports(const Loaded *l) {
     int line = 0, column = 0;
     if (accepted->extended || told) continue;
     source_position(source, accepted->span.start, &line, &column);
-    fprintf(stderr, "spmc: note: %s:%d: `%s` must be %s, which is not known of `%s`\n", source->path, line,
-            accepted->formal, accepted->support, span_text(l->compilation, accepted->span));
+    bool simplex = strcmp(accepted->support, "simplex") == 0;
+    fprintf(stderr, "spmc: note: %s:%d: `%s` must be %s%s, which is not known of `%s`\n", source->path, line,
+            accepted->formal, accepted->support, simplex ? ", without negative numbers and of sum 1" : "",
+            span_text(l->compilation, accepted->span));
   }
 }
 

@@ -148,7 +148,7 @@ typedef struct State {
 /* A value that each row of the training data owns and keeps from one visit to the next: a `local` parameter (raw), the
  * position of a persistent chain. A program reads it by build_row_state; what becomes of it is said by the train
  * program's outputs: OUTPUT_ROW_GRADIENT, the optimiser updates it with moments of the row's own; OUTPUT_ROW_NEXT, the
- * program computes its next value itself; neither, the step holds it and a fit (training.h) moves it. Its first value
+ * program computes its next value itself; neither, the step holds it and a fit (fit.c) moves it. Its first value
  * is an OUTPUT_ROW_INITIAL of the program "initialise_rows"; rows that were not trained on begin there, too. */
 typedef struct RowState {
   Name name;

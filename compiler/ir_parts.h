@@ -1,4 +1,4 @@
-/* What the files of the IR core share among themselves; nobody else includes it. */
+/* What the files of the IR core share among themselves; of the back end lines.c reads the table of LINE ops here. */
 #ifndef SPM_IR_PARTS_H
 #define SPM_IR_PARTS_H
 

@@ -1,5 +1,5 @@
-/* What a loop plan is made of. Known to the back end alone: schedule*.c make it, plan_print.c shows it, emit*.c render
- * it. Everything lies in the compilation's arena.
+/* What a loop plan is made of. Known to the back end alone: schedule.c and the files beside it make it, plan_print.c
+ * shows it, emit*.c render it. Everything lies in the compilation's arena.
  *
  * A plan's phases alternate  step 0, row 0, gradient 0, step 1, row 1, ...  with the empty ones left out; ranges that
  * nothing else reads (gradients of parameters) stand in one last gradient phase, so that their updates may follow.

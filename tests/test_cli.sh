@@ -119,6 +119,10 @@ expect 'a value without a name' 2 'NAME=EXPRESSION' "$spmc" encode run --data x=
 expect 'reconstruct' 0 'codes/x.npy  700 rows of' "$spmc" reconstruct run --data x=test.idx --out codes
 expect 'codes are data again' 1 'codes/z.npy' "$spmc" eval run --data x=codes/z.npy
 expect 'reconstructions are data again' 0 '700 rows' "$spmc" eval run --data x=codes/x.npy
+expect 'what was read is not written over' 1 'codes/x.npy: was read from' "$spmc" reconstruct run --data x=codes/x.npy --out codes
+cp $spec mine.spm
+expect 'nor is a spec by what it becomes' 1 'mine.spm: was read from' "$spmc" emit mine.spm -o ./mine.spm
+check 'it is as it was' cmp $spec mine.spm
 expect 'encode to nowhere' 2 '--out DIRECTORY is missing' "$spmc" encode run --data x=test.idx
 expect 'encode without data' 2 '--data' "$spmc" encode run --out codes
 expect 'eval with wrong data' 1 'labels.idx' "$spmc" eval run --data x=labels.idx
@@ -150,6 +154,8 @@ expect 'a run in the place of a spec' 1 'the spec of this run is .run/model.spm'
 expect 'a file that may not grow' 1 'larger than the system allows' sh -c 'ulimit -f 2; exec "$0" "$@"' "$spmc" train $spec --data x=train.idx --out full --epochs 1 $small
 sed 's/exp(q.log_sigma)/q.log_sigma/' $spec >sigma.spm
 expect 'where a support is not proved' 1 'sigma.spm:[0-9]*: .sd. must be positive, which is not known of .q.log_sigma.' "$spmc" train sigma.spm --data x=train.idx --out sigma --epochs 1 $small
+printf 'model coins;\ndata x : real[2];\ndata y : category(3);\nlikelihood y ~ categorical(prob = sigmoid(dense(x, 3)));\n' >coins.spm && printf '%s\n' 0 1 >pair.csv
+expect 'what does not sum to 1' 1 'coins.spm:4: .prob. must be simplex, without negative numbers and of sum 1, which is not known of .sigmoid(dense(x, 3)).' "$spmc" train coins.spm --data x=pairs.csv --data y=pair.csv --batch 1 --out coins
 expect 'gradients' 0 'no problems found' "$spmc" diagnose $spec D=9 H=7 K=3
 sed 's/adam(lr = 1e-3)/adam(lr = 1e-3, clip = 0.01)/' $spec >clipped.spm
 expect 'gradients before they are clipped' 0 'no problems found' "$spmc" diagnose clipped.spm D=9 H=7 K=3

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broken_graph.h"
 #include "gradient_check.h"
 
 /* --- dims --- */
@@ -279,11 +280,6 @@ Test(verifier, accepts_random_graphs_and_they_are_deterministic) {
   }
 }
 
-static void expect_problem(const Graph *g, const char *part) {
-  const char *problem = ir_verify(g);
-  cr_assert(problem != NULL && strstr(problem, part) != NULL, "\"%s\" should mention \"%s\"", problem, part);
-}
-
 Test(verifier, finds_violations) {
   Bench t;
   set_up(&t);
@@ -294,14 +290,6 @@ Test(verifier, finds_violations) {
   Node *slice = build_slice(g, v, 0, 1, dim_number(2)), *m = build_max_of(g, v, 1);
   Node *q = build_map1(g, IR_exp, v);
   cr_assert(ir_verify(g) == NULL);
-#define BREAK(place, value, part)                                                                                      \
-  do {                                                                                                                 \
-    __typeof__(place) before = place;                                                                                  \
-    place = value;                                                                                                     \
-    expect_problem(g, part);                                                                                           \
-    place = before;                                                                                                    \
-    cr_assert(ir_verify(g) == NULL);                                                                                   \
-  } while (0)
   BREAK(h->axes, 0, "axes are not the union");
   BREAK(h->labels_b[0], 7, "label of one operand alone");
   BREAK(h->labels_a[1], 0, "label twice");

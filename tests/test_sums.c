@@ -24,6 +24,15 @@ static int accepted(const char *term) {
   return count;
 }
 
+/* Each of them, put in the place of %s; NULL ends them. */
+static void expect_accepted(const char *around, const char *const *expressions, int count) {
+  for (; *expressions != NULL; expressions++) {
+    char term[300];
+    snprintf(term, sizeof term, around, *expressions);
+    cr_expect(accepted(term) == count, "%s", *expressions);
+  }
+}
+
 Test(sums, what_is_proved) {
   static const char *const proved[] = {"1 / C",
                                        "a",
@@ -48,7 +57,8 @@ Test(sums, what_is_proved) {
                                        "sparsemax(A @ x) @ softmax(A)",
                                        "hardmax(A @ y) @ softmax(A)",
                                        "softmax(A)[1]",
-                                       "0.3333"};
+                                       "0.3333",
+                                       NULL};
   static const char *const not_proved[] = {"sigmoid(x)",
                                            "v",
                                            "w",
@@ -59,16 +69,10 @@ Test(sums, what_is_proved) {
                                            "a * s",
                                            "softmax(A, over = D)[1]",
                                            "exp(x) / sum(x^2)",
-                                           "w > 0.5 ? a : v"};
-  char term[300];
-  for (size_t i = 0; i < sizeof proved / sizeof *proved; i++) {
-    snprintf(term, sizeof term, "log_pdf(categorical(prob = %s), y)", proved[i]);
-    cr_expect(accepted(term) == 0, "%s", proved[i]);
-  }
-  for (size_t i = 0; i < sizeof not_proved / sizeof *not_proved; i++) {
-    snprintf(term, sizeof term, "log_pdf(categorical(prob = %s), y)", not_proved[i]);
-    cr_expect(accepted(term) == 1, "%s", not_proved[i]);
-  }
+                                           "w > 0.5 ? a : v",
+                                           NULL};
+  expect_accepted("log_pdf(categorical(prob = %s), y)", proved, 0);
+  expect_accepted("log_pdf(categorical(prob = %s), y)", not_proved, 1);
   cr_expect(accepted("log_pdf(categorical(prob = x), y)") == 1); /* may be negative as well: said once */
 }
 
@@ -85,35 +89,25 @@ Test(sums, weights_of_mixtures) {
       ALONG("softmax(A', over = C)"),
       ALONG("expand(s, D)'"),
       ALONG("exp(A') / sum(exp(A'), over = C)"),
-      ALONG("expand(w, D) * softmax(A', over = C) + expand(1 - w, D) / C")};
+      ALONG("expand(w, D) * softmax(A', over = C) + expand(1 - w, D) / C"),
+      NULL};
   static const char *const not_proved[] = {"mixture(w: normal(0, 1), w: normal(0, 2)), w",
                                            "mixture(w: normal(0, 1), 1 - w^2: normal(0, 2)), w",
                                            "mixture(v: normal(x, 1), over = C), w",
                                            ALONG("softmax(A', over = D)"),
                                            ALONG("softmax(A')"),
-                                           ALONG("expand(v, D)'")};
-  char term[300];
-  for (size_t i = 0; i < sizeof proved / sizeof *proved; i++) {
-    snprintf(term, sizeof term, "sum(log_pdf(%s))", proved[i]);
-    cr_expect(accepted(term) == 0, "%s", proved[i]);
-  }
-  for (size_t i = 0; i < sizeof not_proved / sizeof *not_proved; i++) {
-    snprintf(term, sizeof term, "sum(log_pdf(%s))", not_proved[i]);
-    cr_expect(accepted(term) == 1, "%s", not_proved[i]);
-  }
+                                           ALONG("expand(v, D)'"),
+                                           NULL};
+  expect_accepted("sum(log_pdf(%s))", proved, 0);
+  expect_accepted("sum(log_pdf(%s))", not_proved, 1);
 }
 
 /* `let p : TYPE = e;` promises likewise. */
 Test(sums, what_a_let_is_declared) {
-  static const char *const proved[] = {"simplex(C) = softmax(x)", "simplex(C) = 1 / C", "positive[C] = exp(x)"};
-  static const char *const not_proved[] = {"simplex(C) = sigmoid(x)", "positive[C] = x", "integer(0, 9)[C] = x"};
-  char term[300];
-  for (size_t i = 0; i < 3; i++) {
-    snprintf(term, sizeof term, "sum(given * x); let given : %s", proved[i]);
-    cr_expect(accepted(term) == 0, "%s", proved[i]);
-    snprintf(term, sizeof term, "sum(given * x); let given : %s", not_proved[i]);
-    cr_expect(accepted(term) == 1, "%s", not_proved[i]);
-  }
+  static const char *const proved[] = {"simplex(C) = softmax(x)", "simplex(C) = 1 / C", "positive[C] = exp(x)", NULL};
+  static const char *const not_proved[] = {"simplex(C) = sigmoid(x)", "positive[C] = x", "integer(0, 9)[C] = x", NULL};
+  expect_accepted("sum(given * x); let given : %s", proved, 0);
+  expect_accepted("sum(given * x); let given : %s", not_proved, 1);
 }
 
 /* Rows of soft labels that sum to 1, but for the last. */

@@ -44,7 +44,7 @@ static void read_idx(struct file *file, const unsigned char *magic) {
   file->kind = types[magic[2] - 8][0];
   file->width = types[magic[2] - 8][1] - '0';
   file->big = 1;
-  for (int d = 0; d < magic[3]; d++) {
+  for (int d = 0; d < magic[3] && file->size < 1L << 30; d++) {
     read_header(file, bytes, 4);
     *(d == 0 ? &file->count : &file->size) *= (long)read_integer(bytes, 4, 1);
   }
@@ -60,14 +60,14 @@ static void read_npy(struct file *file) {
   if (length >= sizeof header) fail("%s: its header cannot be read", file->path);
   read_header(file, header, length);
   if (strstr(header, "'fortran_order': True")) fail("%s: is in Fortran's order; save it in C's", file->path);
-  type = strstr(header, "'descr': '");
-  shape = strstr(header, "'shape': (");
+  type = strstr(header, "'descr': '"), shape = strstr(header, "'shape': (");
   if (!type || !shape) return;
   file->big = type[10] == '>';
   file->kind = type[11] == 'b' ? 'u' : type[11];
   file->width = type[12] - '0';
   file->count = strtol(shape + 10, &shape, 10);
-  while (*shape == ',' && strspn(shape + 1, " 0123456789") > 1) file->size *= strtol(shape + 1, &shape, 10);
+  while (*shape == ',' && strspn(shape + 1, " 0123456789") > 1)
+    file->size = (long)((size_t)file->size * (size_t)strtol(shape + 1, &shape, 10));
 }
 
 static struct file open_file(const char *path) {

@@ -107,13 +107,13 @@ static char *checkpoint_header(struct run *run, size_t *length) {
 
 void try_checkpoint(struct run *run) {
   FILE *stream = fopen(run->save, "rb");
-  if (stream && fgetc(stream) == EOF && ferror(stream)) fail("%s: is no file that can be written", run->save);
+  if (stream && (!fread(run->beside, NOTE_AT, 1, stream) || memcmp(run->beside + 8, before_note, NOTE_AT - 8) != 0))
+    fail("%s: is there, and is no checkpoint", run->save);
   if (stream) fclose(stream);
   if (snprintf(run->beside, sizeof run->beside, "%s.new", run->save) >= (int)sizeof run->beside)
     fail("%s: is too long a name", run->save);
   if (!(stream = fopen(run->beside, "wb"))) fail("%s: cannot be written", run->beside);
-  fclose(stream);
-  remove(run->beside);
+  fclose(stream), remove(run->beside);
 }
 
 void write_checkpoint(struct run *run) {

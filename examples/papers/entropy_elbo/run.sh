@@ -6,10 +6,10 @@
 #   run.sh diagonal [SEEDS]    the same with independent posteriors: the negative control
 #   run.sh gaussian          a Gaussian prior beside probabilistic PCA's closed optimum
 #   run.sh theorem           the standard ELBO and its sum of entropies meet (a picture)
-#   run.sh patches           natural patches, EM with the prior annealed; 40 batches an epoch
+#   run.sh patches           natural patches, EM with the prior annealed; 40 batches an epoch, at full size (ROWS=204800) 400
 #   run.sh map               Olshausen and Field's MAP codes on the same patches, fields and codes beside those of `patches`
 #   run.sh amortised         an encoder in the place of posteriors of each row's own
-# EPOCHS: of the bars, 24 (of 200 iterations each); ROWS: of the bars, 1000. SPMC: the command, build/spmc. PYTHON: one with numpy, python3. OUT: where everything goes, build/entropy_elbo.
+# EPOCHS: of the bars, 24 (of 200 iterations each); ROWS: of the bars, 1000; of `patches`, 20480. SPMC: the command, build/spmc. PYTHON: one with numpy, python3. OUT: where everything goes, build/entropy_elbo.
 # IMAGES: whitened natural images [n, height, width], .npy (the last four).
 set -e
 here=$(dirname "$0")
@@ -50,8 +50,11 @@ theorem)
   "$python" "$here/draw_columns.py" "$out/theorem" "$out/theorem/figures/entropies.svg" -20 20 elbo entropies
   ;;
 patches)
-  patches "$out/patches.npy" 20480 16
-  "$spmc" train specs/entropy_patches.spm --data x="$out/patches.npy" --seed 0 --plain --force --out "$out/patches"
+  rows=${ROWS:-20480} of=
+  [ "$rows" = 20480 ] || of=_of_$rows
+  patches "$out/patches$of.npy" "$rows" 16
+  "$spmc" train specs/entropy_patches.spm --data x="$out/patches$of.npy" --seed 0 --plain --force --out "$out/patches$of"
+  "$python" "$here/draw_fields.py" "$out/fields$of.png" "$out/patches$of"
   ;;
 map)
   patches "$out/patches.npy" 20480 16
