@@ -252,7 +252,9 @@ static bool initial_in_place(const Model *m, Plan *const *plans, int count) {
 
 static bool lacks_rates(const Model *m, Plan *const *plans, int count) { /* learning rates that are computed */
   (void)plans, (void)count;
-  return m->trainings[0].rate == NULL;
+  for (int i = 0; i < m->training_count; i++)
+    if (m->trainings[i].rate) return false;
+  return true;
 }
 
 static bool lacks_labels(const Model *m, Plan *const *plans, int count) {

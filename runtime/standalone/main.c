@@ -488,9 +488,11 @@ static void hold_back(struct run *run) {
       if (run->valid.values[d]) run->valid.values[d] += run->data.count * row_size(&MODEL->data[d]);
     run->valid.count = held;
   }
+#ifndef SPM_NO_BEST
   for (int t = 0; t < MODEL->training_count; t++)
     if (MODEL->trainings[t].keep && run->valid.count == 0)
       fail("to keep the best %s there must be validation rows: --valid", MODEL->trainings[t].keep);
+#endif
 }
 #endif
 
