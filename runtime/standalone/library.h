@@ -30,9 +30,9 @@ SPM_MODEL_NAME *SPM_MODEL_NAME_open(void *memory, size_t size, long rows, int tr
 void SPM_MODEL_NAME_schedule(SPM_MODEL_NAME *, long epoch, long total_rows);
 #ifndef SPM_NO_ROW_STATES
 /* What rows of the training data own, which their steps take from one visit to the next: bytes for so many rows, and
- * the memory, aligned like a double. Before a step, _begin is called with each row once, in batches of rows first,
- * first
- * + 1, ...: it sets what they own as a run has it at its start. 0, or -1 if that is not finite or there is no room. */
+ * the memory, aligned like a double. Before a step, _begin is called with each row once, in batches of `rows` rows from
+ * `first` on: it sets what they own as a run has it at its start. 0, or -1 if that is not finite or there is no room.
+ */
 size_t SPM_MODEL_NAME_rows_size(long rows, int training);
 void SPM_MODEL_NAME_rows(SPM_MODEL_NAME *, void *memory, long rows);
 int SPM_MODEL_NAME_begin(SPM_MODEL_NAME *, const SPM_MODEL_NAME_real *const *data, long first, long rows);
