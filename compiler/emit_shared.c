@@ -51,6 +51,7 @@ static bool is_fixed(const char *text, const char *at, size_t length) {
   static const char *const words[] = {"real", "const", "long", "for", "restrict", "rows", "block", "end", "i", "SPM_K"};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
     if (strlen(words[i]) == length && strncmp(at, words[i], length) == 0) return true;
+  if (isdigit((unsigned char)at[0])) return true;
   if (at[0] == 'i' && strspn(at + 1, "0123456789") == length - 1) return true;
   if (strncmp(at, "term_", 5) == 0 && strspn(at + 5, "0123456789") == length - 5) return true;
   return strncmp(at, "vm_", 3) == 0 || strncmp(at, "sp_", 3) == 0 ||
@@ -66,6 +67,18 @@ size_t text_number_length(const char *at) {
     exponent = at[length] == 'e' && (at[length + 1] == '-' || at[length + 1] == '+');
   if (negative && at[length] != ')') return 0;
   return length + negative;
+}
+
+/* Length of a number that may become an argument; 0: there is none. How long a block of terms is stays a constant, so
+ * that no array's length is known only when it runs. */
+static size_t argument_length(const char *text, const char *at) {
+  if (at > text && is_word(at[-1])) return 0;
+  if (at > text && at[-1] == '[') {
+    const char *word = at - 1;
+    while (word > text && is_word(word[-1])) word--;
+    if (strncmp(word, "term_", 5) == 0) return 0;
+  }
+  return text_number_length(at);
 }
 
 typedef struct Reading {
@@ -87,7 +100,7 @@ static int name_number(Compilation *c, Reading *r, const char *name) {
 static Reading read_function(Compilation *c, const char *text) {
   Reading r = {.key = {.compilation = c}};
   for (const char *at = text; *at != '\0';) {
-    size_t length = at > text && is_word(at[-1]) ? 0 : text_number_length(at);
+    size_t length = argument_length(text, at);
     if (length > 0) {
       r.numbers = arena_grow(c, r.numbers, r.number_count, sizeof *r.numbers);
       r.numbers[r.number_count++] = arena_printf(c, "%.*s", (int)length, at);
@@ -170,7 +183,7 @@ static const char *shared_text(Compilation *c, const Form *form, const char *tex
     if (differs(form, i) && first_like(form, i) == i)
       text_append(&out, "%s %s, ", form->values[0][i][0] == '(' ? "real" : "long", argument_name(c, form, i));
   for (const char *at = text; *at != '\0';) {
-    size_t length = at > text && is_word(at[-1]) ? 0 : text_number_length(at);
+    size_t length = argument_length(text, at);
     const char *argument = length > 0 ? argument_name(c, form, number++) : NULL;
     if (length == 0) length = text_word_length(at) > 0 ? text_word_length(at) : 1;
     text_append(&out, "%.*s", argument ? (int)strlen(argument) : (int)length, argument ? argument : at);

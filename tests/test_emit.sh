@@ -9,7 +9,7 @@ work=$(mktemp -d /tmp/spm-emit-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 NO_COLOR=1 OPENBLAS_NUM_THREADS=1; export NO_COLOR OPENBLAS_NUM_THREADS
-strict='-std=c99 -pedantic -Wall -Wextra -Wshadow -Wconversion -Werror'
+strict='-std=c99 -pedantic -Wall -Wextra -Wshadow -Wconversion -Wvla -Werror'
 
 check() { # NAME COMMAND...
   label=$1

@@ -134,15 +134,29 @@ static bool agree(const double *a, const double *b, long size, double *worst) {
   return *worst <= tolerance;
 }
 
+/* What element j of a node sees of an operand, which lacks some of its axes and so has the same along them. */
+static double seen(const Graph *g, const Evaluation *e, const Node *node, const Node *operand, long j) {
+  const long size = shape_size(&node->shape);
+  long at = 0, stride = 1, place = j / size;
+  for (int axis = AXIS_COUNT - 1; axis >= 0; axis--) {
+    if (!(node->axes >> axis & 1)) continue;
+    const long length = axis_extent(g, axis, ROWS);
+    if (operand->axes >> axis & 1) at += place % length * stride, stride *= length;
+    place /= length;
+  }
+  return e->values[operand->id][at * size + j % size];
+}
+
 /* Do operands of a comparison differ by no more than rounding? Then two right ways of computing them may differ in its
  * outcome, as for the mean of equal numbers and one of them. */
 static bool has_tie(const Graph *g, const Evaluation *e) {
   for (int i = 0; i < g->count; i++) {
     const Node *node = g->nodes[i];
     if (node->op != IR_less && node->op != IR_less_equal && node->op != IR_equal && node->op != IR_not_equal) continue;
-    const double *a = e->values[node->operands[0]->id], *b = e->values[node->operands[1]->id];
-    for (long j = 0; a && b && j < node_extent(g, node, ROWS); j++)
-      if (a[j] != b[j] && fabs(a[j] - b[j]) <= 1e-13 * fmax(fabs(a[j]), fabs(b[j]))) return true;
+    for (long j = 0; j < node_extent(g, node, ROWS); j++) {
+      const double a = seen(g, e, node, node->operands[0], j), b = seen(g, e, node, node->operands[1], j);
+      if (a != b && fabs(a - b) <= 1e-13 * fmax(fabs(a), fabs(b))) return true;
+    }
   }
   return false;
 }
@@ -199,7 +213,7 @@ static void check_program(Case *k, ProgramKind program, const Graph *g, Jit *con
 
 static bool have_tcc;
 /* What most of the time goes into; a few specs are compiled without optimisation. */
-static const char *gcc_flags = "-std=c99 -O0 -pedantic -Wall -Wextra -Werror -DSPM_NO_BLAS";
+static const char *gcc_flags = "-std=c99 -O0 -pedantic -Wall -Wextra -Wvla -Werror -DSPM_NO_BLAS";
 
 static void check_model(Case *k) {
   static const char *const how[] = {"libtcc", "gcc", "tcc"};
@@ -300,7 +314,7 @@ int main(int count, char **words) {
   unsigned long long first = count > 1 ? strtoull(words[1], NULL, 10) : 1;
   int specs = count > 2 ? atoi(words[2]) : FEW, processes = count > 3 ? atoi(words[3]) : 1;
   if (processes < 1 || processes > MOST_PROCESSES) processes = 1;
-  if (specs > FEW) gcc_flags = "-std=c99 -O1 -pedantic -Wall -Wextra -Werror -DSPM_NO_BLAS";
+  if (specs > FEW) gcc_flags = "-std=c99 -O1 -pedantic -Wall -Wextra -Wvla -Werror -DSPM_NO_BLAS";
   have_tcc = system("tcc -v >/dev/null 2>&1") == 0;
   Tally all = {.failures = 0};
   check_specs(first, specs, processes, &all);
