@@ -147,15 +147,22 @@ static double seen(const Graph *g, const Evaluation *e, const Node *node, const 
   return e->values[operand->id][at * size + j % size];
 }
 
-/* Do operands of a comparison differ by no more than rounding? Then two right ways of computing them may differ in its
- * outcome, as for the mean of equal numbers and one of them. */
+static bool nearly(double a, double b) { return a != b && fabs(a - b) <= 1e-13 * fmax(fabs(a), fabs(b)); }
+
+/* Do operands of a comparison, or a number and the whole number that it is cut to, differ by no more than rounding?
+ * Then two right ways of computing them may differ in what comes out, as for the mean of equal numbers and one of
+ * them. */
 static bool has_tie(const Graph *g, const Evaluation *e) {
   for (int i = 0; i < g->count; i++) {
     const Node *node = g->nodes[i];
-    if (node->op != IR_less && node->op != IR_less_equal && node->op != IR_equal && node->op != IR_not_equal) continue;
+    const bool compares =
+        node->op == IR_less || node->op == IR_less_equal || node->op == IR_equal || node->op == IR_not_equal;
+    if (!compares && node->op != IR_floor && node->op != IR_mod) continue;
     for (long j = 0; j < node_extent(g, node, ROWS); j++) {
-      const double a = seen(g, e, node, node->operands[0], j), b = seen(g, e, node, node->operands[1], j);
-      if (a != b && fabs(a - b) <= 1e-13 * fmax(fabs(a), fabs(b))) return true;
+      double a = seen(g, e, node, node->operands[0], j),
+             b = compares || node->op == IR_mod ? seen(g, e, node, node->operands[1], j) : 1;
+      if (!compares) a /= b, b = round(a);
+      if (nearly(a, b)) return true;
     }
   }
   return false;
