@@ -170,33 +170,38 @@ static const char *round_text(Series *r, int statement) {
   return out.bytes;
 }
 
+/* The table's fields in order: those of one type are declared together. */
+static const struct {
+  const char *type;
+  ColumnKind kinds[2];
+} fields[] = {{"unsigned", {COLUMN_STREAM, COLUMN_STREAM}},
+              {"long", {COLUMN_NUMBER, COLUMN_OFFSET}},
+              {"real", {COLUMN_REAL, COLUMN_REAL}}};
+enum { FIELDS = sizeof fields / sizeof *fields };
+
+/* Of the columns that make these fields, their names (round -1) or their values in a round. */
+static void add_columns(const Series *r, int field, int round, Text *out) {
+  for (int i = 0; i < r->column_count; i++) {
+    const Column *column = &r->columns[i];
+    if (column->kind != fields[field].kinds[0] && column->kind != fields[field].kinds[1]) continue;
+    text_append(out, "%s%s", out->length ? ", " : "", round < 0 ? column->name : column->values[round]->text);
+  }
+}
+
 static void put_fields(const Series *r, Text *out) {
-  static const struct {
-    const char *type;
-    ColumnKind kinds[2];
-  } types[] = {{"unsigned", {COLUMN_STREAM, COLUMN_STREAM}},
-               {"long", {COLUMN_NUMBER, COLUMN_OFFSET}},
-               {"real", {COLUMN_REAL, COLUMN_REAL}}};
   put_line(out, 1, "static const struct {");
-  for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+  for (int f = 0; f < FIELDS; f++) {
     Text line = {.compilation = r->e->compilation};
-    for (int i = 0; i < r->column_count; i++)
-      if (r->columns[i].kind == types[t].kinds[0] || r->columns[i].kind == types[t].kinds[1])
-        text_append(&line, "%s%s", line.length ? ", " : "", r->columns[i].name);
-    if (line.length) put_line(out, 2, "%s %s;", types[t].type, line.bytes);
+    add_columns(r, f, -1, &line);
+    if (line.length) put_line(out, 2, "%s %s;", fields[f].type, line.bytes);
   }
   put_line(out, 1, "} each[] = {");
 }
 
 /* The values of one round, and what they are of. */
 static void put_row(const Series *r, int round, Text *out) {
-  static const ColumnKind order[][2] = {
-      {COLUMN_STREAM, COLUMN_STREAM}, {COLUMN_NUMBER, COLUMN_OFFSET}, {COLUMN_REAL, COLUMN_REAL}};
   Text row = {.compilation = r->e->compilation};
-  for (size_t o = 0; o < sizeof order / sizeof *order; o++)
-    for (int i = 0; i < r->column_count; i++)
-      if (r->columns[i].kind == order[o][0] || r->columns[i].kind == order[o][1])
-        text_append(&row, "%s%s", row.length ? ", " : "", r->columns[i].values[round]->text);
+  for (int f = 0; f < FIELDS; f++) add_columns(r, f, round, &row);
   const Spot *place = NULL;
   for (int s = 0; s < r->length; s++)
     for (int v = 0; v < r->statements[s].value_count && !place; v++)

@@ -492,12 +492,13 @@ static int is_finite(struct spm_run *run) {
 }
 
 #ifndef SPM_NO_RATES
-/* Is the rate one to step by? */
+int spm_is_rate(double lr) { return lr >= 0 && lr * 0 == 0; }
+
 static int set_rate(struct spm_run *run) {
   const char *rate = run->optimizer->stage->rate;
   const struct spm_output *lr = rate ? spm_find_output(run->program, SPM_VALUE, rate) : NULL;
   if (lr) run->lr = (double)*spm_output_values(run, lr);
-  return run->lr >= 0 && run->lr * 0 == 0;
+  return spm_is_rate(run->lr);
 }
 #endif
 

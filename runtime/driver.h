@@ -21,6 +21,7 @@
 #define spm_find_output spm_find_output_d
 #define spm_output_values spm_output_values_d
 #define spm_all_finite spm_all_finite_d
+#define spm_is_rate spm_is_rate_d
 #define spm_place_domains spm_place_domains_d
 #define spm_find_members spm_find_members_d
 #endif
@@ -100,6 +101,7 @@ void spm_find_members(struct spm_run *run, int domain);
 /* Where an output's values are after a run. Those of SPM_KEPT have `size` values for each row. */
 const real *spm_output_values(const struct spm_run *run, const struct spm_output *output);
 int spm_all_finite(const real *values, long count);
+int spm_is_rate(double lr); /* one to step by: neither negative nor infinite nor NaN */
 /* Work on the run's threads, or in order. */
 void spm_spread(const struct spm_run *run, long units, spm_unit_function run_unit, void *context);
 

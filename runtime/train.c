@@ -63,8 +63,6 @@ void train_state_free(struct train_state *state) {
 /* No NaN has a sign that means anything. */
 static double printed(double v) { return isnan(v) ? (double)NAN : v; }
 
-static bool is_rate(double lr) { return lr >= 0 && isfinite(lr); }
-
 /* The first thing that is not finite: a term before the objective that it is part of. */
 static void name_culprit(const struct training *t, const struct spm_run *run, char *text, size_t size) {
   const struct spm_columns *columns = t->options->train_columns;
@@ -78,7 +76,7 @@ static void name_culprit(const struct training *t, const struct spm_run *run, ch
       snprintf(text, size, "the objective is %g", printed(t->values[i]));
       return;
     }
-  if (!is_rate(run->lr)) {
+  if (!spm_is_rate(run->lr)) {
     snprintf(text, size, "the learning rate is %g", printed(run->lr));
     return;
   }
@@ -121,10 +119,10 @@ static int after_step(struct training *t, int status, const struct spm_run *run,
   name_culprit(t, run, culprit, sizeof culprit);
   if (t->events->skipped) t->events->skipped(t->events->context, state, culprit);
   if (state->in_a_row < TRAIN_SKIPS_ALLOWED) return 0;
-  const char *advice = !is_rate(run->lr)    ? "look at its schedule"
-                       : state->updates > 0 ? "a lower learning rate may help"
-                                            : "no step has been made yet, so it is so where the params begin: look at "
-                                              "their `init`, and at what single precision leaves of small differences";
+  const char *advice = !spm_is_rate(run->lr) ? "look at its schedule"
+                       : state->updates > 0  ? "a lower learning rate may help"
+                                             : "no step has been made yet, so it is so where the params begin: look at "
+                                               "their `init`, and at what single precision leaves of small differences";
   return spm_fail(error, "training stopped at step %ld: %s, in %d steps one after the other; %s", state->step, culprit,
                   TRAIN_SKIPS_ALLOWED, advice);
 }

@@ -214,7 +214,7 @@ static const long *selected_order(struct run *run) {
 #ifndef SPM_NO_RATES
 static void stop_without_rate(const struct run *run) {
   const double lr = run->instance.run.lr;
-  if (run->skipped == TRAIN_SKIPS_ALLOWED && !(lr >= 0 && lr * 0 == 0))
+  if (run->skipped == TRAIN_SKIPS_ALLOWED && !spm_is_rate(lr))
     fail("%d steps one after the other had no learning rate, the last %g; look at its schedule", run->skipped, lr);
 }
 #endif
